@@ -1,0 +1,146 @@
+"""The aggregator's round, in one straight line: from opened updates to a proof and an aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import backend, gram, settlement
+from .artifacts import Build, Manifest
+from .backend import Progress, quiet
+from .commitment import Commitment, Opening
+from .errors import InputError, ProofRejected, SaltReuse, StatementFalse
+from .field import P, from_ints
+from .files import replacing
+from .round import RoundProof, check_min_accepted, check_slots, start_transcript
+
+COMMITMENT_FILE, OPENING_FILE, AGGREGATE_FILE = "commitment.json", "opening.npz", "aggregate.npz"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the aggregator holds of one trainer."""
+
+    commitment: Commitment
+    opening: Opening
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Agg = Σ mask_i u_i with the sum of the salts: opens the aggregate's commitment.
+
+    Attributes:
+        values: (D,) int64.
+        salts: (m, S, 32) uint8.
+    """
+
+    values: np.ndarray = field(repr=False)
+    salts: np.ndarray = field(repr=False)
+
+    def save(self, path: Path) -> None:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, values=self.values, salts=self.salts)
+
+
+def load_submissions(build: Build, folder: Path) -> list[Submission]:
+    """Read one folder a trainer, in order of their names.
+
+    Raises InputError naming the trainer's folder.
+    """
+    folders = sorted(path for path in Path(folder).glob("*") if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise InputError(f"{folder} holds no trainers' folders, each with {COMMITMENT_FILE} and {OPENING_FILE}")
+    out = []
+    for place in folders:
+        try:
+            commitment = Commitment.load(place / COMMITMENT_FILE)
+            out.append(Submission(commitment, Opening.load(place / OPENING_FILE, build.manifest)))
+        except (InputError, ProofRejected) as error:
+            raise type(error)(f"{place.name}: {error}") from error
+    return out
+
+
+def prove_round(
+    build: Build, submissions: Sequence[Submission], beta: int | None = None, progress: Progress = quiet
+) -> tuple[RoundProof, Aggregate]:
+    """Filter, score and aggregate a round of exactly N updates, and prove it.
+
+    Args:
+        build: loaded with ``prover=True``.
+        submissions: slots 1..N in order, range-proven and opened.
+        beta: the round's bound on squared norms; default the project's largest.
+
+    Raises:
+        OpeningMismatch: an update does not open its commitment; names the slot.
+        SaltReuse: two columns share a salt.
+        StatementFalse, BackendTimeout, BackendError: no proof could be made.
+    """
+    manifest = build.manifest
+    beta = manifest.beta_max if beta is None else beta
+    settlement.check_beta(manifest, beta)
+    commitments = [s.commitment for s in submissions]
+    openings = [s.opening for s in submissions]
+    if not submissions:
+        raise InputError("a round has trainers: got none")
+    round_id = commitments[0].round_id
+    check_slots(build, commitments, round_id)
+    check_salts(openings)
+
+    progress("committing to the mask")
+    mask = gram.Mask.fresh(build)
+    mask_points = mask.commit(build)
+    progress("computing the Gram matrix")
+    matrix = gram.matrix(openings, mask, manifest.chunk)
+    outcome = settlement.decide(manifest, [row[1:] for row in matrix[1:]], beta)
+    check_min_accepted(manifest, outcome.mask)
+    committed = settlement.commit_gram(build, matrix)
+
+    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, committed.point)
+    r = transcript.slot_challenges(len(openings) + 1)
+    q = settlement.combined(matrix, r)
+    progress("folding the chunks")
+    claims, gram_job = gram.prove_job(
+        build, openings, [c.points for c in commitments], mask, mask_points, transcript, q
+    )
+    settlement_job = settlement.prove_job(build, committed, r, beta)
+    base, settled = backend.prove([gram_job, settlement_job], progress)
+    proof = RoundProof(
+        bytes.fromhex(manifest.value["digest"][2:]),
+        round_id,
+        beta,
+        tuple(commitments),
+        mask_points,
+        committed.point,
+        gram.GramProof(claims, base),
+        settled,
+    )
+    proven = settlement.verify(build, settled, committed.point, r, beta)
+    if proven != (q, outcome):
+        raise StatementFalse(f"the circuit and the integer oracle disagree: got {proven}, wanted {(q, outcome)}")
+    return proof, sum_updates(manifest, openings, outcome.mask)
+
+
+def check_salts(openings: Sequence[Opening]) -> None:
+    """Refuse a salt that is used twice: the difference of two such columns is no longer hidden."""
+    seen: dict[bytes, int] = {}
+    for slot, opening in enumerate(openings, start=1):
+        for salt in opening.salts.reshape(-1, 32):
+            key = salt.tobytes()
+            if key in seen:
+                raise SaltReuse(f"slots {seen[key]} and {slot} share a salt: an update was committed with used salts")
+            seen[key] = slot
+
+
+def sum_updates(manifest: Manifest, openings: Sequence[Opening], mask: Sequence[int]) -> Aggregate:
+    """Agg and its salts, which open the aggregate's commitment."""
+    accepted = [opening for opening, bit in zip(openings, mask, strict=True) if bit]
+    values = np.zeros(manifest.params, np.int64)
+    salts = [0] * (manifest.chunks * manifest.salts)
+    for opening in accepted:
+        values += opening.values
+        flat = opening.salts.reshape(-1, 32)
+        salts = [(s + int.from_bytes(v.tobytes(), "little")) % P for s, v in zip(salts, flat, strict=True)]
+    return Aggregate(values, from_ints(salts).reshape(manifest.chunks, manifest.salts, 32))

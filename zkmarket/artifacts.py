@@ -1,0 +1,265 @@
+"""A build on disk: the manifest, the circuits and their keys. Loading checks every hash.
+
+A build is a folder:
+
+    manifest.json                      everything that a verifier must know, and nothing else
+    circuits/NAME/settings.json        what ezkl was told, canonical
+    circuits/NAME/circuit.ezkl         the compiled circuit (prover)
+    circuits/NAME/vk.key, pk.key       verifying and proving key
+
+NAME is gram, range, range-last (where C does not divide D) and settlement. A verifier needs the
+manifest, settings and verifying keys; proving keys may be deleted on its machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from . import srs as srs_module
+from .backend import CircuitFiles
+from .errors import ArtifactError, InputError
+from .field import Point, decode_point, encode_point
+from .files import read_json, sha256_file
+from .quantise import FixedPoint, ParameterLayout
+from .rules import Domain, MultiKrum
+from .transcript import digest_words
+
+FORMAT = "zkmarket-manifest/1"
+PROVER_FILES = ("circuit.ezkl", "pk.key")
+VERIFIER_FILES = ("settings.json", "vk.key")
+SCALE_OFFSET = 64  # a scale may be negative, a transcript word may not
+
+
+@functools.cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    schema = json.loads((Path(__file__).parent / "schemas" / f"{name}.schema.json").read_text())
+    return jsonschema.Draft202012Validator(schema)
+
+
+def check_schema(value: Any, name: str, what: str) -> None:
+    """Raise InputError with the place and the reason unless `value` fits schemas/NAME.schema.json."""
+    problem = jsonschema.exceptions.best_match(_validator(name).iter_errors(value))
+    if problem is not None:
+        place = "/".join(map(str, problem.absolute_path)) or "top level"
+        raise InputError(f"{what} does not fit its schema at {place}: {problem.message[:300]}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a project has fixed. `value` is the JSON object of manifest.json."""
+
+    value: dict[str, Any]
+
+    @property
+    def trainers(self) -> int:
+        return self.value["trainers"]
+
+    @property
+    def params(self) -> int:
+        return self.value["params"]
+
+    @property
+    def logrows(self) -> int:
+        return self.value["logrows"]
+
+    @property
+    def chunk(self) -> int:
+        return self.value["chunk"]
+
+    @property
+    def salts(self) -> int:
+        return self.value["salts"]
+
+    @property
+    def chunks(self) -> int:
+        return self.value["chunks"]
+
+    @property
+    def bound(self) -> int:
+        """Q: the range circuit accepts −Q <= q < Q."""
+        return self.value["value_bound"]
+
+    @property
+    def used_in_last(self) -> int:
+        """Parameters in the last chunk: C, or D mod C."""
+        return self.params - (self.chunks - 1) * self.chunk
+
+    @property
+    def fixed_point(self) -> FixedPoint:
+        return FixedPoint(self.value["fixed_point"]["scale_bits"], self.value["fixed_point"]["value_bits"])
+
+    @property
+    def filter(self) -> MultiKrum:
+        return MultiKrum.parse(self.value["filter"])
+
+    @property
+    def score(self) -> str:
+        return self.value["score"]
+
+    @property
+    def beta_max(self) -> int:
+        return int(self.value["beta_max"])
+
+    @property
+    def min_accepted(self) -> int:
+        return self.value["min_accepted"]
+
+    @property
+    def insecure(self) -> bool:
+        return self.value["insecure"]
+
+    @property
+    def settlement_logrows(self) -> int:
+        return self.value["circuits"]["settlement"]["logrows"]
+
+    @property
+    def domain(self) -> Domain:
+        value = self.value["domain"]
+        bounds = {name: int(bound) for name, bound in value["bounds"].items()}
+        return Domain(bounds, int(value["penalty"]), value["digit_bits"], value["digits"])
+
+    @property
+    def blinding(self) -> Point:
+        """B = Com(0) at the chunks' K: the unusable rows of a column hold 1."""
+        return decode_point(bytes.fromhex(self.value["blinding_point"][2:]))
+
+    @property
+    def layout(self) -> ParameterLayout | None:
+        rows = self.value["layout"]
+        return ParameterLayout.from_json(rows) if rows else None
+
+    def range_circuit(self, chunk: int) -> str:
+        last = chunk == self.chunks - 1 and self.used_in_last != self.chunk
+        return "range-last" if last else "range"
+
+    def digest(self) -> bytes:
+        """Everything that a proof is bound to besides the round: one word of the transcript's context.
+
+        Words: format; SRS id; digests of the verifying keys of gram, range, range-last (0 if there
+        is none), settlement; N, D, K, S; settlement's K; B; β_max; minimum accepted; filter (name, f, m); score;
+        scale bits + 64; value bits.
+        """
+        circuits = self.value["circuits"]
+        keys = [circuits[name]["vk_sha256"] if name in circuits else "0" * 64 for name in CIRCUITS]
+        blinding = encode_point(self.blinding)
+        return digest_words(
+            [
+                FORMAT,
+                bytes.fromhex(self.value["srs"]["id"]),
+                *map(bytes.fromhex, keys),
+                self.trainers,
+                self.params,
+                self.logrows,
+                self.salts,
+                self.settlement_logrows,
+                blinding[:32],
+                blinding[32:],
+                self.beta_max,
+                self.min_accepted,
+                "multi-krum",
+                self.filter.f,
+                self.filter.m,
+                self.score,
+                self.fixed_point.scale_bits + SCALE_OFFSET,
+                self.fixed_point.value_bits,
+            ]
+        )
+
+
+CIRCUITS = ("gram", "range", "range-last", "settlement")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A loaded build. Its files were checked against the manifest's hashes."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, folder: Path, prover: bool = False) -> Build:
+        """Read a build and check every hash; proving keys only with `prover` (they are large).
+
+        Raises ArtifactError if anything is missing, damaged, or not what the manifest says.
+        """
+        folder = Path(folder)
+        try:
+            value = read_json(folder / "manifest.json", "manifest")
+            check_schema(value, "manifest", "manifest")
+        except InputError as error:
+            raise ArtifactError(f"{folder} is not a build: {error}") from error
+        build = cls(folder, Manifest(value))
+        wanted = VERIFIER_FILES + (PROVER_FILES if prover else ())
+        for name, circuit in value["circuits"].items():
+            for file in wanted:
+                check_hash(folder / "circuits" / name / file, circuit["files"][file])
+            if circuit["vk_sha256"] != circuit["files"]["vk.key"]:
+                raise ArtifactError(f"manifest names two digests for the verifying key of {name}")
+        _check_consistent(build.manifest)
+        return build
+
+    def files(self, name: str) -> CircuitFiles:
+        circuit = self.manifest.value["circuits"][name]
+        srs_file = _srs_file(self.manifest.value["srs"]["id"], circuit["logrows"])
+        return CircuitFiles(self.folder / "circuits" / name, srs_file, circuit["proof_bytes"])
+
+    def missing_prover_files(self) -> Iterable[Path]:
+        for name in self.manifest.value["circuits"]:
+            for file in PROVER_FILES:
+                path = self.folder / "circuits" / name / file
+                if not path.exists():
+                    yield path
+
+
+def check_hash(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing: build again, or copy it from the project's build")
+    actual = sha256_file(path)
+    if actual != digest:
+        raise ArtifactError(f"{path} is not the file of this build: got SHA-256 {actual}, wanted {digest}")
+
+
+@functools.lru_cache(maxsize=64)
+def _srs_file(identity: str, logrows: int) -> Path:
+    path = srs_module.by_id(identity).path(logrows)
+    if srs_module.read_logrows(path) != logrows or srs_module.identity_of(path) != identity:
+        raise ArtifactError(f"{path} is not the SRS of 2^{logrows} rows of ceremony {identity[:8]}: delete it")
+    return path
+
+
+def _check_consistent(manifest: Manifest) -> None:
+    """Recompute what the manifest derives; a verifier must not trust its arithmetic."""
+    value = manifest.value
+    chunk = (1 << manifest.logrows) - 8 - manifest.salts
+    facts = {
+        "chunk": (manifest.chunk, chunk),
+        "chunks": (manifest.chunks, -(-manifest.params // chunk)),
+        "value_bound": (manifest.bound, (1 << (manifest.logrows - 1)) - 4),
+        "insecure": (manifest.insecure, value["srs"]["kind"] == "development"),
+    }
+    domain = Domain.of(
+        manifest.trainers,
+        manifest.params,
+        manifest.bound,
+        manifest.beta_max,
+        manifest.filter,
+        manifest.score,
+        value["domain"]["digit_bits"],
+    )
+    facts["domain"] = (manifest.domain, domain)
+    for name, (got, wanted) in facts.items():
+        if got != wanted:
+            raise ArtifactError(f"manifest contradicts itself: {name} is {got}, wanted {wanted}")
+    manifest.filter.check(manifest.trainers)
+    expected = {"gram", "settlement", "range-last" if manifest.chunks == 1 and manifest.used_in_last != chunk else "range"}
+    if manifest.used_in_last != chunk:
+        expected.add("range-last")
+    if set(value["circuits"]) != expected:
+        raise ArtifactError(f"manifest has the circuits {sorted(value['circuits'])}: wanted {sorted(expected)}")

@@ -1,0 +1,142 @@
+"""The auditor's part: check a round with nothing but the build, the commitments and the proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from . import backend, gram, settlement
+from .aggregator import Aggregate
+from .artifacts import Build, Manifest
+from .backend import Progress, quiet
+from .commitment import verify_range
+from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
+from .field import scalar_hex, small_hex, to_hex
+from .files import link_or_copy, new_folder, write_json
+from .quantise import dequantise
+from .round import Decision, RoundProof, aggregate_points, check_min_accepted, check_slots, start_transcript
+
+
+def verify_round(build: Build, proof: RoundProof, progress: Progress = quiet) -> Decision:
+    """Verify a whole round: that every update is in range and its trainer's, and that the decision follows.
+
+    Needs no update and no key but the verifying ones. Returns the decision or raises ProofRejected
+    with the reason; there is no other way to fail.
+    """
+    check_slots(build, proof.commitments, proof.round_id)
+    for slot, commitment in enumerate(proof.commitments, start=1):
+        progress(f"range proofs of slot {slot}")
+        verify_range(build, commitment, slot)
+    progress("gram and settlement proofs")
+    return verify_settlement(build, proof)
+
+
+def verify_settlement(build: Build, proof: RoundProof) -> Decision:
+    """The part of `verify_round` that a contract does at settlement, when range proofs were checked at submission."""
+    manifest = build.manifest
+    if proof.manifest_digest != manifest.digest():
+        raise ProofRejected(
+            f"round proof is of another build: got manifest digest {proof.manifest_digest.hex()[:16]},"
+            f" wanted {manifest.digest().hex()[:16]}"
+        )
+    check_slots(build, proof.commitments, proof.round_id)
+    if len(proof.mask_points) != manifest.chunks:
+        raise ProofRejected(f"round proof has {len(proof.mask_points)} mask points: wanted {manifest.chunks}")
+    try:
+        settlement.check_beta(manifest, proof.beta)
+    except DomainError as error:
+        raise ProofRejected(str(error)) from error
+    transcript = start_transcript(
+        manifest, proof.round_id, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
+    )
+    r = transcript.slot_challenges(manifest.trainers + 1)
+    q, outcome = settlement.verify(build, proof.settlement, proof.gram_point, r, proof.beta)
+    points = [commitment.points for commitment in proof.commitments]
+    gram.verify(build, proof.gram, points, proof.mask_points, transcript, q)
+    try:
+        check_min_accepted(manifest, outcome.mask)
+    except InputError as error:
+        raise ProofRejected(str(error)) from error
+    return Decision(
+        tuple(commitment.trainer for commitment in proof.commitments),
+        outcome.mask,
+        outcome.scores,
+        outcome.nu,
+        aggregate_points(manifest, proof.commitments, outcome.mask),
+    )
+
+
+def load_aggregate(path: Path, manifest: Manifest) -> Aggregate:
+    """Read an aggregate; InputError if it does not fit the manifest."""
+    if not path.is_file():
+        raise InputError(f"no aggregate at {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            aggregate = Aggregate(archive["values"], archive["salts"])
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
+        raise InputError(f"aggregate {path} cannot be read: {error}") from error
+    salts = (manifest.chunks, manifest.salts, 32)
+    if aggregate.values.dtype.kind != "i" or aggregate.values.shape != (manifest.params,):
+        raise InputError(
+            f"an aggregate holds {manifest.params} integers:"
+            f" got {aggregate.values.dtype}{list(aggregate.values.shape)}"
+        )
+    if aggregate.salts.dtype != np.uint8 or aggregate.salts.shape != salts:
+        raise InputError(f"salts are uint8{list(salts)}: got {aggregate.salts.dtype}{list(aggregate.salts.shape)}")
+    return aggregate
+
+
+def open_aggregate(
+    build: Build, decision: Decision, aggregate: Aggregate, model: np.ndarray | None = None, rate: float = 1.0
+) -> np.ndarray:
+    """Check a received aggregate against its proven commitment, and apply it.
+
+    Args:
+        decision: from `verify_round`.
+        aggregate: as received.
+        model: (D,) float parameters θ of the round; default zeros.
+        rate: server learning rate.
+
+    Returns:
+        (D,) float64: θ + rate · Agg / (accepted · 2^s).
+
+    Raises:
+        OpeningMismatch: the aggregate is not the one that was proven.
+    """
+    manifest = build.manifest
+    columns = []
+    for chunk in range(manifest.chunks):
+        part = aggregate.values[chunk * manifest.chunk : (chunk + 1) * manifest.chunk]
+        padding = [scalar_hex(0)] * (manifest.chunk - len(part))
+        columns.append(small_hex(part) + padding + to_hex(aggregate.salts[chunk]))
+    points = backend.commit(build.files("gram"), manifest.logrows, columns)
+    if tuple(points) != decision.aggregate:
+        raise OpeningMismatch("the aggregate does not open the commitment that was proven")
+    mean = dequantise(aggregate.values, manifest.fixed_point) / sum(decision.mask)
+    base = np.zeros(manifest.params) if model is None else np.asarray(model, np.float64)
+    if base.shape != (manifest.params,):
+        raise InputError(f"the model has {base.shape} parameters: wanted ({manifest.params},)")
+    return base + rate * mean
+
+
+def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Path]]:
+    """Write every inner proof with its key and settings, so that `ezkl verify` alone can check it.
+
+    Returns (what, folder) of each; every folder has proof.json, vk.key, settings.json and kzg.srs.
+    """
+    manifest = build.manifest
+    inner = [("gram", "gram", proof.gram.base), ("settlement", "settlement", proof.settlement)]
+    for slot, commitment in enumerate(proof.commitments, start=1):
+        for chunk, range_proof in enumerate(commitment.range_proofs):
+            inner.append((f"range-slot{slot}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
+    with new_folder(Path(folder)) as fresh:
+        for name, circuit, item in inner:
+            place = fresh / name
+            place.mkdir()
+            files = build.files(circuit)
+            write_json(place / "proof.json", item.to_ezkl())
+            link_or_copy(files.vk, place / "vk.key")
+            link_or_copy(files.settings, place / "settings.json")
+            link_or_copy(files.srs, place / "kzg.srs")
+    return [(name, Path(folder) / name) for name, _, _ in inner]

@@ -1,0 +1,439 @@
+"""The only file that knows ezkl: compile, set up, commit, prove, verify.
+
+What ezkl does by itself is not safe enough to build on, so this file closes it in:
+
+- `prove` accepts a false statement and hangs on an unsatisfied lookup. Here every proof is
+  witness → mock → prove → verify, in a child process under a deadline; no option skips a step.
+- The order of `required_range_checks` in its settings is random from run to run and *changes the
+  verifying key*. Settings are made canonical before the circuit is compiled, so that keys are
+  reproducible and a digest of one means something.
+- `kzg_commit` gives one point too many when a message fills the usable rows exactly: refused.
+
+Witness files hold secrets. They live in a folder of mode 0700 that is removed when the job ends; a
+job that was killed leaves one behind, which the next job sweeps away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty, Queue
+
+from .errors import ArtifactError, BackendError, BackendTimeout, InputError, ProofRejected, StatementFalse
+from .field import Point, scalar_hex
+
+UNUSABLE_ROWS = 6
+"""Rows of a column that hold blinding, in every circuit seen; `check_settings` asserts it at build time."""
+
+Progress = Callable[[str], None]
+
+
+def quiet(_: str) -> None:
+    """The progress callback of who wants none."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """How a torch module becomes a circuit.
+
+    Attributes:
+        logrows: K; a column has 2^K rows.
+        lookup_range: (low, high) of the static table, both included; None for a circuit without one.
+        decomp_base, decomp_legs: digits of a comparison; values below base^legs can be compared.
+    """
+
+    logrows: int
+    lookup_range: tuple[int, int] | None = None
+    decomp_base: int = 2
+    decomp_legs: int = 1
+
+
+@dataclass(frozen=True)
+class CircuitFiles:
+    """A compiled circuit and its keys in one folder, and the SRS file that they were made with.
+
+    Attributes:
+        proof_bytes: the length of every proof of this circuit; None while it is being built.
+    """
+
+    folder: Path
+    srs: Path
+    proof_bytes: int | None = None
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.json"
+
+    @property
+    def compiled(self) -> Path:
+        return self.folder / "circuit.ezkl"
+
+    @property
+    def vk(self) -> Path:
+        return self.folder / "vk.key"
+
+    @property
+    def pk(self) -> Path:
+        return self.folder / "pk.key"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A Halo2 proof and its public instances (field elements, in the order of the circuit's outputs)."""
+
+    data: bytes
+    instances: tuple[int, ...]
+
+    def point(self, index: int) -> bytes:
+        """Commitment of input tensor `index`: they are the first points of the proof, 64 bytes each."""
+        point = self.data[64 * index : 64 * index + 64]
+        if len(point) != 64:
+            raise ProofRejected(f"proof is too short: got {len(self.data)} bytes, no point {index} in it")
+        return point
+
+    def to_json(self) -> dict:
+        return {"proof": "0x" + self.data.hex(), "instances": [f"0x{v:064x}" for v in self.instances]}
+
+    @classmethod
+    def from_json(cls, value: dict) -> Proof:
+        return cls(bytes.fromhex(value["proof"][2:]), tuple(int(v, 16) for v in value["instances"]))
+
+    def to_ezkl(self) -> dict:
+        """The same proof as ezkl writes it, so that `ezkl verify` can check it."""
+        return {
+            "protocol": None,
+            "instances": [[scalar_hex(v) for v in self.instances]],
+            "proof": list(self.data),
+            "hex_proof": "0x" + self.data.hex(),
+            "split": None,
+            "pretty_public_inputs": None,
+            "timestamp": None,
+            "version": None,
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the bytes of a key."""
+    return {name: version(name) for name in ("ezkl", "torch", "onnx")}
+
+
+# ---------------------------------------------------------------- building
+
+
+def export_onnx(module, path: Path) -> None:
+    """Write a torch module (with an `example()` of its inputs) as ONNX."""
+    import torch
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")  # the exporter that ezkl was tried with is the legacy one, which says so
+        torch.onnx.export(module.eval(), module.example(), str(path), dynamo=False, opset_version=17)
+
+
+def compile_circuit(onnx: Path, how: Compilation, folder: Path) -> dict:
+    """Write settings.json (canonical) and circuit.ezkl into `folder`; returns the settings."""
+    ezkl = _ezkl()
+    args = ezkl.PyRunArgs()
+    args.input_visibility, args.output_visibility, args.param_visibility = "polycommit", "public", "fixed"
+    args.input_scale = args.param_scale = 0  # integers and field elements, nothing is rescaled
+    args.scale_rebase_multiplier = 10**6
+    args.ignore_range_check_inputs_outputs = True  # inputs are arbitrary field elements
+    args.disable_freivalds = True
+    args.num_inner_cols = 1  # cost follows columns; wider was slower for every circuit here
+    args.logrows = how.logrows
+    args.decomp_base, args.decomp_legs = how.decomp_base, how.decomp_legs
+    args.lookup_range = how.lookup_range or (0, 1)
+    settings_path = folder / "settings.json"
+    with _foreign("gen_settings"):
+        ezkl.gen_settings(str(onnx), str(settings_path), args)
+    settings = json.loads(settings_path.read_text())
+    settings["required_range_checks"].sort()
+    settings["required_lookups"].sort(key=json.dumps)
+    settings["timestamp"] = 0
+    settings_path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    with _foreign("compile_circuit"):
+        ezkl.compile_circuit(str(onnx), str(folder / "circuit.ezkl"), str(settings_path))
+    return settings
+
+
+def setup(files: CircuitFiles) -> None:
+    """Write the proving and the verifying key."""
+    with _foreign("setup"):
+        _ezkl().setup(str(files.compiled), str(files.vk), str(files.pk), str(files.srs))
+
+
+def usable_rows(logrows: int) -> int:
+    return (1 << logrows) - UNUSABLE_ROWS
+
+
+def fetch_srs(logrows: int, path: Path) -> None:
+    """Download the ceremony's file of one size with ezkl's own downloader. The caller checks its digest."""
+    import asyncio
+
+    async def download() -> None:
+        result = _ezkl().get_srs(settings_path=None, logrows=logrows, srs_path=str(path))
+        if asyncio.iscoroutine(result) or asyncio.isfuture(result) or hasattr(result, "__await__"):
+            await result
+
+    with _foreign("get_srs"):
+        asyncio.run(download())
+
+
+# ---------------------------------------------------------------- commitments
+
+
+def commit(files: CircuitFiles, logrows: int, columns: Sequence[Sequence[str]]) -> list[Point]:
+    """KZG commitments of columns of field elements (`field.to_hex`), all in one call.
+
+    Each column is at most one less than the usable rows; shorter ones are filled with zeros. The
+    result depends on the SRS, K and the number of unusable rows only, not on the circuit.
+    """
+    rows = usable_rows(logrows)
+    zero = scalar_hex(0)
+    message: list[str] = []
+    for column in columns:
+        if len(column) >= rows:
+            raise InputError(f"a committed column has fewer than {rows} values: got {len(column)}")
+        message += column
+        message += [zero] * (rows - len(column))
+    message.pop()  # a message that fills its rows exactly gives a point too many
+    with _foreign("kzg_commit"):
+        points = _ezkl().kzg_commit(message, str(files.vk), str(files.settings), str(files.srs))
+    if len(points) != len(columns):
+        raise BackendError(f"kzg_commit gave {len(points)} points: wanted {len(columns)}")
+    return [(_from_le(p.x), _from_le(p.y)) for p in points]
+
+
+# ---------------------------------------------------------------- proofs
+
+
+@dataclass
+class ProofJob:
+    """One proof to make: the circuit and its input tensors as ezkl field strings."""
+
+    name: str
+    files: CircuitFiles
+    inputs: list[list[str]] = field(repr=False)
+
+
+def deadline(logrows: int) -> float:
+    """Seconds that one step of one proof may take before it is taken for hung: ~50 times what was measured."""
+    return 120 + 30 * 2 ** max(0, logrows - 13)
+
+
+def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float | None = None) -> list[Proof]:
+    """Make and check proofs, one after the other, in one child process.
+
+    Args:
+        jobs: the proofs to make.
+        progress: told "name: step" as each step ends.
+        seconds: deadline of every single step; default `deadline(logrows)`.
+
+    Raises:
+        StatementFalse: the witness does not satisfy the circuit; the message names the gate or lookup.
+        BackendTimeout: a step took longer than its deadline; the child was killed.
+        BackendError: ezkl failed otherwise.
+    """
+    if not jobs:
+        return []
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"zkmarket-{os.getpid()}-") as name:  # mode 0700
+        folder = Path(name)
+        tasks = []
+        for index, job in enumerate(jobs):
+            given = folder / f"{index}.input.json"
+            given.write_text(json.dumps({"input_data": job.inputs}))
+            logrows = json.loads(job.files.settings.read_text())["run_args"]["logrows"]
+            tasks.append(
+                {
+                    "name": job.name,
+                    "input": str(given),
+                    "witness": str(folder / f"{index}.witness.json"),
+                    "proof": str(folder / f"{index}.proof.json"),
+                    "compiled": str(job.files.compiled),
+                    "settings": str(job.files.settings),
+                    "pk": str(job.files.pk),
+                    "vk": str(job.files.vk),
+                    "srs": str(job.files.srs),
+                    "seconds": seconds or deadline(logrows),
+                }
+            )
+        _run_child(tasks, progress)
+        return [_read_proof(Path(task["proof"])) for task in tasks]
+
+
+def verify(files: CircuitFiles, proof: Proof, what: str = "proof") -> None:
+    """Check a proof against its verifying key. Raises ProofRejected; never returns False.
+
+    The length is checked here because ezkl's verifier ignores bytes after the proof: without it one
+    proof would have many encodings.
+    """
+    if files.proof_bytes is not None and len(proof.data) != files.proof_bytes:
+        raise ProofRejected(f"{what} has {len(proof.data)} bytes: wanted {files.proof_bytes}")
+    with tempfile.TemporaryDirectory(prefix=f"zkmarket-{os.getpid()}-") as name:
+        path = Path(name) / "proof.json"
+        path.write_text(json.dumps(proof.to_ezkl()))
+        verify_file(files, path, what)
+
+
+def verify_file(files: CircuitFiles, path: Path, what: str = "proof") -> None:
+    try:
+        with _foreign("verify"):
+            # reduced_srs: read only the few points that verification needs (same ceremony, same result)
+            good = _ezkl().verify(str(path), str(files.settings), str(files.vk), str(files.srs), True)
+    except BackendError as error:
+        raise ProofRejected(f"{what} does not verify: {error}") from error
+    if good is not True:
+        raise ProofRejected(f"{what} does not verify")
+
+
+def mock(files: CircuitFiles, inputs: list[list[str]]) -> list[int]:
+    """Check every constraint without keys (0.1 s to 0.3 s) and return the public outputs.
+
+    Raises StatementFalse with the gate or lookup that failed.
+    """
+    ezkl = _ezkl()
+    with tempfile.TemporaryDirectory(prefix=f"zkmarket-{os.getpid()}-") as name:
+        given, witness = Path(name) / "input.json", Path(name) / "witness.json"
+        given.write_text(json.dumps({"input_data": inputs}))
+        try:
+            with _foreign("gen_witness"):
+                made = ezkl.gen_witness(str(given), str(files.compiled), str(witness))
+            with _foreign("mock"):
+                ezkl.mock(str(witness), str(files.compiled))
+        except BackendError as error:
+            raise StatementFalse(f"the statement does not hold: {error}") from error
+        return [_from_le(value) for output in made["outputs"] for value in output]
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _ezkl():
+    import ezkl
+
+    return ezkl
+
+
+def _from_le(text: str) -> int:
+    return int.from_bytes(bytes.fromhex(text.removeprefix("0x")), "little")
+
+
+@contextlib.contextmanager
+def _foreign(step: str) -> Iterator[None]:
+    """Map whatever ezkl raises, its Rust panics (a BaseException) included, to BackendError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise BackendError(f"ezkl {step}: {error}") from error
+
+
+def _read_proof(path: Path) -> Proof:
+    value = json.loads(path.read_text())
+    return Proof(bytes(value["proof"]), tuple(_from_le(v) for v in value["instances"][0]))
+
+
+def _run_child(tasks: list[dict], progress: Progress) -> None:
+    """Run `_child_main` over the tasks, watching every step's deadline."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "zkmarket.backend"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
+    assert child.stdin and child.stdout
+    lines: Queue[str | None] = Queue()
+
+    def pump(stream) -> None:
+        for line in stream:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=pump, args=(child.stdout,), daemon=True).start()
+    try:
+        child.stdin.write(json.dumps(tasks))
+        child.stdin.close()
+        done = 0
+        while done < len(tasks):
+            try:
+                line = lines.get(timeout=tasks[done]["seconds"])
+            except Empty:
+                raise BackendTimeout(
+                    f"{tasks[done]['name']}: ezkl gave no answer for {tasks[done]['seconds']:.0f} s and was stopped"
+                ) from None
+            if line is None:
+                raise BackendError(
+                    f"{tasks[done]['name']}: the prover process ended early (exit code {child.wait()});"
+                    " it may have run out of memory"
+                )
+            answer = json.loads(line)
+            if "error" in answer:
+                kind = {"witness": StatementFalse, "mock": StatementFalse}.get(answer["step"], BackendError)
+                raise kind(f"{tasks[done]['name']}: {answer['error']}")
+            progress(f"{tasks[done]['name']}: {answer['step']}")
+            if answer["step"] == "verify":
+                done += 1
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+def _child_main() -> None:
+    """Child process: tasks as JSON on stdin, one JSON line a step on stdout."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever ezkl prints must not mix with the answers
+    ezkl = _ezkl()
+    for task in json.load(sys.stdin):
+        steps = {
+            "witness": lambda t=task: ezkl.gen_witness(t["input"], t["compiled"], t["witness"]),
+            "mock": lambda t=task: ezkl.mock(t["witness"], t["compiled"]),
+            "prove": lambda t=task: ezkl.prove(t["witness"], t["compiled"], t["pk"], t["proof"], t["srs"]),
+            "verify": lambda t=task: ezkl.verify(t["proof"], t["settings"], t["vk"], t["srs"], True),
+        }
+        for step, run in steps.items():
+            try:
+                run()
+            except BaseException as error:
+                print(json.dumps({"step": step, "error": f"{step}: {error}"}), file=answers)
+                answers.flush()
+                os._exit(1)
+            print(json.dumps({"step": step}), file=answers)
+    answers.flush()
+    os._exit(0)  # ezkl sometimes crashes in the interpreter's own exit
+
+
+def _sweep() -> None:
+    """Remove witness folders of processes that no longer run (killed before they could clean up)."""
+    for folder in Path(tempfile.gettempdir()).glob("zkmarket-*-*"):
+        pid = folder.name.split("-")[1]
+        if not pid.isdigit() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+            continue
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(int(pid), 0)
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def require(path: Path, what: str) -> Path:
+    if not path.exists():
+        raise ArtifactError(f"{what} is missing: {path}")
+    return path
+
+
+if __name__ == "__main__":
+    _child_main()

@@ -1,0 +1,298 @@
+"""Float updates to integers and back. Floats end in this file; after it there are integers only.
+
+A value is x·2^s rounded half to even, a signed integer of at most b bits: −2^(b−1) <= q < 2^(b−1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+_FLOATS = ("float16", "float32", "float64", "bfloat16")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+SUFFIXES = (".npy", ".npz", ".safetensors")
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """Scale 2^scale_bits, values of at most value_bits bits, sign included."""
+
+    scale_bits: int
+    value_bits: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.value_bits <= 26 or not -32 <= self.scale_bits <= 64:
+            raise InputError(
+                f"fixed point wants 2 <= value bits <= 26 and -32 <= scale bits <= 64:"
+                f" got {self.value_bits} and {self.scale_bits}"
+            )
+
+    @property
+    def low(self) -> int:
+        return -(1 << (self.value_bits - 1))
+
+    @property
+    def high(self) -> int:
+        return (1 << (self.value_bits - 1)) - 1
+
+
+@dataclass(frozen=True)
+class QuantisedUpdate:
+    """Integers, and what was lost on the way.
+
+    Attributes:
+        values: (D,) int32.
+        clipped: factor that the update was scaled by to meet the norm bound (1.0: not at all).
+        saturated: how many values were cut to the representable range.
+        max_error: largest |q/2^s − x| over the parameters.
+        relative_error: ‖q/2^s − x‖ / ‖x‖; 0 for a zero update.
+    """
+
+    values: np.ndarray
+    fixed_point: FixedPoint
+    clipped: float
+    saturated: int
+    max_error: float
+    relative_error: float
+
+    def report(self) -> dict[str, float | int]:
+        return {
+            "params": len(self.values),
+            "clipped": self.clipped,
+            "saturated": self.saturated,
+            "max_error": self.max_error,
+            "relative_l2_error": self.relative_error,
+        }
+
+
+def quantise(
+    update: np.ndarray, fixed_point: FixedPoint, beta: int | None = None, saturate: str = "refuse"
+) -> QuantisedUpdate:
+    """Quantise one flat update.
+
+    Args:
+        update: (D,) floats, D >= 1, all finite.
+        fixed_point: scale and width.
+        beta: bound on the squared norm *of the integers*; a longer update is scaled down to meet it.
+        saturate: "refuse" raises when a value does not fit, "count" cuts it and counts it.
+
+    Raises:
+        InputError: wrong shape or type, NaN or infinity, or a value out of range with "refuse".
+    """
+    if saturate not in ("refuse", "count"):
+        raise InputError(f"saturate is 'refuse' or 'count': got {saturate!r}")
+    exact = _flat_floats(update)
+    scaled = np.ldexp(exact, fixed_point.scale_bits)
+    if not np.isfinite(scaled).all():
+        raise InputError("the update is too large for its scale: lower scale_bits")
+    factor = 1.0
+    if beta is not None:
+        scaled, factor = _clip(scaled, beta)
+    rounded = np.rint(scaled)
+    outside = int(np.count_nonzero((rounded < fixed_point.low) | (rounded > fixed_point.high)))
+    if outside and saturate == "refuse":
+        worst = float(np.abs(exact).max())
+        raise InputError(
+            f"{outside} of {len(rounded)} values do not fit {fixed_point.value_bits} bits at scale"
+            f" 2^{fixed_point.scale_bits}: largest is {worst:.6g}, wanted below"
+            f" {fixed_point.high / 2.0**fixed_point.scale_bits:.6g};"
+            " lower the scale, clip, or allow saturation"
+        )
+    values = np.clip(rounded, fixed_point.low, fixed_point.high).astype(np.int32)
+    if beta is not None and squared_norm(values) > beta:  # rounding went up: towards zero never does
+        values = np.clip(np.trunc(scaled), fixed_point.low, fixed_point.high).astype(np.int32)
+    error = np.ldexp(values.astype(np.float64), -fixed_point.scale_bits) - exact
+    length = float(np.linalg.norm(exact))
+    return QuantisedUpdate(
+        values,
+        fixed_point,
+        factor,
+        outside,
+        float(np.abs(error).max()),
+        float(np.linalg.norm(error)) / length if length else 0.0,
+    )
+
+
+def dequantise(values: np.ndarray, fixed_point: FixedPoint) -> np.ndarray:
+    """Integers to float64; exact, since both fit."""
+    return np.ldexp(np.asarray(values, np.float64), -fixed_point.scale_bits)
+
+
+def squared_norm(values: np.ndarray) -> int:
+    """‖values‖² as an exact integer."""
+    wide = np.asarray(values).astype(np.int64)
+    return sum(int(np.dot(part, part)) for part in np.array_split(wide, max(1, len(wide) >> 10)))
+
+
+def _clip(scaled: np.ndarray, beta: int) -> tuple[np.ndarray, float]:
+    """Scale down to ‖·‖² <= β, leaving room for rounding (at most √D/2 in norm) where there is any."""
+    if beta < 0:
+        raise InputError(f"the norm bound is not negative: got {beta}")
+    norm = float(np.linalg.norm(scaled))
+    if norm * norm <= beta and squared_norm(np.rint(scaled)) <= beta:
+        return scaled, 1.0
+    bound = float(isqrt(beta))
+    room = bound - np.sqrt(len(scaled)) / 2
+    factor = (room if room > bound / 2 else bound) / norm
+    return scaled * min(1.0, factor), min(1.0, factor)
+
+
+def _flat_floats(update: Any) -> np.ndarray:
+    array = np.asarray(update)
+    if array.ndim != 1 or not len(array):
+        raise InputError(f"an update is one flat vector of at least one value: got shape {array.shape}")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"an update holds real numbers: got dtype {array.dtype}")
+    exact = array.astype(np.float64)
+    bad = int(np.count_nonzero(~np.isfinite(exact)))
+    if bad:
+        raise InputError(f"{bad} of {len(exact)} values are NaN or infinite: wanted finite numbers")
+    return exact
+
+
+# ---------------------------------------------------------------- layouts and files
+
+
+@dataclass(frozen=True)
+class ParameterLayout:
+    """Where every tensor of a model lies in its one vector, and how to get it back bit for bit.
+
+    Attributes:
+        names, shapes, dtypes: of each tensor, in the order of the vector.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Any]) -> ParameterLayout:
+        """The layout of a torch state dict or a mapping of numpy arrays, in its own order."""
+        if not tensors:
+            raise InputError("a model has at least one parameter: got none")
+        arrays = {str(name): _numpy(name, value) for name, value in tensors.items()}
+        dtypes = tuple(dtype for _, dtype in arrays.values())
+        layout = cls(tuple(arrays), tuple(tuple(a.shape) for a, _ in arrays.values()), dtypes)
+        if not layout.size:
+            raise InputError("a model has at least one parameter: all tensors are empty")
+        return layout
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Start of each tensor in the vector, and the vector's length at the end."""
+        out = [0]
+        for shape in self.shapes:
+            out.append(out[-1] + prod(shape))
+        return tuple(out)
+
+    @property
+    def size(self) -> int:
+        return self.offsets[-1]
+
+    def flatten(self, tensors: Mapping[str, Any]) -> np.ndarray:
+        """One float64 vector of all parameters; every value is exact."""
+        if tuple(map(str, tensors)) != self.names:
+            raise InputError(f"tensors are not those of the layout: got {list(tensors)}, wanted {list(self.names)}")
+        parts = []
+        for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
+            array, actual = _numpy(name, tensors[name])
+            if tuple(array.shape) != shape or actual != dtype:
+                raise InputError(f"{name}: got {actual}{list(array.shape)}, wanted {dtype}{list(shape)}")
+            wide = array.astype(np.float64)
+            if dtype in _INTEGERS and not np.array_equal(wide.astype(array.dtype), array):
+                raise InputError(f"{name}: an integer beyond 2^53 has no exact float")
+            parts.append(wide.reshape(-1))
+        return np.concatenate(parts)
+
+    def unflatten(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """The tensors, in their own dtype (bfloat16 as float32, which holds it exactly)."""
+        if np.shape(vector) != (self.size,):
+            raise InputError(f"the vector has shape {np.shape(vector)}: wanted ({self.size},)")
+        out = {}
+        for name, shape, dtype, start in zip(self.names, self.shapes, self.dtypes, self.offsets, strict=False):
+            part = np.asarray(vector)[start : start + prod(shape)].reshape(shape)
+            if dtype in _INTEGERS:
+                part = np.rint(part)
+            out[name] = part.astype("float32" if dtype == "bfloat16" else dtype)
+        return out
+
+    def to_json(self) -> list[dict[str, Any]]:
+        rows = zip(self.names, self.shapes, self.dtypes, strict=True)
+        return [{"name": name, "shape": list(shape), "dtype": dtype} for name, shape, dtype in rows]
+
+    @classmethod
+    def from_json(cls, rows: list[dict[str, Any]]) -> ParameterLayout:
+        return cls(
+            tuple(row["name"] for row in rows),
+            tuple(tuple(row["shape"]) for row in rows),
+            tuple(row["dtype"] for row in rows),
+        )
+
+
+def load_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read `.npy` (one unnamed tensor), `.npz` or `.safetensors`. Pickled objects are refused."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: wanted one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    try:
+        if path.suffix == ".npy":
+            return {"": np.load(path, allow_pickle=False, mmap_mode="r")}
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        return _load_safetensors(path)
+    except InputError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def load_update(path: Path, layout: ParameterLayout | None = None) -> np.ndarray:
+    """One flat float64 vector from a file; with a layout, names, shapes and dtypes are checked."""
+    tensors = load_tensors(path)
+    if layout is not None and list(tensors) != [""]:
+        missing = [name for name in layout.names if name not in tensors]
+        if missing:
+            raise InputError(f"{path}: tensors {missing} of the model are missing")
+        return layout.flatten({name: tensors[name] for name in layout.names} | _extra(tensors, layout))
+    if list(tensors) == [""]:
+        return _flat_floats(tensors[""])
+    return ParameterLayout.of(tensors).flatten(tensors)
+
+
+def _extra(tensors: Mapping[str, Any], layout: ParameterLayout) -> dict[str, Any]:
+    return {name: value for name, value in tensors.items() if name not in layout.names}
+
+
+def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    with path.open("rb") as file:  # the header's own order is the model's; load_file sorts
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    order = sorted((name for name in header if name != "__metadata__"), key=lambda n: header[n]["data_offsets"])
+    tensors = load_file(path)
+    return {name: tensors[name] for name in order}
+
+
+def _numpy(name: object, value: Any) -> tuple[np.ndarray, str]:
+    """A tensor as numpy and the name of its dtype. torch is recognised, not imported."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            return value.float().numpy(), "bfloat16"
+        value = value.numpy()
+    array = np.asarray(value)
+    dtype = str(array.dtype)
+    if dtype not in _FLOATS + _INTEGERS:
+        raise InputError(f"{name}: dtype {dtype} is not a parameter's; wanted one of {', '.join(_FLOATS + _INTEGERS)}")
+    return array, dtype

@@ -1,0 +1,173 @@
+"""A round: what it is bound to, its proof, and what the proof decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .artifacts import Build, Manifest, check_schema
+from .backend import Proof
+from .commitment import Commitment, RoundId, address_text, combine
+from .contribution import shares
+from .errors import InputError, ProofRejected
+from .field import Point, decode_point, encode_point
+from .files import read_json, write_json
+from .gram import GramProof
+from .transcript import Transcript, digest_words
+
+FORMAT = "zkmarket-round/1"
+
+
+@dataclass(frozen=True)
+class RoundProof:
+    """Everything that a verifier, or a contract, needs besides the build.
+
+    Attributes:
+        manifest_digest: of the build it was made with.
+        round_id, beta: the round and its bound on squared norms.
+        commitments: of slots 1..N, in order, with their range proofs.
+        mask_points, gram_point: C_0 of every chunk, and C_G.
+        gram, settlement: the two arguments.
+    """
+
+    manifest_digest: bytes
+    round_id: RoundId
+    beta: int
+    commitments: tuple[Commitment, ...]
+    mask_points: tuple[Point, ...]
+    gram_point: Point
+    gram: GramProof
+    settlement: Proof
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "manifest_digest": "0x" + self.manifest_digest.hex(),
+            "chain_id": self.round_id.chain_id,
+            "project": address_text(self.round_id.project),
+            "round": self.round_id.round,
+            "beta": str(self.beta),
+            "commitments": [commitment.to_json() for commitment in self.commitments],
+            "mask_points": ["0x" + encode_point(point).hex() for point in self.mask_points],
+            "gram_point": "0x" + encode_point(self.gram_point).hex(),
+            "gram": self.gram.to_json(),
+            "settlement": self.settlement.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> RoundProof:
+        check_schema(value, "round", "round proof")
+        return cls(
+            bytes.fromhex(value["manifest_digest"][2:]),
+            RoundId(value["chain_id"], int(value["project"], 16), value["round"]),
+            int(value["beta"]),
+            tuple(Commitment.from_json(commitment) for commitment in value["commitments"]),
+            tuple(decode_point(bytes.fromhex(point[2:])) for point in value["mask_points"]),
+            decode_point(bytes.fromhex(value["gram_point"][2:])),
+            GramProof.from_json(value["gram"]),
+            Proof.from_json(value["settlement"]),
+        )
+
+    def save(self, path: Path) -> None:
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> RoundProof:
+        return cls.from_json(read_json(path, "round proof"))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a verified round proof says.
+
+    Attributes:
+        trainers: addresses of slots 1..N.
+        mask, scores: of each slot.
+        aggregate: commitment points of Agg = Σ mask_i u_i, one a chunk.
+        nu: lower median of the squared norms.
+    """
+
+    trainers: tuple[int, ...]
+    mask: tuple[int, ...]
+    scores: tuple[int, ...]
+    nu: int
+    aggregate: tuple[Point, ...]
+
+    def shares(self, reward: int) -> tuple[list[int], int]:
+        """Pay of each slot in wei, and the dust."""
+        return shares(reward, self.scores)
+
+    def to_json(self, reward: int | None = None) -> dict[str, Any]:
+        paid, dust = self.shares(reward or 0)
+        return {
+            "verified": True,
+            "trainers": [
+                {"slot": slot, "trainer": address_text(who), "accepted": bool(bit), "score": score}
+                | ({"share_wei": pay} if reward is not None else {})
+                for slot, (who, bit, score, pay) in enumerate(
+                    zip(self.trainers, self.mask, self.scores, paid, strict=True), start=1
+                )
+            ],
+            "accepted": sum(self.mask),
+            "nu": self.nu,
+            "aggregate": ["0x" + encode_point(point).hex() for point in self.aggregate],
+        } | ({"reward_wei": reward, "dust_wei": dust} if reward is not None else {})
+
+
+def context(manifest: Manifest, round_id: RoundId, beta: int, slots: Sequence[int]) -> bytes:
+    """What the transcript starts from. Words: manifest digest, chain id, project, round, β, N addresses."""
+    return digest_words([manifest.digest(), round_id.chain_id, round_id.project, round_id.round, beta, *slots])
+
+
+def start_transcript(
+    manifest: Manifest,
+    round_id: RoundId,
+    beta: int,
+    commitments: Sequence[Commitment],
+    mask_points: Sequence[Point],
+    gram_point: Point,
+) -> Transcript:
+    return Transcript.start(
+        context(manifest, round_id, beta, [c.trainer for c in commitments]),
+        [c.points for c in commitments],
+        mask_points,
+        gram_point,
+    )
+
+
+def aggregate_points(manifest: Manifest, commitments: Sequence[Commitment], mask: Sequence[int]) -> tuple[Point, ...]:
+    """C_Agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk: no circuit, anyone can compute it."""
+    accepted = [c.points for c, bit in zip(commitments, mask, strict=True) if bit]
+    return tuple(
+        combine([points[chunk] for points in accepted], [1] * len(accepted), manifest.blinding)
+        for chunk in range(manifest.chunks)
+    )
+
+
+def check_slots(build: Build, commitments: Sequence[Commitment], round_id: RoundId) -> None:
+    """Refuse a wrong number of slots, a trainer or commitment in two slots, or one of another round."""
+    manifest = build.manifest
+    if len(commitments) != manifest.trainers:
+        raise ProofRejected(f"this build settles exactly N={manifest.trainers} trainers: got {len(commitments)}")
+    seen: dict[object, int] = {}
+    for slot, commitment in enumerate(commitments, start=1):
+        if commitment.round_id != round_id:
+            raise ProofRejected(f"slot {slot}: commitment is of another round: got {commitment.round_id}, wanted {round_id}")
+        if len(commitment.points) != manifest.chunks:
+            raise ProofRejected(f"slot {slot}: commitment has {len(commitment.points)} points: wanted {manifest.chunks}")
+        for name, key in (("trainer", commitment.trainer), *(("commitment", point) for point in commitment.points)):
+            if key in seen:
+                raise ProofRejected(f"slots {seen[key]} and {slot}: the same {name} twice")
+        for key in (commitment.trainer, *commitment.points):
+            seen[key] = slot
+
+
+def check_min_accepted(manifest: Manifest, mask: Sequence[int]) -> None:
+    """With fewer accepted updates than the project's minimum the aggregate would reveal them."""
+    if sum(mask) < manifest.min_accepted:
+        raise InputError(
+            f"{sum(mask)} updates are accepted: wanted at least {manifest.min_accepted},"
+            " or the aggregate reveals them to each other"
+        )
