@@ -258,7 +258,11 @@ def _check_consistent(manifest: Manifest) -> None:
         if got != wanted:
             raise ArtifactError(f"manifest contradicts itself: {name} is {got}, wanted {wanted}")
     manifest.filter.check(manifest.trainers)
-    expected = {"gram", "settlement", "range-last" if manifest.chunks == 1 and manifest.used_in_last != chunk else "range"}
+    expected = {
+        "gram",
+        "settlement",
+        "range-last" if manifest.chunks == 1 and manifest.used_in_last != chunk else "range",
+    }
     if manifest.used_in_last != chunk:
         expected.add("range-last")
     if set(value["circuits"]) != expected:

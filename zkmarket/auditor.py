@@ -10,7 +10,7 @@ from . import backend, gram, settlement
 from .aggregator import Aggregate
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
-from .commitment import verify_range
+from .commitment import RoundId, verify_range
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import scalar_hex, small_hex, to_hex
 from .files import link_or_copy, new_folder, write_json
@@ -18,12 +18,20 @@ from .quantise import dequantise
 from .round import Decision, RoundProof, aggregate_points, check_min_accepted, check_slots, start_transcript
 
 
-def verify_round(build: Build, proof: RoundProof, progress: Progress = quiet) -> Decision:
+def verify_round(
+    build: Build, proof: RoundProof, progress: Progress = quiet, expected: RoundId | None = None
+) -> Decision:
     """Verify a whole round: that every update is in range and its trainer's, and that the decision follows.
 
     Needs no update and no key but the verifying ones. Returns the decision or raises ProofRejected
     with the reason; there is no other way to fail.
+
+    Args:
+        expected: the chain, project and round that the caller asks about. Without it the proof's own
+            are taken, and the caller must look at them: a proof of last week's round is a valid proof.
     """
+    if expected is not None and proof.round_id != expected:
+        raise ProofRejected(f"round proof is of another round: got {proof.round_id}, wanted {expected}")
     check_slots(build, proof.commitments, proof.round_id)
     for slot, commitment in enumerate(proof.commitments, start=1):
         progress(f"range proofs of slot {slot}")
@@ -79,8 +87,7 @@ def load_aggregate(path: Path, manifest: Manifest) -> Aggregate:
     salts = (manifest.chunks, manifest.salts, 32)
     if aggregate.values.dtype.kind != "i" or aggregate.values.shape != (manifest.params,):
         raise InputError(
-            f"an aggregate holds {manifest.params} integers:"
-            f" got {aggregate.values.dtype}{list(aggregate.values.shape)}"
+            f"an aggregate holds {manifest.params} integers: got {aggregate.values.dtype}{list(aggregate.values.shape)}"
         )
     if aggregate.salts.dtype != np.uint8 or aggregate.salts.shape != salts:
         raise InputError(f"salts are uint8{list(salts)}: got {aggregate.salts.dtype}{list(aggregate.salts.shape)}")

@@ -26,7 +26,7 @@ from .backend import CircuitFiles, Compilation, Progress, quiet
 from .contribution import check_score
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, random_scalars, scalar_hex, to_hex
-from .files import cache_folder, link_or_copy, new_folder, sha256_file, write_json
+from .files import cache_folder, link_or_copy, locked, new_folder, sha256_file, write_json
 from .quantise import FixedPoint, ParameterLayout
 from .rules import MIN_ACCEPTED, Domain, MultiKrum
 from .srs import Srs
@@ -418,14 +418,22 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
         "compilation": vars(circuit.how),
         "srs": srs.id,
         "versions": backend.versions(),
-        "compiler": inspect.getsource(backend.export_onnx) + inspect.getsource(backend.compile_circuit),
+        "code": [inspect.getsource(part) for part in (backend.export_onnx, backend.compile_circuit, _keys_in)],
     }
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "keys" / name[:32]
+    with locked(folder.with_suffix(".lock")):
+        return _keys_in(folder, circuit, srs, progress)
+
+
+def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tuple[Path, dict[str, Any]]:
     entry_file = folder / "entry.json"
     if entry_file.is_file():
         entry = json.loads(entry_file.read_text())
-        if all((folder / file).is_file() and sha256_file(folder / file) == digest for file, digest in entry["files"].items()):
+        if all(
+            (folder / file).is_file() and sha256_file(folder / file) == digest
+            for file, digest in entry["files"].items()
+        ):
             return folder, entry
         progress(f"cached keys of {circuit.source} are damaged: making them again")
     progress(f"{circuit.source}: 2^{circuit.how.logrows} rows, making keys")

@@ -23,8 +23,18 @@ from . import backend
 from .artifacts import Build, Manifest, check_schema
 from .backend import CircuitFiles, Progress, Proof, ProofJob, quiet
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
-from .field import P, Point, decode_point, encode_point, multiply_add, random_scalars, scalar_hex, small_hex, to_hex
-from .field import from_ints
+from .field import (
+    P,
+    Point,
+    decode_point,
+    encode_point,
+    from_ints,
+    multiply_add,
+    random_scalars,
+    scalar_hex,
+    small_hex,
+    to_hex,
+)
 from .files import read_json, replacing
 from .transcript import chunk_tag
 
@@ -85,9 +95,7 @@ class Opening:
             raise InputError("a salt is not a field element: wanted salts below p")
         low, high = int(self.values.min()), int(self.values.max())
         if low < -manifest.bound or high >= manifest.bound:
-            raise DomainError(
-                f"an update's values lie in [−Q, Q) with Q = {manifest.bound}: got {low} to {high}"
-            )
+            raise DomainError(f"an update's values lie in [−Q, Q) with Q = {manifest.bound}: got {low} to {high}")
 
     def column(self, chunk: int, size: int) -> list[str]:
         """Chunk `chunk` as ezkl field strings: C values (zeros past D) ‖ S salts."""
@@ -190,9 +198,7 @@ def combine(points: Sequence[Point], coefficients: Sequence[int], blinding: Poin
 # ---------------------------------------------------------------- range proofs
 
 
-def range_job(
-    build: Build, opening: Opening, round_id: RoundId, trainer: int, chunk: int
-) -> ProofJob:
+def range_job(build: Build, opening: Opening, round_id: RoundId, trainer: int, chunk: int) -> ProofJob:
     """The range proof of one chunk, with noise that is drawn here and never used again."""
     manifest = build.manifest
     tag = chunk_tag(round_id.chain_id, round_id.project, round_id.round, chunk, trainer)

@@ -154,9 +154,13 @@ def check_slots(build: Build, commitments: Sequence[Commitment], round_id: Round
     seen: dict[object, int] = {}
     for slot, commitment in enumerate(commitments, start=1):
         if commitment.round_id != round_id:
-            raise ProofRejected(f"slot {slot}: commitment is of another round: got {commitment.round_id}, wanted {round_id}")
+            raise ProofRejected(
+                f"slot {slot}: commitment is of another round: got {commitment.round_id}, wanted {round_id}"
+            )
         if len(commitment.points) != manifest.chunks:
-            raise ProofRejected(f"slot {slot}: commitment has {len(commitment.points)} points: wanted {manifest.chunks}")
+            raise ProofRejected(
+                f"slot {slot}: commitment has {len(commitment.points)} points: wanted {manifest.chunks}"
+            )
         for name, key in (("trainer", commitment.trainer), *(("commitment", point) for point in commitment.points)):
             if key in seen:
                 raise ProofRejected(f"slots {seen[key]} and {slot}: the same {name} twice")

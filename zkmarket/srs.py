@@ -26,7 +26,7 @@ from pathlib import Path
 
 from . import backend
 from .errors import InputError, SrsError
-from .field import GENERATOR, INFINITY, P, Jacobian, Point, Q, _add, _double, is_on_curve, to_affine
+from .field import GENERATOR, INFINITY, Jacobian, P, Point, Q, _add, _double, is_on_curve, to_affine
 from .files import atomic_write, cache_folder, sha256_file
 
 KINDS = ("ceremony", "imported", "development")
@@ -37,7 +37,9 @@ _G2_BYTES = 256
 _TWO_ADICITY = 28
 _ROOT = pow(7, (P - 1) >> _TWO_ADICITY, P)  # 7 generates the multiplicative group of F_p, as in halo2curves
 
-DEVELOPMENT_TAU = int.from_bytes(hashlib.sha256(b"zkmarket development SRS: insecure, tau is public").digest(), "big") % P
+DEVELOPMENT_TAU = (
+    int.from_bytes(hashlib.sha256(b"zkmarket development SRS: insecure, tau is public").digest(), "big") % P
+)
 
 WARNING = "INSECURE development SRS: its trapdoor is public, anyone can forge proofs made with it"
 
@@ -231,9 +233,7 @@ def _read_points(path: Path, start: int, count: int) -> list[Point]:
     with path.open("rb") as file:
         file.seek(4 + 64 * start)
         data = file.read(64 * count)
-    numbers = [
-        int.from_bytes(data[i : i + 32], "little") * _UNMONTGOMERY % Q for i in range(0, len(data), 32)
-    ]
+    numbers = [int.from_bytes(data[i : i + 32], "little") * _UNMONTGOMERY % Q for i in range(0, len(data), 32)]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 

@@ -1,0 +1,88 @@
+"""Shared rounds and builds. Keys come from the user's cache when they are there, and are made when not."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zkmarket import srs
+from zkmarket.aggregator import Aggregate, Submission, prove_round
+from zkmarket.artifacts import Build
+from zkmarket.build import Spec, build
+from zkmarket.commitment import Commitment, Opening, RoundId, commit, open_with_fresh_salts, prove_range
+from zkmarket.round import RoundProof
+from zkmarket.rules import MultiKrum
+
+ROUND = RoundId(chain_id=31337, project=0xABCDEF, round=7)
+TRAINERS, PARAMS, LOGROWS = 5, 2500, 10  # three chunks of 1,008 values: not a power of two, the last one padded
+RULE = MultiKrum(1, 4)
+
+
+@dataclass(frozen=True)
+class Round:
+    """An honest round: everything that its parties hold."""
+
+    build: Build
+    submissions: tuple[Submission, ...]
+    proof: RoundProof
+    aggregate: Aggregate
+
+    def json(self) -> dict[str, Any]:
+        """A fresh copy of round.json to tamper with."""
+        return copy.deepcopy(self.proof.to_json())
+
+
+def honest_updates(n: int, d: int, seed: int = 1, spread: int = 40, length: int = 60) -> list[np.ndarray]:
+    """n similar integer updates (a common direction and noise), the last one an outlier."""
+    rng = np.random.default_rng(seed)
+    common = rng.integers(-length, length + 1, d)
+    updates = [common + rng.integers(-spread, spread + 1, d) for _ in range(n - 1)]
+    return [*updates, -common]
+
+
+def submit(
+    build: Build, values: np.ndarray, trainer: int, round_id: RoundId = ROUND, ranges: bool = True
+) -> Submission:
+    """Commit to integers and prove their range."""
+    opening = open_with_fresh_salts(np.asarray(values, np.int32), build.manifest)
+    points = commit(build, opening)
+    chunks = range(build.manifest.chunks) if ranges else ()
+    proofs = tuple(proof for _, proof in prove_range(build, opening, round_id, trainer, list(chunks)))
+    return Submission(Commitment(round_id, trainer, points, proofs), opening)
+
+
+def make_build(folder: Path, **changes: Any) -> Build:
+    values: dict[str, Any] = {"trainers": TRAINERS, "params": PARAMS, "filter": RULE, "logrows": LOGROWS} | changes
+    return build(Spec(**values), srs.generate(), folder)
+
+
+@pytest.fixture(scope="session")
+def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """N = 5, D = 2500, K = 10: m = 3."""
+    return make_build(tmp_path_factory.mktemp("builds") / "small")
+
+
+@pytest.fixture(scope="session")
+def one_chunk_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """N = 3, D = 40, K = 10: m = 1, leave-one-out."""
+    return make_build(
+        tmp_path_factory.mktemp("builds") / "one", trainers=3, params=40, filter=MultiKrum(0, 3), score="leave-one-out"
+    )
+
+
+@pytest.fixture(scope="session")
+def honest_round(small_build: Build) -> Round:
+    """A proven round of five trainers, one of them an outlier."""
+    submissions = tuple(
+        submit(small_build, values, 0x1000 + i) for i, values in enumerate(honest_updates(TRAINERS, PARAMS))
+    )
+    proof, aggregate = prove_round(small_build, submissions)
+    return Round(small_build, submissions, proof, aggregate)
+
+
+__all__ = ["ROUND", "Opening", "Round", "honest_updates", "make_build", "submit"]

@@ -1,0 +1,451 @@
+"""The command line: verbs in the order of the flow.
+
+Results go to stdout (one object with --json), progress to stderr. Exit codes: 0 done, 1 the statement
+is false or a proof is rejected, 2 wrong usage or input, 3 a tool, artifact or SRS is missing or does
+not match.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from . import aggregator, auditor, srs, trainer
+from .artifacts import Build
+from .backend import Progress, quiet
+from .build import Spec, build
+from .commitment import RoundId, address_text, random_address, read_address
+from .contribution import SCORES
+from .errors import InputError, ZkmarketError
+from .field import encode_point
+from .files import cache_folder, replacing
+from .quantise import ParameterLayout, load_update
+from .round import RoundProof
+from .rules import MultiKrum
+
+Answer = tuple[dict[str, Any], str]
+"""What a verb returns: the object for --json, and the text for people."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = make_parser().parse_args(argv)
+    progress = quiet if arguments.quiet else _say
+    try:
+        result, text = arguments.run(arguments, progress)
+    except ZkmarketError as error:
+        return _fail(arguments, error, error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command can be run again", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _fail(arguments, error, 3)
+    print(json.dumps(result, indent=1) if arguments.json else text)
+    return int(result.get("exit_code", 0))
+
+
+def _fail(arguments: argparse.Namespace, error: Exception, code: int) -> int:
+    if arguments.json:
+        print(json.dumps({"error": type(error).__name__, "message": str(error), "exit_code": code}))
+    print(f"zkmarket {arguments.verb}: {error}", file=sys.stderr)
+    return code
+
+
+def _say(text: str) -> None:
+    print(f"· {text}", file=sys.stderr, flush=True)
+
+
+# ---------------------------------------------------------------- verbs
+
+
+def doctor(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    """Check what this machine has; exit code 3 if something that is needed is missing."""
+    checks: list[tuple[str, bool, str]] = []
+    python = platform.python_version()
+    checks.append(("python", (3, 11) <= sys.version_info < (3, 13), python))
+    for name, module in (("ezkl", "ezkl"), ("torch", "torch"), ("numpy", "numpy"), ("py_ecc", "py_ecc")):
+        try:
+            importlib.import_module(module)
+            checks.append((name, True, version(name)))
+        except Exception as error:  # a broken wheel raises anything
+            checks.append((name, False, str(error)))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    checks.append(("memory", memory >= 2, f"{memory:.1f} GiB, {os.cpu_count()} cores"))
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free / 2**30
+        checks.append(("cache", os.access(folder, os.W_OK) and free >= 2, f"{folder}, {free:.0f} GiB free"))
+    except OSError as error:
+        checks.append(("cache", False, str(error)))
+    ceremonies = srs.installed()
+    about = "; ".join(f"{s.kind} {s.id[:8]} of 2^{s.sizes()} rows" for s in ceremonies)
+    checks.append(("srs", bool(ceremonies), about or "none: run `zkmarket srs fetch` or `zkmarket srs generate`"))
+    good = all(passed for _, passed, _ in checks)
+    result = {
+        "ok": good,
+        "checks": [{"name": name, "ok": passed, "found": found} for name, passed, found in checks],
+    }
+    lines = [f"{'ok     ' if passed else 'MISSING'}  {name:7} {found}" for name, passed, found in checks]
+    if any(ceremony.insecure for ceremony in ceremonies):
+        lines.append(f"note: {srs.WARNING}")
+    return result | ({} if good else {"exit_code": 3}), "\n".join(lines)
+
+
+def srs_generate(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    progress(srs.WARNING)
+    return _srs_answer(srs.generate(arguments.logrows, progress))
+
+
+def srs_fetch(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    return _srs_answer(srs.fetch(arguments.logrows, progress))
+
+
+def srs_import(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    return _srs_answer(srs.import_file(arguments.file, arguments.digest))
+
+
+def srs_info(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    found = srs.installed()
+    rows = [_srs_row(item) for item in found]
+    return {"srs": rows}, "\n".join(map(_srs_text, rows)) or "no SRS installed"
+
+
+def _srs_answer(item: srs.Srs) -> Answer:
+    row = _srs_row(item)
+    return row, _srs_text(row)
+
+
+def _srs_row(item: srs.Srs) -> dict[str, Any]:
+    return {
+        "kind": item.kind,
+        "id": item.id,
+        "insecure": item.insecure,
+        "logrows": item.sizes(),
+        "folder": str(item.folder),
+    }
+
+
+def _srs_text(row: dict[str, Any]) -> str:
+    mark = f"\n  {srs.WARNING}" if row["insecure"] else ""
+    return f"{row['kind']} SRS {row['id'][:16]}, sizes 2^{row['logrows']}, in {row['folder']}{mark}"
+
+
+def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    layout = read_model(arguments.model) if arguments.model else None
+    n = arguments.trainers
+    spec = Spec(
+        trainers=n,
+        params=layout.size if layout else arguments.params,
+        filter=MultiKrum.parse(arguments.filter) if arguments.filter else MultiKrum.default(n),
+        score=arguments.score,
+        value_bits=arguments.value_bits,
+        scale_bits=arguments.scale_bits,
+        logrows=None if arguments.logrows == "auto" else _integer(arguments.logrows, "--logrows"),
+        optimize=arguments.optimize,
+        beta_max=arguments.beta_max,
+        layout=layout,
+    )
+    made = build(spec, srs.select(arguments.srs), arguments.output, progress)
+    manifest = made.manifest
+    result = manifest.value
+    lines = [
+        f"build of {manifest.params} parameters, {manifest.trainers} trainers, {manifest.filter}, {manifest.score}",
+        f"  logrows {manifest.logrows}: {manifest.chunks} chunks of {manifest.chunk} values in "
+        f"[−{manifest.bound}, {manifest.bound}); settlement at logrows {manifest.settlement_logrows}",
+        *(
+            f"  {name}: {entry['rows']} rows, proof {entry['proof_bytes']} bytes, vk {entry['vk_sha256'][:16]}"
+            for name, entry in result["circuits"].items()
+        ),
+        f"  manifest digest {result['digest']}",
+    ]
+    if manifest.insecure:
+        lines.append(f"  {srs.WARNING}")
+    return {key: value for key, value in result.items() if key != "layout"} | {
+        "folder": str(arguments.output)
+    }, "\n".join(lines)
+
+
+def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = Build.load(arguments.build, prover=True)
+    who = read_address(arguments.tag) if arguments.tag else _kept_address(arguments.output)
+    committed = trainer.commit_update(
+        made,
+        load_update(arguments.update, made.manifest.layout),
+        arguments.output,
+        who,
+        _round_id(arguments),
+        arguments.beta,
+        "count" if arguments.saturate else "refuse",
+        progress,
+    )
+    report = committed.quantised.report()
+    result = {
+        "trainer": address_text(who),
+        "points": ["0x" + encode_point(point).hex() for point in committed.commitment.points],
+        "quantisation": report,
+        "folder": str(arguments.output),
+        "insecure": made.manifest.insecure,
+    }
+    text = (
+        f"committed {report['params']} parameters as {address_text(who)} in {arguments.output}"
+        f" (max error {report['max_error']:.3g}, relative L2 error {report['relative_l2_error']:.3g},"
+        f" {report['saturated']} saturated, clipped by {report['clipped']:.3g})\n"
+        f"  publish {aggregator.COMMITMENT_FILE}; keep {aggregator.OPENING_FILE} secret"
+    )
+    return result, text
+
+
+def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = Build.load(arguments.build, prover=True)
+    submissions = aggregator.load_submissions(made, arguments.updates)
+    for slot, submission in enumerate(submissions, start=1):
+        progress(f"admitting slot {slot}")
+        auditor.verify_range(made, submission.commitment, slot)
+    proof, aggregate = aggregator.prove_round(made, submissions, arguments.beta, progress)
+    place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
+    aggregate.save(place)
+    proof.save(arguments.output)
+    result = {"round": str(arguments.output), "aggregate": str(place), "insecure": made.manifest.insecure}
+    return result, f"round proof in {arguments.output}, aggregate in {place}"
+
+
+def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = Build.load(arguments.build)
+    proof = RoundProof.load(arguments.round_file)
+    decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof))
+    result = decision.to_json(arguments.reward) | {"beta": str(proof.beta), "insecure": made.manifest.insecure}
+    lines = [
+        "slot  trainer                                     accepted  score"
+        + ("  share (wei)" if arguments.reward is not None else ""),
+        *(
+            f"{row['slot']:4}  {row['trainer']}  {'yes' if row['accepted'] else 'no ':8}  {row['score']}"
+            + (f"  {row['share_wei']}" if arguments.reward is not None else "")
+            for row in result["trainers"]
+        ),
+        f"median squared norm {decision.nu}; norm bound {proof.beta}",
+        "verified",
+    ]
+    if arguments.export:
+        exported = auditor.export(made, proof, arguments.export)
+        result["exported"] = [str(place) for _, place in exported]
+        lines.append(
+            f"{len(exported)} proofs in {arguments.export}; in each folder: ezkl verify --proof-path proof.json"
+            " --settings-path settings.json --vk-path vk.key --srs-path kzg.srs"
+        )
+    if made.manifest.insecure:
+        lines.append(srs.WARNING)
+    return result, "\n".join(lines)
+
+
+def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    import numpy as np
+
+    made = Build.load(arguments.build)
+    manifest = made.manifest
+    proof = RoundProof.load(arguments.round_file)
+    decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof))
+    received = auditor.load_aggregate(arguments.aggregate, manifest)
+    model = load_update(arguments.model, manifest.layout) if arguments.model else None
+    opened = auditor.open_aggregate(made, decision, received, model, arguments.rate)
+    tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
+    with replacing(arguments.output) as temporary, temporary.open("wb") as file:
+        np.savez(file, **tensors)
+    result = {"model": str(arguments.output), "params": manifest.params, "accepted": sum(decision.mask)}
+    return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
+
+
+def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from .demo import run_demo
+
+    return run_demo(
+        rounds=arguments.rounds,
+        trainers=arguments.trainers,
+        attackers=arguments.attackers,
+        attack=arguments.attack,
+        reward=arguments.reward,
+        seed=arguments.seed,
+        folder=arguments.output,
+        progress=progress,
+    )
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="zkmarket", description="Zero-knowledge federated learning rounds.")
+    parser.add_argument("--version", action="version", version=f"zkmarket {version('zkmarket')}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, run: Callable[..., Answer], about: str, parent: Any = verbs) -> argparse.ArgumentParser:
+        made = parent.add_parser(name, help=about, description=about)
+        made.set_defaults(run=run)
+        made.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        made.add_argument("--quiet", action="store_true", help="no progress on stderr")
+        return made
+
+    verb("doctor", doctor, "check that this machine has what zkmarket needs")
+
+    kinds = verbs.add_parser("srs", help="the structured reference string").add_subparsers(
+        dest="srs_verb", required=True, metavar="generate|fetch|import|info"
+    )
+    made = verb("generate", srs_generate, "make a development SRS (INSECURE: its trapdoor is public)", kinds)
+    made.add_argument("--logrows", type=int, choices=range(6, 21), metavar="K", help="make the file of 2^K rows now")
+    made = verb("fetch", srs_fetch, "download the ceremony's file and check its published digest", kinds)
+    made.add_argument("--logrows", type=int, default=17, metavar="K", help="size, 2^K rows; serves all smaller (17)")
+    made = verb("import", srs_import, "take a file; its digest must be published, or given", kinds)
+    made.add_argument("file", type=Path)
+    made.add_argument("--digest", help="SHA-256 that you vouch for")
+    verb("info", srs_info, "what is installed", kinds)
+
+    made = verb("build", build_verb, "compile a project into circuits and keys")
+    made.add_argument("--trainers", type=int, required=True, metavar="N", help="trainers of a round, exactly")
+    size = made.add_mutually_exclusive_group(required=True)
+    size.add_argument("--params", type=int, metavar="D", help="number of parameters")
+    size.add_argument("--model", metavar="FILE.onnx|package.module:factory", help="take number and layout from a model")
+    made.add_argument("--value-bits", type=int, metavar="B", help="bits of a quantised value (default: logrows)")
+    made.add_argument("--scale-bits", type=int, metavar="S", help="a value is x·2^S (default: value bits − 1)")
+    made.add_argument("--filter", metavar="multi-krum:f=F,m=M", help="default: f = ⌊(N−3)/2⌋, m = N − f")
+    made.add_argument("--score", choices=SCORES, default="shapley")
+    made.add_argument("--logrows", default="auto", metavar="auto|K", help="rows of a column, 2^K")
+    made.add_argument("--optimize", choices=("time", "gas"), default="time", help="what auto minimises")
+    made.add_argument("--beta-max", type=int, metavar="INT", help="largest bound on squared norms (default D·Q²)")
+    made.add_argument("--srs", choices=srs.KINDS, help="default: the most trustworthy that is installed")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="BUILD")
+
+    made = verb("commit", commit_verb, "commit to an update and prove its range")
+    made.add_argument("build", type=Path)
+    made.add_argument("update", type=Path, help=".npy, .npz or .safetensors")
+    made.add_argument(
+        "--tag", metavar="HEX", help="trainer's address, which the range proofs are bound to (default: random)"
+    )
+    _add_round(made)
+    made.add_argument("--beta", type=int, metavar="INT", help="clip to this squared norm of the integers")
+    made.add_argument("--saturate", action="store_true", help="cut values that do not fit, and count them")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="TRAINER")
+
+    made = verb("prove", prove_verb, "filter, score and aggregate a round, and prove it")
+    made.add_argument("build", type=Path)
+    made.add_argument("--updates", type=Path, required=True, metavar="DIR", help="one folder a trainer")
+    made.add_argument(
+        "--beta", type=int, metavar="INT", help="norm bound of the round (default: the project's largest)"
+    )
+    made.add_argument("--aggregate", type=Path, metavar="FILE", help="default: beside the round proof")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="round.json")
+
+    made = verb("verify", verify_verb, "verify a round proof")
+    made.add_argument("build", type=Path)
+    made.add_argument("round_file", type=Path, metavar="round.json")
+    made.add_argument("--reward", type=_amount, metavar="WEI", help="also show each trainer's share")
+    made.add_argument("--export", type=Path, metavar="DIR", help="write the inner proofs for `ezkl verify`")
+    _add_round(made, expected=True)
+
+    made = verb("open", open_verb, "check an aggregate against a verified round, and apply it")
+    made.add_argument("build", type=Path)
+    made.add_argument("round_file", type=Path, metavar="round.json")
+    made.add_argument("aggregate", type=Path)
+    made.add_argument("--model", type=Path, help="the round's model (default: zeros)")
+    made.add_argument("--rate", type=float, default=1.0, help="server learning rate (1.0)")
+    _add_round(made, expected=True)
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="model.npz")
+
+    from .demo import ATTACKS  # the names only; torch and the data are imported when it runs
+
+    made = verb("demo", demo_verb, "train a model on real data with attackers, every round proven and verified")
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--trainers", type=int, default=8)
+    made.add_argument("--attackers", type=int, default=2)
+    made.add_argument("--attack", choices=ATTACKS, default="sign-flip")
+    made.add_argument("--reward", type=_amount, default=10**18, metavar="WEI", help="reward of a round")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the files (default: a temporary folder)")
+    return parser
+
+
+def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
+    about = "refuse a proof of another" if expected else "the commitment's"
+    default = None if expected else 0
+    parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
+    parser.add_argument("--project", metavar="ADDRESS", help=f"{about} project")
+    parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
+
+
+def _round_id(arguments: argparse.Namespace) -> RoundId:
+    project = read_address(arguments.project) if arguments.project else 0
+    if arguments.chain < 0 or arguments.round < 0:
+        raise InputError(f"chain and round are not negative: got {arguments.chain} and {arguments.round}")
+    return RoundId(arguments.chain, project, arguments.round)
+
+
+def _expected_round(arguments: argparse.Namespace, proof: RoundProof) -> RoundId:
+    """What the caller expects; what it does not name is taken from the proof."""
+    found = proof.round_id
+    return RoundId(
+        found.chain_id if arguments.chain is None else arguments.chain,
+        found.project if arguments.project is None else read_address(arguments.project),
+        found.round if arguments.round is None else arguments.round,
+    )
+
+
+def _kept_address(folder: Path) -> int:
+    """The random identity of an interrupted commit, or a new one."""
+    commitment = folder / trainer.JOURNAL_FILE
+    if commitment.exists():
+        return read_address(json.loads(commitment.read_text())["trainer"])
+    return random_address()
+
+
+def _integer(text: str, option: str) -> int:
+    if not text.isdigit():
+        raise InputError(f"{option} is auto or a number: got {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"an amount in wei is a whole number: got {text!r}")
+    return int(text)
+
+
+def read_model(model: str) -> ParameterLayout:
+    """Layout of an ONNX file's floating-point initialisers, or of the module that a factory returns."""
+    if model.endswith(".onnx"):
+        return _onnx_layout(Path(model))
+    module_name, _, factory = model.partition(":")
+    if not factory:
+        raise InputError(f"--model is FILE.onnx or package.module:factory: got {model!r}")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        made = getattr(importlib.import_module(module_name), factory)()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"--model {model}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    return ParameterLayout.of(made.state_dict() if hasattr(made, "state_dict") else made)
+
+
+def _onnx_layout(path: Path) -> ParameterLayout:
+    import onnx
+    from onnx import numpy_helper
+
+    if not path.is_file():
+        raise InputError(f"no model at {path}")
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:  # protobuf's own exceptions
+        raise InputError(f"{path} is not an ONNX model: {error}") from error
+    tensors = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    return ParameterLayout.of({name: array for name, array in tensors.items() if array.dtype.kind == "f"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
