@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-NOISE = 128
-"""Uniform looked-up values that hide the histogram of the chunk: see `RangeCheck`."""
+from . import NOISE
 
 
 class RangeCheck(torch.nn.Module):
@@ -24,7 +23,7 @@ class RangeCheck(torch.nn.Module):
     The optimiser drops what no output depends on, checks included, and it pushes slices through
     element-wise functions; it leaves `index_select` (ONNX Gather) alone. So one looked-up value,
     s ∈ {0, 1}, is taken with it and s² − s = 0 is added to the tag. The lookup itself holds for the
-    whole tensor. build.py asserts that it is in the compiled circuit; the tests try both edges of the range at both ends.
+    whole tensor. build.py asserts that it is in the compiled circuit, and tries both edges of the range.
     """
 
     def __init__(self, chunk: int, salts: int, used: int | None = None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-NOISE = 128
+from . import NOISE
 
 
 class Settlement(torch.nn.Module):

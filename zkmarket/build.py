@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuits import NOISE
+
 from . import backend
 from .artifacts import CIRCUITS, FORMAT, Build, Manifest
 from .backend import CircuitFiles, Compilation, Progress, quiet
@@ -32,7 +34,6 @@ from .rules import MIN_ACCEPTED, Domain, MultiKrum
 from .srs import Srs
 
 SALTS = 8
-NOISE = 128
 MIN_LOGROWS, MAX_LOGROWS = 10, 20
 """Below 2^10 rows 128 noise values do not cover what a range proof reveals: see `noise_entropy`."""
 
@@ -161,7 +162,7 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
         raise DomainError(f"logrows is from {MIN_LOGROWS} to {MAX_LOGROWS}: got {logrows}")
     scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
-    fixed_point = FixedPoint(scale_bits, value_bits)
+    FixedPoint(scale_bits, value_bits)  # raises if it is none
     beta_max = spec.params * bound * bound if spec.beta_max is None else spec.beta_max
     if not 0 < beta_max <= spec.params * bound * bound:
         raise DomainError(f"--beta-max is from 1 to D·Q² = {spec.params * bound * bound}: got {beta_max}")
@@ -451,7 +452,13 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
                 continue
             raise ArtifactError(f"{circuit.source}: the compiled circuit accepts {what}")
         backend.setup(keys)
-        proof = backend.prove([backend.ProofJob(f"{circuit.source} sample", keys, circuit.sample())])[0]
+        sample = circuit.sample()
+        proof = backend.prove([backend.ProofJob(f"{circuit.source} sample", keys, sample)])[0]
+        for index, point in enumerate(backend.commit(keys, circuit.how.logrows, sample)):
+            if proof.point(index) != encode_point(point):  # other unusable rows, or another order of the inputs
+                raise ArtifactError(
+                    f"{circuit.source}: point {index} of a proof is not the commitment of input {index}"
+                )
         files = {path.name: sha256_file(path) for path in sorted(fresh.iterdir())}
         entry = {
             "logrows": circuit.how.logrows,

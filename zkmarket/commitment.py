@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from circuits import NOISE
+
 from . import backend
 from .artifacts import Build, Manifest, check_schema
 from .backend import CircuitFiles, Progress, Proof, ProofJob, quiet
@@ -39,7 +41,6 @@ from .files import read_json, replacing
 from .transcript import chunk_tag
 
 FORMAT = "zkmarket-commitment/1"
-NOISE = 128
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ same attackers also face a plain average, to show what the filter is worth.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -347,7 +348,7 @@ def _tables(result: dict[str, Any]) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=100, file=open("/dev/null", "w"), record=True)  # noqa: SIM115
+    console = Console(width=100, file=io.StringIO(), record=True)
     console.print(
         f"{result['data']}; {result['params']} parameters; {result['filter']};"
         f" {result['attackers']} attackers: {result['attack']}"

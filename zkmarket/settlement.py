@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from circuits import NOISE
+
 from . import backend
 from .artifacts import Build, Manifest
 from .backend import Proof, ProofJob
@@ -18,8 +20,6 @@ from .contribution import scores
 from .errors import DomainError, ProofRejected
 from .field import P, Point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
 from .rules import SCORE_LIMIT, Gram, median_squared_norm, multi_krum
-
-NOISE = 128
 
 
 @dataclass(frozen=True)

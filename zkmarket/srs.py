@@ -269,8 +269,7 @@ def _powers_file(logrows: int, tau: int) -> Iterator[bytes]:
     vanishing = (value - 1) % P
     lagrange = [root * vanishing % P * inverse % P for root, inverse in zip(roots, inverses, strict=True)]
     yield logrows.to_bytes(4, "little")
-    for part in _in_processes(_fixed_base, powers + lagrange):
-        yield part
+    yield from _in_processes(_fixed_base, powers + lagrange)
     yield development_g2()
 
 
