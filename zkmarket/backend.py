@@ -331,13 +331,27 @@ def _from_le(text: str) -> int:
 
 @contextlib.contextmanager
 def _foreign(step: str) -> Iterator[None]:
-    """Map whatever ezkl raises, its Rust panics (a BaseException) included, to BackendError."""
+    """Map whatever ezkl raises, its Rust panics (a BaseException) included, to BackendError.
+
+    Its chatter on both standard streams is dropped: what matters of it is in the exception.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         raise BackendError(f"ezkl {step}: {error}") from error
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for descriptor in (*kept, nowhere):
+            os.close(descriptor)
 
 
 def _read_proof(path: Path) -> Proof:

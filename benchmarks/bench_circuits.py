@@ -1,0 +1,66 @@
+"""What does each circuit cost at each number of rows? The constants of the cost model come from here.
+
+    python -m benchmarks.bench_circuits --json
+
+One row a circuit and K: seconds to prove (witness, mock, prove, verify), to verify, and their sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import Rows, machine, measured, say
+from zkmarket import backend, srs
+from zkmarket.backend import CircuitFiles, ProofJob
+from zkmarket.build import SALTS, Circuit, Spec, gram_circuit, keys_of, range_circuit, settlement_circuit, value_bound
+from zkmarket.rules import MultiKrum
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--logrows", type=int, nargs="*", default=[10, 11, 12, 13, 14, 15])
+    parser.add_argument("--trainers", type=int, nargs="*", default=[3, 8, 10, 16, 32], help="settlement circuits")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="rows only, no progress")
+    arguments = parser.parse_args()
+    tell = backend.quiet if arguments.json else say
+    rows = Rows(machine())
+    for logrows in arguments.logrows:
+        bench(rows, "gram", gram_circuit(logrows, SALTS), arguments.repeat, tell)
+        bench(rows, "range", range_circuit(logrows, SALTS), arguments.repeat, tell)
+    for n in arguments.trainers:
+        for optimize in ("time", "gas"):
+            spec = Spec(n, 100_000, MultiKrum.default(n), optimize=optimize)
+            bound = value_bound(13)
+            circuit = settlement_circuit(spec, bound, spec.params * bound * bound)
+            bench(rows, f"settlement N={n} {optimize}", circuit, arguments.repeat, tell)
+
+
+def bench(rows: Rows, name: str, circuit: Circuit, repeat: int, tell: Callable[[str], None]) -> None:
+    tell(f"{name}, 2^{circuit.how.logrows} rows")
+    ceremony = srs.generate()
+    folder, entry = keys_of(circuit, ceremony, tell)
+    files = CircuitFiles(Path(folder), ceremony.path(circuit.how.logrows), entry["proof_bytes"])
+    proving, verifying = [], []
+    for _ in range(repeat):
+        with measured() as took:
+            proof = backend.prove([ProofJob(name, files, circuit.sample())])[0]
+        proving.append(took)
+        with measured() as took:
+            backend.verify(files, proof)
+        verifying.append(took)
+    common = {
+        "logrows": circuit.how.logrows,
+        "rows": entry["rows"],
+        "columns_blocks": -(-entry["rows"] // backend.usable_rows(circuit.how.logrows)),
+        "pk_bytes": files.pk.stat().st_size,
+        "vk_bytes": files.vk.stat().st_size,
+    }
+    rows.add(f"prove {name}", proving, len(proof.data), **common)
+    rows.add(f"verify {name}", verifying, len(proof.data), **common)
+
+
+if __name__ == "__main__":
+    main()
