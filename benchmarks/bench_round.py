@@ -20,10 +20,18 @@ import numpy as np
 
 from benchmarks.measure import Measured, Rows, machine, measured, say
 from zkmarket import aggregator, auditor, backend, gram, settlement, srs
-from zkmarket.aggregator import COMMITMENT_FILE, OPENING_FILE, Submission
+from zkmarket.aggregator import Submission
 from zkmarket.artifacts import Build
 from zkmarket.build import Spec, build
-from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_salts, prove_range
+from zkmarket.commitment import (
+    COMMITMENT_FILE,
+    OPENING_FILE,
+    Commitment,
+    RoundId,
+    commit,
+    open_with_fresh_salts,
+    prove_range,
+)
 from zkmarket.contribution import SCORES
 from zkmarket.files import write_json
 from zkmarket.quantise import quantise

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from zkmarket import srs
-from zkmarket.aggregator import Aggregate, Submission, prove_round
+from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
 from zkmarket.build import Spec, build
 from zkmarket.commitment import Commitment, Opening, RoundId, commit, open_with_fresh_salts, prove_range
-from zkmarket.round import RoundProof
+from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import MultiKrum
 
 ROUND = RoundId(chain_id=31337, project=0xABCDEF, round=7)

@@ -9,14 +9,14 @@ The flow, in the order of the command line; each name is one step or what it mak
     open_aggregate   Aggregate → new parameters       checked against the proven commitment
 """
 
-from .aggregator import Aggregate, Submission, load_submissions, prove_round
+from .aggregator import Submission, load_submissions, prove_round
 from .artifacts import Build, Manifest
 from .auditor import export, load_aggregate, open_aggregate, verify_round, verify_settlement
 from .build import Spec
 from .commitment import Commitment, Opening, RoundId, verify_range
 from .errors import ProofRejected, ZkmarketError
 from .quantise import FixedPoint, ParameterLayout, QuantisedUpdate, dequantise, load_update
-from .round import Decision, RoundProof
+from .round import Aggregate, Decision, RoundProof
 from .rules import MultiKrum
 from .trainer import Committed, commit_update
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,10 @@ import numpy as np
 from . import backend, gram, settlement
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
-from .commitment import Commitment, Opening
+from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
 from .errors import InputError, ProofRejected, SaltReuse, StatementFalse
 from .field import P, from_ints
-from .files import replacing
-from .round import RoundProof, check_min_accepted, check_slots, start_transcript
-
-COMMITMENT_FILE, OPENING_FILE, AGGREGATE_FILE = "commitment.json", "opening.npz", "aggregate.npz"
+from .round import Aggregate, RoundProof, check_min_accepted, check_slots, start_transcript
 
 
 @dataclass(frozen=True)
@@ -26,23 +23,6 @@ class Submission:
 
     commitment: Commitment
     opening: Opening
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """Agg = Σ mask_i u_i with the sum of the salts: opens the aggregate's commitment.
-
-    Attributes:
-        values: (D,) int64.
-        salts: (m, S, 32) uint8.
-    """
-
-    values: np.ndarray = field(repr=False)
-    salts: np.ndarray = field(repr=False)
-
-    def save(self, path: Path) -> None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, values=self.values, salts=self.salts)
 
 
 def load_submissions(build: Build, folder: Path) -> list[Submission]:

@@ -203,11 +203,14 @@ class Build:
             if circuit["vk_sha256"] != circuit["files"]["vk.key"]:
                 raise ArtifactError(f"manifest names two digests for the verifying key of {name}")
         _check_consistent(build.manifest)
+        kind = srs_module.by_id(value["srs"]["id"]).kind
+        if kind != value["srs"]["kind"]:
+            raise ArtifactError(f"manifest says its SRS is of kind {value['srs']['kind']}: here it is {kind}")
         return build
 
     def files(self, name: str) -> CircuitFiles:
         circuit = self.manifest.value["circuits"][name]
-        srs_file = _srs_file(self.manifest.value["srs"]["id"], circuit["logrows"])
+        srs_file = _srs_file(self.manifest.value["srs"]["id"], circuit["logrows"], circuit["srs_sha256"])
         return CircuitFiles(self.folder / "circuits" / name, srs_file, circuit["proof_bytes"])
 
     def missing_prover_files(self) -> Iterable[Path]:
@@ -227,10 +230,11 @@ def check_hash(path: Path, digest: str) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _srs_file(identity: str, logrows: int) -> Path:
+def _srs_file(identity: str, logrows: int, digest: str) -> Path:
     path = srs_module.by_id(identity).path(logrows)
     if srs_module.read_logrows(path) != logrows or srs_module.identity_of(path) != identity:
         raise ArtifactError(f"{path} is not the SRS of 2^{logrows} rows of ceremony {identity[:8]}: delete it")
+    check_hash(path, digest)
     return path
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from . import backend, gram, settlement
-from .aggregator import Aggregate
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
 from .commitment import RoundId, verify_range
@@ -15,7 +14,7 @@ from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import scalar_hex, small_hex, to_hex
 from .files import link_or_copy, new_folder, write_json
 from .quantise import dequantise
-from .round import Decision, RoundProof, aggregate_points, check_min_accepted, check_slots, start_transcript
+from .round import Aggregate, Decision, RoundProof, aggregate_points, check_min_accepted, check_slots, start_transcript
 
 
 def verify_round(

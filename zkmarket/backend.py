@@ -31,7 +31,7 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from .errors import ArtifactError, BackendError, BackendTimeout, InputError, ProofRejected, StatementFalse
-from .field import Point, scalar_hex
+from .field import P, Point, scalar_hex
 
 UNUSABLE_ROWS = 6
 """Rows of a column that hold blinding, in every circuit seen; `check_settings` asserts it at build time."""
@@ -278,6 +278,8 @@ def verify(files: CircuitFiles, proof: Proof, what: str = "proof") -> None:
     The length is checked here because ezkl's verifier ignores bytes after the proof: without it one
     proof would have many encodings.
     """
+    if any(not 0 <= value < P for value in proof.instances):
+        raise ProofRejected(f"{what} has an instance that is not a canonical field element")
     if files.proof_bytes is not None and len(proof.data) != files.proof_bytes:
         raise ProofRejected(f"{what} has {len(proof.data)} bytes: wanted {files.proof_bytes}")
     with tempfile.TemporaryDirectory(prefix=f"zkmarket-{os.getpid()}-") as name:

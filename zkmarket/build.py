@@ -456,9 +456,7 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
         proof = backend.prove([backend.ProofJob(f"{circuit.source} sample", keys, sample)])[0]
         for index, point in enumerate(backend.commit(keys, circuit.how.logrows, sample)):
             if proof.point(index) != encode_point(point):  # other unusable rows, or another order of the inputs
-                raise ArtifactError(
-                    f"{circuit.source}: point {index} of a proof is not its input's commitment"
-                )
+                raise ArtifactError(f"{circuit.source}: point {index} of a proof is not its input's commitment")
         files = {path.name: sha256_file(path) for path in sorted(fresh.iterdir())}
         entry = {
             "logrows": circuit.how.logrows,

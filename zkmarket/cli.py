@@ -23,7 +23,7 @@ from . import aggregator, auditor, srs, trainer
 from .artifacts import Build
 from .backend import Progress, quiet
 from .build import Spec, build
-from .commitment import RoundId, address_text, random_address, read_address
+from .commitment import COMMITMENT_FILE, OPENING_FILE, RoundId, address_text, random_address, read_address
 from .contribution import SCORES
 from .errors import InputError, ZkmarketError
 from .field import encode_point
@@ -199,7 +199,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"committed {report['params']} parameters as {address_text(who)} in {arguments.output}"
         f" (max error {report['max_error']:.3g}, relative L2 error {report['relative_l2_error']:.3g},"
         f" {report['saturated']} saturated, clipped by {report['clipped']:.3g})\n"
-        f"  publish {aggregator.COMMITMENT_FILE}; keep {aggregator.OPENING_FILE} secret"
+        f"  publish {COMMITMENT_FILE}; keep {OPENING_FILE} secret"
     )
     return result, text
 

@@ -41,6 +41,7 @@ from .files import read_json, replacing
 from .transcript import chunk_tag
 
 FORMAT = "zkmarket-commitment/1"
+COMMITMENT_FILE, OPENING_FILE = "commitment.json", "opening.npz"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from .aggregator import Submission
 from .artifacts import PROVER_FILES, Build
 from .backend import Progress, quiet
 from .build import Spec, build
-from .commitment import Commitment, Opening, RoundId, address_text
+from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, RoundId, address_text
 from .errors import BackendError, InputError, ProofRejected
 from .files import write_json
 from .quantise import ParameterLayout
@@ -38,6 +38,7 @@ from .trainer import commit_update
 
 ATTACKS = ("sign-flip", "noise", "scale", "label-flip", "free-ride", "copy")
 CHAIN, PROJECT = 31337, 0xD16175
+AGGREGATE_FILE = "aggregate.npz"
 KAPPA = 4.0
 """The norm bound follows four times the median squared norm: twice the median norm."""
 
@@ -252,19 +253,19 @@ class _Demo:
         with self.timer.step("admit"):
             refused = self.admit(project, place)
         admitted = [i for i in range(self.trainers) if i not in refused]
-        if len(admitted) < max(3, MIN_ACCEPTED):
-            raise InputError(f"only {len(admitted)} submissions were admitted: wanted at least 3")
+        if len(admitted) < MIN_ACCEPTED:
+            raise InputError(f"{len(admitted)} submissions were admitted: wanted at least {MIN_ACCEPTED}")
         with self.timer.step("build"):
             used = self.build_for(len(admitted))
         with self.timer.step("prove"):
             submissions = [self.load(used, place, i) for i in admitted]
             proof, aggregate = aggregator.prove_round(used, submissions, beta, self.progress)
             proof.save(place / "round.json")
-            aggregate.save(place / aggregator.AGGREGATE_FILE)
+            aggregate.save(place / AGGREGATE_FILE)
         with self.timer.step("verify (separate process)"):
             decision = self.verify_elsewhere(used, place, round_id)
         with self.timer.step("open"):
-            received = auditor.load_aggregate(place / aggregator.AGGREGATE_FILE, used.manifest)
+            received = auditor.load_aggregate(place / AGGREGATE_FILE, used.manifest)
             theta = auditor.open_aggregate(used, decision, received, theta)
         return decision, theta, self.rows(decision, admitted, refused)
 
@@ -272,8 +273,8 @@ class _Demo:
         folder = place / f"trainer-{i}"
         if self.is_attacker(i) and self.attack == "copy":
             # all that a thief can see before the deadline is public: another's points and proofs
-            stolen = json.loads((place / "trainer-0" / aggregator.COMMITMENT_FILE).read_text())
-            write_json(folder / aggregator.COMMITMENT_FILE, stolen | {"trainer": address_text(self.addresses[i])})
+            stolen = json.loads((place / "trainer-0" / COMMITMENT_FILE).read_text())
+            write_json(folder / COMMITMENT_FILE, stolen | {"trainer": address_text(self.addresses[i])})
             return
         bound = None if self.is_attacker(i) else beta  # an attacker does not clip
         commit_update(project, update, folder, self.addresses[i], round_id, bound, "count", self.progress)
@@ -289,10 +290,10 @@ class _Demo:
         return refused
 
     def commitment(self, place: Path, i: int) -> Commitment:
-        return Commitment.load(place / f"trainer-{i}" / aggregator.COMMITMENT_FILE)
+        return Commitment.load(place / f"trainer-{i}" / COMMITMENT_FILE)
 
     def load(self, project: Build, place: Path, i: int) -> Submission:
-        opening = Opening.load(place / f"trainer-{i}" / aggregator.OPENING_FILE, project.manifest)
+        opening = Opening.load(place / f"trainer-{i}" / OPENING_FILE, project.manifest)
         return Submission(self.commitment(place, i), opening)
 
     def verify_elsewhere(self, project: Build, place: Path, round_id: RoundId) -> Decision:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .artifacts import Build, Manifest, check_schema
 from .backend import Proof
@@ -13,7 +15,7 @@ from .commitment import Commitment, RoundId, address_text, combine
 from .contribution import shares
 from .errors import InputError, ProofRejected
 from .field import Point, decode_point, encode_point
-from .files import read_json, write_json
+from .files import read_json, replacing, write_json
 from .gram import GramProof
 from .transcript import Transcript, digest_words
 
@@ -114,6 +116,23 @@ class Decision:
             "nu": self.nu,
             "aggregate": ["0x" + encode_point(point).hex() for point in self.aggregate],
         } | ({"reward_wei": reward, "dust_wei": dust} if reward is not None else {})
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Agg = Σ mask_i u_i with the sum of the salts: opens the aggregate's commitment.
+
+    Attributes:
+        values: (D,) int64.
+        salts: (m, S, 32) uint8.
+    """
+
+    values: np.ndarray = field(repr=False)
+    salts: np.ndarray = field(repr=False)
+
+    def save(self, path: Path) -> None:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, values=self.values, salts=self.salts)
 
 
 def context(manifest: Manifest, round_id: RoundId, beta: int, slots: Sequence[int]) -> bytes:

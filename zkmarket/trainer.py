@@ -12,16 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
-from .aggregator import COMMITMENT_FILE, OPENING_FILE
 from .artifacts import Build
 from .backend import Progress, Proof, quiet
-from .commitment import Commitment, Opening, RoundId, address_text, commit, open_with_fresh_salts, prove_range
+from .commitment import (
+    COMMITMENT_FILE,
+    OPENING_FILE,
+    Commitment,
+    Opening,
+    RoundId,
+    address_text,
+    commit,
+    open_with_fresh_salts,
+    prove_range,
+)
 from .errors import InputError, SaltReuse
 from .files import read_json, write_json
 from .quantise import QuantisedUpdate, quantise
 
 PROOFS_FOLDER = "range-proofs"
-JOURNAL_FILE = "round.json"
+JOURNAL_FILE = "statement.json"
 
 
 @dataclass(frozen=True)
