@@ -14,8 +14,17 @@ from pathlib import Path
 from benchmarks.measure import Rows, machine, measured, say
 from zkmarket import backend, srs
 from zkmarket.backend import CircuitFiles, ProofJob
-from zkmarket.build import SALTS, Circuit, Spec, gram_circuit, keys_of, range_circuit, settlement_circuit, value_bound
+from zkmarket.build import keys_of
 from zkmarket.rules import MultiKrum
+from zkmarket.statements import (
+    SALTS,
+    Circuit,
+    gram_circuit,
+    range_circuit,
+    settlement_logrows,
+    settlement_statement,
+    value_bound,
+)
 
 
 def main() -> None:
@@ -31,11 +40,10 @@ def main() -> None:
         bench(rows, "gram", gram_circuit(logrows, SALTS), arguments.repeat, tell)
         bench(rows, "range", range_circuit(logrows, SALTS), arguments.repeat, tell)
     for n in arguments.trainers:
-        for optimize in ("time", "gas"):
-            spec = Spec(n, 100_000, MultiKrum.default(n), optimize=optimize)
-            bound = value_bound(13)
-            circuit = settlement_circuit(spec, bound, spec.params * bound * bound)
-            bench(rows, f"settlement N={n} {optimize}", circuit, arguments.repeat, tell)
+        rule, bound, d = MultiKrum.default(n), value_bound(13), 100_000
+        logrows = settlement_logrows(n, d, bound, d * bound * bound, rule, "shapley")
+        circuit = settlement_statement(logrows, n, d, bound, d * bound * bound, rule, "shapley", SALTS)
+        bench(rows, f"settlement N={n}", circuit, arguments.repeat, tell)
 
 
 def bench(rows: Rows, name: str, circuit: Circuit, repeat: int, tell: Callable[[str], None]) -> None:

@@ -113,7 +113,8 @@ def bench(arguments: argparse.Namespace, folder: Path, tell: Callable[[str], Non
     runs = []
     for _ in range(repeat):
         with measured() as took:
-            verified(Build.load(made.folder), RoundProof.load(round_file))
+            checked = Build.load(made.folder)
+            verified(checked, RoundProof.load(round_file, checked.manifest))
         runs.append(took)
     rows.add("verify", runs, round_file.stat().st_size, range_proofs=n * manifest.chunks if range_runs else 0)
 

@@ -9,9 +9,9 @@ The flow, in the order of the command line; each name is one step or what it mak
     open_aggregate   Aggregate → new parameters       checked against the proven commitment
 """
 
-from .aggregator import Submission, load_submissions, prove_round
+from .aggregator import Submission, admit, load_submissions, prove_round
 from .artifacts import Build, Manifest
-from .auditor import export, load_aggregate, open_aggregate, verify_round, verify_settlement
+from .auditor import export, open_aggregate, verify_round, verify_settlement
 from .build import Spec
 from .commitment import Commitment, Opening, RoundId, verify_range
 from .errors import ProofRejected, ZkmarketError
@@ -38,10 +38,10 @@ __all__ = [
     "Spec",
     "Submission",
     "ZkmarketError",
+    "admit",
     "commit_update",
     "dequantise",
     "export",
-    "load_aggregate",
     "load_submissions",
     "load_update",
     "open_aggregate",

@@ -11,7 +11,7 @@ import numpy as np
 from . import backend, gram, settlement
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
-from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
+from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, verify_range
 from .errors import InputError, ProofRejected, SaltReuse, StatementFalse
 from .field import P, from_ints
 from .round import Aggregate, RoundProof, check_min_accepted, check_slots, start_transcript
@@ -36,7 +36,7 @@ def load_submissions(build: Build, folder: Path) -> list[Submission]:
     out = []
     for place in folders:
         try:
-            commitment = Commitment.load(place / COMMITMENT_FILE)
+            commitment = Commitment.load(place / COMMITMENT_FILE, build.manifest)
             out.append(Submission(commitment, Opening.load(place / OPENING_FILE, build.manifest)))
         except (InputError, ProofRejected) as error:
             raise type(error)(f"{place.name}: {error}") from error
@@ -55,7 +55,6 @@ def prove_round(
 
     Raises:
         OpeningMismatch: an update does not open its commitment; names the slot.
-        SaltReuse: two columns share a salt.
         StatementFalse, BackendTimeout, BackendError: no proof could be made.
     """
     manifest = build.manifest
@@ -67,7 +66,6 @@ def prove_round(
         raise InputError("a round has trainers: got none")
     round_id = commitments[0].round_id
     check_slots(build, commitments, round_id)
-    check_salts(openings)
 
     progress("committing to the mask")
     mask = gram.Mask.fresh(build)
@@ -103,15 +101,19 @@ def prove_round(
     return proof, sum_updates(manifest, openings, outcome.mask)
 
 
-def check_salts(openings: Sequence[Opening]) -> None:
-    """Refuse a salt that is used twice: the difference of two such columns is no longer hidden."""
-    seen: dict[bytes, int] = {}
-    for slot, opening in enumerate(openings, start=1):
-        for salt in opening.salts.reshape(-1, 32):
-            key = salt.tobytes()
-            if key in seen:
-                raise SaltReuse(f"slots {seen[key]} and {slot} share a salt: an update was committed with used salts")
-            seen[key] = slot
+def admit(build: Build, submission: Submission, slot: int | None = None) -> None:
+    """What an aggregator checks before it takes a trainer into the round, and gives a receipt for.
+
+    The range proofs, and that no salt of the opening is used twice. Once a set of trainers is
+    admitted nothing that one of them does can stop the round: `prove_round` asks for no more.
+
+    Raises ProofRejected or SaltReuse.
+    """
+    verify_range(build, submission.commitment, slot)
+    salts = submission.opening.salts.reshape(-1, 32)
+    if len({salt.tobytes() for salt in salts}) != len(salts):
+        who = f"slot {slot}: " if slot else ""
+        raise SaltReuse(f"{who}the opening uses a salt twice: every salt must be fresh")
 
 
 def sum_updates(manifest: Manifest, openings: Sequence[Opening], mask: Sequence[int]) -> Aggregate:

@@ -14,6 +14,7 @@ manifest, settings and verifying keys; proving keys may be deleted on its machin
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ from typing import Any
 
 import jsonschema
 
+from . import backend
 from . import srs as srs_module
 from .backend import CircuitFiles
-from .errors import ArtifactError, InputError
-from .field import Point, decode_point, encode_point
+from .errors import ArtifactError, InputError, ProofRejected
+from .field import Point, decode_point, encode_point, scalar_hex
 from .files import read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
 from .rules import Domain, MultiKrum
+from .statements import SALTS, Circuit, check_settings, chunk_size, project_circuits, value_bound
 from .transcript import digest_words
 
 FORMAT = "zkmarket-manifest/1"
@@ -41,6 +44,12 @@ SCALE_OFFSET = 64  # a scale may be negative, a transcript word may not
 def _validator(name: str) -> jsonschema.Draft202012Validator:
     schema = json.loads((Path(__file__).parent / "schemas" / f"{name}.schema.json").read_text())
     return jsonschema.Draft202012Validator(schema)
+
+
+def check_canonical(again: Any, value: Any, what: str) -> None:
+    """Raise InputError unless an object is written in the one way in which zkmarket writes it."""
+    if again != value:
+        raise InputError(f"{what} is not in canonical form: it does not read back as it was written")
 
 
 def check_schema(value: Any, name: str, what: str) -> None:
@@ -126,6 +135,35 @@ class Manifest:
         return Domain(bounds, int(value["penalty"]), value["digit_bits"], value["digits"])
 
     @property
+    def array_limits(self) -> dict[str, int]:
+        """Largest sizes in bytes of the arrays of an opening or an aggregate."""
+        return {"values": 8 * self.params, "salts": 32 * self.salts * self.chunks}
+
+    @property
+    def commitment_limit(self) -> int:
+        """Largest size in bytes of a commitment's JSON."""
+        proofs = [circuit["proof_bytes"] for circuit in self.value["circuits"].values()]
+        return 4096 + self.chunks * (1024 + 3 * max(proofs))
+
+    @property
+    def round_limit(self) -> int:
+        """Largest size in bytes of a round proof's JSON."""
+        return 65536 + (self.trainers + 2) * (2 * self.commitment_limit + 256 * self.chunks)
+
+    def circuits(self) -> dict[str, Circuit]:
+        """The statements that this manifest's numbers stand for."""
+        return project_circuits(
+            self.trainers,
+            self.params,
+            self.logrows,
+            self.settlement_logrows,
+            self.beta_max,
+            self.filter,
+            self.score,
+            self.salts,
+        )
+
+    @property
     def blinding(self) -> Point:
         """B = Com(0) at the chunks' K: the unusable rows of a column hold 1."""
         return decode_point(bytes.fromhex(self.value["blinding_point"][2:]))
@@ -142,18 +180,24 @@ class Manifest:
     def digest(self) -> bytes:
         """Everything that a proof is bound to besides the round: one word of the transcript's context.
 
-        Words: format; SRS id; digests of the verifying keys of gram, range, range-last (0 if there
-        is none), settlement; N, D, K, S; settlement's K; B; β_max; minimum accepted; filter (name, f, m); score;
-        scale bits + 64; value bits.
+        Words: format; SRS id; SHA-256 of verifying key and settings of gram, range, range-last,
+        settlement (0 where there is none); SHA-256 of the layout; N, D, K, S; settlement's K; B; β_max;
+        minimum accepted; filter (name, f, m); score; scale bits + 64; value bits.
         """
         circuits = self.value["circuits"]
-        keys = [circuits[name]["vk_sha256"] if name in circuits else "0" * 64 for name in CIRCUITS]
+        keys = [
+            circuits[name]["files"][file] if name in circuits else "0" * 64
+            for name in CIRCUITS
+            for file in ("vk.key", "settings.json")
+        ]
+        layout = json.dumps(self.value["layout"], sort_keys=True, separators=(",", ":"))
         blinding = encode_point(self.blinding)
         return digest_words(
             [
                 FORMAT,
                 bytes.fromhex(self.value["srs"]["id"]),
                 *map(bytes.fromhex, keys),
+                hashlib.sha256(layout.encode()).digest(),
                 self.trainers,
                 self.params,
                 self.logrows,
@@ -189,23 +233,25 @@ class Build:
 
         Raises ArtifactError if anything is missing, damaged, or not what the manifest says.
         """
-        folder = Path(folder)
+        folder = Path(folder).resolve()
         try:
             value = read_json(folder / "manifest.json", "manifest")
             check_schema(value, "manifest", "manifest")
-        except InputError as error:
+            build = cls(folder, Manifest(value))
+            _check_consistent(build.manifest)
+        except (InputError, ProofRejected) as error:
             raise ArtifactError(f"{folder} is not a build: {error}") from error
-        build = cls(folder, Manifest(value))
         wanted = VERIFIER_FILES + (PROVER_FILES if prover else ())
         for name, circuit in value["circuits"].items():
             for file in wanted:
                 check_hash(folder / "circuits" / name / file, circuit["files"][file])
-            if circuit["vk_sha256"] != circuit["files"]["vk.key"]:
-                raise ArtifactError(f"manifest names two digests for the verifying key of {name}")
-        _check_consistent(build.manifest)
+        _check_circuits(build)
         kind = srs_module.by_id(value["srs"]["id"]).kind
         if kind != value["srs"]["kind"]:
             raise ArtifactError(f"manifest says its SRS is of kind {value['srs']['kind']}: here it is {kind}")
+        zero = backend.commit(build.files("gram"), build.manifest.logrows, [[scalar_hex(0)]])[0]
+        if build.manifest.blinding != zero:
+            raise ArtifactError("manifest's blinding point is not the commitment of zero")
         return build
 
     def files(self, name: str) -> CircuitFiles:
@@ -241,13 +287,16 @@ def _srs_file(identity: str, logrows: int, digest: str) -> Path:
 def _check_consistent(manifest: Manifest) -> None:
     """Recompute what the manifest derives; a verifier must not trust its arithmetic."""
     value = manifest.value
-    chunk = (1 << manifest.logrows) - 8 - manifest.salts
+    chunk = chunk_size(manifest.logrows, manifest.salts)
     facts = {
         "chunk": (manifest.chunk, chunk),
         "chunks": (manifest.chunks, -(-manifest.params // chunk)),
-        "value_bound": (manifest.bound, (1 << (manifest.logrows - 1)) - 4),
+        "value_bound": (manifest.bound, value_bound(manifest.logrows)),
+        "salts": (manifest.salts, SALTS),
+        "digit_bits": (value["domain"]["digit_bits"], manifest.settlement_logrows - 1),
         "insecure": (manifest.insecure, value["srs"]["kind"] == "development"),
     }
+    manifest.filter.check(manifest.trainers)
     domain = Domain.of(
         manifest.trainers,
         manifest.params,
@@ -258,16 +307,45 @@ def _check_consistent(manifest: Manifest) -> None:
         value["domain"]["digit_bits"],
     )
     facts["domain"] = (manifest.domain, domain)
+    if manifest.layout is not None:
+        manifest.layout.check()
+        facts["parameters of the layout"] = (manifest.layout.size, manifest.params)
+    facts["digest"] = (value["digest"], "0x" + manifest.digest().hex())
     for name, (got, wanted) in facts.items():
         if got != wanted:
             raise ArtifactError(f"manifest contradicts itself: {name} is {got}, wanted {wanted}")
-    manifest.filter.check(manifest.trainers)
-    expected = {
-        "gram",
-        "settlement",
-        "range-last" if manifest.chunks == 1 and manifest.used_in_last != chunk else "range",
+
+
+def _check_circuits(build: Build) -> None:
+    """The compiled circuits are those of the manifest's numbers, with every check in them."""
+    expected = build.manifest.circuits()
+    entries = build.manifest.value["circuits"]
+    if set(entries) != set(expected):
+        raise ArtifactError(f"manifest has the circuits {sorted(entries)}: wanted {sorted(expected)}")
+    for name, circuit in expected.items():
+        path = build.folder / "circuits" / name / "settings.json"
+        try:
+            settings = read_json(path, f"settings of {name}")
+            check_settings(settings, circuit)
+        except (InputError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{path} is not the settings of a circuit: {error!r}") from error
+        facts = describe(settings, circuit)
+        for key, wanted in facts.items():
+            if entries[name][key] != wanted:
+                raise ArtifactError(
+                    f"manifest contradicts itself: {name} has {key} {entries[name][key]}, wanted {wanted}"
+                )
+
+
+def describe(settings: dict[str, Any], circuit: Circuit) -> dict[str, Any]:
+    """What a compiled circuit really enforces, as the manifest records it."""
+    how = circuit.how
+    return {
+        "logrows": how.logrows,
+        "rows": settings["num_rows"],
+        "lookups": settings["required_lookups"],
+        "lookup_range": list(how.lookup_range) if how.lookup_range else None,
+        "range_checks": settings["required_range_checks"],
+        "instances": circuit.instances,
+        "committed": circuit.committed,
     }
-    if manifest.used_in_last != chunk:
-        expected.add("range-last")
-    if set(value["circuits"]) != expected:
-        raise ArtifactError(f"manifest has the circuits {sorted(value['circuits'])}: wanted {sorted(expected)}")

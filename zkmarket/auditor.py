@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from . import backend, gram, settlement
-from .artifacts import Build, Manifest
+from .artifacts import Build
 from .backend import Progress, quiet
 from .commitment import RoundId, verify_range
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
@@ -74,25 +74,6 @@ def verify_settlement(build: Build, proof: RoundProof) -> Decision:
     )
 
 
-def load_aggregate(path: Path, manifest: Manifest) -> Aggregate:
-    """Read an aggregate; InputError if it does not fit the manifest."""
-    if not path.is_file():
-        raise InputError(f"no aggregate at {path}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            aggregate = Aggregate(archive["values"], archive["salts"])
-    except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
-        raise InputError(f"aggregate {path} cannot be read: {error}") from error
-    salts = (manifest.chunks, manifest.salts, 32)
-    if aggregate.values.dtype.kind != "i" or aggregate.values.shape != (manifest.params,):
-        raise InputError(
-            f"an aggregate holds {manifest.params} integers: got {aggregate.values.dtype}{list(aggregate.values.shape)}"
-        )
-    if aggregate.salts.dtype != np.uint8 or aggregate.salts.shape != salts:
-        raise InputError(f"salts are uint8{list(salts)}: got {aggregate.salts.dtype}{list(aggregate.salts.shape)}")
-    return aggregate
-
-
 def open_aggregate(
     build: Build, decision: Decision, aggregate: Aggregate, model: np.ndarray | None = None, rate: float = 1.0
 ) -> np.ndarray:
@@ -119,6 +100,8 @@ def open_aggregate(
     points = backend.commit(build.files("gram"), manifest.logrows, columns)
     if tuple(points) != decision.aggregate:
         raise OpeningMismatch("the aggregate does not open the commitment that was proven")
+    if not np.isfinite(rate):
+        raise InputError(f"the learning rate is a finite number: got {rate}")
     mean = dequantise(aggregate.values, manifest.fixed_point) / sum(decision.mask)
     base = np.zeros(manifest.params) if model is None else np.asarray(model, np.float64)
     if base.shape != (manifest.params,):
@@ -136,7 +119,7 @@ def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Pat
     for slot, commitment in enumerate(proof.commitments, start=1):
         for chunk, range_proof in enumerate(commitment.range_proofs):
             inner.append((f"range-slot{slot}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
-    with new_folder(Path(folder)) as fresh:
+    with new_folder(Path(folder), marker="gram/proof.json") as fresh:
         for name, circuit, item in inner:
             place = fresh / name
             place.mkdir()

@@ -36,6 +36,9 @@ from .field import P, Point, scalar_hex
 UNUSABLE_ROWS = 6
 """Rows of a column that hold blinding, in every circuit seen; `check_settings` asserts it at build time."""
 
+_STREAMS = threading.RLock()
+"""Only one thread at a time may have the process's standard streams turned away."""
+
 Progress = Callable[[str], None]
 
 
@@ -337,6 +340,11 @@ def _foreign(step: str) -> Iterator[None]:
 
     Its chatter on both standard streams is dropped: what matters of it is in the exception.
     """
+    with _STREAMS:
+        yield from _silenced(step)
+
+
+def _silenced(step: str) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
@@ -398,7 +406,8 @@ def _run_child(tasks: list[dict], progress: Progress) -> None:
                 )
             answer = json.loads(line)
             if "error" in answer:
-                kind = {"witness": StatementFalse, "mock": StatementFalse}.get(answer["step"], BackendError)
+                false = answer["step"] in ("witness", "mock") and "[io]" not in answer["error"]
+                kind = StatementFalse if false else BackendError
                 raise kind(f"{tasks[done]['name']}: {answer['error']}")
             progress(f"{tasks[done]['name']}: {answer['step']}")
             if answer["step"] == "verify":

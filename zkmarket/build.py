@@ -13,40 +13,44 @@ import hashlib
 import importlib
 import inspect
 import json
-import math
+import re
+import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuits import NOISE
-
-from . import backend
-from .artifacts import CIRCUITS, FORMAT, Build, Manifest
-from .backend import CircuitFiles, Compilation, Progress, quiet
+from . import backend, statements
+from .artifacts import FORMAT, Build, Manifest, describe
+from .backend import CircuitFiles, Progress, quiet
 from .contribution import check_score
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
-from .field import INFINITY, encode_point, random_scalars, scalar_hex, to_hex
+from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, link_or_copy, locked, new_folder, sha256_file, write_json
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MIN_ACCEPTED, Domain, MultiKrum
+from .rules import MIN_ACCEPTED, MultiKrum
 from .srs import Srs
+from .statements import (
+    MAX_LOGROWS,
+    MIN_LOGROWS,
+    SALTS,
+    Circuit,
+    check_settings,
+    chunk_size,
+    project_circuits,
+    settlement_logrows,
+    value_bound,
+)
 
-SALTS = 8
-MIN_LOGROWS, MAX_LOGROWS = 10, 20
-"""Below 2^10 rows 128 noise values do not cover what a range proof reveals: see `noise_entropy`."""
-
-REVEALED_BITS = 508
-"""What a proof says of a lookup's multiplicities: one commitment and one evaluation, 254 bits each."""
+MAX_TRAINERS, MAX_PARAMS = 4096, 1 << 40
 
 GAS_PER_POINT = 6_200
 """One ecMul and one ecAdd of the settlement's folded commitment."""
 
-# Seconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits`.
-SECONDS_PER_ROW_GRAM = 1.0 / 2**13
-SECONDS_PER_ROW_RANGE = 1.6 / 2**13
-SECONDS_VERIFY_RANGE = 0.010
+# Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits`.
+GRAM_MS_PER_8192_ROWS = 1_000
+RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_400
+VERIFY_RANGE_MS = 10
 GAS_RANGE_PROOF = 700_000
 
 
@@ -72,24 +76,11 @@ class Candidate:
 
     logrows: int
     chunks: int
-    aggregator_seconds: float
-    trainer_seconds: float
-    verify_seconds: float
+    aggregator_ms: int
+    trainer_ms: int
+    verify_ms: int
     settle_gas: int
     submit_gas: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {key: round(value, 3) for key, value in vars(self).items()}
-
-
-def chunk_size(logrows: int, salts: int = SALTS) -> int:
-    """C: 2^K rows less 8 (6 unusable, 2 spare) and the salts."""
-    return (1 << logrows) - 8 - salts
-
-
-def value_bound(logrows: int) -> int:
-    """Q: the one-column table holds [−Q, Q)."""
-    return (1 << (logrows - 1)) - 4
 
 
 def candidates(trainers: int, params: int) -> list[Candidate]:
@@ -107,9 +98,9 @@ def candidates(trainers: int, params: int) -> list[Candidate]:
             Candidate(
                 logrows,
                 chunks,
-                rows * SECONDS_PER_ROW_GRAM,
-                chunks * (rows * SECONDS_PER_ROW_RANGE + 0.2),
-                trainers * chunks * SECONDS_VERIFY_RANGE,
+                rows * GRAM_MS_PER_8192_ROWS >> 13,
+                chunks * (RANGE_MS + (rows * RANGE_MS_PER_8192_ROWS >> 13)),
+                trainers * chunks * VERIFY_RANGE_MS,
                 trainers * chunks * GAS_PER_POINT,
                 chunks * GAS_RANGE_PROOF,
             )
@@ -134,13 +125,8 @@ def choose_logrows(spec: Spec) -> tuple[int, list[Candidate]]:
     if spec.optimize == "gas":
         best = min(fits, key=lambda c: (c.settle_gas + spec.trainers * c.submit_gas, c.logrows))
     else:
-        best = min(fits, key=lambda c: (c.aggregator_seconds + c.trainer_seconds + c.verify_seconds, c.logrows))
+        best = min(fits, key=lambda c: (c.aggregator_ms + c.trainer_ms + c.verify_ms, c.logrows))
     return best.logrows, table
-
-
-def noise_entropy(values: int, table: int) -> float:
-    """Bits of entropy (a lower bound) in the histogram of `values` uniform draws from `table` rows."""
-    return values * math.log2(table) - math.lgamma(values + 1) / math.log(2)
 
 
 def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
@@ -168,18 +154,14 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
         raise DomainError(f"--beta-max is from 1 to D·Q² = {spec.params * bound * bound}: got {beta_max}")
 
     chunk = chunk_size(logrows)
-    made: dict[str, Circuit] = {"gram": gram_circuit(logrows, SALTS)}
-    if spec.params % chunk:
-        made["range-last"] = range_circuit(logrows, SALTS, spec.params % chunk)
-    if spec.params >= chunk:
-        made["range"] = range_circuit(logrows, SALTS)
-    made["settlement"] = settlement_circuit(spec, bound, beta_max)
+    n, d = spec.trainers, spec.params
+    settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score)
+    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score)
 
     entries = {}
     folders = {}
-    for name in CIRCUITS:
-        if name in made:
-            folders[name], entries[name] = keys_of(made[name], srs, progress)
+    for name, circuit in made.items():
+        folders[name], entries[name] = keys_of(circuit, srs, progress)
     gram_files = CircuitFiles(folders["gram"], srs.path(logrows))
     blinding = backend.commit(gram_files, logrows, [[scalar_hex(0)]])[0]
     if blinding == INFINITY:
@@ -210,12 +192,12 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
             "digits": domain.digits,
         },
         "blinding_point": "0x" + encode_point(blinding).hex(),
-        "cost_model": {"optimize": spec.optimize, "candidates": [c.to_json() for c in table]},
+        "cost_model": {"optimize": spec.optimize, "candidates": [vars(c) for c in table]},
         "circuits": entries,
         "layout": spec.layout.to_json() if spec.layout else None,
     }
     value["digest"] = "0x" + Manifest(value).digest().hex()
-    with new_folder(Path(folder)) as fresh:
+    with new_folder(Path(folder), marker="manifest.json") as fresh:
         for name, source in folders.items():
             target = fresh / "circuits" / name
             target.mkdir(parents=True)
@@ -226,188 +208,14 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
 
 
 def _check(spec: Spec) -> None:
-    if spec.params < 1:
-        raise InputError(f"a model has at least one parameter: got D={spec.params}")
-    if spec.trainers < 1:
-        raise InputError(f"a round has trainers: got N={spec.trainers}")
+    for name, value, most in (("parameters", spec.params, MAX_PARAMS), ("trainers", spec.trainers, MAX_TRAINERS)):
+        if not 1 <= value <= most:
+            raise InputError(f"a round has from 1 to {most} {name}: got {value}")
     spec.filter.check(spec.trainers)
     check_score(spec.score)
 
 
-# ---------------------------------------------------------------- circuits
-
-
-@dataclass(frozen=True)
-class Circuit:
-    """A statement with its numbers: what to export, how to compile it, what must be in it then.
-
-    Attributes:
-        source: file in circuits/ that holds the torch module.
-        numbers: the arguments of the module; with the source and versions they decide the circuit.
-        lookups: static lookups that must be in the compiled circuit.
-        range_checks: range-check tables that must be.
-        min_rows: rows that it cannot have fewer of, if no check was dropped.
-        instances: number of public outputs.
-        committed: lengths of the committed inputs.
-        sample: honest inputs, proven once when the keys are made: the keys work, and a proof's length is known.
-        refused: inputs by name that the compiled circuit must refuse.
-    """
-
-    source: str
-    module: Callable[[], Any]
-    numbers: dict[str, Any]
-    how: Compilation
-    lookups: int
-    range_checks: list[list[int]]
-    min_rows: int
-    instances: int
-    committed: list[int]
-    sample: Callable[[], list[list[str]]]
-    refused: Callable[[], dict[str, list[list[str]]]] = dict
-    domain: Domain | None = None
-
-
-def gram_circuit(logrows: int, salts: int) -> Circuit:
-    chunk = chunk_size(logrows, salts)
-
-    def module():
-        from circuits.inner_product import InnerProduct
-
-        return InnerProduct(chunk, salts)
-
-    return Circuit(
-        "inner_product.py",
-        module,
-        {"chunk": chunk, "salts": salts},
-        Compilation(logrows),
-        lookups=0,
-        range_checks=[],
-        min_rows=chunk,
-        instances=1,
-        committed=[chunk + salts],
-        sample=lambda: [to_hex(random_scalars(chunk + salts))],
-    )
-
-
-def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
-    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
-    if noise_entropy(NOISE, 2 * bound) < REVEALED_BITS:
-        raise DomainError(f"{NOISE} noise values do not cover what a range proof of 2^{logrows} rows reveals")
-
-    def module():
-        from circuits.range_check import RangeCheck
-
-        return RangeCheck(chunk, salts, used)
-
-    def inputs(first: int = -bound, last: int = bound - 1, noise: int = 0) -> list[list[str]]:
-        size = used or chunk
-        values = [first] + [0] * (size - 2) + [last] if size > 1 else [first if last == bound - 1 else last]
-        column = [scalar_hex(v) for v in values + [0] * (chunk - size)] + to_hex(random_scalars(salts))
-        return [column, [scalar_hex(v) for v in [1] + [noise] * NOISE] + to_hex(random_scalars(salts))]
-
-    return Circuit(
-        "range_check.py",
-        module,
-        {"chunk": chunk, "salts": salts, "used": used},
-        Compilation(logrows, lookup_range=(-bound, bound - 1)),
-        lookups=1,
-        range_checks=[],
-        min_rows=3 * (chunk + NOISE),
-        instances=1 if used is None else 2,
-        committed=[chunk + salts, 1 + NOISE + salts],
-        sample=lambda: inputs(),
-        refused=lambda: {
-            "a first value of −Q−1": inputs(first=-bound - 1),
-            "a last value of Q": inputs(last=bound),
-            "a noise value of Q": inputs(noise=bound),
-        },
-    )
-
-
-def settlement_circuit(spec: Spec, bound: int, beta_max: int) -> Circuit:
-    """The settlement circuit of exactly N trainers, at the smallest K where it fits.
-
-    ``gas`` wants one block of columns, since columns are what a verifier on chain pays for; ``time``
-    allows two, which halves the rows that the prover transforms. Digits are as wide as the table
-    allows: fewer of them make fewer cells.
-    """
-    n, rule = spec.trainers, spec.filter
-    blocks = 1 if spec.optimize == "gas" else 2
-    for logrows in range(11, MAX_LOGROWS + 1):
-        digit_bits = logrows - 1
-        domain = Domain.of(n, spec.params, bound, beta_max, rule, spec.score, digit_bits)
-        rows = settlement_rows(n, domain.digits)
-        if rows <= blocks * backend.usable_rows(logrows):
-            break
-    else:
-        raise DomainError(f"the settlement of {n} trainers needs {rows} rows: more than 2^{MAX_LOGROWS}; lower N")
-    if noise_entropy(NOISE * domain.digits, 1 << digit_bits) < REVEALED_BITS:
-        raise DomainError(f"{NOISE} noise values do not cover what the settlement proof of {n} trainers reveals")
-    numbers = {
-        "n": n, "f": rule.f, "m": rule.m, "penalty": domain.penalty, "score": spec.score, "salts": SALTS,
-    }  # fmt: skip
-
-    def module():
-        from circuits.settlement import Settlement
-
-        return Settlement(**numbers)
-
-    def inputs(norm: int = 0) -> list[list[str]]:
-        entries = (n + 1) * (n + 2) // 2
-        upper = [norm if at == entries - 1 else 0 for at in range(entries)]  # the last entry is G_NN
-        return [
-            [scalar_hex(v) for v in upper] + to_hex(random_scalars(SALTS)),
-            [scalar_hex(v) for v in [1] * (n + 2 + NOISE)] + to_hex(random_scalars(SALTS)),
-        ]
-
-    return Circuit(
-        "settlement.py",
-        module,
-        numbers,
-        Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
-        lookups=0,
-        range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        min_rows=comparisons(n) * (domain.digits * 3 + 8),
-        instances=3 * n + 4,
-        committed=[(n + 1) * (n + 2) // 2 + SALTS, n + 2 + NOISE + SALTS],
-        sample=lambda: inputs(),
-        refused=lambda: {"a squared norm beyond all digits": inputs(norm=1 << digit_bits * domain.digits)},
-        domain=domain,
-    )
-
-
-def comparisons(n: int) -> int:
-    """Decompositions in the settlement circuit: sorting N rows of N−1, two vectors of N; 6N signs; noise."""
-    return n * (n - 2) + 2 * (n - 1) + 6 * n + NOISE
-
-
-def settlement_rows(n: int, digits: int) -> int:
-    """An upper estimate of the circuit's rows, fitted to compiled circuits (tests/circuits checks it)."""
-    return comparisons(n) * (3 * digits + 14) + 20 * n * n + 40 * n + 400
-
-
-def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
-    """Assert that the compiled circuit still holds every check of its statement.
-
-    Raises ArtifactError: this is the line of defence against an optimiser that drops checks silently.
-    """
-    found = {
-        "static lookups": (len(settings["required_lookups"]), circuit.lookups),
-        "range checks": (settings["required_range_checks"], circuit.range_checks),
-        "public outputs": (sum(math.prod(shape) for shape in settings["model_instance_shapes"]), circuit.instances),
-        "committed inputs": (settings["module_sizes"]["polycommit"], circuit.committed),
-        "logrows": (settings["run_args"]["logrows"], circuit.how.logrows),
-    }
-    if circuit.how.lookup_range is not None:
-        found["lookup range"] = (tuple(settings["run_args"]["lookup_range"]), circuit.how.lookup_range)
-    for name, (got, wanted) in found.items():
-        if got != wanted:
-            raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
-    if settings["num_rows"] < circuit.min_rows:
-        raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {settings['num_rows']} rows, wanted at least {circuit.min_rows}:"
-            " a check was dropped"
-        )
+# ---------------------------------------------------------------- keys
 
 
 def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Path, dict[str, Any]]:
@@ -420,11 +228,23 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
         "srs": srs.id,
         "versions": backend.versions(),
         "code": [inspect.getsource(part) for part in (backend.export_onnx, backend.compile_circuit, _keys_in)],
+        "statements": inspect.getsource(statements),
     }
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "keys" / name[:32]
     with locked(folder.with_suffix(".lock")):
         return _keys_in(folder, circuit, srs, progress)
+
+
+def check_refused(files: CircuitFiles, what: str, inputs: list[list[str]], reason: str) -> None:
+    """Raise ArtifactError unless the compiled circuit refuses these inputs, and for this reason."""
+    try:
+        backend.mock(files, inputs)
+    except StatementFalse as error:
+        if not re.search(reason, str(error)):
+            raise ArtifactError(f"{what} is refused for another reason than {reason!r}: {error}") from error
+    else:
+        raise ArtifactError(f"{what}: accepted by the compiled circuit")
 
 
 def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tuple[Path, dict[str, Any]]:
@@ -435,22 +255,20 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
             (folder / file).is_file() and sha256_file(folder / file) == digest
             for file, digest in entry["files"].items()
         ):
+            check_settings(json.loads((folder / "settings.json").read_text()), circuit)
             return folder, entry
         progress(f"cached keys of {circuit.source} are damaged: making them again")
     progress(f"{circuit.source}: 2^{circuit.how.logrows} rows, making keys")
     srs_file = srs.path(circuit.how.logrows, progress)
+    shutil.rmtree(folder, ignore_errors=True)
     with new_folder(folder) as fresh, tempfile.TemporaryDirectory() as scratch:
         onnx = Path(scratch) / "circuit.onnx"
         backend.export_onnx(circuit.module(), onnx)
         settings = backend.compile_circuit(onnx, circuit.how, fresh)
         check_settings(settings, circuit)
         keys = CircuitFiles(fresh, srs_file)
-        for what, bad in circuit.refused().items():
-            try:
-                backend.mock(keys, bad)
-            except StatementFalse:
-                continue
-            raise ArtifactError(f"{circuit.source}: the compiled circuit accepts {what}")
+        for what, (bad, reason) in circuit.refused().items():
+            check_refused(keys, f"{circuit.source}: {what}", bad, reason)
         backend.setup(keys)
         sample = circuit.sample()
         proof = backend.prove([backend.ProofJob(f"{circuit.source} sample", keys, sample)])[0]
@@ -459,16 +277,9 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
                 raise ArtifactError(f"{circuit.source}: point {index} of a proof is not its input's commitment")
         files = {path.name: sha256_file(path) for path in sorted(fresh.iterdir())}
         entry = {
-            "logrows": circuit.how.logrows,
-            "rows": settings["num_rows"],
-            "lookups": settings["required_lookups"],
-            "lookup_range": list(circuit.how.lookup_range) if circuit.how.lookup_range else None,
-            "range_checks": settings["required_range_checks"],
-            "instances": circuit.instances,
-            "committed": circuit.committed,
+            **describe(settings, circuit),
             "proof_bytes": len(proof.data),
             "srs_sha256": sha256_file(srs_file),
-            "vk_sha256": files["vk.key"],
             "files": files,
         }
         write_json(fresh / "entry.json", entry)

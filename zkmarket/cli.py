@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +26,11 @@ from .backend import Progress, quiet
 from .build import Spec, build
 from .commitment import COMMITMENT_FILE, OPENING_FILE, RoundId, address_text, random_address, read_address
 from .contribution import SCORES
-from .errors import InputError, ZkmarketError
+from .errors import ArtifactError, InputError, ZkmarketError
 from .field import encode_point
-from .files import cache_folder, replacing
+from .files import cache_folder, read_json, save_npz
 from .quantise import ParameterLayout, load_update
-from .round import RoundProof
+from .round import Aggregate, RoundProof
 from .rules import MultiKrum
 
 Answer = tuple[dict[str, Any], str]
@@ -47,6 +48,9 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; the same command can be run again", file=sys.stderr)
         return 130
     except OSError as error:
+        return _fail(arguments, error, 3)
+    except Exception as error:  # a bug: never the exit code of a rejected proof
+        traceback.print_exc()
         return _fail(arguments, error, 3)
     print(json.dumps(result, indent=1) if arguments.json else text)
     return int(result.get("exit_code", 0))
@@ -162,7 +166,7 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"  logrows {manifest.logrows}: {manifest.chunks} chunks of {manifest.chunk} values in "
         f"[−{manifest.bound}, {manifest.bound}); settlement at logrows {manifest.settlement_logrows}",
         *(
-            f"  {name}: {entry['rows']} rows, proof {entry['proof_bytes']} bytes, vk {entry['vk_sha256'][:16]}"
+            f"  {name}: {entry['rows']} rows, proof {entry['proof_bytes']} bytes, vk {entry['files']['vk.key'][:16]}"
             for name, entry in result["circuits"].items()
         ),
         f"  manifest digest {result['digest']}",
@@ -175,7 +179,7 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = Build.load(arguments.build, prover=True)
+    made = _load_build(arguments, prover=True)
     who = read_address(arguments.tag) if arguments.tag else _kept_address(arguments.output)
     committed = trainer.commit_update(
         made,
@@ -205,11 +209,11 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = Build.load(arguments.build, prover=True)
+    made = _load_build(arguments, prover=True)
     submissions = aggregator.load_submissions(made, arguments.updates)
     for slot, submission in enumerate(submissions, start=1):
         progress(f"admitting slot {slot}")
-        auditor.verify_range(made, submission.commitment, slot)
+        aggregator.admit(made, submission, slot)
     proof, aggregate = aggregator.prove_round(made, submissions, arguments.beta, progress)
     place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
     aggregate.save(place)
@@ -219,10 +223,19 @@ def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = Build.load(arguments.build)
-    proof = RoundProof.load(arguments.round_file)
+    made = _load_build(arguments)
+    manifest = made.manifest
+    proof = RoundProof.load(arguments.round_file, manifest)
     decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof))
-    result = decision.to_json(arguments.reward) | {"beta": str(proof.beta), "insecure": made.manifest.insecure}
+    rid = proof.round_id
+    result = decision.to_json(arguments.reward) | {
+        "chain_id": rid.chain_id,
+        "project": address_text(rid.project),
+        "round": rid.round,
+        "beta": str(proof.beta),
+        "manifest_digest": manifest.value["digest"],
+        "insecure": manifest.insecure,
+    }
     lines = [
         "slot  trainer                                     accepted  score"
         + ("  share (wei)" if arguments.reward is not None else ""),
@@ -232,6 +245,7 @@ def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
             for row in result["trainers"]
         ),
         f"median squared norm {decision.nu}; norm bound {proof.beta}",
+        f"round {rid.round} of project {address_text(rid.project)} on chain {rid.chain_id}",
         "verified",
     ]
     if arguments.export:
@@ -247,18 +261,15 @@ def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    import numpy as np
-
-    made = Build.load(arguments.build)
+    made = _load_build(arguments)
     manifest = made.manifest
-    proof = RoundProof.load(arguments.round_file)
+    proof = RoundProof.load(arguments.round_file, manifest)
     decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof))
-    received = auditor.load_aggregate(arguments.aggregate, manifest)
+    received = Aggregate.load(arguments.aggregate, manifest)
     model = load_update(arguments.model, manifest.layout) if arguments.model else None
     opened = auditor.open_aggregate(made, decision, received, model, arguments.rate)
     tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
-    with replacing(arguments.output) as temporary, temporary.open("wb") as file:
-        np.savez(file, **tensors)
+    save_npz(arguments.output, tensors)
     result = {"model": str(arguments.output), "params": manifest.params, "accepted": sum(decision.mask)}
     return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
 
@@ -339,6 +350,7 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--beta", type=int, metavar="INT", help="norm bound of the round (default: the project's largest)"
     )
+    _add_digest(made)
     made.add_argument("--aggregate", type=Path, metavar="FILE", help="default: beside the round proof")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="round.json")
 
@@ -372,6 +384,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
+    _add_digest(parser)
     about = "refuse a proof of another" if expected else "the commitment's"
     default = None if expected else 0
     parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
@@ -379,10 +392,12 @@ def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
     parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
 
 
+def _add_digest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--digest", metavar="HEX", help="refuse a build of another manifest digest")
+
+
 def _round_id(arguments: argparse.Namespace) -> RoundId:
     project = read_address(arguments.project) if arguments.project else 0
-    if arguments.chain < 0 or arguments.round < 0:
-        raise InputError(f"chain and round are not negative: got {arguments.chain} and {arguments.round}")
     return RoundId(arguments.chain, project, arguments.round)
 
 
@@ -398,20 +413,32 @@ def _expected_round(arguments: argparse.Namespace, proof: RoundProof) -> RoundId
 
 def _kept_address(folder: Path) -> int:
     """The random identity of an interrupted commit, or a new one."""
-    commitment = folder / trainer.JOURNAL_FILE
-    if commitment.exists():
-        return read_address(json.loads(commitment.read_text())["trainer"])
-    return random_address()
+    journal = folder / trainer.JOURNAL_FILE
+    if not journal.exists():
+        return random_address()
+    value = read_json(journal, "statement of the opening")
+    if not isinstance(value, dict) or not isinstance(value.get("trainer"), str):
+        raise InputError(f"{journal} does not name a trainer: choose a new folder")
+    return read_address(value["trainer"])
+
+
+def _load_build(arguments: argparse.Namespace, prover: bool = False) -> Build:
+    """Load a build; with --digest, only the one that the project pinned."""
+    made = Build.load(arguments.build, prover)
+    digest = made.manifest.value["digest"]
+    if arguments.digest and arguments.digest.lower().removeprefix("0x") != digest[2:]:
+        raise ArtifactError(f"the build is not the pinned one: its digest is {digest}, wanted {arguments.digest}")
+    return made
 
 
 def _integer(text: str, option: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) < 4):
         raise InputError(f"{option} is auto or a number: got {text!r}")
     return int(text)
 
 
 def _amount(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) < 40):
         raise argparse.ArgumentTypeError(f"an amount in wei is a whole number: got {text!r}")
     return int(text)
 
@@ -426,7 +453,7 @@ def read_model(model: str) -> ParameterLayout:
     sys.path.insert(0, str(Path.cwd()))
     try:
         made = getattr(importlib.import_module(module_name), factory)()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f"--model {model}: {error}") from error
     finally:
         sys.path.pop(0)

@@ -22,22 +22,21 @@ import numpy as np
 from circuits import NOISE
 
 from . import backend
-from .artifacts import Build, Manifest, check_schema
-from .backend import CircuitFiles, Progress, Proof, ProofJob, quiet
+from .artifacts import Build, Manifest, check_canonical, check_schema
+from .backend import Progress, Proof, ProofJob, quiet
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import (
     P,
     Point,
     decode_point,
     encode_point,
-    from_ints,
     multiply_add,
     random_scalars,
     scalar_hex,
     small_hex,
     to_hex,
 )
-from .files import read_json, replacing
+from .files import load_npz, read_json, save_npz
 from .transcript import chunk_tag
 
 FORMAT = "zkmarket-commitment/1"
@@ -51,6 +50,11 @@ class RoundId:
     chain_id: int = 0
     project: int = 0
     round: int = 0
+
+    def __post_init__(self) -> None:
+        for name, bits in (("chain_id", 53), ("project", 160), ("round", 53)):
+            if not 0 <= getattr(self, name) < 1 << bits:
+                raise InputError(f"{name} is from 0 to 2^{bits} − 1: got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,12 @@ class Opening:
     def save(self, path: Path) -> None:
         """Write with mode 0600. Values are stored as the smallest integer type that holds them."""
         small = np.int16 if np.abs(self.values).max(initial=0) < 2**15 else np.int32
-        with replacing(path, mode=0o600) as temporary, temporary.open("wb") as file:
-            np.savez(file, values=self.values.astype(small), salts=self.salts)
+        save_npz(path, {"values": self.values.astype(small), "salts": self.salts}, mode=0o600)
 
     @classmethod
     def load(cls, path: Path, manifest: Manifest) -> Opening:
         """Read and check an opening; InputError if it does not fit the manifest."""
-        if not path.is_file():
-            raise InputError(f"no opening at {path}")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                opening = cls(archive["values"], archive["salts"])
-        except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
-            raise InputError(f"opening {path} cannot be read: {error}") from error
+        opening = cls(**load_npz(path, "opening", manifest.array_limits))
         opening.check(manifest)
         return opening
 
@@ -135,16 +132,18 @@ class Commitment:
     @classmethod
     def from_json(cls, value: Any) -> Commitment:
         check_schema(value, "commitment", "commitment")
-        return cls(
+        commitment = cls(
             RoundId(value["chain_id"], int(value["project"], 16), value["round"]),
             int(value["trainer"], 16),
             tuple(decode_point(bytes.fromhex(point[2:])) for point in value["points"]),
             tuple(Proof.from_json(proof) for proof in value["range_proofs"]),
         )
+        check_canonical(commitment.to_json(), value, "commitment")
+        return commitment
 
     @classmethod
-    def load(cls, path: Path) -> Commitment:
-        return cls.from_json(read_json(path, "commitment"))
+    def load(cls, path: Path, manifest: Manifest) -> Commitment:
+        return cls.from_json(read_json(path, "commitment", manifest.commitment_limit))
 
 
 def address_text(address: int) -> str:
@@ -213,8 +212,8 @@ def range_job(build: Build, opening: Opening, round_id: RoundId, trainer: int, c
 
 
 def range_noise(bound: int) -> list[str]:
-    """128 values, uniform over the table [−Q, Q), from the secure source."""
-    return [scalar_hex(secrets.randbelow(2 * bound) - bound) for _ in range(NOISE)]
+    """Two sets of 128 values, uniform over the table [−Q, Q), from the secure source."""
+    return [scalar_hex(secrets.randbelow(2 * bound) - bound) for _ in range(2 * NOISE)]
 
 
 def prove_range(
@@ -262,8 +261,3 @@ def verify_range(build: Build, commitment: Commitment, slot: int | None = None) 
         if proof.point(0) != encode_point(point):
             raise ProofRejected(f"{what} is of another column than the committed one")
         backend.verify(build.files(name), proof, what)
-
-
-def commit_column(files: CircuitFiles, logrows: int, scalars: Sequence[int]) -> Point:
-    """Commitment of one column of arbitrary field elements."""
-    return backend.commit(files, logrows, [to_hex(from_ints(scalars))])[0]

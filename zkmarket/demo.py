@@ -32,7 +32,7 @@ from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, Roun
 from .errors import BackendError, InputError, ProofRejected
 from .files import write_json
 from .quantise import ParameterLayout
-from .round import Decision, RoundProof
+from .round import Aggregate, Decision, RoundProof, aggregate_points
 from .rules import MIN_ACCEPTED, MultiKrum, next_beta
 from .trainer import commit_update
 
@@ -265,7 +265,7 @@ class _Demo:
         with self.timer.step("verify (separate process)"):
             decision = self.verify_elsewhere(used, place, round_id)
         with self.timer.step("open"):
-            received = auditor.load_aggregate(place / AGGREGATE_FILE, used.manifest)
+            received = Aggregate.load(place / AGGREGATE_FILE, used.manifest)
             theta = auditor.open_aggregate(used, decision, received, theta)
         return decision, theta, self.rows(decision, admitted, refused)
 
@@ -290,7 +290,7 @@ class _Demo:
         return refused
 
     def commitment(self, place: Path, i: int) -> Commitment:
-        return Commitment.load(place / f"trainer-{i}" / COMMITMENT_FILE)
+        return Commitment.load(place / f"trainer-{i}" / COMMITMENT_FILE, self.builds[self.trainers].manifest)
 
     def load(self, project: Build, place: Path, i: int) -> Submission:
         opening = Opening.load(place / f"trainer-{i}" / OPENING_FILE, project.manifest)
@@ -310,7 +310,7 @@ class _Demo:
         if done.returncode:
             raise BackendError(f"the verifying process failed: {done.stderr.strip()}")
         found = json.loads(done.stdout)
-        decision = _decision(found, RoundProof.load(place / "round.json"), project)
+        decision = _decision(found, RoundProof.load(place / "round.json", project.manifest), project)
         self.shares = {row["trainer"]: row["share_wei"] for row in found["trainers"]}
         return decision
 
@@ -333,8 +333,6 @@ class _Demo:
 
 def _decision(found: dict[str, Any], proof: RoundProof, project: Build) -> Decision:
     """The other process's answer as a Decision; the aggregate's points are recomputed here."""
-    from .round import aggregate_points
-
     mask = tuple(int(row["accepted"]) for row in found["trainers"])
     return Decision(
         tuple(int(row["trainer"], 16) for row in found["trainers"]),

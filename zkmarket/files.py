@@ -9,21 +9,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from .errors import InputError
 
-MAX_JSON = 1 << 30
+MAX_JSON = 1 << 28
+NPY_HEADER = 4096
 
 
 def cache_folder() -> Path:
     """Keys and SRS files, shared by all projects of the user: $ZKMARKET_CACHE or the user's cache folder."""
     given = os.environ.get("ZKMARKET_CACHE")
-    return Path(given) if given else user_cache_path("zkmarket")
+    return Path(given).resolve() if given else user_cache_path("zkmarket")
 
 
 def sha256_file(path: Path) -> str:
@@ -57,36 +60,76 @@ def write_json(path: Path, value: Any) -> None:
     atomic_write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
-def read_json(path: Path, what: str) -> Any:
-    """Parse a JSON file of the outside world; InputError says what is wrong with it."""
+def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
+    """Parse a JSON file of the outside world; InputError says what is wrong with it.
+
+    Floats are refused: no file of zkmarket holds one, and 7.0 must not pass for 7.
+    """
     if not path.is_file():
         raise InputError(f"no {what} at {path}")
     size = path.stat().st_size
-    if not 0 < size <= MAX_JSON:
-        raise InputError(f"{what} {path} has {size} bytes: wanted 1 to {MAX_JSON}")
+    if not 0 < size <= limit:
+        raise InputError(f"{what} {path} has {size} bytes: wanted 1 to {limit}")
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_float=_refuse_float, parse_constant=_refuse_float)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{what} {path} is not JSON: {error}") from error
 
 
+def _refuse_float(text: str) -> None:
+    raise ValueError(f"it holds {text}, which is not an integer")
+
+
+def save_npz(path: Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) -> None:
+    """Arrays by any name, uncompressed, atomically."""
+    with replacing(path, mode) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def load_npz(path: Path, what: str, limits: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Exactly these arrays, each of at most so many bytes: looked up before anything is unpacked."""
+    if not path.is_file():
+        raise InputError(f"no {what} at {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+            if set(sizes) != set(limits) or len(archive.infolist()) != len(limits):
+                raise InputError(f"{what} {path} holds {sorted(sizes)}: wanted {sorted(limits)}")
+            for name, size in sizes.items():
+                if size > limits[name] + NPY_HEADER:
+                    raise InputError(f"{what} {path}: {name} has {size} bytes, wanted at most {limits[name]}")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in limits}
+    except InputError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
+        raise InputError(f"{what} {path} cannot be read: {error}") from error
+
+
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when the block has filled it."""
+def new_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
+    """A folder that appears under its name only when the block has filled it.
+
+    A folder that is there already is replaced only if it is empty or holds `marker`, a file that only
+    the same command makes; anything else is refused before work begins.
+    """
+    ours = marker is not None and (path / marker).exists()
+    if path.exists() and not ours and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path} exists and holds something else: choose a new folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
-        try:
-            temporary.replace(path)
-        except OSError:  # there is one already
-            if not path.is_dir():
-                raise
+        if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             path.replace(old / "old")
             temporary.replace(path)
             shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -137,6 +137,8 @@ def _clip(scaled: np.ndarray, beta: int) -> tuple[np.ndarray, float]:
     if beta < 0:
         raise InputError(f"the norm bound is not negative: got {beta}")
     norm = float(np.linalg.norm(scaled))
+    if not np.isfinite(norm * norm):
+        raise InputError("the update's norm is too large to clip: lower scale_bits")
     if norm * norm <= beta and squared_norm(np.rint(scaled)) <= beta:
         return scaled, 1.0
     bound = float(isqrt(beta))
@@ -223,6 +225,12 @@ class ParameterLayout:
                 part = np.rint(part)
             out[name] = part.astype("float32" if dtype == "bfloat16" else dtype)
         return out
+
+    def check(self) -> None:
+        """Raise InputError unless every dtype is a parameter's and no name stands twice."""
+        unknown = sorted(set(self.dtypes) - set(_FLOATS + _INTEGERS))
+        if unknown or len(set(self.names)) != len(self.names):
+            raise InputError(f"not a layout: unknown dtypes {unknown}, or a name twice")
 
     def to_json(self) -> list[dict[str, Any]]:
         rows = zip(self.names, self.shapes, self.dtypes, strict=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .artifacts import Build, Manifest, check_schema
+from .artifacts import Build, Manifest, check_canonical, check_schema
 from .backend import Proof
 from .commitment import Commitment, RoundId, address_text, combine
 from .contribution import shares
 from .errors import InputError, ProofRejected
 from .field import Point, decode_point, encode_point
-from .files import read_json, replacing, write_json
+from .files import load_npz, read_json, save_npz, write_json
 from .gram import GramProof
 from .transcript import Transcript, digest_words
 
@@ -61,7 +61,7 @@ class RoundProof:
     @classmethod
     def from_json(cls, value: Any) -> RoundProof:
         check_schema(value, "round", "round proof")
-        return cls(
+        proof = cls(
             bytes.fromhex(value["manifest_digest"][2:]),
             RoundId(value["chain_id"], int(value["project"], 16), value["round"]),
             int(value["beta"]),
@@ -71,13 +71,15 @@ class RoundProof:
             GramProof.from_json(value["gram"]),
             Proof.from_json(value["settlement"]),
         )
+        check_canonical(proof.to_json(), value, "round proof")
+        return proof
 
     def save(self, path: Path) -> None:
         write_json(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> RoundProof:
-        return cls.from_json(read_json(path, "round proof"))
+    def load(cls, path: Path, manifest: Manifest) -> RoundProof:
+        return cls.from_json(read_json(path, "round proof", manifest.round_limit))
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,22 @@ class Aggregate:
     salts: np.ndarray = field(repr=False)
 
     def save(self, path: Path) -> None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, values=self.values, salts=self.salts)
+        """Write with mode 0600: whoever holds it knows the sum of the accepted updates."""
+        save_npz(path, {"values": self.values, "salts": self.salts}, mode=0o600)
+
+    @classmethod
+    def load(cls, path: Path, manifest: Manifest) -> Aggregate:
+        """Read an aggregate; InputError if it does not fit the manifest."""
+        aggregate = cls(**load_npz(path, "aggregate", manifest.array_limits))
+        salts = (manifest.chunks, manifest.salts, 32)
+        if aggregate.values.dtype.kind != "i" or aggregate.values.shape != (manifest.params,):
+            raise InputError(
+                f"an aggregate holds {manifest.params} integers:"
+                f" got {aggregate.values.dtype}{list(aggregate.values.shape)}"
+            )
+        if aggregate.salts.dtype != np.uint8 or aggregate.salts.shape != salts:
+            raise InputError(f"salts are uint8{list(salts)}: got {aggregate.salts.dtype}{list(aggregate.salts.shape)}")
+        return aggregate
 
 
 def context(manifest: Manifest, round_id: RoundId, beta: int, slots: Sequence[int]) -> bytes:
@@ -166,11 +182,15 @@ def aggregate_points(manifest: Manifest, commitments: Sequence[Commitment], mask
 
 
 def check_slots(build: Build, commitments: Sequence[Commitment], round_id: RoundId) -> None:
-    """Refuse a wrong number of slots, a trainer or commitment in two slots, or one of another round."""
+    """Refuse a wrong number of slots, a trainer in two slots, or a commitment of another round.
+
+    Equal commitments are not refused: to prove one's range one must know it, so that whoever made
+    two slots equal owns both, and refusing would let it stop the round.
+    """
     manifest = build.manifest
     if len(commitments) != manifest.trainers:
         raise ProofRejected(f"this build settles exactly N={manifest.trainers} trainers: got {len(commitments)}")
-    seen: dict[object, int] = {}
+    seen: dict[int, int] = {}
     for slot, commitment in enumerate(commitments, start=1):
         if commitment.round_id != round_id:
             raise ProofRejected(
@@ -180,11 +200,9 @@ def check_slots(build: Build, commitments: Sequence[Commitment], round_id: Round
             raise ProofRejected(
                 f"slot {slot}: commitment has {len(commitment.points)} points: wanted {manifest.chunks}"
             )
-        for name, key in (("trainer", commitment.trainer), *(("commitment", point) for point in commitment.points)):
-            if key in seen:
-                raise ProofRejected(f"slots {seen[key]} and {slot}: the same {name} twice")
-        for key in (commitment.trainer, *commitment.points):
-            seen[key] = slot
+        if commitment.trainer in seen:
+            raise ProofRejected(f"slots {seen[commitment.trainer]} and {slot}: the same trainer twice")
+        seen[commitment.trainer] = slot
 
 
 def check_min_accepted(manifest: Manifest, mask: Sequence[int]) -> None:

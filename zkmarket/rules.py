@@ -46,7 +46,7 @@ class MultiKrum:
     @classmethod
     def parse(cls, text: str) -> MultiKrum:
         """Read ``multi-krum:f=2,m=5``."""
-        match = re.fullmatch(r"multi-krum:f=(\d+),m=(\d+)", text.replace(" ", ""))
+        match = re.fullmatch(r"multi-krum:f=([0-9]{1,4}),m=([0-9]{1,4})", text.replace(" ", ""))
         if not match:
             raise RuleError(f"unknown filter: got {text!r}, wanted multi-krum:f=F,m=M")
         return cls(int(match[1]), int(match[2]))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from pathlib import Path
 from . import backend
 from .errors import InputError, SrsError
 from .field import GENERATOR, INFINITY, Jacobian, P, Point, Q, _add, _double, is_on_curve, to_affine
-from .files import atomic_write, cache_folder, sha256_file
+from .files import atomic_write, cache_folder, replacing, sha256_file
 
 KINDS = ("ceremony", "imported", "development")
 MIN_LOGROWS, MAX_LOGROWS = 6, 26
@@ -171,7 +172,10 @@ def import_file(path: Path, digest: str | None = None) -> Srs:
     srs = _register(kind, ceremony_id(g2))
     target = srs.folder / f"kzg{logrows}.srs"
     if not target.exists():
-        atomic_write(target, path.read_bytes())
+        with replacing(target) as temporary:
+            shutil.copyfile(path, temporary)
+            if sha256_file(temporary) != actual:
+                raise SrsError(f"{path} changed while it was imported: try again")
     return srs
 
 

@@ -7,12 +7,13 @@ never draws new noise for a proof that exists, and never uses salts for other va
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .artifacts import Build
+from .artifacts import Build, check_schema
 from .backend import Progress, Proof, quiet
 from .commitment import (
     COMMITMENT_FILE,
@@ -24,6 +25,7 @@ from .commitment import (
     commit,
     open_with_fresh_salts,
     prove_range,
+    verify_range,
 )
 from .errors import InputError, SaltReuse
 from .files import read_json, write_json
@@ -86,7 +88,7 @@ def commit_update(
     for chunk in range(manifest.chunks):
         path = _proof_path(folder, chunk)
         if path.exists():
-            proofs[chunk] = Proof.from_json(read_json(path, "range proof"))
+            proofs[chunk] = _kept_proof(path)
         else:
             missing.append(chunk)
     for chunk, proof in prove_range(build, opening, round_id, trainer, missing, progress):
@@ -94,8 +96,16 @@ def commit_update(
         proofs[chunk] = proof
     ordered = tuple(proofs[chunk] for chunk in range(manifest.chunks))
     commitment = Commitment(round_id, trainer, points, ordered)
+    verify_range(build, commitment)  # what is published is what a contract will accept
     write_json(folder / COMMITMENT_FILE, commitment.to_json())
     return Committed(commitment, quantised)
+
+
+def _kept_proof(path: Path) -> Proof:
+    """A range proof of an interrupted run."""
+    value = read_json(path, "range proof")
+    check_schema(value, "proof", f"range proof {path}")
+    return Proof.from_json(value)
 
 
 def _proof_path(folder: Path, chunk: int) -> Path:
@@ -120,6 +130,7 @@ def _opening(build: Build, folder: Path, values: np.ndarray, trainer: int, round
             raise SaltReuse(f"{folder} holds the opening of another update: its salts are spent, choose a new folder")
         return opening
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / PROOFS_FOLDER, ignore_errors=True)  # of an opening that is lost
     opening = open_with_fresh_salts(values, build.manifest)
     write_json(folder / JOURNAL_FILE, journal)  # before the opening, so that an opening always has one
     opening.save(path)

@@ -1,0 +1,258 @@
+"""The statements of a project in numbers: what to compile, and what must be in it when it is compiled.
+
+The torch modules of circuits/ are exported once, when keys are made; this file knows, without torch, which
+lookups, tables, rows, inputs and outputs the compiled circuit must have. `check_settings` asserts them when a
+build is made and each time one is loaded: ezkl's optimiser drops silently what no output depends on, and a
+verifier takes the constraint system from the settings file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from circuits import NOISE
+
+from .backend import UNUSABLE_ROWS, Compilation, usable_rows
+from .errors import ArtifactError, DomainError
+from .field import random_scalars, scalar_hex, to_hex
+from .rules import Domain, MultiKrum
+
+SALTS = 8
+SPARE_ROWS = 8
+MIN_LOGROWS, MAX_LOGROWS = 10, 20
+"""Below 2^10 rows the noise does not cover what a range proof reveals; above 2^20 float64 sums are not exact."""
+
+REVEALED_BITS = 508
+"""What a proof says of one lookup argument's multiplicities: a commitment and an evaluation, 254 bits each."""
+
+Inputs = list[list[str]]
+
+
+def chunk_size(logrows: int, salts: int = SALTS) -> int:
+    """C: 2^K rows less 8 (6 unusable, 2 spare) and the salts."""
+    return (1 << logrows) - SPARE_ROWS - salts
+
+
+def value_bound(logrows: int) -> int:
+    """Q: the one-column table holds [−Q, Q)."""
+    return (1 << (logrows - 1)) - 4
+
+
+def noise_entropy(values: int, table: int) -> float:
+    """Bits of entropy (a lower bound) in the histogram of `values` uniform draws from `table` rows."""
+    return values * math.log2(table) - math.lgamma(values + 1) / math.log(2)
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A statement with its numbers.
+
+    Attributes:
+        source: file in circuits/ that holds the torch module.
+        module: makes the module (imports torch).
+        numbers: its arguments; with the source and versions they decide the circuit.
+        how: how it is compiled.
+        lookups: number of static lookups that must be in the compiled circuit.
+        range_checks: range-check tables that must be.
+        rows: (least, most) rows; fewer mean that a check was dropped.
+        instances: number of public outputs.
+        committed: lengths of the committed inputs.
+        sample: honest inputs, proven once when keys are made: the keys work, and a proof's length is known.
+        refused: by name, inputs that the compiled circuit must refuse, and a pattern that the reason must match.
+    """
+
+    source: str
+    module: Callable[[], Any]
+    numbers: dict[str, Any]
+    how: Compilation
+    lookups: int
+    range_checks: list[list[int]]
+    rows: tuple[int, int]
+    instances: int
+    committed: list[int]
+    sample: Callable[[], Inputs]
+    refused: Callable[[], dict[str, tuple[Inputs, str]]] = dict
+    domain: Domain | None = None
+
+
+def gram_circuit(logrows: int, salts: int) -> Circuit:
+    """The base case of the Gram argument. It must hold no lookup: its zero knowledge depends on that."""
+    chunk = chunk_size(logrows, salts)
+
+    def module():
+        from circuits.inner_product import InnerProduct
+
+        return InnerProduct(chunk, salts)
+
+    return Circuit(
+        "inner_product.py",
+        module,
+        {"chunk": chunk, "salts": salts},
+        Compilation(logrows),
+        lookups=0,
+        range_checks=[],
+        rows=(3 * chunk, 4 << logrows),
+        instances=1,
+        committed=[chunk + salts],
+        sample=lambda: [to_hex(random_scalars(chunk + salts))],
+    )
+
+
+def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
+    """The range proof of a chunk; with `used`, of a last chunk of so many parameters.
+
+    ezkl gives every block of columns its own lookup argument with its own unblinded multiplicities. Noise ‖
+    chunk ‖ noise fills two blocks, one set of noise in each; `refused` pins that, by the argument's
+    index in the reason.
+    """
+    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
+    if noise_entropy(NOISE, 2 * bound) < REVEALED_BITS:
+        raise DomainError(f"{NOISE} noise values do not cover what a range proof of 2^{logrows} rows reveals")
+    size = used or chunk
+
+    def module():
+        from circuits.range_check import RangeCheck
+
+        return RangeCheck(chunk, salts, used)
+
+    def inputs(values: dict[int, int], noise: dict[int, int]) -> Inputs:
+        column = [scalar_hex(values.get(at, 0)) for at in range(chunk)] + to_hex(random_scalars(salts))
+        tagged = [scalar_hex(v) for v in (1, *(noise.get(at, 0) for at in range(2 * NOISE)))]
+        return [column, tagged + to_hex(random_scalars(salts))]
+
+    return Circuit(
+        "range_check.py",
+        module,
+        {"chunk": chunk, "salts": salts, "used": used},
+        Compilation(logrows, lookup_range=(-bound, bound - 1)),
+        lookups=1,
+        range_checks=[],
+        rows=(3 * (chunk + 2 * NOISE), 6 << logrows),
+        instances=1 if used is None else 2,
+        committed=[chunk + salts, 1 + 2 * NOISE + salts],
+        sample=lambda: inputs({0: -bound, size - 1: bound - 1}, {0: -bound, 2 * NOISE - 1: bound - 1}),
+        refused=lambda: {
+            "a first value of −Q−1": (inputs({0: -bound - 1}, {}), r"Lookup \(index: 0\)"),
+            "a last value of Q": (inputs({size - 1: bound}, {}), r"Lookup \(index: [01]\)"),
+            "first noise outside the first argument": (inputs({}, {0: bound}), r"Lookup \(index: 0\)"),
+            "noise 127 outside the first argument": (inputs({}, {NOISE - 1: bound}), r"Lookup \(index: 0\)"),
+            "noise 128 outside the last argument": (inputs({}, {NOISE: bound}), r"Lookup \(index: 1\)"),
+            "last noise outside the last argument": (inputs({}, {2 * NOISE - 1: bound}), r"Lookup \(index: 1\)"),
+        },
+    )
+
+
+def settlement_logrows(n: int, d: int, bound: int, beta_max: int, rule: MultiKrum, score: str) -> int:
+    """The smallest K at which the settlement of N trainers fits one block of columns.
+
+    One block, because every further block would be a lookup argument of its own without noise; and
+    columns are what a verifier on chain pays for.
+    """
+    for logrows in range(11, MAX_LOGROWS + 1):
+        digits = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1).digits
+        if settlement_rows(n, rule.f, digits) <= usable_rows(logrows):
+            return logrows
+    raise DomainError(f"the settlement of {n} trainers needs more than 2^{MAX_LOGROWS} rows: lower N")
+
+
+def settlement_statement(
+    logrows: int, n: int, d: int, bound: int, beta_max: int, rule: MultiKrum, score: str, salts: int
+) -> Circuit:
+    """The settlement circuit of exactly N trainers. Digits are as wide as their table allows: fewer, fewer rows."""
+    digit_bits = logrows - 1
+    domain = Domain.of(n, d, bound, beta_max, rule, score, digit_bits)
+    if noise_entropy(NOISE * domain.digits, 1 << digit_bits) < REVEALED_BITS:
+        raise DomainError(f"{NOISE} noise values do not cover what the settlement proof of {n} trainers reveals")
+    numbers = {"n": n, "f": rule.f, "m": rule.m, "penalty": domain.penalty, "score": score, "salts": salts}
+    entries = (n + 1) * (n + 2) // 2
+
+    def module():
+        from circuits.settlement import Settlement
+
+        return Settlement(**numbers)
+
+    def inputs(norm: int = 0, noise: int = 1) -> Inputs:
+        upper = [norm if at == entries - 1 else 0 for at in range(entries)]  # the last entry is G_NN
+        public_noise = [1] * (n + 2) + [noise] * NOISE
+        return [
+            [scalar_hex(v) for v in upper] + to_hex(random_scalars(salts)),
+            [scalar_hex(v) for v in public_noise] + to_hex(random_scalars(salts)),
+        ]
+
+    beyond = 1 << digit_bits * domain.digits
+    return Circuit(
+        "settlement.py",
+        module,
+        numbers,
+        Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
+        lookups=0,
+        range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
+        rows=(settlement_rows(n, rule.f, domain.digits) * 49 // 50, usable_rows(logrows)),
+        instances=3 * n + 4,
+        committed=[entries + salts, n + 2 + NOISE + salts],
+        sample=lambda: inputs(),
+        refused=lambda: {
+            "a squared norm beyond all digits": (inputs(norm=beyond), "General synthesis error"),
+            "noise beyond all digits": (inputs(noise=beyond), "General synthesis error"),
+        },
+        domain=domain,
+    )
+
+
+def comparisons(n: int) -> int:
+    """Decompositions in the settlement circuit: N sorts of N−1, two of N, 6N signs and the noise."""
+    return n * (n - 2) + 2 * (n - 1) + 6 * n + NOISE
+
+
+def settlement_rows(n: int, f: int, digits: int) -> int:
+    """An upper estimate of the settlement circuit's rows, within 2 % of what is compiled (tests/circuits)."""
+    return 3 * digits * (comparisons(n) + 3) + n * (n - f - 2) + 53 * n * n // 2 + 132 * n + 1700
+
+
+def project_circuits(
+    n: int, d: int, logrows: int, settlement: int, beta_max: int, rule: MultiKrum, score: str, salts: int = SALTS
+) -> dict[str, Circuit]:
+    """Every circuit of a project by name, in the order of the manifest."""
+    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
+    out = {"gram": gram_circuit(logrows, salts)}
+    if d >= chunk:
+        out["range"] = range_circuit(logrows, salts)
+    if d % chunk:
+        out["range-last"] = range_circuit(logrows, salts, d % chunk)
+    out["settlement"] = settlement_statement(settlement, n, d, bound, beta_max, rule, score, salts)
+    return out
+
+
+def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
+    """Raise ArtifactError unless the compiled circuit still holds every check of its statement."""
+    args = settings["run_args"]
+    how = circuit.how
+    found = {
+        "static lookups": (len(settings["required_lookups"]), circuit.lookups),
+        "range checks": (settings["required_range_checks"], circuit.range_checks),
+        "public outputs": (sum(math.prod(shape) for shape in settings["model_instance_shapes"]), circuit.instances),
+        "committed inputs": (settings["module_sizes"]["polycommit"], circuit.committed),
+        "logrows": (args["logrows"], how.logrows),
+        "digits": ((args["decomp_base"], args["decomp_legs"]), (how.decomp_base, how.decomp_legs)),
+        "lookup range": (tuple(args["lookup_range"]), how.lookup_range or (0, 1)),
+        "input visibility": (args["input_visibility"], "KZGCommit"),
+        "output visibility": (args["output_visibility"], "Public"),
+        "scales": ((args["input_scale"], args["param_scale"]), (0, 0)),
+        "columns": (args["num_inner_cols"], 1),
+        "freivalds": (args["disable_freivalds"], True),
+    }
+    for name, (got, wanted) in found.items():
+        if got != wanted:
+            raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
+    least, most = circuit.rows
+    if not least <= settings["num_rows"] <= most:
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has {settings['num_rows']} rows, wanted {least} to {most}:"
+            " a check was dropped, or the circuit does not fit"
+        )
+
+
+assert SPARE_ROWS > UNUSABLE_ROWS  # a column never fills its usable rows: kzg_commit gives a point too many then
