@@ -227,7 +227,9 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
         "compilation": vars(circuit.how),
         "srs": srs.id,
         "versions": backend.versions(),
-        "code": [inspect.getsource(part) for part in (backend.export_onnx, backend.compile_circuit, _keys_in)],
+        "code": [
+            inspect.getsource(part) for part in (backend.export_onnx, backend.compile_circuit, describe, _keys_in)
+        ],
         "statements": inspect.getsource(statements),
     }
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
