@@ -48,7 +48,7 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 
 def check_canonical(again: Any, value: Any, what: str) -> None:
     """Raise InputError unless an object is written in the one way in which zkmarket writes it."""
-    if again != value:
+    if json.dumps(again, sort_keys=True) != json.dumps(value, sort_keys=True):  # text, since 7.0 == 7
         raise InputError(f"{what} is not in canonical form: it does not read back as it was written")
 
 

@@ -5,7 +5,6 @@ A value is x·2^s rounded half to even, a signed integer of at most b bits: −2
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -90,12 +89,12 @@ def quantise(
     if saturate not in ("refuse", "count"):
         raise InputError(f"saturate is 'refuse' or 'count': got {saturate!r}")
     exact = _flat_floats(update)
-    scaled = np.ldexp(exact, fixed_point.scale_bits)
+    with np.errstate(over="ignore"):
+        scaled = np.ldexp(exact, fixed_point.scale_bits)
     if not np.isfinite(scaled).all():
         raise InputError("the update is too large for its scale: lower scale_bits")
-    factor = 1.0
-    if beta is not None:
-        scaled, factor = _clip(scaled, beta)
+    factor = 1.0 if beta is None else _clip_factor(scaled, beta)
+    scaled = scaled * factor
     rounded = np.rint(scaled)
     outside = int(np.count_nonzero((rounded < fixed_point.low) | (rounded > fixed_point.high)))
     if outside and saturate == "refuse":
@@ -109,15 +108,16 @@ def quantise(
     values = np.clip(rounded, fixed_point.low, fixed_point.high).astype(np.int32)
     if beta is not None and squared_norm(values) > beta:  # rounding went up: towards zero never does
         values = np.clip(np.trunc(scaled), fixed_point.low, fixed_point.high).astype(np.int32)
-    error = np.ldexp(values.astype(np.float64), -fixed_point.scale_bits) - exact
-    length = float(np.linalg.norm(exact))
+    error = dequantise(values, fixed_point) - exact
+    largest = float(np.abs(exact).max()) or 1.0  # both norms in its units, so that neither leaves float64
+    length = float(np.linalg.norm(exact / largest))
     return QuantisedUpdate(
         values,
         fixed_point,
         factor,
         outside,
         float(np.abs(error).max()),
-        float(np.linalg.norm(error)) / length if length else 0.0,
+        float(np.linalg.norm(error / largest)) / length if length else 0.0,
     )
 
 
@@ -132,19 +132,22 @@ def squared_norm(values: np.ndarray) -> int:
     return sum(int(np.dot(part, part)) for part in np.array_split(wide, max(1, len(wide) >> 10)))
 
 
-def _clip(scaled: np.ndarray, beta: int) -> tuple[np.ndarray, float]:
-    """Scale down to ‖·‖² <= β, leaving room for rounding (at most √D/2 in norm) where there is any."""
+def _clip_factor(scaled: np.ndarray, beta: int) -> float:
+    """What to scale by to meet ‖·‖² <= β after rounding: 1 if it is met already.
+
+    Rounding adds at most √D/2 to the norm; room is left for it where that leaves anything.
+    """
     if beta < 0:
         raise InputError(f"the norm bound is not negative: got {beta}")
-    norm = float(np.linalg.norm(scaled))
-    if not np.isfinite(norm * norm):
+    largest = float(np.abs(scaled).max())
+    if largest < 2**31 and squared_norm(np.rint(scaled)) <= beta:
+        return 1.0
+    norm = largest * float(np.linalg.norm(scaled / largest))
+    if not np.isfinite(norm):
         raise InputError("the update's norm is too large to clip: lower scale_bits")
-    if norm * norm <= beta and squared_norm(np.rint(scaled)) <= beta:
-        return scaled, 1.0
     bound = float(isqrt(beta))
     room = bound - np.sqrt(len(scaled)) / 2
-    factor = (room if room > bound / 2 else bound) / norm
-    return scaled * min(1.0, factor), min(1.0, factor)
+    return min(1.0, (room if room > bound / 2 else bound) / norm)
 
 
 def _flat_floats(update: Any) -> np.ndarray:
@@ -201,15 +204,16 @@ class ParameterLayout:
 
     def flatten(self, tensors: Mapping[str, Any]) -> np.ndarray:
         """One float64 vector of all parameters; every value is exact."""
-        if tuple(map(str, tensors)) != self.names:
-            raise InputError(f"tensors are not those of the layout: got {list(tensors)}, wanted {list(self.names)}")
+        named = {str(name): value for name, value in tensors.items()}
+        if tuple(named) != self.names:
+            raise InputError(f"tensors are not those of the layout: got {list(named)}, wanted {list(self.names)}")
         parts = []
         for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
-            array, actual = _numpy(name, tensors[name])
+            array, actual = _numpy(name, named[name])
             if tuple(array.shape) != shape or actual != dtype:
                 raise InputError(f"{name}: got {actual}{list(array.shape)}, wanted {dtype}{list(shape)}")
             wide = array.astype(np.float64)
-            if dtype in _INTEGERS and not np.array_equal(wide.astype(array.dtype), array):
+            if dtype in ("int64", "uint64") and (np.abs(wide) > 2.0**53).any():
                 raise InputError(f"{name}: an integer beyond 2^53 has no exact float")
             parts.append(wide.reshape(-1))
         return np.concatenate(parts)
@@ -256,8 +260,8 @@ def load_tensors(path: Path) -> dict[str, np.ndarray]:
         if path.suffix == ".npy":
             return {"": np.load(path, allow_pickle=False, mmap_mode="r")}
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in sorted(archive.files)}
         return _load_safetensors(path)
     except InputError:
         raise
@@ -266,30 +270,35 @@ def load_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def load_update(path: Path, layout: ParameterLayout | None = None) -> np.ndarray:
-    """One flat float64 vector from a file; with a layout, names, shapes and dtypes are checked."""
+    """One flat float64 vector from a file.
+
+    With a layout, names, shapes and dtypes are checked, and the layout's order holds. Without one, the
+    tensors of a file follow each other in the order of their names, whatever the format.
+    """
     tensors = load_tensors(path)
-    if layout is not None and list(tensors) != [""]:
-        missing = [name for name in layout.names if name not in tensors]
-        if missing:
-            raise InputError(f"{path}: tensors {missing} of the model are missing")
-        return layout.flatten({name: tensors[name] for name in layout.names} | _extra(tensors, layout))
     if list(tensors) == [""]:
-        return _flat_floats(tensors[""])
-    return ParameterLayout.of(tensors).flatten(tensors)
+        vector = _flat_floats(tensors[""])
+        if layout is not None and len(vector) != layout.size:
+            raise InputError(f"{path} has {len(vector)} values: the model has {layout.size} parameters")
+        return vector
+    if layout is None:
+        return _flat_floats(ParameterLayout.of(tensors).flatten(tensors))
+    missing = [name for name in layout.names if name not in tensors]
+    extra = [name for name in tensors if name not in layout.names]
+    if missing or extra:
+        raise InputError(f"{path} is not of the build's model: missing {missing}, unknown {extra}")
+    return _flat_floats(layout.flatten({name: tensors[name] for name in layout.names}))
 
 
-def _extra(tensors: Mapping[str, Any], layout: ParameterLayout) -> dict[str, Any]:
-    return {name: value for name, value in tensors.items() if name not in layout.names}
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
 
-
-def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-
-    with path.open("rb") as file:  # the header's own order is the model's; load_file sorts
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    order = sorted((name for name in header if name != "__metadata__"), key=lambda n: header[n]["data_offsets"])
-    tensors = load_file(path)
-    return {name: tensors[name] for name in order}
+    with safe_open(path, framework="np") as file:
+        names = sorted(file.keys())
+        if all(file.get_slice(name).get_dtype() != "BF16" for name in names):
+            return {name: file.get_tensor(name) for name in names}
+    with safe_open(path, framework="pt") as file:  # numpy has no bfloat16
+        return {name: file.get_tensor(name) for name in names}
 
 
 def _numpy(name: object, value: Any) -> tuple[np.ndarray, str]:

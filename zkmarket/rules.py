@@ -56,6 +56,8 @@ class MultiKrum:
 
     def check(self, n: int) -> None:
         """Raise RuleError unless the rule is defined for n updates. Nothing is ever clamped."""
+        if self.f < 0:
+            raise RuleError(f"multi-krum needs f >= 0: got f={self.f}")
         if n <= 2 * self.f + 2:
             raise RuleError(f"multi-krum needs N > 2f + 2: got N={n}, f={self.f}")
         if not MIN_ACCEPTED <= self.m <= n:

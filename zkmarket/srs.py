@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -87,8 +88,11 @@ def installed() -> list[Srs]:
     """Every ceremony in the store, the most trustworthy kind first."""
     found = []
     for info in store().glob("*/srs.json"):
-        value = json.loads(info.read_text())
-        found.append(Srs(value["kind"], value["id"], info.parent))
+        try:
+            value = json.loads(info.read_text())
+            found.append(Srs(KINDS[KINDS.index(value["kind"])], str(value["id"]), info.parent))
+        except (ValueError, KeyError, TypeError) as error:
+            raise SrsError(f"{info} is damaged ({error!r}): delete its folder and install the SRS again") from error
     return sorted(found, key=lambda srs: KINDS.index(srs.kind))
 
 
@@ -204,7 +208,10 @@ def published_digests() -> dict[str, str]:
 
 def development_g2() -> bytes:
     """G2 ‖ τ·G2 of the development SRS, in the file's format."""
+    limit = sys.getrecursionlimit()
     from py_ecc.optimized_bn128 import G2, multiply, normalize
+
+    sys.setrecursionlimit(limit)  # py_ecc raises it so far that a deeply nested JSON file would crash the process
 
     out = b""
     for point in (G2, multiply(G2, DEVELOPMENT_TAU)):

@@ -32,6 +32,8 @@ def word(value: int | str | bytes) -> bytes:
         if not 0 <= value < 1 << 256:
             raise InputError(f"a transcript word is an unsigned 256-bit integer: got {value}")
         return value.to_bytes(32, "big")
+    if isinstance(value, str) and not value.isascii():
+        raise InputError(f"a transcript label is ASCII: got {value!r}")
     data = value.encode("ascii") if isinstance(value, str) else value
     if len(data) > 32 or (isinstance(value, bytes) and len(data) != 32):
         raise InputError(f"a transcript word is 32 bytes: got {len(data)}")
