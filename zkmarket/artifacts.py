@@ -267,6 +267,15 @@ class Build:
                     yield path
 
 
+def is_build(folder: Path) -> bool:
+    """Whether a folder holds a build, of whatever state: it may then be replaced by a new one."""
+    try:
+        value = json.loads((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and value.get("format") == FORMAT
+
+
 def check_hash(path: Path, digest: str) -> None:
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: build again, or copy it from the project's build")

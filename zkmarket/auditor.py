@@ -119,7 +119,7 @@ def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Pat
     for slot, commitment in enumerate(proof.commitments, start=1):
         for chunk, range_proof in enumerate(commitment.range_proofs):
             inner.append((f"range-slot{slot}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
-    with new_folder(Path(folder), marker="gram/proof.json") as fresh:
+    with new_folder(Path(folder), replace=(Path(folder) / "gram" / "proof.json").exists()) as fresh:
         for name, circuit, item in inner:
             place = fresh / name
             place.mkdir()

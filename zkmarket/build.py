@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import backend, statements
-from .artifacts import FORMAT, Build, Manifest, describe
+from .artifacts import FORMAT, Build, Manifest, describe, is_build
 from .backend import CircuitFiles, Progress, quiet
 from .contribution import check_score
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
@@ -197,7 +197,7 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
         "layout": spec.layout.to_json() if spec.layout else None,
     }
     value["digest"] = "0x" + Manifest(value).digest().hex()
-    with new_folder(Path(folder), marker="manifest.json") as fresh:
+    with new_folder(Path(folder), replace=is_build(Path(folder))) as fresh:
         for name, source in folders.items():
             target = fresh / "circuits" / name
             target.mkdir(parents=True)

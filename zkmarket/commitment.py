@@ -53,8 +53,9 @@ class RoundId:
 
     def __post_init__(self) -> None:
         for name, bits in (("chain_id", 53), ("project", 160), ("round", 53)):
-            if not 0 <= getattr(self, name) < 1 << bits:
-                raise InputError(f"{name} is from 0 to 2^{bits} − 1: got {getattr(self, name)}")
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value < 1 << bits:
+                raise InputError(f"{name} is an integer from 0 to 2^{bits} − 1: got {value!r}")
 
 
 @dataclass(frozen=True)

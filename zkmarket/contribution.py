@@ -45,8 +45,8 @@ def shares(reward: int, score: Sequence[int]) -> tuple[list[int], int]:
     If every score is 0 the reward is split equally among the admitted, who are all the slots of a
     round: it must not go back to the owner, who could cause it.
     """
-    if reward < 0:
-        raise RuleError(f"a reward is not negative: got {reward}")
+    if reward < 0 or min(score) < 0:
+        raise RuleError(f"rewards and scores are not negative: got {reward} and {min(score)}")
     total = sum(score)
     weights = list(score) if total else [1] * len(score)
     paid = [reward * weight // sum(weights) for weight in weights]

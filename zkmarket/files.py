@@ -109,14 +109,13 @@ def load_npz(path: Path, what: str, limits: Mapping[str, int]) -> dict[str, np.n
 
 
 @contextlib.contextmanager
-def new_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
+def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """A folder that appears under its name only when the block has filled it.
 
-    A folder that is there already is replaced only if it is empty or holds `marker`, a file that only
-    the same command makes; anything else is refused before work begins.
+    A folder that is there already must be empty, unless the caller knows it for an older result of the
+    same command and says `replace`; anything else is refused before work begins.
     """
-    ours = marker is not None and (path / marker).exists()
-    if path.exists() and not ours and not (path.is_dir() and not any(path.iterdir())):
+    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(f"{path} exists and holds something else: choose a new folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

@@ -140,7 +140,7 @@ def _clip_factor(scaled: np.ndarray, beta: int) -> float:
     if beta < 0:
         raise InputError(f"the norm bound is not negative: got {beta}")
     largest = float(np.abs(scaled).max())
-    if largest < 2**31 and squared_norm(np.rint(scaled)) <= beta:
+    if largest < 2**26 and squared_norm(np.rint(scaled)) <= beta:
         return 1.0
     norm = largest * float(np.linalg.norm(scaled / largest))
     if not np.isfinite(norm):
@@ -213,7 +213,7 @@ class ParameterLayout:
             if tuple(array.shape) != shape or actual != dtype:
                 raise InputError(f"{name}: got {actual}{list(array.shape)}, wanted {dtype}{list(shape)}")
             wide = array.astype(np.float64)
-            if dtype in ("int64", "uint64") and (np.abs(wide) > 2.0**53).any():
+            if dtype in ("int64", "uint64") and ((array > 2**53) | (array < -(2**53))).any():
                 raise InputError(f"{name}: an integer beyond 2^53 has no exact float")
             parts.append(wide.reshape(-1))
         return np.concatenate(parts)

@@ -1,0 +1,118 @@
+"""A manifest's own arithmetic is recomputed: what it derives cannot contradict what it is derived from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit import documents
+from zkmarket.artifacts import Build, Manifest, _check_circuits, _check_consistent, check_schema
+from zkmarket.errors import ArtifactError, DomainError, InputError, ProofRejected, RuleError, ZkmarketError
+from zkmarket.field import Q, encode_point
+
+pytestmark = pytest.mark.unit
+
+
+def check(**changes: Any) -> None:
+    value = documents.manifest() | changes
+    check_schema(value, "manifest", "manifest")
+    _check_consistent(Manifest(value))
+
+
+def test_the_honest_manifest_is_consistent():
+    check()
+    manifest = Manifest(documents.manifest())
+    assert (manifest.chunk, manifest.chunks, manifest.used_in_last, manifest.bound) == (1008, 3, 484, 508)
+    assert [manifest.range_circuit(chunk) for chunk in range(3)] == ["range", "range", "range-last"]
+    assert manifest.layout.size == manifest.params
+    assert manifest.digest().hex() == manifest.value["digest"][2:]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"chunk": 1009}, "chunk is 1009, wanted 1008"),
+        ({"chunks": 4}, "chunks is 4, wanted 3"),
+        ({"params": 4000}, "chunks is 3, wanted 4"),
+        ({"value_bound": 512}, "value_bound is 512, wanted 508"),
+        ({"insecure": False}, "insecure is False, wanted True"),
+        ({"beta_max": str(10**10)}, "domain is .*wanted"),
+        ({"filter": "multi-krum:f=0,m=4"}, "domain is .*wanted"),
+        ({"trainers": 6}, "domain is .*wanted"),
+        ({"score": "leave-one-out"}, "domain is .*wanted"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_a_changed_fact_contradicts_another(change: dict[str, Any], reason: str):
+    with pytest.raises(ArtifactError, match=f"manifest contradicts itself: {reason}"):
+        check(**change)
+
+
+def test_a_bound_below_its_own_is_refused():
+    """A smaller penalty would let long updates win the ranking."""
+    domain = documents.manifest()["domain"]
+    for change in ({"penalty": "1"}, {"digits": domain["digits"] - 1}, {"bounds": {}}):
+        with pytest.raises(ArtifactError, match="manifest contradicts itself: domain"):
+            check(domain=domain | change)
+    with pytest.raises(ArtifactError, match="manifest contradicts itself: digit_bits is 9, wanted"):
+        check(domain=domain | {"digit_bits": 9})
+
+
+def test_another_digest_is_refused():
+    with pytest.raises(ArtifactError, match="manifest contradicts itself: digest is 0x0000"):
+        check(digest="0x" + "00" * 32)
+    with pytest.raises(ArtifactError, match="manifest contradicts itself: digest"):
+        check(srs={"kind": "development", "id": "12" * 32})  # what it is the digest of
+
+
+def test_a_layout_of_another_model_is_refused():
+    rows = [{"name": "w", "shape": [50, 51], "dtype": "float32"}]
+    with pytest.raises(ArtifactError, match="parameters of the layout is 2550, wanted 2500"):
+        check(layout=rows)
+    with pytest.raises(InputError, match=r"not a layout: unknown dtypes \['float128'\]"):
+        check(layout=[{"name": "w", "shape": [2500], "dtype": "float128"}])
+    with pytest.raises(InputError, match="or a name twice"):
+        check(layout=[{"name": "w", "shape": [1250], "dtype": "float32"}] * 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        ({"filter": "multi-krum:f=1,m=2"}, RuleError, "3 <= m <= N: got m=2, N=5"),
+        ({"beta_max": str(1 << 120)}, DomainError, "--beta-max"),
+    ],
+    ids=["m", "beta_max"],
+)
+def test_a_rule_that_is_not_legal_is_refused(change: dict[str, Any], error: type[ZkmarketError], reason: str):
+    with pytest.raises(error, match=reason):
+        check(**change)
+
+
+@pytest.mark.parametrize(
+    ("params", "chunks", "wanted"),
+    [
+        (2500, 3, ["gram", "range", "range-last", "settlement"]),
+        (2016, 2, ["gram", "range", "settlement"]),  # C divides D
+        (40, 1, ["gram", "range-last", "settlement"]),  # one chunk that is not full
+    ],
+)
+def test_the_circuits_are_those_that_the_sizes_need(tmp_path: Path, params: int, chunks: int, wanted: list[str]):
+    value = documents.manifest(params, chunks, layout=None)
+    _check_consistent(Manifest(value))
+    assert list(value["circuits"]) == wanted
+    some = value["circuits"]["settlement"]
+    others = ["gram", "range", "range-last", "settlement"] if len(wanted) == 3 else ["gram", "range", "settlement"]
+    for circuits in (dict.fromkeys(("gram", "settlement"), some), dict.fromkeys(others, some)):
+        with pytest.raises(ArtifactError, match=f"manifest has the circuits .* wanted {re.escape(str(wanted))}"):
+            _check_circuits(Build(tmp_path, Manifest(value | {"circuits": circuits})))
+
+
+def test_another_commitment_of_zero_is_in_the_digest():
+    """B itself is recomputed from the SRS when a build is loaded."""
+    with pytest.raises(ArtifactError, match="manifest contradicts itself: digest"):
+        check(blinding_point="0x" + encode_point((1, Q - 2)).hex())
+    with pytest.raises(ProofRejected, match="not on BN254 G1"):
+        check(blinding_point="0x" + "00" * 64)

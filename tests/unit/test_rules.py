@@ -1,0 +1,195 @@
+"""Multi-Krum against the paper, the norm bound inside the ranking, what is refused, and the next β."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zkmarket import rules
+from zkmarket.errors import RuleError
+from zkmarket.rules import MultiKrum, krum_scores, median_squared_norm, multi_krum, next_beta
+
+pytestmark = pytest.mark.unit
+
+NO_BOUND = 1 << 62
+PENALTY = 1 << 63
+
+
+def gram_of(updates) -> list[list[int]]:
+    wide = np.asarray(updates).astype(object)
+    return (wide @ wide.T).tolist()
+
+
+def mask_of(updates, f: int, m: int, beta: int = NO_BOUND, penalty: int = PENALTY) -> list[int]:
+    return multi_krum(gram_of(updates), MultiKrum(f, m), beta, penalty)
+
+
+def paper_scores(vectors: np.ndarray, f: int) -> list[float]:
+    """Blanchard, El Mhamdi, Guerraoui, Stainer, NeurIPS 2017, section 4, word by word.
+
+    "For any i ≠ j, we denote by i → j the fact that V_j belongs to the n − f − 2 closest vectors to V_i.
+    Then, we define for each worker i, the score s(i) = Σ_{i→j} ‖V_i − V_j‖²."
+    """
+    n = len(vectors)
+    scores = []
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        closest = sorted(others, key=lambda j: np.linalg.norm(vectors[i] - vectors[j]))[: n - f - 2]
+        scores.append(sum(float(np.linalg.norm(vectors[i] - vectors[j])) ** 2 for j in closest))
+    return scores
+
+
+VECTORS = st.integers(3, 9).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.lists(st.integers(-50, 50), min_size=4, max_size=4), min_size=n, max_size=n),
+        st.integers(0, (n - 3) // 2),
+        st.integers(3, n),
+    )
+)
+
+
+# ---------------------------------------------------------------- the paper
+
+
+@settings(max_examples=300)
+@given(VECTORS)
+def test_multi_krum_is_the_papers(case: tuple[list[list[int]], int, int]):
+    """ "Multi-Krum selects the m vectors of smallest score"; equal scores at the edge are all selected here."""
+    vectors, f, m = case
+    expected = paper_scores(np.array(vectors, float), f)
+    assert krum_scores(gram_of(vectors), f) == pytest.approx(expected)
+    chosen = sorted(expected)[:m]
+    mask = mask_of(vectors, f, m)
+    for score, bit in zip(expected, mask, strict=True):
+        assert bit == (score <= chosen[-1] * (1 + 1e-9) + 1e-9)
+    assert sum(mask) >= m
+
+
+def test_an_outlier_is_rejected_and_its_honest_twin_is_not():
+    honest = [[10, 10], [11, 10], [10, 11], [11, 11], [9, 10]]
+    assert mask_of([*honest, [-10, -10]], 1, 5) == [1, 1, 1, 1, 1, 0]
+    assert mask_of([*honest, [10, 9]], 1, 6) == [1, 1, 1, 1, 1, 1]
+
+
+def test_ties_at_the_edge_are_all_accepted():
+    """Four corners of a square have equal scores; three are wanted, four are taken."""
+    corners = [[0, 0], [0, 2], [2, 0], [2, 2]]
+    assert mask_of(corners, 0, 3) == [1, 1, 1, 1]
+    assert mask_of([*corners[:3], [3, 3]], 0, 3) == [1, 1, 1, 0]
+
+
+def test_distances_are_squared_once():
+    """0, 1, 3 and 6 on a line: the two nearest of 0 are at 1 and 9."""
+    assert rules.distances(gram_of([[0], [1], [3], [6]]))[0] == [0, 1, 9, 36]
+    assert krum_scores(gram_of([[0], [1], [3], [6]]), 0) == [1 + 9, 1 + 4, 4 + 9, 9 + 25]
+
+
+# ---------------------------------------------------------------- the norm bound
+
+
+SHORT = [[3, 1], [2, 2], [1, 3]]
+LONG = [[30, 30]] * 4  # four clones: distances of 0 among them, the best scores of all
+BETA = 10
+
+
+def test_long_clones_do_not_win_the_ranking():
+    updates = [*SHORT, *LONG]
+    assert min(krum_scores(gram_of(updates), 2)[:3]) > max(krum_scores(gram_of(updates), 2)[3:])
+    assert mask_of(updates, 2, 3, BETA) == [1, 1, 1, 0, 0, 0, 0]
+
+
+def test_a_bound_applied_only_afterwards_would_void_the_round():
+    """Without the penalty the clones take the selection, then fail the bound: nobody is left."""
+    assert sum(mask_of([*SHORT, *LONG], 2, 3, BETA, penalty=0)) == 0
+
+
+def test_too_few_short_updates_do_not_let_long_ones_in():
+    assert mask_of([*SHORT, *LONG], 2, 5, BETA) == [1, 1, 1, 0, 0, 0, 0]
+    assert mask_of(LONG, 0, 3, BETA) == [0, 0, 0, 0]
+
+
+def test_the_bound_itself_is_within():
+    updates = [[3, 1], [3, 1], [3, 1]]
+    assert mask_of(updates, 0, 3, beta=10) == [1, 1, 1]
+    assert mask_of(updates, 0, 3, beta=9) == [0, 0, 0]
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(("n", "f"), [(2, 0), (4, 1), (3, 1), (6, 2), (10, 4), (0, 0)])
+def test_n_must_exceed_2f_plus_2(n: int, f: int):
+    reason = rf"multi-krum needs N > 2f \+ 2: got N={n}, f={f}$"
+    with pytest.raises(RuleError, match=reason):
+        MultiKrum(f, 3).check(n)
+    with pytest.raises(RuleError, match=reason):  # nor does the oracle clamp
+        multi_krum(gram_of([[i] for i in range(n)]) if n else [], MultiKrum(f, 3), NO_BOUND, PENALTY)
+    MultiKrum(f, 3).check(2 * f + 3)
+
+
+@pytest.mark.parametrize("m", [-1, 0, 1, 2, 8])
+def test_m_is_from_3_to_n(m: int):
+    with pytest.raises(RuleError, match=f"multi-krum needs 3 <= m <= N: got m={m}, N=7"):
+        MultiKrum(2, m).check(7)
+    for allowed in (3, 7):
+        MultiKrum(2, allowed).check(7)
+
+
+def test_a_negative_f_is_refused():
+    with pytest.raises(RuleError, match="multi-krum needs f >= 0: got f=-1"):
+        MultiKrum(-1, 3).check(5)
+
+
+@pytest.mark.parametrize("n", range(3, 40))
+def test_the_default_is_legal_and_bears_as_many_as_krum_can(n: int):
+    rule = MultiKrum.default(n)
+    rule.check(n)
+    assert rule.m == n - rule.f
+    with pytest.raises(RuleError, match="N > 2f"):
+        MultiKrum(rule.f + 1, 3).check(n)
+
+
+def test_parse_reads_what_str_writes():
+    assert MultiKrum.parse("multi-krum:f=2,m=5") == MultiKrum(2, 5)
+    assert MultiKrum.parse(" multi-krum: f=2, m=5 ") == MultiKrum(2, 5)
+    assert str(MultiKrum(2, 5)) == "multi-krum:f=2,m=5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "krum", "krum:f=1,m=3", "multi-krum", "multi-krum:m=5,f=2", "multi-krum:f=-1,m=3", "multi-krum:f=1.5,m=3"]
+    + ["multi-krum:f=1,m=3,x=1", "Multi-Krum:f=1,m=3", "multi-krum:f=1,m=3\n", "multi-krum:f=\u0661,m=3"]
+    + [f"multi-krum:f={'9' * 5000},m=3"],
+)
+def test_another_filter_is_refused(text: str):
+    with pytest.raises(RuleError, match=r"unknown filter: got .* wanted multi-krum:f=F,m=M"):
+        MultiKrum.parse(text)
+
+
+# ---------------------------------------------------------------- ν and the next β
+
+
+def test_the_median_is_the_lower_one():
+    norms = [9, 1, 4, 16]
+    assert median_squared_norm(gram_of([[3], [1], [2], [4]])) == sorted(norms)[1] == 4
+    assert median_squared_norm(gram_of([[3], [1], [2], [4], [5]])) == 9
+
+
+@pytest.mark.parametrize(
+    ("beta", "nu", "kappa", "expected"),
+    [
+        (100, 60, 2.0, 120),
+        (100, 60, 1.5, 90),
+        (100, 1, 2.0, 50),  # not below β/2
+        (100, 10**9, 2.0, 200),  # not above 2β
+        (101, 0, 2.0, 50),
+        (12, 0, 1.0, 10),  # not below β_min
+        (900, 900, 2.0, 1000),  # not above β_max
+        (100, 77, 1.0005, 77),  # thousandths of κ, then floor
+        (100, 77, 1.019, 78),
+    ],
+)
+def test_the_next_beta_is_clamped(beta: int, nu: int, kappa: float, expected: int):
+    assert next_beta(beta, nu, kappa, beta_min=10, beta_max=1000) == expected

@@ -1,0 +1,152 @@
+"""The files that updates come in: .npy, .npz and .safetensors; damaged, hostile, or of another model."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+from zkmarket.errors import InputError
+from zkmarket.quantise import ParameterLayout, load_tensors, load_update
+
+pytestmark = pytest.mark.unit
+
+FILE_TENSORS = {"bias": np.array([4, 5], np.float32), "weight": np.arange(3, dtype=np.float32)}
+
+
+def write(path: Path) -> Path:
+    if path.suffix == ".npy":
+        np.save(path, np.array([4, 5, 0, 1, 2], np.float32))
+    elif path.suffix == ".npz":
+        np.savez(path, **FILE_TENSORS)
+    else:
+        safetensors.numpy.save_file(FILE_TENSORS, path)
+    return path
+
+
+SUFFIXES = pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+
+
+@SUFFIXES
+def test_each_kind_of_file_is_read(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"update{suffix}")
+    assert load_update(path).tolist() == [4, 5, 0, 1, 2]
+    assert load_update(path, ParameterLayout.of(FILE_TENSORS)).tolist() == [4, 5, 0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_layout_decides_the_order_and_refuses_other_tensors(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"update{suffix}")
+    backwards = dict(reversed(FILE_TENSORS.items()))
+    assert load_update(path, ParameterLayout.of(backwards)).tolist() == [0, 1, 2, 4, 5]
+    with pytest.raises(InputError, match=r"not of the build's model: missing \['head'\], unknown \[\]"):
+        load_update(path, ParameterLayout.of(FILE_TENSORS | {"head": np.ones(1)}))
+    with pytest.raises(InputError, match=r"not of the build's model: missing \[\], unknown \['weight'\]"):
+        load_update(path, ParameterLayout.of({"bias": FILE_TENSORS["bias"]}))
+    with pytest.raises(InputError, match=r"bias: got float32\[2\], wanted float16\[2\]"):
+        load_update(path, ParameterLayout.of(FILE_TENSORS | {"bias": np.ones(2, np.float16)}))
+
+
+@SUFFIXES
+def test_a_truncated_or_empty_file_is_refused(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"update{suffix}")
+    whole = path.read_bytes()
+    for size in (0, 1, 7, 20, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=f"{path.name} cannot be read"):
+            load_update(path)
+
+
+class Trap:
+    """What a hostile pickle does: run something when it is loaded."""
+
+    sprung = 0
+
+    def __reduce__(self):
+        return Trap.spring, ()
+
+    @staticmethod
+    def spring() -> None:
+        Trap.sprung += 1
+
+
+@pytest.mark.parametrize("kind", ["pickle.npy", "pickle.npz", "array.npy", "array.npz"])
+def test_a_pickle_is_never_loaded(tmp_path: Path, kind: str):
+    """A bare pickle, and an object array, which numpy stores as one."""
+    path = tmp_path / kind
+    if path.stem == "pickle":
+        path.write_bytes(pickle.dumps(Trap()))
+    else:
+        (np.save if path.suffix == ".npy" else np.savez)(path, np.array([Trap()]))
+    before = Trap.sprung
+    with pytest.raises(InputError, match=f"{kind} cannot be read: .*([Pp]ickle|Python objects)"):
+        load_update(path)
+    assert Trap.sprung == before
+    loaded = np.load(path, allow_pickle=True)
+    if kind == "array.npz":
+        with loaded:
+            loaded["arr_0"]
+    assert Trap.sprung > before  # where pickles are allowed, the same file runs
+
+
+def test_other_files_are_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="wanted one of .npy, .npz, .safetensors"):
+        load_tensors(write(tmp_path / "update.npy").rename(tmp_path / "update.pt"))
+    with pytest.raises(InputError, match="no such file: .*missing.npy"):
+        load_tensors(tmp_path / "missing.npy")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(InputError, match="no such file: .*folder.npz"):
+        load_tensors(tmp_path / "folder.npz")
+
+
+def test_a_file_of_another_shape_or_value_is_refused(tmp_path: Path):
+    for name, array, reason in (
+        ("square", np.ones((2, 2)), r"one flat vector of at least one value: got shape \(2, 2\)"),
+        ("none", np.ones(0), r"one flat vector of at least one value: got shape \(0,\)"),
+        ("nan", np.array([np.nan]), "1 of 1 values are NaN or infinite"),
+        ("text", np.array(["a"]), "an update holds real numbers: got dtype <U1"),
+    ):
+        np.save(tmp_path / f"{name}.npy", array)
+        with pytest.raises(InputError, match=reason):
+            load_update(tmp_path / f"{name}.npy")
+    safetensors.numpy.save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="a model has at least one parameter: got none"):
+        load_update(tmp_path / "none.safetensors")
+
+
+def test_without_a_layout_tensors_follow_each_other_by_name_whatever_the_format(tmp_path: Path):
+    """safetensors sorts its header itself, so the order of a state dict would not be kept."""
+    tensors = dict(reversed(FILE_TENSORS.items()))  # the model's own order: weight, bias
+    np.savez(tmp_path / "update.npz", **tensors)
+    safetensors.numpy.save_file(tensors, tmp_path / "update.safetensors")
+    assert load_update(tmp_path / "update.safetensors").tolist() == [4, 5, 0, 1, 2]
+    assert load_update(tmp_path / "update.npz").tolist() == [4, 5, 0, 1, 2]
+
+
+def test_a_bfloat16_safetensors_file_fits_the_layout_of_its_model(tmp_path: Path):
+    tensors = {"weight": torch.tensor([1.0, 0.5], dtype=torch.bfloat16)}
+    safetensors.torch.save_file(tensors, tmp_path / "update.safetensors")
+    assert load_update(tmp_path / "update.safetensors", ParameterLayout.of(tensors)).tolist() == [1.0, 0.5]
+
+
+def test_an_npy_vector_of_another_length_than_the_layout_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="update.npy has 5 values: the model has 2 parameters"):
+        load_update(write(tmp_path / "update.npy"), ParameterLayout.of({"bias": FILE_TENSORS["bias"]}))
+
+
+def test_a_damaged_npz_is_closed_again(tmp_path: Path):
+    path = write(tmp_path / "update.npz")
+    path.write_bytes(path.read_bytes()[:20])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(InputError, match="cannot be read"):
+            load_update(path)
+        gc.collect()
+    assert not [w for w in caught if w.category is ResourceWarning]
