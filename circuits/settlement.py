@@ -23,15 +23,22 @@ class Settlement(torch.nn.Module):
 
     Inputs: ``gram`` (T + S), T = (N+1)(N+2)/2; ``public_noise`` = r_0..r_N ‖ β ‖ 128 noise ‖ S salts.
 
-    What the lookups would leak: the multiplicities of the digits and of the signs are committed
-    without blinding. The noise is uniform over all digits and drowns the first. The second is made
-    independent of the data: every comparison whose outcome the data decide is made on an odd number
-    x and on −x, so that each contributes one positive sign, one negative and no zero; sorting only
-    ever compares in the direction that holds.
+    What the lookups would leak, and what stops it:
+
+    - The multiplicities of digits and signs are committed without blinding. The noise is uniform over
+      all digits and drowns the first. Counts of signs are independent of the data: every comparison
+      that the data decide is made on an odd number x and on −x, which gives one positive sign, one
+      negative and no zero; sorting only ever compares in the direction that holds.
+    - The running sums of all lookup arguments share their blinding, so differences of two of them are
+      bare. Noise is therefore in each: in the digits, in the signs (the noise is signed), and in the
+      sorts (`sorted_noise` of it is sorted along).
+
+    All of it holds for one block of columns; a second block would be arguments of its own, without noise.
     """
 
-    def __init__(self, n: int, f: int, m: int, penalty: int, score: str, salts: int):
+    def __init__(self, n: int, f: int, m: int, penalty: int, score: str, salts: int, sorted_noise: int):
         super().__init__()
+        self.sorted_noise = sorted_noise
         self.n, self.f, self.m, self.salts = n, f, m, salts
         self.penalty = float(penalty)
         self.score = score
@@ -54,6 +61,7 @@ class Settlement(torch.nn.Module):
         full = self.entries_of(gram, [(i, j) for i in slots for j in slots]).reshape(n + 1, n + 1)
         rows = torch.einsum("ij,bj->bi", full, r)
         q = torch.einsum("bi,bi->b", rows, r).reshape(1, 1) + decomposed(noise)
+        q = q + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))
 
         norms = self.entries_of(gram, [(i, i) for i in trainers])
         inside = at_least_zero(beta - norms)
@@ -101,6 +109,6 @@ def at_least_zero(x: torch.Tensor) -> torch.Tensor:
 
 
 def decomposed(noise: torch.Tensor) -> torch.Tensor:
-    """Decompose every noise value into digits; returns 0 (s³ = s for a sign), or the optimiser drops it."""
+    """Decompose every noise value into digits and a sign; returns 0 (s³ = s), or the optimiser drops it."""
     one = take(torch.sign(noise), [0])
     return one * one * one - one

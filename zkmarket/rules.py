@@ -79,6 +79,11 @@ class Domain:
     digit_bits: int
     digits: int
 
+    @property
+    def bits(self) -> int:
+        """Values below 2^bits in absolute value can be compared."""
+        return self.digit_bits * self.digits
+
     @classmethod
     def of(cls, n: int, d: int, q: int, beta_max: int, rule: MultiKrum, score: str, digit_bits: int) -> Domain:
         norm = d * q * q

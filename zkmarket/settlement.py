@@ -20,6 +20,7 @@ from .contribution import scores
 from .errors import DomainError, ProofRejected
 from .field import P, Point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
 from .rules import SCORE_LIMIT, Gram, median_squared_norm, multi_krum
+from .statements import sorted_noise
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,13 @@ def prove_job(build: Build, gram: CommittedGram, r: Sequence[int], beta: int) ->
 
 
 def public_and_noise(manifest: Manifest, r: Sequence[int], beta: int) -> list[str]:
-    """The second input: r_0..r_N ‖ β ‖ 128 noise values, uniform over all digits ‖ salts."""
-    domain = manifest.domain
-    noise = [secrets.randbelow(1 << domain.digit_bits * domain.digits) for _ in range(NOISE)]
+    """The second input: r_0..r_N ‖ β ‖ 128 noise values of either sign, uniform over all digits ‖ salts.
+
+    Those that are sorted along have one bit less, so that their differences have digits too.
+    """
+    bits = manifest.domain.bits
+    short = sorted_noise(bits)
+    noise = [secrets.choice((-1, 1)) * secrets.randbelow(1 << (bits - (at < short))) for at in range(NOISE)]
     return [scalar_hex(v) for v in (*r, beta, *noise)] + to_hex(random_scalars(manifest.salts))
 
 

@@ -25,8 +25,12 @@ SPARE_ROWS = 8
 MIN_LOGROWS, MAX_LOGROWS = 10, 20
 """Below 2^10 rows the noise does not cover what a range proof reveals; above 2^20 float64 sums are not exact."""
 
-REVEALED_BITS = 508
-"""What a proof says of one lookup argument's multiplicities: a commitment and an evaluation, 254 bits each."""
+HISTOGRAM_BITS = 2 * 254
+"""What a proof says of one lookup argument's multiplicities: a commitment and an evaluation."""
+
+ARGUMENT_BITS = HISTOGRAM_BITS + 3 * 254
+"""The same with its running sum: a commitment and two evaluations. ezkl blinds the running sums of all lookup
+arguments of a proof with the same values, so that their differences are bare."""
 
 Inputs = list[list[str]]
 
@@ -44,6 +48,16 @@ def value_bound(logrows: int) -> int:
 def noise_entropy(values: int, table: int) -> float:
     """Bits of entropy (a lower bound) in the histogram of `values` uniform draws from `table` rows."""
     return values * math.log2(table) - math.lgamma(values + 1) / math.log(2)
+
+
+def noise_covers(values: int, table: int) -> bool:
+    """Whether `values` uniform draws from `table` rows hide what a proof reveals of one lookup argument."""
+    return noise_entropy(values, table) >= HISTOGRAM_BITS and values * math.log2(table) >= ARGUMENT_BITS
+
+
+def sorted_noise(bits: int) -> int:
+    """How many noise values of so many bits must be sorted along to hide the sorts of the data."""
+    return min(NOISE, -(-(ARGUMENT_BITS + 64) // (bits - 1)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
     index in the reason.
     """
     chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
-    if noise_entropy(NOISE, 2 * bound) < REVEALED_BITS:
+    if not noise_covers(NOISE, 2 * bound):
         raise DomainError(f"{NOISE} noise values do not cover what a range proof of 2^{logrows} rows reveals")
     size = used or chunk
 
@@ -130,7 +144,7 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
         Compilation(logrows, lookup_range=(-bound, bound - 1)),
         lookups=1,
         range_checks=[],
-        rows=(3 * (chunk + 2 * NOISE), 6 << logrows),
+        rows=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
         instances=1 if used is None else 2,
         committed=[chunk + salts, 1 + 2 * NOISE + salts],
         sample=lambda: inputs({0: -bound, size - 1: bound - 1}, {0: -bound, 2 * NOISE - 1: bound - 1}),
@@ -152,8 +166,8 @@ def settlement_logrows(n: int, d: int, bound: int, beta_max: int, rule: MultiKru
     columns are what a verifier on chain pays for.
     """
     for logrows in range(11, MAX_LOGROWS + 1):
-        digits = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1).digits
-        if settlement_rows(n, rule.f, digits) <= usable_rows(logrows):
+        domain = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1)
+        if settlement_rows(n, rule.f, domain) <= usable_rows(logrows):
             return logrows
     raise DomainError(f"the settlement of {n} trainers needs more than 2^{MAX_LOGROWS} rows: lower N")
 
@@ -164,9 +178,17 @@ def settlement_statement(
     """The settlement circuit of exactly N trainers. Digits are as wide as their table allows: fewer, fewer rows."""
     digit_bits = logrows - 1
     domain = Domain.of(n, d, bound, beta_max, rule, score, digit_bits)
-    if noise_entropy(NOISE * domain.digits, 1 << digit_bits) < REVEALED_BITS:
+    if not noise_covers(NOISE * domain.digits, 1 << digit_bits):
         raise DomainError(f"{NOISE} noise values do not cover what the settlement proof of {n} trainers reveals")
-    numbers = {"n": n, "f": rule.f, "m": rule.m, "penalty": domain.penalty, "score": score, "salts": salts}
+    numbers = {
+        "n": n,
+        "f": rule.f,
+        "m": rule.m,
+        "penalty": domain.penalty,
+        "score": score,
+        "salts": salts,
+        "sorted_noise": sorted_noise(domain.bits),
+    }
     entries = (n + 1) * (n + 2) // 2
 
     def module():
@@ -182,7 +204,7 @@ def settlement_statement(
             [scalar_hex(v) for v in public_noise] + to_hex(random_scalars(salts)),
         ]
 
-    beyond = 1 << digit_bits * domain.digits
+    beyond = 1 << domain.bits
     return Circuit(
         "settlement.py",
         module,
@@ -190,7 +212,7 @@ def settlement_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=0,
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(settlement_rows(n, rule.f, domain.digits) * 49 // 50, usable_rows(logrows)),
+        rows=(settlement_rows(n, rule.f, domain) * 49 // 50, usable_rows(logrows)),
         instances=3 * n + 4,
         committed=[entries + salts, n + 2 + NOISE + salts],
         sample=lambda: inputs(),
@@ -202,14 +224,20 @@ def settlement_statement(
     )
 
 
-def comparisons(n: int) -> int:
-    """Decompositions in the settlement circuit: N sorts of N−1, two of N, 6N signs and the noise."""
-    return n * (n - 2) + 2 * (n - 1) + 6 * n + NOISE
+def comparisons(n: int, noise_sorted: int) -> int:
+    """Decompositions in the settlement circuit: N sorts of N−1, two of N, 6N signs, the noise and its sort."""
+    return n * (n - 2) + 2 * (n - 1) + 6 * n + NOISE + noise_sorted
 
 
-def settlement_rows(n: int, f: int, digits: int) -> int:
+def settlement_rows(n: int, f: int, domain: Domain) -> int:
     """An upper estimate of the settlement circuit's rows, within 2 % of what is compiled (tests/circuits)."""
-    return 3 * digits * (comparisons(n) + 3) + n * (n - f - 2) + 53 * n * n // 2 + 132 * n + 1700
+    noise = sorted_noise(domain.bits)
+    own = n * (n - f - 2) + 53 * n * n // 2 + 132 * n + 1720 + SORT_ROWS * noise
+    return 3 * domain.digits * (comparisons(n, noise) + 3) + own
+
+
+SORT_ROWS = 21
+"""Rows of one more sorted value, besides its digits."""
 
 
 def project_circuits(

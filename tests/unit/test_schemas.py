@@ -195,5 +195,5 @@ def test_a_whole_number_with_a_point_is_refused_in_a_file(tmp_path: Path, number
 def test_a_whole_number_with_a_point_is_refused_in_an_object(name: str):
     for path, value in places(DOCUMENTS[name]):
         if type(value) is int:
-            with pytest.raises(InputError, match=r"is an integer from 0 to .* got 1.0"):
+            with pytest.raises(InputError, match=r"is an integer from 0 to"):
                 READ[name](changed(name, path, float(value)))

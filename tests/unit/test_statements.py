@@ -11,8 +11,10 @@ from circuits import NOISE
 from zkmarket.errors import DomainError
 from zkmarket.rules import Domain, MultiKrum
 from zkmarket.statements import (
-    REVEALED_BITS,
+    ARGUMENT_BITS,
+    HISTOGRAM_BITS,
     chunk_size,
+    noise_covers,
     noise_entropy,
     project_circuits,
     range_circuit,
@@ -97,7 +99,10 @@ def test_the_entropy_of_the_noise_is_a_lower_bound(values: int, table: int):
 def test_the_noise_covers_what_a_proof_reveals():
     """948 bits at K = 13 as PROTOCOL section 6 says; at K = 9 it would not do, and is refused."""
     assert round(noise_entropy(128, 2 * 4092)) == 948
-    assert noise_entropy(NOISE, 2 * value_bound(10)) > REVEALED_BITS > noise_entropy(NOISE, 2 * value_bound(9))
+    assert noise_entropy(NOISE, 2 * value_bound(10)) > HISTOGRAM_BITS > noise_entropy(NOISE, 2 * value_bound(9))
+    in_order = [NOISE * math.log2(2 * value_bound(k)) for k in (9, 10)]
+    assert in_order[0] < ARGUMENT_BITS < in_order[1]
+    assert (noise_covers(NOISE, 2 * value_bound(9)), noise_covers(NOISE, 2 * value_bound(10))) == (False, True)
     range_circuit(10, 8)
     with pytest.raises(DomainError, match=r"128 noise values do not cover what a range proof of 2\^9 rows reveals"):
         range_circuit(9, 8)
@@ -112,7 +117,7 @@ def test_the_settlement_has_the_smallest_number_of_rows_that_fits(n: int):
     logrows = settlement_logrows(*project)
     for k, fits in ((logrows, True), (logrows - 1, False)):
         if k >= 11:
-            rows = settlement_rows(n, project[4].f, Domain.of(*project, k - 1).digits)
+            rows = settlement_rows(n, project[4].f, Domain.of(*project, k - 1))
             assert (rows <= 2**k - 6) is fits
     how = settlement_statement(logrows, *project, 8).how
     assert how.decomp_base**how.decomp_legs > max(Domain.of(*project, logrows - 1).bounds.values())
