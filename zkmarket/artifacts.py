@@ -26,7 +26,7 @@ import jsonschema
 from . import backend
 from . import srs as srs_module
 from .backend import CircuitFiles
-from .errors import ArtifactError, InputError, ProofRejected
+from .errors import ArtifactError, BackendError, InputError, ProofRejected
 from .field import Point, decode_point, encode_point, scalar_hex
 from .files import read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
@@ -181,7 +181,8 @@ class Manifest:
         """Everything that a proof is bound to besides the round: one word of the transcript's context.
 
         Words: format; SRS id; SHA-256 of verifying key and settings of gram, range, range-last,
-        settlement (0 where there is none); SHA-256 of the layout; N, D, K, S; settlement's K; B; β_max;
+        settlement (0 where there is none); their proofs' lengths; SHA-256 of the layout; N, D, K, S;
+        settlement's K; B; β_max;
         minimum accepted; filter (name, f, m); score; scale bits + 64; value bits.
         """
         circuits = self.value["circuits"]
@@ -190,6 +191,7 @@ class Manifest:
             for name in CIRCUITS
             for file in ("vk.key", "settings.json")
         ]
+        lengths = [circuits[name]["proof_bytes"] if name in circuits else 0 for name in CIRCUITS]
         layout = json.dumps(self.value["layout"], sort_keys=True, separators=(",", ":"))
         blinding = encode_point(self.blinding)
         return digest_words(
@@ -197,6 +199,7 @@ class Manifest:
                 FORMAT,
                 bytes.fromhex(self.value["srs"]["id"]),
                 *map(bytes.fromhex, keys),
+                *lengths,
                 hashlib.sha256(layout.encode()).digest(),
                 self.trainers,
                 self.params,
@@ -249,7 +252,10 @@ class Build:
         kind = srs_module.by_id(value["srs"]["id"]).kind
         if kind != value["srs"]["kind"]:
             raise ArtifactError(f"manifest says its SRS is of kind {value['srs']['kind']}: here it is {kind}")
-        zero = backend.commit(build.files("gram"), build.manifest.logrows, [[scalar_hex(0)]])[0]
+        try:
+            zero = backend.commit(build.files("gram"), build.manifest.logrows, [[scalar_hex(0)]])[0]
+        except BackendError as error:
+            raise ArtifactError(f"ezkl cannot read the build's settings or verifying key: {error}") from error
         if build.manifest.blinding != zero:
             raise ArtifactError("manifest's blinding point is not the commitment of zero")
         return build
@@ -336,7 +342,7 @@ def _check_circuits(build: Build) -> None:
         try:
             settings = json.loads(path.read_text())
             check_settings(settings, circuit)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactError(f"{path} is not the settings of a circuit: {error!r}") from error
         facts = describe(settings, circuit)
         for key, wanted in facts.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,8 @@ import numpy as np
 from . import backend, gram, settlement
 from .artifacts import Build
 from .backend import Progress, quiet
-from .commitment import RoundId, verify_range
+from .commitment import RoundId, column_of, verify_range
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
-from .field import scalar_hex, small_hex, to_hex
 from .files import link_or_copy, new_folder, write_json
 from .quantise import dequantise
 from .round import Aggregate, Decision, RoundProof, aggregate_points, check_min_accepted, check_slots, start_transcript
@@ -92,11 +92,7 @@ def open_aggregate(
         OpeningMismatch: the aggregate is not the one that was proven.
     """
     manifest = build.manifest
-    columns = []
-    for chunk in range(manifest.chunks):
-        part = aggregate.values[chunk * manifest.chunk : (chunk + 1) * manifest.chunk]
-        padding = [scalar_hex(0)] * (manifest.chunk - len(part))
-        columns.append(small_hex(part) + padding + to_hex(aggregate.salts[chunk]))
+    columns = [column_of(aggregate.values, aggregate.salts, chunk, manifest.chunk) for chunk in range(manifest.chunks)]
     points = backend.commit(build.files("gram"), manifest.logrows, columns)
     if tuple(points) != decision.aggregate:
         raise OpeningMismatch("the aggregate does not open the commitment that was proven")
@@ -119,13 +115,16 @@ def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Pat
     for slot, commitment in enumerate(proof.commitments, start=1):
         for chunk, range_proof in enumerate(commitment.range_proofs):
             inner.append((f"range-slot{slot}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
+    copies: dict[Path, Path] = {}
     with new_folder(Path(folder), replace=(Path(folder) / "gram" / "proof.json").exists()) as fresh:
         for name, circuit, item in inner:
             place = fresh / name
             place.mkdir()
             files = build.files(circuit)
             write_json(place / "proof.json", item.to_ezkl())
-            link_or_copy(files.vk, place / "vk.key")
-            link_or_copy(files.settings, place / "settings.json")
-            link_or_copy(files.srs, place / "kzg.srs")
+            for source, target in ((files.vk, "vk.key"), (files.settings, "settings.json"), (files.srs, "kzg.srs")):
+                if source in copies:  # one copy a circuit; none is shared with the build or the cache
+                    link_or_copy(copies[source], place / target)
+                else:
+                    copies[source] = Path(shutil.copyfile(source, place / target))
     return [(name, Path(folder) / name) for name, _, _ in inner]

@@ -84,23 +84,33 @@ class Opening:
 
     def check(self, manifest: Manifest) -> None:
         """Shapes, types and the range −Q <= v < Q; canonical salts."""
-        wanted = (manifest.chunks, manifest.salts, 32)
         if self.values.dtype.kind != "i" or self.values.shape != (manifest.params,):
             raise InputError(
                 f"an opening holds {manifest.params} integers: got {self.values.dtype}{list(self.values.shape)}"
             )
-        if self.salts.dtype != np.uint8 or self.salts.shape != wanted:
-            raise InputError(f"salts are uint8{list(wanted)}: got {self.salts.dtype}{list(self.salts.shape)}")
-        if any(int.from_bytes(salt.tobytes(), "little") >= P for salt in self.salts.reshape(-1, 32)):
-            raise InputError("a salt is not a field element: wanted salts below p")
+        check_salts(self.salts, manifest)
         low, high = int(self.values.min()), int(self.values.max())
         if low < -manifest.bound or high >= manifest.bound:
             raise DomainError(f"an update's values lie in [−Q, Q) with Q = {manifest.bound}: got {low} to {high}")
 
     def column(self, chunk: int, size: int) -> list[str]:
         """Chunk `chunk` as ezkl field strings: C values (zeros past D) ‖ S salts."""
-        part = self.values[chunk * size : (chunk + 1) * size]
-        return small_hex(part) + [scalar_hex(0)] * (size - len(part)) + to_hex(self.salts[chunk])
+        return column_of(self.values, self.salts, chunk, size)
+
+
+def column_of(values: np.ndarray, salts: np.ndarray, chunk: int, size: int) -> list[str]:
+    """One column of an update or an aggregate: C values (zeros past D) ‖ S salts, as ezkl field strings."""
+    part = values[chunk * size : (chunk + 1) * size]
+    return small_hex(part) + [scalar_hex(0)] * (size - len(part)) + to_hex(salts[chunk])
+
+
+def check_salts(salts: np.ndarray, manifest: Manifest) -> None:
+    """Raise InputError unless there are S canonical field elements for each of the m chunks."""
+    wanted = (manifest.chunks, manifest.salts, 32)
+    if salts.dtype != np.uint8 or salts.shape != wanted:
+        raise InputError(f"salts are uint8{list(wanted)}: got {salts.dtype}{list(salts.shape)}")
+    if any(int.from_bytes(salt.tobytes(), "little") >= P for salt in salts.reshape(-1, 32)):
+        raise InputError("a salt is not a field element: wanted salts below p")
 
 
 @dataclass(frozen=True)

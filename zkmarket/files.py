@@ -71,9 +71,22 @@ def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
     if not 0 < size <= limit:
         raise InputError(f"{what} {path} has {size} bytes: wanted 1 to {limit}")
     try:
-        return json.loads(path.read_bytes(), parse_float=_refuse_float, parse_constant=_refuse_float)
+        return json.loads(
+            path.read_bytes(),
+            parse_float=_refuse_float,
+            parse_constant=_refuse_float,
+            object_pairs_hook=_refuse_duplicates,
+        )
     except (ValueError, RecursionError) as error:
         raise InputError(f"{what} {path} is not JSON: {error}") from error
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two equal keys one parser takes the first and another the last."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("it holds the same key twice")
+    return value
 
 
 def _refuse_float(text: str) -> None:
@@ -101,7 +114,11 @@ def load_npz(path: Path, what: str, limits: Mapping[str, int]) -> dict[str, np.n
                 if size > limits[name] + NPY_HEADER:
                     raise InputError(f"{what} {path}: {name} has {size} bytes, wanted at most {limits[name]}")
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in limits}
+            found = {name: archive[name] for name in limits}
+        for name, array in found.items():
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"{what} {path}: {name} is not an array")
+        return found
     except InputError:
         raise
     except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file

@@ -11,7 +11,7 @@ import numpy as np
 
 from .artifacts import Build, Manifest, check_canonical, check_schema
 from .backend import Proof
-from .commitment import Commitment, RoundId, address_text, combine
+from .commitment import Commitment, RoundId, address_text, check_salts, combine
 from .contribution import shares
 from .errors import InputError, ProofRejected
 from .field import Point, decode_point, encode_point
@@ -140,14 +140,12 @@ class Aggregate:
     def load(cls, path: Path, manifest: Manifest) -> Aggregate:
         """Read an aggregate; InputError if it does not fit the manifest."""
         aggregate = cls(**load_npz(path, "aggregate", manifest.array_limits))
-        salts = (manifest.chunks, manifest.salts, 32)
         if aggregate.values.dtype.kind != "i" or aggregate.values.shape != (manifest.params,):
             raise InputError(
                 f"an aggregate holds {manifest.params} integers:"
                 f" got {aggregate.values.dtype}{list(aggregate.values.shape)}"
             )
-        if aggregate.salts.dtype != np.uint8 or aggregate.salts.shape != salts:
-            raise InputError(f"salts are uint8{list(salts)}: got {aggregate.salts.dtype}{list(aggregate.salts.shape)}")
+        check_salts(aggregate.salts, manifest)
         return aggregate
 
 

@@ -173,7 +173,7 @@ def test_a_newline_after_a_value_is_refused(name: str):
     """To JSON schema $ matches before a last newline, and int() and fromhex() skip it: two encodings of one proof."""
     for path, value in places(DOCUMENTS[name]):
         if isinstance(value, str) and path[-1] != "format":
-            with pytest.raises(InputError, match="is not in canonical form: it does not read back as it was written"):
+            with pytest.raises(InputError, match="does not match"):
                 READ[name](changed(name, path, value + "\n"))
 
 

@@ -51,7 +51,10 @@ def manifest_of(case: dict[str, Any]) -> Manifest:
     given = case["manifest"]
     same = ("trainers", "params", "logrows", "salts", "min_accepted", "score", "beta_max", "layout")
     circuits: dict[str, Any] = {
-        name: {"files": {"vk.key": key, "settings.json": given["settings_sha256"][name]}}
+        name: {
+            "files": {"vk.key": key, "settings.json": given["settings_sha256"][name]},
+            "proof_bytes": given["proof_bytes"][name],
+        }
         for name, key in given["vk_sha256"].items()
     }
     circuits["settlement"]["logrows"] = given["settlement_logrows"]
@@ -182,6 +185,7 @@ CONTEXT_CHANGES: list[dict[str, Any]] = [
     {"fixed_point": {"scale_bits": 17, "value_bits": 10}},
     {"fixed_point": {"scale_bits": 16, "value_bits": 11}},
     *({"circuit": (name, file)} for name in CIRCUITS for file in ("vk.key", "settings.json")),
+    *({"length": name} for name in CIRCUITS),
     {"layout": None},
     {"layout": [{"name": "w", "shape": [2500], "dtype": "float32"}]},
     {"layout": [{"name": "v", "shape": [50, 50], "dtype": "float32"}]},
@@ -197,6 +201,8 @@ def test_every_field_of_the_manifest_is_in_its_digest(change: dict[str, Any]):
     if "circuit" in change:
         name, file = change["circuit"]
         other["circuits"][name]["files"][file] = "99" * 32
+    elif "length" in change:
+        other["circuits"][change["length"]]["proof_bytes"] += 32
     elif "settlement_logrows" in change:
         other["circuits"]["settlement"]["logrows"] = change["settlement_logrows"]
     else:

@@ -83,6 +83,7 @@ MANIFESTS = [
     {
         "srs_id": "11" * 32,
         "vk_sha256": {"gram": "a0" * 32, "range": "a1" * 32, "range-last": "a2" * 32, "settlement": "a3" * 32},
+        "proof_bytes": {"gram": 4128, "range": 4672, "range-last": 5600, "settlement": 3104},
         "settings_sha256": {"gram": "c0" * 32, "range": "c1" * 32, "range-last": "c2" * 32, "settlement": "c3" * 32},
         "layout": [{"name": "w", "shape": [50, 50], "dtype": "float32"}],
         "trainers": 5,
@@ -102,6 +103,7 @@ MANIFESTS = [
     {
         "srs_id": "ff" * 32,
         "vk_sha256": {"gram": "b0" * 32, "range": "b1" * 32, "settlement": "b3" * 32},
+        "proof_bytes": {"gram": 4128, "range": 4672, "settlement": 3104},
         "settings_sha256": {"gram": "d0" * 32, "range": "d1" * 32, "settlement": "d3" * 32},
         "layout": None,
         "trainers": 3,
@@ -132,7 +134,7 @@ def compact(layout: list[dict[str, Any]] | None) -> str:
 
 
 def manifest_words(manifest: dict[str, Any]) -> list[bytes]:
-    """Format; SRS; key and settings of each circuit, 0 for one there is not; layout; sizes; B; rules; fixed point.
+    """Format; SRS; key and settings of each circuit, 0 for one there is not; proofs' lengths; layout; sizes; B; rules…
 
     The layout is hashed as JSON without spaces, keys in alphabetical order: {"dtype", "name", "shape"}, or null.
     """
@@ -145,6 +147,7 @@ def manifest_words(manifest: dict[str, Any]) -> list[bytes]:
         label("zkmarket-manifest/1"),
         bytes.fromhex(manifest["srs_id"]),
         *circuits,
+        *(number(manifest["proof_bytes"].get(name, 0)) for name in ("gram", "range", "range-last", "settlement")),
         sha256(compact(manifest["layout"]).encode()).digest(),
         *(number(manifest[name]) for name in ("trainers", "params", "logrows", "salts", "settlement_logrows")),
         *point(manifest["blinding"]),
