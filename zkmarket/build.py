@@ -235,6 +235,8 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "keys" / name[:32]
     with locked(folder.with_suffix(".lock")):
+        for left in folder.parent.glob(f".{folder.name}.*"):  # by a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
         return _keys_in(folder, circuit, srs, progress)
 
 

@@ -28,11 +28,12 @@ from .commitment import (
     verify_range,
 )
 from .errors import InputError, SaltReuse
-from .files import read_json, write_json
+from .files import locked, read_json, write_json
 from .quantise import QuantisedUpdate, quantise
 
 PROOFS_FOLDER = "range-proofs"
 JOURNAL_FILE = "statement.json"
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -79,25 +80,26 @@ def commit_update(
             f"values lie in [−{manifest.bound}, {manifest.bound}) at 2^{manifest.logrows} rows: lower the scale,"
             " clip, or allow saturation"
         )
-    opening = _opening(build, folder, values, trainer, round_id)
-    progress("committing")
-    points = commit(build, opening)
+    with locked(folder / LOCK_FILE):  # two runs at once would overwrite each other's salts
+        opening = _opening(build, folder, values, trainer, round_id)
+        progress("committing")
+        points = commit(build, opening)
 
-    proofs: dict[int, Proof] = {}
-    missing = []
-    for chunk in range(manifest.chunks):
-        path = _proof_path(folder, chunk)
-        if path.exists():
-            proofs[chunk] = _kept_proof(path)
-        else:
-            missing.append(chunk)
-    for chunk, proof in prove_range(build, opening, round_id, trainer, missing, progress):
-        write_json(_proof_path(folder, chunk), proof.to_json())
-        proofs[chunk] = proof
-    ordered = tuple(proofs[chunk] for chunk in range(manifest.chunks))
-    commitment = Commitment(round_id, trainer, points, ordered)
-    verify_range(build, commitment)  # what is published is what a contract will accept
-    write_json(folder / COMMITMENT_FILE, commitment.to_json())
+        proofs: dict[int, Proof] = {}
+        missing = []
+        for chunk in range(manifest.chunks):
+            path = _proof_path(folder, chunk)
+            if path.exists():
+                proofs[chunk] = _kept_proof(path)
+            else:
+                missing.append(chunk)
+        for chunk, proof in prove_range(build, opening, round_id, trainer, missing, progress):
+            write_json(_proof_path(folder, chunk), proof.to_json())
+            proofs[chunk] = proof
+        ordered = tuple(proofs[chunk] for chunk in range(manifest.chunks))
+        commitment = Commitment(round_id, trainer, points, ordered)
+        verify_range(build, commitment)  # what is published is what a contract will accept
+        write_json(folder / COMMITMENT_FILE, commitment.to_json())
     return Committed(commitment, quantised)
 
 

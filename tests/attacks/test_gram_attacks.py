@@ -1,0 +1,335 @@
+"""Attacks on the folded Gram argument, each with a verifier weak enough for it beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from tests.attacks.forger import Matrix, add_to, all_of, check, column_of, commit_column, forge_round
+from tests.conftest import ROUND, Round
+from zkmarket import aggregator, gram
+from zkmarket import round as round_module
+from zkmarket.aggregator import prove_round
+from zkmarket.auditor import verify_round
+from zkmarket.backend import Proof
+from zkmarket.commitment import combine
+from zkmarket.errors import BackendError, ProofRejected, StatementFalse
+from zkmarket.field import P, dot, from_ints
+from zkmarket.gram import Mask, halves
+from zkmarket.round import Decision, RoundProof
+from zkmarket.transcript import LOW_128, Transcript
+
+pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
+
+FALSE_CLAIM = "y is not the folded claim T"
+Change = Callable[[Matrix], None]
+
+
+# ---------------------------------------------------------------- a false matrix
+
+CHANGES = {
+    "G_22 + 1": add_to(2, 2, 1),
+    "G_15 - 1": add_to(1, 5, -1),
+    "mask G_03 + 1": add_to(0, 3, 1),
+    "sum kept": all_of(add_to(1, 2, 1), add_to(3, 4, -1)),
+}
+
+
+@pytest.fixture(scope="module")
+def another(honest_round: Round) -> RoundProof:
+    """The same round proven again by the forger's means, with nothing false in it."""
+    return forge_round(honest_round.build, honest_round.submissions, solve=None)
+
+
+def with_matrix(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+    """Let the prover's own Gram matrix be false."""
+    honest = gram.matrix
+
+    def matrix(*args) -> Matrix:
+        out = honest(*args)
+        change(out)
+        return out
+
+    monkeypatch.setattr(gram, "matrix", matrix)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_false_matrix_stops_the_prover(honest_round: Round, monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+    """A wrong native computation never becomes a round proof."""
+    with_matrix(monkeypatch, change)
+    with pytest.raises(BackendError, match="the last claim is not the folded column's inner product"):
+        prove_round(honest_round.build, honest_round.submissions)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_false_matrix_is_rejected(honest_round: Round, change: Change) -> None:
+    """Past that check, with a settlement proof that verifies and honest claims."""
+    forged = forge_round(honest_round.build, honest_round.submissions, change, solve=None)
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        check(honest_round.build, forged.to_json())
+
+
+def test_true_matrix_is_accepted(honest_round: Round, another: RoundProof) -> None:
+    """The honest twin: another mask, other challenges, the same decision."""
+    assert another.settlement.instances[1:7] != honest_round.proof.settlement.instances[1:7]
+    assert check(honest_round.build, another.to_json()) == verify_round(honest_round.build, honest_round.proof)
+
+
+def asymmetric(matrix: Matrix) -> None:
+    """G_12 + 1, G_21 − 1: q stays, but a settlement circuit takes the upper triangle for both."""
+    matrix[1][2] += 1
+    matrix[2][1] -= 1
+
+
+def one_sided(matrix: Matrix) -> None:
+    matrix[1][2] += 1
+
+
+def test_asymmetric_matrix(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    forged = forge_round(honest_round.build, honest_round.submissions, asymmetric, solve=None)
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        check(honest_round.build, forged.to_json())
+    with_matrix(monkeypatch, asymmetric)
+    with pytest.raises(StatementFalse, match="the circuit and the integer oracle disagree"):
+        prove_round(honest_round.build, honest_round.submissions)
+
+
+def test_one_sided_matrix(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G_12 + 1 alone changes q, so the fold already misses it."""
+    with_matrix(monkeypatch, one_sided)
+    with pytest.raises(BackendError, match="the last claim is not"):
+        prove_round(honest_round.build, honest_round.submissions)
+
+
+# ---------------------------------------------------------------- what the argument sends
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("which", [0, 1], ids=["A", "X"])
+@pytest.mark.parametrize("amount", [1, -1])
+def test_fold_claim_changed(honest_round: Round, step: int, which: int, amount: int) -> None:
+    claims = [list(pair) for pair in honest_round.proof.gram.claims]
+    claims[step][which] = (claims[step][which] + amount) % P
+    changed = replace(honest_round.proof.gram, claims=tuple(map(tuple, claims)))
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(honest_round.build, replace(honest_round.proof, gram=changed))
+
+
+def with_base(honest_round: Round, base: Proof) -> RoundProof:
+    return replace(honest_round.proof, gram=replace(honest_round.proof.gram, base=base))
+
+
+def test_base_proof_of_another_column(honest_round: Round, another: RoundProof) -> None:
+    """A valid base proof of the same y, but of a column that nobody committed to."""
+    honest = honest_round.proof.gram.base
+    other = another.gram.base
+    with pytest.raises(ProofRejected, match="column is not the folded combination"):
+        verify_round(honest_round.build, with_base(honest_round, Proof(other.data, honest.instances)))
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(honest_round.build, with_base(honest_round, other))
+
+
+def test_point_of_the_right_column_in_another_proof(honest_round: Round, another: RoundProof) -> None:
+    """The expected point put in front of the rest of another valid proof."""
+    honest = honest_round.proof.gram.base
+    other = another.gram.base
+    with pytest.raises(ProofRejected, match="gram proof does not verify"):
+        verify_round(
+            honest_round.build, with_base(honest_round, Proof(honest.data[:64] + other.data[64:], honest.instances))
+        )
+
+
+# ---------------------------------------------------------------- C_0 without a free mask
+
+
+@pytest.mark.parametrize("weights", [(-1, -1, -1, -1, -1), (3, P // 2, 0, 7, 11)], ids=["minus all", "any"])
+def test_mask_chosen_from_the_others(honest_round: Round, weights: tuple[int, ...]) -> None:
+    """C_0 as a combination of the others' commitments: no secret, but no forgery either."""
+    build, submissions = honest_round.build, honest_round.submissions
+    manifest = build.manifest
+    columns, points = [], []
+    for chunk in range(manifest.chunks):
+        parts = zip(*(column_of(s, chunk, manifest.chunk) for s in submissions), strict=True)
+        columns.append(from_ints(dot(weights, values) for values in parts))
+        of_chunk = [s.commitment.points[chunk] for s in submissions]
+        points.append(combine(of_chunk, weights, manifest.blinding))
+    mask = Mask(np.stack(columns)), tuple(points)
+    assert mask[0].commit(build) == mask[1]
+    verify_round(build, forge_round(build, submissions, mask=mask))
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(build, forge_round(build, submissions, add_to(1, 2, 1), mask=mask))
+
+
+# ---------------------------------------------------------------- challenges that are powers of one r
+
+
+class PowersOfOne(Transcript):
+    """A deliberately weak transcript: r_i = r^i. 24 bits of r, so that r^5 still has the 128 that the prover takes."""
+
+    def slot_challenges(self, count: int) -> list[int]:
+        r = super().slot_challenges(2)[1] & (1 << 24) - 1
+        return [r**i for i in range(count)]
+
+
+def colliding(amount: int) -> Change:
+    """G_14 + t, G_23 − t: both are multiplied by r^5. Slots 1 and 4 gain what 2 and 3 lose."""
+    return all_of(add_to(1, 4, amount), add_to(2, 3, -amount))
+
+
+def colliding_with_the_diagonal(amount: int) -> Change:
+    """G_22 + 2t, G_13 − t: r^4 once and r^4 twice. A norm that is not the update's."""
+    return all_of(add_to(2, 2, 2 * amount), add_to(1, 3, -amount))
+
+
+@pytest.fixture(params=[colliding(10**6), colliding_with_the_diagonal(10**6)], ids=["pairs", "diagonal"])
+def collision(request: pytest.FixtureRequest) -> Change:
+    return request.param
+
+
+def test_powers_of_one_challenge(honest_round: Round, monkeypatch: pytest.MonkeyPatch, collision: Change) -> None:
+    """The weak verifier accepts a false matrix and pays for it; ours refuses the same matrix."""
+    build, submissions = honest_round.build, honest_round.submissions
+    truth = verify_round(build, honest_round.proof)
+    with monkeypatch.context() as weak:
+        weak.setattr(round_module, "Transcript", PowersOfOne)
+        forged = forge_round(build, submissions, collision, solve=None)
+        paid = verify_round(build, forged)
+    assert paid.mask == truth.mask
+    assert differences(paid, truth) in ([10**6, -(10**6), -(10**6), 10**6, 0], [-(10**6), 2 * 10**6, -(10**6), 0, 0])
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(build, forge_round(build, submissions, collision, solve=None))
+    with pytest.raises(ProofRejected, match="answers other challenges"):
+        verify_round(build, forged)
+
+
+def test_powers_of_one_challenge_through_the_prover(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even the prover's own checks pass with weak challenges: it is the challenges that have to be right."""
+    with_matrix(monkeypatch, colliding(10**6))
+    with monkeypatch.context() as weak:
+        weak.setattr(round_module, "Transcript", PowersOfOne)
+        proof, _ = prove_round(honest_round.build, honest_round.submissions)
+        verify_round(honest_round.build, proof)
+    with pytest.raises(BackendError, match="the last claim is not"):
+        prove_round(honest_round.build, honest_round.submissions)
+
+
+def differences(left: Decision, right: Decision) -> list[int]:
+    return [a - b for a, b in zip(left.scores, right.scores, strict=True)]
+
+
+# ---------------------------------------------------------------- a seed that is not chained
+
+
+@dataclass
+class Unchained(Transcript):
+    """A deliberately weak transcript: the claims of fold `missing` are not absorbed; everything else is."""
+
+    missing = 0
+    folds: int = 0
+
+    def absorb(self, *scalars: int) -> None:
+        if len(scalars) == 2:
+            self.folds += 1
+            if self.folds == self.missing + 1:
+                return
+        super().absorb(*scalars)
+
+
+class Labelled(Transcript):
+    """One fixed seed with labels: nothing is absorbed after the commitments."""
+
+    def absorb(self, *scalars: int) -> None:
+        pass
+
+
+def missing(step: int) -> type[Transcript]:
+    return type(f"Missing{step}", (Unchained,), {"missing": step})
+
+
+RICHER = add_to(1, 1, 5 * 10**6)
+"""Slot 1 claims a longer update than it has: a higher score."""
+
+
+@pytest.mark.parametrize(
+    "weak_transcript, solve", [(missing(0), 0), (missing(1), 1), (Labelled, 0)], ids=["first", "last", "labels"]
+)
+def test_unchained_seed(
+    honest_round: Round, monkeypatch: pytest.MonkeyPatch, weak_transcript: type[Transcript], solve: int
+) -> None:
+    """If one ρ does not depend on the X before it, that X is solved for, and any matrix passes."""
+    build = honest_round.build
+    with monkeypatch.context() as weak:
+        weak.setattr(round_module, "Transcript", weak_transcript)
+        forged = forge_round(build, honest_round.submissions, RICHER, solve=solve)
+        paid = verify_round(build, forged)
+    assert differences(paid, verify_round(build, honest_round.proof)) == [5 * 10**6, 0, 0, 0, 0]
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(build, forged)
+
+
+@pytest.mark.parametrize("solve", [0, 1])
+def test_chained_seed(honest_round: Round, solve: int) -> None:
+    """The same forgery against ours: solving for X moves every ρ that it was solved with."""
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(honest_round.build, forge_round(honest_round.build, honest_round.submissions, RICHER, solve=solve))
+
+
+def test_unchained_seed_is_no_excuse(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weak verifier is not simply blind: with honest claims it refuses the false matrix too."""
+    monkeypatch.setattr(round_module, "Transcript", Labelled)
+    forged = forge_round(honest_round.build, honest_round.submissions, RICHER, solve=None)
+    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
+        verify_round(honest_round.build, forged)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("which", [0, 1], ids=["A", "X"])
+def test_every_later_challenge_depends_on_every_claim(honest_round: Round, step: int, which: int) -> None:
+    """Changing any A or X changes that fold's ρ and every later one, and none before."""
+    proof, manifest = honest_round.proof, honest_round.build.manifest
+
+    def challenges(claims: list[list[int]]) -> list[int]:
+        transcript = round_module.start_transcript(
+            manifest, ROUND, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
+        )
+        transcript.absorb(proof.settlement.instances[0])
+        out = []
+        for index, (a, x) in enumerate(claims):
+            transcript.absorb(a, x)
+            out.append(transcript.fold_challenge(index))
+        return out
+
+    claims = [list(pair) for pair in proof.gram.claims]
+    honest = challenges(claims)
+    claims[step][which] = (claims[step][which] + 1) % P
+    changed = challenges(claims)
+    assert [a != b for a, b in zip(honest, changed, strict=True)] == [index >= step for index in range(len(claims))]
+    assert all(rho <= LOW_128 for rho in honest + changed) and len(claims) == len(halves(manifest.chunks)) == 2
+
+
+# ---------------------------------------------------------------- C_G and the order of things
+
+
+def test_gram_point_chosen_after_the_challenges(honest_round: Round) -> None:
+    """C_G is absorbed before r exists: another one afterwards gives other challenges."""
+    build = honest_round.build
+    point = commit_column(build, "settlement", [1, 2, 3])
+    with pytest.raises(ProofRejected, match="answers other challenges"):
+        verify_round(build, replace(honest_round.proof, gram_point=point))
+
+
+def test_mask_chosen_after_the_challenges(honest_round: Round) -> None:
+    build = honest_round.build
+    with pytest.raises(ProofRejected, match="answers other challenges"):
+        verify_round(build, replace(honest_round.proof, mask_points=Mask.fresh(build).commit(build)))
+
+
+def test_wrong_mask_opening_is_found(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no trainer is to blame, the prover says that it is its own mask."""
+    real = aggregator.gram.Mask.commit
+    monkeypatch.setattr(Mask, "commit", lambda self, build: real(Mask.fresh(build), build))
+    with pytest.raises(StatementFalse, match="the mask does not open its commitment"):
+        prove_round(honest_round.build, honest_round.submissions)

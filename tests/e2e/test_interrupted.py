@@ -1,0 +1,220 @@
+"""kill -9 in the middle of a build, a commit and a round; then the same command again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.shell import killed_at, succeeded, zkmarket
+from zkmarket import srs
+from zkmarket.artifacts import Build
+from zkmarket.commitment import Commitment, Opening, verify_range
+
+pytestmark = pytest.mark.e2e
+
+RULE = ("--filter", "multi-krum:f=0,m=3", "--score", "leave-one-out", "--logrows", "10")
+CHUNK = 1008
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """A folder for temporary files of one's own, so that what is left behind can be seen."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return folder
+
+
+def witness_folders(temporary: Path, pid: int) -> list[Path]:
+    return sorted(temporary.glob(f"zkmarket-{pid}-*"))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a build of 40 parameters and three committed updates."""
+    place = tmp_path_factory.mktemp("small")
+    succeeded(zkmarket(place, "srs", "generate"))
+    succeeded(zkmarket(place, "build", "--trainers", 3, "--params", 40, *RULE, "-o", "build"))
+    for i in range(3):
+        np.save(place / f"u{i}.npy", np.random.default_rng(i).uniform(-0.5, 0.5, 40))
+        succeeded(zkmarket(place, "commit", "build", f"u{i}.npy", "-o", f"updates/trainer-{i}"))
+    return place
+
+
+# ---------------------------------------------------------------- build
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path) -> Path:
+    """A cache without keys, with the SRS of the small sizes."""
+    folder = srs.generate().folder
+    target = tmp_path / "cache/srs" / folder.name
+    target.mkdir(parents=True)
+    for path in (folder / "srs.json", *folder.glob("kzg1[0-3].srs")):
+        shutil.copyfile(path, target / path.name)
+    return tmp_path / "cache"
+
+
+def test_build(tmp_path: Path, own_cache: Path, temporary: Path) -> None:
+    """Killed while the settlement keys are made: no build, finished keys are kept, the second run is whole."""
+    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
+    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o", "build")
+    killed_at(tmp_path, "settlement.py: 2^", *command, **environment)
+    assert not (tmp_path / "build").exists()
+    finished = {path.name: path.stat().st_mtime_ns for path in own_cache.glob("keys/*/entry.json")}
+    names = {path.parent.name for path in own_cache.glob("keys/*/entry.json")}
+    assert len(names) == 2 and finished  # gram and range-last
+
+    done = succeeded(zkmarket(tmp_path, *command, **environment))
+    assert "settlement.py: 2^" in done.err
+    assert "inner_product.py" not in done.err and "range_check.py" not in done.err
+    assert names < {path.parent.name for path in own_cache.glob("keys/*/entry.json")}
+    made = succeeded(
+        zkmarket(tmp_path, "build", "--trainers", 3, "--params", 40, *RULE, "-o", "again")
+    )  # the user's keys
+    assert made.code == 0
+    interrupted, whole = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("build", "again"))
+    assert interrupted["digest"] == whole["digest"]
+
+
+def test_build_leaves_no_half_made_keys(tmp_path: Path, own_cache: Path, temporary: Path) -> None:
+    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
+    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o", "build")
+    killed_at(tmp_path, "range_check.py: 2^", *command, **environment)
+    succeeded(zkmarket(tmp_path, *command, **environment))
+    assert [path.name for path in (own_cache / "keys").iterdir() if path.name.startswith(".")] == []
+
+
+def test_build_over_an_older_one(small: Path, tmp_path: Path, own_cache: Path, temporary: Path) -> None:
+    """A build that is replaced stays whole until the new one is."""
+    shutil.copytree(small / "build", tmp_path / "build")
+    before = (tmp_path / "build/manifest.json").read_bytes()
+    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
+    command = ("build", "--trainers", 3, "--params", 41, *RULE, "-o", "build")
+    killed_at(tmp_path, "range_check.py: 2^", *command, **environment)
+    assert (tmp_path / "build/manifest.json").read_bytes() == before
+    Build.load(tmp_path / "build", prover=True)
+
+
+def test_damaged_keys_in_the_cache(tmp_path: Path, own_cache: Path, temporary: Path) -> None:
+    """A key that was cut short, by a full disk or a crash, is seen and made again: the same one."""
+    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
+    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o")
+    first = succeeded(zkmarket(tmp_path, *command, "one", "--json", **environment)).json
+    for key in own_cache.glob("keys/*/vk.key"):
+        data = key.read_bytes()
+        key.unlink()  # a build may share the file
+        key.write_bytes(data[:-1] if "1" in key.parent.name else b"")
+    done = succeeded(zkmarket(tmp_path, *command, "two", "--json", **environment))
+    assert done.err.count("are damaged: making them again") == 3
+    assert done.json["digest"] == first["digest"]
+    Build.load(tmp_path / "one", prover=True)
+
+
+# ---------------------------------------------------------------- commit
+
+
+def test_commit(small: Path, tmp_path: Path, temporary: Path) -> None:
+    """Killed while a range proof is made: nothing is published; the second run has the same salts."""
+    environment = {"TMPDIR": str(temporary)}
+    command = ("commit", small / "build", small / "u0.npy", "-o", "trainer")
+    pid = killed_at(tmp_path, "range proof of chunk 0: mock", *command, **environment)
+    folder = tmp_path / "trainer"
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["opening.npz", "statement.json"]
+    left = witness_folders(temporary, pid)
+    assert len(left) == 1 and any(left[0].iterdir()) and left[0].stat().st_mode & 0o777 == 0o700
+    opening = (folder / "opening.npz").read_bytes()
+    trainer = json.loads((folder / "statement.json").read_text())["trainer"]
+
+    result = succeeded(zkmarket(tmp_path, *command, "--json", **environment)).json
+    assert result["trainer"] == trainer
+    assert (folder / "opening.npz").read_bytes() == opening
+    assert not any(temporary.glob("zkmarket-*"))
+    build = Build.load(small / "build")
+    verify_range(build, Commitment.load(folder / "commitment.json", build.manifest))
+    assert [path.name for path in folder.rglob(".*")] == [".lock"]
+
+
+def test_commit_before_the_opening_is_written(small: Path, tmp_path: Path, temporary: Path) -> None:
+    """A statement without an opening, as a kill between the two writes leaves it, is started anew."""
+    folder = tmp_path / "trainer"
+    command = ("commit", small / "build", small / "u0.npy", "-o", "trainer")
+    succeeded(zkmarket(tmp_path, *command))
+    first = Opening.load(folder / "opening.npz", Build.load(small / "build").manifest)
+    (folder / "opening.npz").unlink()
+    (folder / ".opening.npz.abc").write_bytes(b"half")
+    succeeded(zkmarket(tmp_path, *command))
+    second = Opening.load(folder / "opening.npz", Build.load(small / "build").manifest)
+    assert not np.array_equal(first.salts, second.salts)
+    build = Build.load(small / "build")
+    verify_range(build, Commitment.load(folder / "commitment.json", build.manifest))
+
+
+def test_commit_keeps_finished_range_proofs(tmp_path: Path, temporary: Path) -> None:
+    """Seventeen chunks, killed at the last: the sixteen finished proofs are not made again."""
+    chunks = 17
+    succeeded(zkmarket(tmp_path, "build", "--trainers", 3, "--params", chunks * CHUNK, *RULE, "-o", "build"))
+    np.save(tmp_path / "u.npy", np.random.default_rng(0).uniform(-0.5, 0.5, chunks * CHUNK))
+    command = ("commit", "build", "u.npy", "-o", "trainer")
+    killed_at(tmp_path, "range proof of chunk 16: witness", *command, TMPDIR=str(temporary))
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "trainer/range-proofs").iterdir()}
+    assert sorted(kept) == [f"{chunk:06d}.json" for chunk in range(16)]
+    assert not (tmp_path / "trainer/commitment.json").exists()
+    opening = (tmp_path / "trainer/opening.npz").read_bytes()
+
+    done = succeeded(zkmarket(tmp_path, *command, TMPDIR=str(temporary)))
+    assert "range proof of chunk 16: prove" in done.err and "range proof of chunk 15" not in done.err
+    for name, data in kept.items():
+        assert (tmp_path / "trainer/range-proofs" / name).read_bytes() == data
+    assert (tmp_path / "trainer/opening.npz").read_bytes() == opening
+    build = Build.load(tmp_path / "build")
+    commitment = Commitment.load(tmp_path / "trainer/commitment.json", build.manifest)
+    verify_range(build, commitment)
+    published = json.loads((tmp_path / "trainer/commitment.json").read_text())["range_proofs"]
+    assert published[:16] == [json.loads(kept[name]) for name in sorted(kept)]
+
+
+# ---------------------------------------------------------------- prove
+
+
+@pytest.mark.parametrize(
+    "line", ["admitting slot 3", "folding the chunks", "gram proof: prove", "settlement proof: mock"]
+)
+def test_prove(small: Path, tmp_path: Path, temporary: Path, line: str) -> None:
+    """No half-written round; the second run draws a fresh mask, and its round verifies."""
+    environment = {"TMPDIR": str(temporary)}
+    command = ("prove", small / "build", "--updates", small / "updates", "-o", "out/round.json")
+    pid = killed_at(tmp_path, line, *command, **environment)
+    assert not is_alive(pid)
+    assert not (tmp_path / "out").exists()
+    if line.startswith(("gram proof", "settlement proof")):
+        assert len(witness_folders(temporary, pid)) == 1
+    done = succeeded(zkmarket(tmp_path, *command, "--json", **environment))
+    assert done.json["round"] == "out/round.json"
+    assert not any(temporary.glob("zkmarket-*"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["round.aggregate.npz", "round.json"]
+    result = succeeded(zkmarket(tmp_path, "verify", small / "build", "out/round.json", "--json")).json
+    assert result["verified"] and result["accepted"] == 3
+
+
+def test_sweep_leaves_the_living_alone(small: Path, tmp_path: Path, temporary: Path) -> None:
+    """Folders of running processes, and what is not a witness folder, stay."""
+    dead = 2**22 + 12345  # above pid_max
+    for name in (f"zkmarket-{os.getpid()}-alive", f"zkmarket-{dead}-dead", "zkmarket-demo-x", "other-1-x"):
+        (temporary / name).mkdir()
+    (temporary / f"zkmarket-{dead}-file").write_text("not a folder")
+    succeeded(zkmarket(tmp_path, "commit", small / "build", small / "u0.npy", "-o", "t", TMPDIR=str(temporary)))
+    left = sorted(path.name for path in temporary.iterdir() if "zkmarket" in path.name or "other" in path.name)
+    assert left == sorted(["other-1-x", f"zkmarket-{os.getpid()}-alive", f"zkmarket-{dead}-file", "zkmarket-demo-x"])
