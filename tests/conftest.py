@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from zkmarket.build import Spec, build
 from zkmarket.commitment import Commitment, Opening, RoundId, commit, open_with_fresh_salts, prove_range
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import MultiKrum
+
+# py_ecc lifts the recursion limit at import, so far that a test of deep nesting would crash the process
+sys.setrecursionlimit(1000)
 
 ROUND = RoundId(chain_id=31337, project=0xABCDEF, round=7)
 TRAINERS, PARAMS, LOGROWS = 5, 2500, 10  # three chunks of 1,008 values: not a power of two, the last one padded

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from .errors import InputError
 
 MAX_JSON = 1 << 28
 NPY_HEADER = 4096
+MAX_RECURSION = 1000
 
 
 def cache_folder() -> Path:
@@ -70,6 +72,8 @@ def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
     size = path.stat().st_size
     if not 0 < size <= limit:
         raise InputError(f"{what} {path} has {size} bytes: wanted 1 to {limit}")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(min(limit, MAX_RECURSION))  # py_ecc lifts it so far that deep nesting crashes the process
     try:
         return json.loads(
             path.read_bytes(),
@@ -79,6 +83,8 @@ def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise InputError(f"{what} {path} is not JSON: {error}") from error
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

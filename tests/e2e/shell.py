@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +47,12 @@ def succeeded(done: Done) -> Done:
     return done
 
 
-def killed_at(place: Path, line: str, *arguments: object, **environment: str) -> int:
+def killed_at(
+    place: Path, line: str, *arguments: object, when: Callable[[], bool] = lambda: True, **environment: str
+) -> int:
     """Run a command and kill -9 its whole process group once a progress line on stderr contains `line`.
 
-    Returns its process id; fails if the command ends by itself first.
+    And once `when` is true after that. Returns the process id; fails if the command ends by itself first.
     """
     command = [sys.executable, "-m", "zkmarket", *map(str, arguments)]
     child = subprocess.Popen(
@@ -71,6 +75,9 @@ def killed_at(place: Path, line: str, *arguments: object, **environment: str) ->
                 break
         else:
             raise AssertionError(f"{line!r} was never said: {seen}")
+        while not when() and child.poll() is None:
+            time.sleep(0.01)
+        assert child.poll() is None
         os.killpg(child.pid, signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
     finally:

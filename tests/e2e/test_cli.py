@@ -483,6 +483,8 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
     tensors = {row["name"]: np.full(row["shape"], 0.25 * (i + 1), np.float32) for i, row in enumerate(layout)}
     tensors["b2"][:] = -0.5
     tensors["w2"][:] = 0.125
+    np.savez(tmp_path / "other.npz", w1=tensors["w1"])
+    failed(zkmarket(tmp_path, "commit", "b", "other.npz", "-o", "t/0", "--json"), 2, "missing ['b1', 'w2', 'b2']")
     for i in range(3):
         if i < 2:
             save_file(tensors, tmp_path / f"u{i}.safetensors")
@@ -497,12 +499,6 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
     for name, value in tensors.items():
         np.testing.assert_array_equal(opened[name], value)
         assert opened[name].dtype == np.float32
-
-
-def test_update_of_another_model(flow: Flow, onnx_model: Path, tmp_path: Path) -> None:
-    succeeded(zkmarket(tmp_path, "build", "--trainers", 3, "--model", onnx_model, *RULE, "-o", "b"))
-    np.savez(tmp_path / "u.npz", w1=np.zeros((3, 4), np.float32))
-    failed(zkmarket(tmp_path, "commit", "b", "u.npz", "-o", "t", "--json"), 2, "missing ['b1', 'w2', 'b2']")
 
 
 def test_build_of_a_factory(flow: Flow, tmp_path: Path) -> None:

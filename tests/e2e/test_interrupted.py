@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.e2e.shell import killed_at, succeeded, zkmarket
+from tests.e2e.shell import Done, killed_at, succeeded, zkmarket
 from zkmarket import srs
 from zkmarket.artifacts import Build
 from zkmarket.commitment import Commitment, Opening, verify_range
@@ -56,71 +57,88 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------- build
 
 
-@pytest.fixture
-def own_cache(tmp_path: Path) -> Path:
-    """A cache without keys, with the SRS of the small sizes."""
+def cache_without_keys(place: Path) -> Path:
+    """A cache of one's own, with the SRS of the small sizes."""
     folder = srs.generate().folder
-    target = tmp_path / "cache/srs" / folder.name
+    target = place / "cache/srs" / folder.name
     target.mkdir(parents=True)
     for path in (folder / "srs.json", *folder.glob("kzg1[0-3].srs")):
         shutil.copyfile(path, target / path.name)
-    return tmp_path / "cache"
+    return place / "cache"
 
 
-def test_build(tmp_path: Path, own_cache: Path, temporary: Path) -> None:
-    """Killed while the settlement keys are made: no build, finished keys are kept, the second run is whole."""
-    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
-    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o", "build")
-    killed_at(tmp_path, "settlement.py: 2^", *command, **environment)
-    assert not (tmp_path / "build").exists()
-    finished = {path.name: path.stat().st_mtime_ns for path in own_cache.glob("keys/*/entry.json")}
-    names = {path.parent.name for path in own_cache.glob("keys/*/entry.json")}
-    assert len(names) == 2 and finished  # gram and range-last
-
-    done = succeeded(zkmarket(tmp_path, *command, **environment))
-    assert "settlement.py: 2^" in done.err
-    assert "inner_product.py" not in done.err and "range_check.py" not in done.err
-    assert names < {path.parent.name for path in own_cache.glob("keys/*/entry.json")}
-    made = succeeded(
-        zkmarket(tmp_path, "build", "--trainers", 3, "--params", 40, *RULE, "-o", "again")
-    )  # the user's keys
-    assert made.code == 0
-    interrupted, whole = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("build", "again"))
-    assert interrupted["digest"] == whole["digest"]
+def half_made(cache: Path) -> list[str]:
+    return [path.name for path in (cache / "keys").glob(".*")]
 
 
-def test_build_leaves_no_half_made_keys(tmp_path: Path, own_cache: Path, temporary: Path) -> None:
-    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
-    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o", "build")
-    killed_at(tmp_path, "range_check.py: 2^", *command, **environment)
-    succeeded(zkmarket(tmp_path, *command, **environment))
-    assert [path.name for path in (own_cache / "keys").iterdir() if path.name.startswith(".")] == []
+@dataclass(frozen=True)
+class Interrupted:
+    """A build that was killed while the settlement keys were made, and run again in the same cache."""
+
+    place: Path
+    cache: Path
+    finished: set[str]
+    kept: list[str]
+    again: Done
+
+    def build(self, folder: str) -> Done:
+        command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o", folder, "--json")
+        return succeeded(zkmarket(self.place, *command, ZKMARKET_CACHE=str(self.cache)))
 
 
-def test_build_over_an_older_one(small: Path, tmp_path: Path, own_cache: Path, temporary: Path) -> None:
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    place = tmp_path_factory.mktemp("interrupted")
+    cache = cache_without_keys(place)
+    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o", "build", "--json")
+    environment = {"ZKMARKET_CACHE": str(cache)}
+    killed_at(place, "settlement.py: 2^", *command, when=lambda: bool(half_made(cache)), **environment)
+    finished = {path.parent.name for path in cache.glob("keys/*/entry.json")}
+    kept = [path.name for path in place.iterdir()]
+    return Interrupted(place, cache, finished, kept, succeeded(zkmarket(place, *command, **environment)))
+
+
+def test_build(interrupted: Interrupted, small: Path) -> None:
+    """No build under its name, finished keys are kept, and the second run is the build that it would have been."""
+    assert interrupted.kept == ["cache"]
+    assert len(interrupted.finished) == 2  # gram and range-last
+    assert "settlement.py: 2^" in interrupted.again.err
+    assert "inner_product.py" not in interrupted.again.err and "range_check.py" not in interrupted.again.err
+    assert interrupted.finished < {path.parent.name for path in interrupted.cache.glob("keys/*/entry.json")}
+    whole = json.loads((small / "build/manifest.json").read_text())
+    assert interrupted.again.json["digest"] == whole["digest"]
+    Build.load(interrupted.place / "build", prover=True)
+
+
+def test_build_leaves_no_half_made_keys(interrupted: Interrupted) -> None:
+    """They may be hundreds of MB each."""
+    assert half_made(interrupted.cache) == []
+
+
+def test_damaged_keys_in_the_cache(interrupted: Interrupted) -> None:
+    """A key that was cut short, by a full disk or a crash, is seen and made again: the same one."""
+    entries = [json.loads(path.read_text()) for path in interrupted.cache.glob("keys/*/entry.json")]
+    assert len(entries) == 3
+    for folder in interrupted.cache.glob("keys/*/"):
+        if (folder / "vk.key").is_file() and folder.name in interrupted.finished:
+            data = (folder / "vk.key").read_bytes()
+            (folder / "vk.key").unlink()  # a build may share the file
+            (folder / "vk.key").write_bytes(data[:-1])
+    done = interrupted.build("two")
+    assert done.err.count("are damaged: making them again") == 2
+    assert done.json["digest"] == interrupted.again.json["digest"]
+    Build.load(interrupted.place / "build", prover=True)
+
+
+def test_build_over_an_older_one(small: Path, tmp_path: Path) -> None:
     """A build that is replaced stays whole until the new one is."""
     shutil.copytree(small / "build", tmp_path / "build")
     before = (tmp_path / "build/manifest.json").read_bytes()
-    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
+    cache = cache_without_keys(tmp_path)
     command = ("build", "--trainers", 3, "--params", 41, *RULE, "-o", "build")
-    killed_at(tmp_path, "range_check.py: 2^", *command, **environment)
+    killed_at(tmp_path, "range_check.py: 2^", *command, ZKMARKET_CACHE=str(cache))
     assert (tmp_path / "build/manifest.json").read_bytes() == before
     Build.load(tmp_path / "build", prover=True)
-
-
-def test_damaged_keys_in_the_cache(tmp_path: Path, own_cache: Path, temporary: Path) -> None:
-    """A key that was cut short, by a full disk or a crash, is seen and made again: the same one."""
-    environment = {"ZKMARKET_CACHE": str(own_cache), "TMPDIR": str(temporary)}
-    command = ("build", "--trainers", 3, "--params", 40, *RULE, "-o")
-    first = succeeded(zkmarket(tmp_path, *command, "one", "--json", **environment)).json
-    for key in own_cache.glob("keys/*/vk.key"):
-        data = key.read_bytes()
-        key.unlink()  # a build may share the file
-        key.write_bytes(data[:-1] if "1" in key.parent.name else b"")
-    done = succeeded(zkmarket(tmp_path, *command, "two", "--json", **environment))
-    assert done.err.count("are damaged: making them again") == 3
-    assert done.json["digest"] == first["digest"]
-    Build.load(tmp_path / "one", prover=True)
 
 
 # ---------------------------------------------------------------- commit
