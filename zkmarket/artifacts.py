@@ -28,7 +28,7 @@ from . import srs as srs_module
 from .backend import CircuitFiles
 from .errors import ArtifactError, BackendError, InputError, ProofRejected
 from .field import Point, decode_point, encode_point, scalar_hex
-from .files import read_json, sha256_file
+from .files import parse_json, read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
 from .rules import Domain, MultiKrum
 from .statements import SALTS, Circuit, check_settings, chunk_size, project_circuits, value_bound
@@ -276,7 +276,7 @@ class Build:
 def is_build(folder: Path) -> bool:
     """Whether a folder holds a build, of whatever state: it may then be replaced by a new one."""
     try:
-        value = json.loads((folder / "manifest.json").read_bytes())
+        value = parse_json((folder / "manifest.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
@@ -340,9 +340,9 @@ def _check_circuits(build: Build) -> None:
     for name, circuit in expected.items():
         path = build.folder / "circuits" / name / "settings.json"
         try:
-            settings = json.loads(path.read_text())
+            settings = parse_json(path.read_bytes())
             check_settings(settings, circuit)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{path} is not the settings of a circuit: {error!r}") from error
         facts = describe(settings, circuit)
         for key, wanted in facts.items():

@@ -72,17 +72,28 @@ def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
     size = path.stat().st_size
     if not 0 < size <= limit:
         raise InputError(f"{what} {path} has {size} bytes: wanted 1 to {limit}")
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(min(limit, MAX_RECURSION))  # py_ecc lifts it so far that deep nesting crashes the process
     try:
-        return json.loads(
+        return parse_json(
             path.read_bytes(),
             parse_float=_refuse_float,
             parse_constant=_refuse_float,
             object_pairs_hook=_refuse_duplicates,
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{what} {path} is not JSON: {error}") from error
+
+
+def parse_json(data: bytes, **hooks: Any) -> Any:
+    """json.loads that raises ValueError for deep nesting.
+
+    py_ecc lifts the recursion limit so far that deep nesting would crash the process instead.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(min(limit, MAX_RECURSION))
+    try:
+        return json.loads(data, **hooks)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
     finally:
         sys.setrecursionlimit(limit)
 

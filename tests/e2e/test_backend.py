@@ -160,8 +160,8 @@ def test_deadline_of_a_prover_that_hangs(
 
     monkeypatch.setattr(backend.subprocess, "Popen", popen)
     said: list[str] = []
-    with pytest.raises(BackendTimeout, match="range proof of chunk 0: ezkl gave no answer for 8 s and was stopped"):
-        backend.prove([range_of(one_chunk_build, 508)], said.append, seconds=8)
+    with pytest.raises(BackendTimeout, match="range proof of chunk 0: ezkl gave no answer for 10 s and was stopped"):
+        backend.prove([range_of(one_chunk_build, 508)], said.append, seconds=10)
     assert said == ["range proof of chunk 0: witness", "range proof of chunk 0: mock"]
     assert not any("hanging.py" in " ".join(child.cmdline()) for child in psutil.Process().children(recursive=True))
     assert witness_folders(temporary) == []
