@@ -79,7 +79,7 @@ class RoundProof:
 
     @classmethod
     def load(cls, path: Path, manifest: Manifest) -> RoundProof:
-        return cls.from_json(read_json(path, "round proof", manifest.round_limit))
+        return cls.from_json(read_json(Path(path), "round proof", manifest.round_limit))
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def commit_update(
         SaltReuse: the folder holds an opening of another update, trainer or round.
     """
     manifest = build.manifest
+    folder = Path(folder)
     round_id = round_id or RoundId()
     if np.shape(update) != (manifest.params,):
         raise InputError(f"the update has shape {np.shape(update)}: wanted ({manifest.params},)")
