@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+NODE_STAMP = node_modules/.installed
+SETUP = $(VENV)/installed $(NODE_STAMP)
 
 .PHONY: demo test quick lint bench clean
 
-demo: $(VENV)/installed
+demo: $(SETUP)
 	$(BIN)/zkmarket demo $(ARGS)
 
-test: $(VENV)/installed
+test: $(SETUP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/pytest $(ARGS)
 
@@ -26,5 +28,10 @@ $(VENV)/installed: setup.cfg constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@
 
+# The Solidity compiler, OpenZeppelin's contracts and anvil; no package's own scripts are run.
+$(NODE_STAMP): package.json package-lock.json .npmrc
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean:
-	rm -rf $(VENV) *.egg-info build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules .build *.egg-info build dist .pytest_cache .ruff_cache .hypothesis
