@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Errors} from "./Errors.sol";
+import {Bn254} from "./lib/Bn254.sol";
+import {Project} from "./Project.sol";
+import {Plan, Terms, Verifier, Windows} from "./Types.sol";
+
+/// @title Makes projects, each a clone with its own escrow, and refuses terms that would trap somebody.
+/// @notice Nobody owns it and it holds no money.
+contract Factory {
+    using SafeERC20 for IERC20;
+
+    /// @notice Most gas that a submission or a settlement may need.
+    uint256 public constant GAS_LIMIT = 14_000_000;
+
+    // Upper estimates of what one of each costs (benchmarks/gas.json); heavier projects are refused.
+    uint256 private constant RANGE_PROOF_GAS = 1_000_000;
+    uint256 private constant SUBMIT_GAS = 250_000;
+    uint256 private constant SETTLE_GAS = 1_600_000;
+    uint256 private constant TRAINER_GAS = 30_000;
+    uint256 private constant POINT_GAS = 9_000;
+
+    uint256 private constant DEVELOPMENT = 31337;
+    uint256 private constant DEVELOPMENT_GANACHE = 1337;
+
+    /// @notice The code that every project delegates to.
+    Project public implementation;
+    /// @notice Projects that were made here.
+    mapping(address => bool) public isProject;
+
+    event ProjectCreated(
+        address indexed project, address indexed owner, Terms terms, Plan[] plans, uint64[] rates, bytes cid
+    );
+    error TokenTookAFee(uint256 have, uint256 want);
+
+    constructor() {
+        implementation = new Project();
+    }
+
+    /// @notice Put a project's whole pool, T · (R + F), into escrow. The caller becomes its owner.
+    /// @param given the terms; `owner` must be the caller.
+    /// @param plans one for each number of trainers from minTrainers to maxTrainers.
+    /// @param rates learning rate of each round in billionths; the last one holds for all later rounds.
+    /// @param cid of the initial model.
+    function create(Terms calldata given, Plan[] calldata plans, uint64[] calldata rates, bytes calldata cid)
+        external
+        payable
+        returns (Project project)
+    {
+        // Check
+        _checkTerms(given, rates.length, cid.length);
+        _checkPlans(given, plans);
+        uint256 pool = given.rounds * (uint256(given.reward) + given.fee);
+        uint256 value = given.token == address(0) ? pool : 0;
+        if (msg.value != value) revert Errors.WrongValue(msg.value, value);
+        // Effect
+        project = Project(Clones.clone(address(implementation)));
+        isProject[address(project)] = true;
+        emit ProjectCreated(address(project), given.owner, given, plans, rates, cid);
+        // Interaction
+        project.initialise{value: value}(given, plans, rates);
+        if (value == 0) {
+            IERC20 token = IERC20(given.token);
+            token.safeTransferFrom(msg.sender, address(project), pool);
+            uint256 have = token.balanceOf(address(project));
+            if (have < pool) revert TokenTookAFee(have, pool);
+        }
+    }
+
+    function _checkTerms(Terms calldata t, uint256 rates, uint256 cid) private view {
+        if (t.owner != msg.sender) revert Errors.WrongCaller(msg.sender, t.owner);
+        if (t.aggregator == address(0)) revert Errors.OutOfBounds("aggregator", 0, 1, type(uint160).max);
+        _within("reward", t.reward, 1, type(uint128).max);
+        _within("rounds", t.rounds, 1, 10_000);
+        _within("pool", t.rounds * (uint256(t.reward) + t.fee), 1, type(uint128).max);
+        _within("stake", t.stakeWei, 1, type(uint96).max);
+        _within("penalty", t.penaltyWei, 1, t.stakeWei);
+        // taking the updates and never settling must cost more than settling earns
+        uint256 leastBond = t.token == address(0) ? uint256(t.reward) + t.fee : 1;
+        if (leastBond < t.penaltyWei) leastBond = t.penaltyWei;
+        _within("bond", t.bondWei, leastBond, type(uint96).max);
+        _within("void limit", t.voidLimit, 1, 64);
+        _within("min accepted", t.minAccepted, 3, t.minTrainers);
+        _within("max trainers", t.maxTrainers, t.minTrainers, 64);
+        _within("logrows", t.logrows, 10, 20);
+        _within("salts", t.salts, 8, 256);
+        _within("params", t.params, 1, type(uint32).max);
+        uint256 chunk = (1 << t.logrows) - 8 - t.salts;
+        uint256 chunks = (t.params + chunk - 1) / chunk;
+        _within("chunks", t.chunks, chunks, chunks);
+        _within("kappa", t.kappa, 1, type(uint32).max);
+        _within("beta min", t.betaMin, t.params, t.betaMax);
+        _within("beta", t.beta, t.betaMin, t.betaMax);
+        _within("beta max", t.betaMax, t.betaMin, 1 << 120);
+        _within("rates", rates, 1, t.rounds);
+        _within("cid", cid, 1, 96);
+        if (!Bn254.isOnCurve(t.blinding.x, t.blinding.y)) revert Bn254.PointNotOnCurve(t.blinding.x, t.blinding.y);
+        _checkWindows(t.windows);
+        _checkVerifier(t.gram);
+        _checkVerifier(t.rangeLast);
+        if (chunks > 1) _checkVerifier(t.range);
+        _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
+        uint256 most = t.maxTrainers;
+        _within("gas of settle", SETTLE_GAS + most * TRAINER_GAS + (most + 2) * chunks * POINT_GAS, 0, GAS_LIMIT);
+    }
+
+    function _checkWindows(Windows calldata w) private view {
+        bool development = block.chainid == DEVELOPMENT || block.chainid == DEVELOPMENT_GANACHE;
+        uint256 least = development ? 1 : 1 hours;
+        uint256 most = 366 days;
+        _within("accept window", w.accept, least, most);
+        _within("start window", w.start, least, most);
+        _within("submit window", w.submit, least, most);
+        _within("admit window", w.admit, least, most);
+        _within("prove window", w.prove, least, most);
+        _within("claim window", w.claim, least, most);
+        _within("lock window", w.lock, least, most);
+        _within("vacancy window", w.vacancy, least, most);
+        _within("exit window", w.exit, least, most);
+    }
+
+    function _checkPlans(Terms calldata t, Plan[] calldata plans) private view {
+        uint256 want = uint256(t.maxTrainers) - t.minTrainers + 1;
+        if (plans.length != want) revert Errors.WrongLength("plans", plans.length, want);
+        for (uint256 i; i < want; ++i) {
+            uint256 n = t.minTrainers + i;
+            Plan calldata plan = plans[i];
+            _within("f", plan.f, 0, (n - 3) / 2); // Multi-Krum: N >= 2f + 3
+            _within("m", plan.m, t.minAccepted, n - plan.f);
+            if (plan.manifest == 0) revert Errors.OutOfBounds("manifest", 0, 1, type(uint256).max);
+            _checkVerifier(plan.settlement);
+        }
+    }
+
+    /// @dev Code that can be exchanged under a fixed address is refused: an empty account, an account that
+    /// delegates (0xef01…). What is left is compared before every use.
+    function _checkVerifier(Verifier calldata verifier) private view {
+        address deployed = verifier.deployed;
+        if (deployed.code.length == 0 || deployed.codehash != verifier.codehash) {
+            revert Errors.VerifierChanged(deployed, deployed.codehash, verifier.codehash);
+        }
+        bytes32 head;
+        assembly ("memory-safe") {
+            mstore(0, 0)
+            extcodecopy(deployed, 0, 0, 2)
+            head := mload(0)
+        }
+        if (bytes2(head) == 0xef01) revert Errors.VerifierDelegates(deployed);
+    }
+
+    function _within(bytes32 what, uint256 have, uint256 least, uint256 most) private pure {
+        if (have < least || have > most) revert Errors.OutOfBounds(what, have, least, most);
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Bn254} from "./lib/Bn254.sol";
+
+/// @notice States of a project. Submit turns into Admit by the clock alone.
+enum Phase {
+    Created, // pool in escrow, no aggregator yet
+    Open, // between rounds: trainers join and leave
+    Submit, // commitments and range proofs
+    Admit, // receipts
+    Prove, // the set is frozen, the reward is owed
+    Settled, // paid; the aggregate may be claimed unavailable
+    Vacant, // a round failed: a new aggregator is wanted
+    Ended
+}
+
+/// @notice A generated verifier: where it is, and what its code must hash to.
+struct Verifier {
+    address deployed;
+    bytes32 codehash;
+}
+
+/// @notice What a round of exactly N admitted trainers is settled with.
+struct Plan {
+    Verifier settlement;
+    bytes32 manifest; // digest of the build for N: SRS, keys, rules, shapes
+    uint8 f; // Multi-Krum: bad updates tolerated
+    uint8 m; // Multi-Krum: updates selected
+}
+
+/// @notice Length of every phase in seconds.
+struct Windows {
+    uint32 accept; // aggregator's acceptance
+    uint32 start; // from open to start
+    uint32 submit;
+    uint32 admit;
+    uint32 prove;
+    uint32 claim; // to say that the aggregate is not served
+    uint32 lock; // how long a claim holds the fee and the bond
+    uint32 vacancy; // to name a new aggregator and have it accept
+    uint32 exit; // after that, before it may start
+}
+
+/// @notice All that the owner fixes at creation. Nothing of it can be changed.
+struct Terms {
+    address owner;
+    uint96 stakeWei; // a trainer's
+    address aggregator;
+    uint96 bondWei; // the aggregator's
+    address token; // of reward and fee; 0: native coin
+    uint96 penaltyWei; // burnt of stake and bond for a refused submission, of the stake for a round skipped
+    uint128 reward; // a round, in wei or the token's smallest unit
+    uint128 fee; // the aggregator's, a round, same unit
+    uint32 rounds; // T
+    uint16 voidLimit; // V: rounds that may come to nothing
+    uint8 minTrainers;
+    uint8 maxTrainers;
+    uint8 minAccepted; // with fewer accepted no aggregate is published
+    bool openAdmission; // false: trainers show the owner's signature
+    uint32 params; // D
+    uint8 logrows; // K
+    uint16 salts; // S
+    uint16 chunks; // m = ceil(D / (2^K − 8 − S))
+    uint32 kappa; // thousandths: next norm bound = kappa · median squared norm
+    uint128 beta; // bound on squared norms in the first round
+    uint128 betaMin;
+    uint128 betaMax;
+    Bn254.Point blinding; // B = Com(0)
+    Windows windows;
+    Verifier gram;
+    Verifier range; // of a full chunk
+    Verifier rangeLast; // of the last chunk; equal to `range` where C divides D
+    bytes32 model; // SHA-256 of the initial model
+}
+
+/// @notice A trainer's standing, one slot.
+struct Account {
+    uint128 credit; // reward or fee to withdraw, in the reward's unit
+    uint96 stakeWei; // 0: not a member
+    uint16 lastRound; // it submitted in
+    uint8 voidsSeen; // void rounds accounted for
+    uint8 skipped; // void rounds it did not submit in
+}
+
+/// @notice A submission.
+struct Seat {
+    address trainer;
+    bool admitted;
+    bytes32 points; // keccak of its commitment's words
+    bytes32 cid; // keccak of the CID of the ciphertext to come
+}
+
+/// @notice What the last settled round decided.
+struct Outcome {
+    uint64 mask; // bit i: slot i + 1 was accepted
+    uint64 rate; // learning rate, billionths
+    uint128 beta; // norm bound of the next round
+    bytes32 aggregate; // keccak of the words of C_agg; 0: withheld
+    bytes32 cid; // keccak of its CID
+    uint256[] scores; // 64 bits each, four a word, slot 1 lowest
+}
+
+/// @notice All that a settlement decided, as the log keeps it.
+struct Settlement {
+    address[] trainers; // in the order of slots
+    uint256 mask;
+    uint256[] scores;
+    uint256[] pay; // in the reward's unit
+    uint256[] aggregate; // words of C_agg; empty: withheld
+    bytes cid;
+    uint256 beta; // of the next round
+    uint256 rate; // learning rate, billionths
+}
+
+/// @notice A round's proof, as `settle` takes it. Challenges, β and y are not in it: the contract knows them.
+struct RoundProof {
+    uint256[] points; // slots 1..N chunk by chunk, the mask's chunks, C_G: x, y each
+    uint256 q; // Σ r_i r_j G_ij
+    uint256[] folds; // A, X of each fold
+    uint256 mask; // bit i: slot i + 1 is accepted
+    uint256[] scores; // N, below 2^64
+    uint256 nu; // lower median of the squared norms, below 2^64
+    bytes gram; // base proof
+    bytes settlement; // settlement proof
+}

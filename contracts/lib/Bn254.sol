@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title The group G1 of BN254 over the precompiles of EIP-196.
+/// @notice Points are affine, (0, 0) is the point at infinity. G1 has cofactor 1: a point on the curve is in the group.
+library Bn254 {
+    /// @notice The scalar field: exponents, field elements of the circuits.
+    uint256 internal constant P = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
+    /// @notice The base field: coordinates.
+    uint256 internal constant Q = 21888242871839275222246405745257275088696311157297823662689037894645226208583;
+
+    error PointNotOnCurve(uint256 x, uint256 y);
+    error ScalarNotCanonical(uint256 have);
+
+    struct Point {
+        uint256 x;
+        uint256 y;
+    }
+
+    /// @notice A running sum. Words: sum.x, sum.y, and three of scratch, laid out as the precompiles read them.
+    /// @dev ecMul reads (x, y, k) at word 2 and writes its result there; ecAdd reads words 0..3 and writes 0..1.
+    struct Sum {
+        uint256[5] words;
+    }
+
+    /// @notice y² = x³ + 3 with canonical coordinates; the point at infinity is not on the curve.
+    function isOnCurve(uint256 x, uint256 y) internal pure returns (bool) {
+        return x < Q && y < Q && mulmod(y, y, Q) == addmod(mulmod(x, mulmod(x, x, Q), Q), 3, Q);
+    }
+
+    /// @notice sum ← sum + (x, y).
+    function add(Sum memory sum, uint256 x, uint256 y) internal view {
+        bool good;
+        assembly ("memory-safe") {
+            mstore(add(sum, 0x40), x)
+            mstore(add(sum, 0x60), y)
+            good := staticcall(gas(), 6, sum, 0x80, sum, 0x40)
+        }
+        if (!good) revert PointNotOnCurve(x, y);
+    }
+
+    /// @notice sum ← sum + k·(x, y).
+    function mulAdd(Sum memory sum, uint256 x, uint256 y, uint256 k) internal view {
+        if (k >= P) revert ScalarNotCanonical(k);
+        bool good;
+        assembly ("memory-safe") {
+            let point := add(sum, 0x40)
+            mstore(point, x)
+            mstore(add(point, 0x20), y)
+            mstore(add(point, 0x40), k)
+            good := staticcall(gas(), 7, point, 0x60, point, 0x40)
+            good := and(good, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
+        }
+        if (!good) revert PointNotOnCurve(x, y);
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Errors} from "../Errors.sol";
+import {Bn254} from "./Bn254.sol";
+import {Transcript} from "./Transcript.sol";
+
+/// @title The verifier's side of the folded Gram argument, and the aggregate's commitment.
+/// @notice Mirrors zkmarket/gram.py (verify, folded_commitment) and zkmarket/round.py (aggregate_points).
+/// @dev `points` are words x, y, x, y, …: slots 1..N, chunk by chunk, then slot 0, then C_G.
+library FoldedGram {
+    using Bn254 for Bn254.Sum;
+
+    /// @notice r_0..r_N: independent challenges, one a slot.
+    function slotChallenges(bytes32 seed, uint256 slots) internal pure returns (uint256[] memory r) {
+        r = new uint256[](slots + 1);
+        for (uint256 i; i <= slots; ++i) r[i] = Transcript.challenge(seed, "r", i);
+    }
+
+    /// @notice Fold the claim q over the chunks.
+    /// @param folds A_0, X_0, A_1, X_1, …: two field elements a fold.
+    /// @return claim T, which the base proof's output y must equal.
+    /// @return products for every chunk the product of the ρ's that multiplied it.
+    /// @return end the seed that has absorbed q and all folds.
+    function fold(bytes32 seed, uint256 q, uint256[] calldata folds, uint256 chunks)
+        internal
+        pure
+        returns (uint256 claim, uint256[] memory products, bytes32 end)
+    {
+        uint256 steps;
+        while ((1 << steps) < chunks) ++steps;
+        if (folds.length != 2 * steps) revert Errors.WrongLength("folds", folds.length, 2 * steps);
+        products = new uint256[](chunks);
+        for (uint256 c; c < chunks; ++c) products[c] = 1;
+        claim = q;
+        end = Transcript.absorb(seed, q);
+        // fold t pairs chunk c with c + half: it multiplies every chunk that has the bit `half`
+        for (uint256 step; step < steps; ++step) {
+            uint256 a = folds[2 * step];
+            uint256 x = folds[2 * step + 1];
+            end = Transcript.absorb(end, a, x);
+            uint256 rho = Transcript.challenge(end, "rho", step);
+            claim = nextClaim(claim, a, x, rho);
+            uint256 half = 1 << (steps - 1 - step);
+            for (uint256 c; c < chunks; ++c) {
+                if (c & half != 0) products[c] = mulmod(products[c], rho, Bn254.P);
+            }
+        }
+    }
+
+    /// @notice T ← A + 2ρX + ρ²(T − A).
+    function nextClaim(uint256 claim, uint256 a, uint256 x, uint256 rho) internal pure returns (uint256) {
+        uint256 p = Bn254.P;
+        uint256 square = mulmod(mulmod(rho, rho, p), addmod(claim, p - a, p), p);
+        return addmod(addmod(a, mulmod(addmod(rho, rho, p), x, p), p), square, p);
+    }
+
+    /// @notice Σ k_{i,c} C_{i,c} − (Σ k − 1)·B over slots 0..N, with k_{i,c} = r_i · products_c.
+    function commitment(
+        uint256[] calldata points,
+        uint256[] memory r,
+        uint256[] memory products,
+        Bn254.Point memory blinding
+    ) internal view returns (Bn254.Point memory) {
+        Bn254.Sum memory sum;
+        uint256 total;
+        uint256 word;
+        for (uint256 i = 1; i <= r.length; ++i) {
+            uint256 challenge = r[i == r.length ? 0 : i]; // the mask, slot 0, stands last
+            for (uint256 c; c < products.length; ++c) {
+                uint256 k = mulmod(challenge, products[c], Bn254.P);
+                total = addmod(total, k, Bn254.P);
+                sum.mulAdd(points[word], points[word + 1], k);
+                word += 2;
+            }
+        }
+        sum.mulAdd(blinding.x, blinding.y, _oneLess(total));
+        return Bn254.Point(sum.words[0], sum.words[1]);
+    }
+
+    /// @notice C_agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk, as words. `accepted` is word least 1.
+    function aggregate(
+        uint256[] calldata points,
+        uint256 mask,
+        uint256 accepted,
+        uint256 chunks,
+        Bn254.Point memory blinding
+    ) internal view returns (uint256[] memory out) {
+        Bn254.Sum memory shared;
+        shared.mulAdd(blinding.x, blinding.y, _oneLess(accepted));
+        out = new uint256[](2 * chunks);
+        for (uint256 c; c < chunks; ++c) {
+            Bn254.Sum memory sum;
+            sum.add(shared.words[0], shared.words[1]);
+            uint256 word = 2 * c;
+            for (uint256 rest = mask; rest != 0; rest >>= 1) {
+                if (rest & 1 != 0) sum.add(points[word], points[word + 1]);
+                word += 2 * chunks;
+            }
+            (out[2 * c], out[2 * c + 1]) = (sum.words[0], sum.words[1]);
+        }
+    }
+
+    /// @dev −(total − 1) mod p.
+    function _oneLess(uint256 total) private pure returns (uint256) {
+        return addmod(1, Bn254.P - total, Bn254.P);
+    }
+}

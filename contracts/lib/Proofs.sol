@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Errors} from "../Errors.sol";
+import {IHalo2Verifier} from "../interfaces/IHalo2Verifier.sol";
+import {Plan, RoundProof, Seat, Terms, Verifier} from "../Types.sol";
+import {Bn254} from "./Bn254.sol";
+import {FoldedGram} from "./FoldedGram.sol";
+import {Transcript} from "./Transcript.sol";
+
+/// @title What a project demands of proofs. Reads its storage, writes nothing, moves nothing.
+/// @notice Linked: its code runs in the project (address(this), msg.sender), and lives apart for size alone.
+library Proofs {
+    uint256 private constant SCORE_LIMIT = 1 << 64;
+
+    /// @notice Every chunk of a submission: on the curve, proven in range, tagged with this caller, round, chunk.
+    function checkRanges(
+        Terms storage terms,
+        uint256 round,
+        uint256[] calldata points,
+        bytes[] calldata proofs
+    ) external view {
+        uint256 chunks = terms.chunks;
+        if (points.length != 2 * chunks) revert Errors.WrongLength("points", points.length, 2 * chunks);
+        if (proofs.length != chunks) revert Errors.WrongLength("proofs", proofs.length, chunks);
+        for (uint256 c; c < chunks; ++c) {
+            (uint256 x, uint256 y) = (points[2 * c], points[2 * c + 1]);
+            if (!Bn254.isOnCurve(x, y)) revert Bn254.PointNotOnCurve(x, y);
+            _checkPoint("range", proofs[c], x, y);
+            // the last chunk's circuit has one more output, the sum of squares of the padding, which must be 0;
+            // where C divides D there is no padding and the last chunk is like the others
+            bool last = c + 1 == chunks;
+            bool padded = last && terms.rangeLast.deployed != terms.range.deployed;
+            uint256[] memory instances = new uint256[](padded ? 2 : 1);
+            instances[0] = Transcript.chunkTag(address(this), round, c, msg.sender);
+            _verifyProof("range", last ? terms.rangeLast : terms.range, proofs[c], instances);
+        }
+    }
+
+    /// @notice Check a round's proof: commitments are those registered → challenges → claims → both proofs.
+    /// @return seed of the transcript at its end: it has absorbed all that the prover sent.
+    /// @return aggregate words of C_agg; empty where fewer than minAccepted were accepted: it would reveal them.
+    function checkRound(
+        Terms storage terms,
+        Plan storage plan,
+        Seat[] storage seats,
+        uint256 round,
+        uint256 beta,
+        RoundProof calldata proof
+    ) external view returns (bytes32 seed, uint256[] memory aggregate) {
+        _checkRegistered(terms, seats, proof.points);
+        seed = Transcript.start(_context(plan.manifest, round, beta, seats), proof.points);
+        uint256[] memory r = FoldedGram.slotChallenges(seed, seats.length);
+        _checkSettlement(plan.settlement, proof, r, beta);
+        seed = _checkGram(terms, proof, seed, r);
+        uint256 accepted = popcount(proof.mask);
+        if (accepted >= terms.minAccepted) {
+            aggregate = FoldedGram.aggregate(proof.points, proof.mask, accepted, terms.chunks, terms.blinding);
+        }
+    }
+
+    function popcount(uint256 bits) internal pure returns (uint256 count) {
+        for (; bits != 0; bits &= bits - 1) ++count;
+    }
+
+    function _checkRegistered(Terms storage terms, Seat[] storage seats, uint256[] calldata points) private view {
+        uint256 n = seats.length;
+        uint256 width = 2 * uint256(terms.chunks);
+        uint256 want = (n + 1) * width + 2;
+        if (points.length != want) revert Errors.WrongLength("points", points.length, want);
+        for (uint256 i; i < n; ++i) {
+            bytes32 have = keccak256(abi.encodePacked(points[i * width:(i + 1) * width]));
+            if (have != seats[i].points) revert Errors.WrongPoints(i + 1, have, seats[i].points);
+        }
+    }
+
+    /// @dev keccak(5 + N ‖ manifest ‖ chain ‖ project ‖ round ‖ β ‖ trainers in the order of slots).
+    function _context(bytes32 manifest, uint256 round, uint256 beta, Seat[] storage seats)
+        private
+        view
+        returns (bytes32)
+    {
+        uint256 n = seats.length;
+        uint256[] memory words = new uint256[](5 + n);
+        (words[0], words[1], words[2]) = (uint256(manifest), block.chainid, uint160(address(this)));
+        (words[3], words[4]) = (round, beta);
+        for (uint256 i; i < n; ++i) words[5 + i] = uint160(seats[i].trainer);
+        return Transcript.digest(words);
+    }
+
+    /// @dev Instances: q, r_0..r_N, β, mask_1..N, score_1..N, ν. Challenges and β are the project's own.
+    function _checkSettlement(
+        Verifier storage verifier,
+        RoundProof calldata proof,
+        uint256[] memory r,
+        uint256 beta
+    ) private view {
+        uint256 n = r.length - 1;
+        if (proof.scores.length != n) revert Errors.WrongLength("scores", proof.scores.length, n);
+        if (proof.mask >= 1 << n) revert Errors.OutOfBounds("mask", proof.mask, 0, (1 << n) - 1);
+        if (proof.nu >= SCORE_LIMIT) revert Errors.OutOfBounds("nu", proof.nu, 0, SCORE_LIMIT - 1);
+        uint256[] memory instances = new uint256[](3 * n + 4);
+        instances[0] = Transcript.canonical(proof.q);
+        for (uint256 i; i <= n; ++i) instances[1 + i] = r[i];
+        instances[n + 2] = beta;
+        for (uint256 i; i < n; ++i) {
+            uint256 score = proof.scores[i];
+            if (score >= SCORE_LIMIT) revert Errors.OutOfBounds("score", score, 0, SCORE_LIMIT - 1);
+            instances[n + 3 + i] = (proof.mask >> i) & 1;
+            instances[2 * n + 3 + i] = score;
+        }
+        instances[3 * n + 3] = proof.nu;
+        uint256 end = proof.points.length; // C_G stands last: absorbed before the challenges
+        _checkPoint("settlement", proof.settlement, proof.points[end - 2], proof.points[end - 1]);
+        _verifyProof("settlement", verifier, proof.settlement, instances);
+    }
+
+    function _checkGram(Terms storage terms, RoundProof calldata proof, bytes32 seed, uint256[] memory r)
+        private
+        view
+        returns (bytes32 end)
+    {
+        uint256[] memory products;
+        uint256[] memory instances = new uint256[](1); // y, which must be the folded claim
+        (instances[0], products, end) = FoldedGram.fold(seed, proof.q, proof.folds, terms.chunks);
+        Bn254.Point memory column = FoldedGram.commitment(proof.points, r, products, terms.blinding);
+        _checkPoint("gram", proof.gram, column.x, column.y);
+        _verifyProof("gram", terms.gram, proof.gram, instances);
+    }
+
+    /// @dev The first point of a proof is the commitment of its first input.
+    function _checkPoint(bytes32 what, bytes calldata proof, uint256 x, uint256 y) private pure {
+        if (proof.length < 64) revert Errors.WrongLength(what, proof.length, 64);
+        (uint256 haveX, uint256 haveY) = (uint256(bytes32(proof[:32])), uint256(bytes32(proof[32:64])));
+        if (haveX != x || haveY != y) revert Errors.WrongProofPoint(what, haveX, haveY, x, y);
+    }
+
+    /// @dev The code is compared before every use, and success is 32 bytes that say 1. Generated verifiers read
+    /// parts of the proof at fixed offsets: the call is encoded here, canonically, never passed on.
+    function _verifyProof(bytes32 what, Verifier storage verifier, bytes calldata proof, uint256[] memory instances)
+        private
+        view
+    {
+        address deployed = verifier.deployed;
+        if (deployed.codehash != verifier.codehash) {
+            revert Errors.VerifierChanged(deployed, deployed.codehash, verifier.codehash);
+        }
+        bytes memory call_ = abi.encodeCall(IHalo2Verifier.verifyProof, (proof, instances));
+        bool good;
+        assembly ("memory-safe") {
+            good := staticcall(gas(), deployed, add(call_, 0x20), mload(call_), 0, 0x20)
+            good := and(good, and(eq(returndatasize(), 0x20), eq(mload(0), 1)))
+        }
+        if (!good) revert Errors.ProofRejected(what);
+    }
+}
