@@ -14,7 +14,7 @@ from .backend import Progress, quiet
 from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, verify_range
 from .errors import InputError, ProofRejected, SaltReuse, StatementFalse
 from .field import P, from_ints
-from .round import Aggregate, RoundProof, check_min_accepted, check_slots, start_transcript
+from .round import Aggregate, RoundProof, check_slots, is_withheld, start_transcript
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,16 @@ def load_submissions(build: Build, folder: Path) -> list[Submission]:
 
 def prove_round(
     build: Build, submissions: Sequence[Submission], beta: int | None = None, progress: Progress = quiet
-) -> tuple[RoundProof, Aggregate]:
+) -> tuple[RoundProof, Aggregate | None]:
     """Filter, score and aggregate a round of exactly N updates, and prove it.
 
     Args:
         build: loaded with ``prover=True``.
         submissions: slots 1..N in order, range-proven and opened.
         beta: the round's bound on squared norms; default the project's largest.
+
+    Returns:
+        The proof, and the aggregate or, with too few accepted, None: it would reveal them to each other.
 
     Raises:
         OpeningMismatch: an update does not open its commitment; names the slot.
@@ -73,7 +76,6 @@ def prove_round(
     progress("computing the Gram matrix")
     matrix = gram.matrix(openings, mask, manifest.chunk)
     outcome = settlement.decide(manifest, [row[1:] for row in matrix[1:]], beta)
-    check_min_accepted(manifest, outcome.mask)
     committed = settlement.commit_gram(build, matrix)
 
     transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, committed.point)
@@ -98,7 +100,8 @@ def prove_round(
     proven = settlement.verify(build, settled, committed.point, r, beta)
     if proven != (q, outcome):
         raise StatementFalse(f"the circuit and the integer oracle disagree: got {proven}, wanted {(q, outcome)}")
-    return proof, sum_updates(manifest, openings, outcome.mask)
+    aggregate = None if is_withheld(manifest, outcome.mask) else sum_updates(manifest, openings, outcome.mask)
+    return proof, aggregate
 
 
 def admit(build: Build, submission: Submission, slot: int | None = None) -> None:

@@ -14,7 +14,7 @@ from .commitment import RoundId, column_of, verify_range
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from .files import link_or_copy, new_folder, write_json
 from .quantise import dequantise
-from .round import Aggregate, Decision, RoundProof, aggregate_points, check_min_accepted, check_slots, start_transcript
+from .round import Aggregate, Decision, RoundProof, aggregate_points, check_slots, is_withheld, start_transcript
 
 
 def verify_round(
@@ -61,10 +61,6 @@ def verify_settlement(build: Build, proof: RoundProof) -> Decision:
     q, outcome = settlement.verify(build, proof.settlement, proof.gram_point, r, proof.beta)
     points = [commitment.points for commitment in proof.commitments]
     gram.verify(build, proof.gram, points, proof.mask_points, transcript, q)
-    try:
-        check_min_accepted(manifest, outcome.mask)
-    except InputError as error:
-        raise ProofRejected(str(error)) from error
     return Decision(
         tuple(commitment.trainer for commitment in proof.commitments),
         outcome.mask,
@@ -92,6 +88,11 @@ def open_aggregate(
         OpeningMismatch: the aggregate is not the one that was proven.
     """
     manifest = build.manifest
+    if is_withheld(manifest, decision.mask):
+        raise InputError(
+            f"this round has no aggregate: {sum(decision.mask)} updates are accepted, wanted at least"
+            f" {manifest.min_accepted}; the model stays as it is"
+        )
     columns = [column_of(aggregate.values, aggregate.salts, chunk, manifest.chunk) for chunk in range(manifest.chunks)]
     points = backend.commit(build.files("gram"), manifest.logrows, columns)
     if tuple(points) != decision.aggregate:

@@ -216,10 +216,16 @@ def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         aggregator.admit(made, submission, slot)
     proof, aggregate = aggregator.prove_round(made, submissions, arguments.beta, progress)
     place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
-    aggregate.save(place)
+    if aggregate is None:
+        place.unlink(missing_ok=True)  # of an earlier run
+    else:
+        aggregate.save(place)
     proof.save(arguments.output)
-    result = {"round": str(arguments.output), "aggregate": str(place), "insecure": made.manifest.insecure}
-    return result, f"round proof in {arguments.output}, aggregate in {place}"
+    served = None if aggregate is None else str(place)
+    result = {"round": str(arguments.output), "aggregate": served, "insecure": made.manifest.insecure}
+    return result, f"round proof in {arguments.output}, " + (
+        f"aggregate in {place}" if served else "no aggregate: too few updates are accepted, it would reveal them"
+    )
 
 
 def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:

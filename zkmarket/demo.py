@@ -261,9 +261,12 @@ class _Demo:
             submissions = [self.load(used, place, i) for i in admitted]
             proof, aggregate = aggregator.prove_round(used, submissions, beta, self.progress)
             proof.save(place / "round.json")
-            aggregate.save(place / AGGREGATE_FILE)
+            if aggregate is not None:
+                aggregate.save(place / AGGREGATE_FILE)
         with self.timer.step("verify (separate process)"):
             decision = self.verify_elsewhere(used, place, round_id)
+        if aggregate is None:
+            return decision, theta, self.rows(decision, admitted, refused)
         with self.timer.step("open"):
             received = Aggregate.load(place / AGGREGATE_FILE, used.manifest)
             theta = auditor.open_aggregate(used, decision, received, theta)

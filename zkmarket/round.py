@@ -89,7 +89,7 @@ class Decision:
     Attributes:
         trainers: addresses of slots 1..N.
         mask, scores: of each slot.
-        aggregate: commitment points of Agg = Σ mask_i u_i, one a chunk.
+        aggregate: commitment points of Agg = Σ mask_i u_i, one a chunk; empty where it is withheld.
         nu: lower median of the squared norms.
     """
 
@@ -170,8 +170,19 @@ def start_transcript(
     )
 
 
+def is_withheld(manifest: Manifest, mask: Sequence[int]) -> bool:
+    """Whether the round has no aggregate: with fewer accepted than the minimum it would reveal them to each other.
+
+    The round is proven and paid all the same. Were it not provable, a majority of too long updates could stop
+    it and take the aggregator's bond.
+    """
+    return sum(mask) < manifest.min_accepted
+
+
 def aggregate_points(manifest: Manifest, commitments: Sequence[Commitment], mask: Sequence[int]) -> tuple[Point, ...]:
-    """C_Agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk: no circuit, anyone can compute it."""
+    """C_Agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk: no circuit, anyone can compute it. () if withheld."""
+    if is_withheld(manifest, mask):
+        return ()
     accepted = [c.points for c, bit in zip(commitments, mask, strict=True) if bit]
     return tuple(
         combine([points[chunk] for points in accepted], [1] * len(accepted), manifest.blinding)
@@ -201,12 +212,3 @@ def check_slots(build: Build, commitments: Sequence[Commitment], round_id: Round
         if commitment.trainer in seen:
             raise ProofRejected(f"slots {seen[commitment.trainer]} and {slot}: the same trainer twice")
         seen[commitment.trainer] = slot
-
-
-def check_min_accepted(manifest: Manifest, mask: Sequence[int]) -> None:
-    """With fewer accepted updates than the project's minimum the aggregate would reveal them."""
-    if sum(mask) < manifest.min_accepted:
-        raise InputError(
-            f"{sum(mask)} updates are accepted: wanted at least {manifest.min_accepted},"
-            " or the aggregate reveals them to each other"
-        )
