@@ -10,8 +10,10 @@
     ├── ProofRejected      1  a proof, or what it is bound to, does not verify
     ├── ArtifactError      3  a build, a key or a stored file is missing, damaged or of another build
     │   └── SrsError       3  the same for the structured reference string
-    └── BackendError       3  ezkl failed for a reason that is not the statement's
-        └── BackendTimeout 3  ezkl did not answer within its deadline
+    ├── BackendError       3  ezkl failed for a reason that is not the statement's
+    │   └── BackendTimeout 3  ezkl did not answer within its deadline
+    └── ChainError         3  a chain, its node or a contract's compiler is missing or failed
+        └── TransactionReverted  4  the contract refused a transaction, and why
 
 A message says what, got, wanted, and what to do where that is not plain.
 """
@@ -71,3 +73,17 @@ class BackendError(ZkmarketError):
 
 class BackendTimeout(BackendError):
     pass
+
+
+class ChainError(ZkmarketError):
+    pass
+
+
+class TransactionReverted(ChainError):
+    """Carries ``reason``: what the contract said, such as ``NotOwner: 0x…``; empty where it said nothing."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason

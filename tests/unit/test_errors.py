@@ -40,18 +40,22 @@ def test_the_drawn_tree_is_the_tree():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, BaseException)]
     actual = {c.__name__: (c.__base__.__name__ if c is not ZkmarketError else None, c.exit_code) for c in classes}
     assert drawn() == actual
-    assert len(actual) == 12
+    assert len(actual) == 14
     assert ZkmarketError.__bases__ == (Exception,)
 
 
 def test_the_exit_codes_are_those_of_the_command_line():
     """1 false or rejected, 2 usage, 3 a tool or artifact, 4 a transaction; 0 is no error's."""
     assert {code for _, code in drawn().values()} <= {1, 2, 3, 4}
-    assert {name: drawn()[name][1] for name in ("StatementFalse", "ProofRejected", "InputError", "SrsError")} == {
+    assert {
+        name: drawn()[name][1]
+        for name in ("StatementFalse", "ProofRejected", "InputError", "SrsError", "TransactionReverted")
+    } == {
         "StatementFalse": 1,
         "ProofRejected": 1,
         "InputError": 2,
         "SrsError": 3,
+        "TransactionReverted": 4,
     }
 
 
@@ -110,6 +114,11 @@ def test_no_module_imports_itself_by_a_detour():
 
 def test_only_the_backend_imports_ezkl():
     assert [module for module in MODULES if "ezkl" in imports(module)[1]] == ["backend"]
+
+
+def test_only_the_market_imports_brownie():
+    for name in ("brownie", "web3", "hypothesis"):
+        assert [module for module in MODULES if name in imports(module)[1]] == ["market"]
 
 
 def test_arithmetic_stands_on_nothing_heavy():
