@@ -27,13 +27,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, Queue
 from types import ModuleType
 from typing import Any
 
 from .errors import ChainError, InputError, TransactionReverted
-from .files import cache_folder, locked, write_json
+from .files import atomic_write, cache_folder, locked, sha256_file, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 """Where contracts/, node_modules/ and brownie-config.yaml are: zkmarket runs from its source tree."""
@@ -119,21 +120,37 @@ def _brownie() -> ModuleType:
 def compile_contracts(folder: Path = ROOT) -> Any:
     """The contracts of `folder`/contracts as Brownie containers, by name: ``compile_contracts()["Factory"]``.
 
-    Compiled when their sources changed since the last time, under a lock, so that processes may ask at
-    once; what is built is kept in .build/.
+    Compiled when anything that they depend on has changed, under a lock, so that processes may ask at
+    once; what is built is kept in .build/. What changed is decided here: Brownie does not see a change
+    in a file that holds no contract, and fails where a dependency has the name of one of ours.
 
     Raises:
         ChainError: a compiler error, with the compiler's message, or no compiler.
     """
     brownie = _brownie()
+    built = folder / ".build" / "brownie"
+    stamp = built / "recipe"
     name = "Zkmarket" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    (folder / ".build").mkdir(exist_ok=True)  # Brownie makes folders, not their parents
     # the working directory: imports from npm are remapped to a path relative to it
     with locked(folder / ".build" / "lock"), contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        recipe = _contracts_recipe(folder)
+        fresh = not stamp.is_file() or stamp.read_text() != recipe
+        if fresh:
+            shutil.rmtree(built, ignore_errors=True)
         try:
-            return brownie.project.load(folder, name=name)
+            project = brownie.project.load(folder, name=name, compile=fresh)
         except Exception as error:
             raise ChainError(f"the contracts of {folder} do not compile: {error}") from error
+        atomic_write(stamp, recipe.encode())
+    return project
+
+
+def _contracts_recipe(folder: Path) -> str:
+    """Hash of everything that decides what is built."""
+    libraries = folder / "node_modules" / "@openzeppelin" / "contracts" / "package.json"
+    files = [*sorted((folder / "contracts").rglob("*.sol")), folder / "brownie-config.yaml", libraries]
+    parts = [(str(path.relative_to(folder)), sha256_file(path)) for path in files if path.is_file()]
+    return hashlib.sha256(json.dumps([SOLC_VERSION, version("eth-brownie"), parts]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -266,25 +283,27 @@ class Chain:
             chain._revert(mark)
 
     def deploy(self, container: Any, sender: Any, *arguments: Any) -> Any:
-        """A new contract of `compile_contracts`.
+        """A new contract of `compile_contracts`. Deploy the libraries that it links to first, or name them by `at`.
 
         A plain transaction: what Brownie's own `deploy` writes down about a public chain fails in this version.
         """
-        address = self._create(container._name, container.deploy.encode_input(*arguments), sender)
-        return self.contract(container._name, address, container.abi)
+        return self.at(container, self._create(container._name, container.deploy.encode_input(*arguments), sender))
+
+    def at(self, container: Any, address: str) -> Any:
+        """A contract of `compile_contracts` that is on the chain already."""
+        self._check_code(container._name, address)
+        return container.at(address, persist=False)
 
     def deploy_verifier(self, verifier: CompiledVerifier, sender: Any) -> Any:
         """A new verifier contract with exactly this code."""
         address = self._create("the verifier", "0x" + verifier.creation.hex(), sender)
         if bytes(self.web3.eth.get_code(address)) != verifier.runtime:
             raise ChainError(f"the verifier at {address} has other code than was deployed")
-        return self.contract("Halo2Verifier", address, verifier.abi)
+        return _brownie().Contract.from_abi("Halo2Verifier", address, verifier.abi, persist=False)
 
-    def contract(self, name: str, address: str, abi: list[dict[str, Any]]) -> Any:
-        """A contract that is on the chain already. Raises ChainError if there is no code at the address."""
+    def _check_code(self, name: str, address: str) -> None:
         if not self.web3.eth.get_code(address):
             raise ChainError(f"no contract at {address} on chain {self.id}: wanted {name}")
-        return _brownie().Contract.from_abi(name, address, abi, persist=False)
 
     def _create(self, name: str, data: str, sender: Any) -> str:
         with transacting(f"deploying {name}"):
