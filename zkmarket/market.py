@@ -336,15 +336,24 @@ def transacting(what: str) -> Iterator[None]:
     except ContractLogicError as error:
         reason = _reason(error.message)
         raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
+    except ValueError as error:  # the node's refusals, as Brownie passes them on
+        told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        if told.get("code") == _REVERTED:
+            reason = _reason(told.get("data"))
+            raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
+        raise ChainError(f"{what} failed: {told.get('message', error)}") from error
     except (
         Web3Exception,
         RequestException,
         ConnectionError,
-        ValueError,  # the node's refusals, as Brownie passes them on
         exceptions.RPCRequestError,
         exceptions.TransactionError,
     ) as error:
         raise ChainError(f"{what} failed: {error}") from error
+
+
+_REVERTED = 3
+"""The JSON-RPC error code for it."""
 
 
 def _reason(text: str | None) -> str:

@@ -1,0 +1,91 @@
+"""Table of the generated verifiers: size for each optimizer setting, gas of a transaction and of a call.
+
+    python -m tests.contracts.measure_verifiers [K] [N ...]
+
+Keys come from the cache or are made. Gas is that of anvil's hardfork in zkmarket/market.py.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+from tests.contracts.test_chain import HEADER, LIMITS, SMALL, write_project
+from zkmarket import backend, market, srs
+from zkmarket.backend import CircuitFiles, ProofJob
+from zkmarket.build import keys_of
+from zkmarket.rules import MultiKrum
+from zkmarket.statements import Circuit, chunk_size, project_circuits, settlement_logrows, value_bound
+
+RUNS = (1, 200, 1_000_000)
+
+
+def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]:
+    """The circuits of projects of two chunks, the last with one value only or nearly full, and every settlement."""
+    bound, chunk = value_bound(logrows), chunk_size(logrows)
+    for params in (chunk + 1, 2 * chunk - 1):
+        for index, n in enumerate(trainers):
+            rule, beta_max = MultiKrum.default(n), params * bound * bound
+            settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
+            made = project_circuits(n, params, logrows, settlement, beta_max, rule, "shapley")
+            for name, circuit in made.items():
+                if name == "range-last" and index == 0:
+                    yield f"range-last, {params - chunk} used", circuit
+                if params == chunk + 1 and (name == "settlement" or index == 0 and name in ("gram", "range")):
+                    yield f"{name}, N = {n}" if name == "settlement" else name, circuit
+
+
+def sizes(source: str) -> list[int]:
+    out = []
+    for runs in RUNS:
+        settings = market.VERIFIER_SETTINGS | {"optimizer": {"enabled": True, "runs": runs}}
+        with mock.patch.multiple(market, VERIFIER_SETTINGS=settings, MAX_CODE=10**6):
+            out.append(len(market._compile_verifier(source).runtime))
+    return out
+
+
+def main(logrows: int, trainers: list[int]) -> None:
+    ceremony = srs.generate()
+    heads = ["circuit", "K", "proof bytes", "instances", *(f"bytes, {runs:,} runs" for runs in RUNS)]
+    heads += ["gas to deploy", "gas of a transaction", "gas of a call"]
+    print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
+    with tempfile.TemporaryDirectory() as scratch, market.development_chain() as chain:
+        folder = write_project(Path(scratch) / "small", Small=SMALL, Limits=HEADER + LIMITS)
+        owner = chain.accounts[0]
+        caller = chain.deploy(market.compile_contracts(folder)["Small"], owner)
+        for name, circuit in circuits(logrows, trainers):
+            keys, entry = keys_of(circuit, ceremony, lambda text: print(text, file=sys.stderr))
+            files = CircuitFiles(keys, ceremony.path(circuit.how.logrows), entry["proof_bytes"])
+            proof = backend.prove([ProofJob(name, files, circuit.sample())])[0]
+            source = backend.verifier_source(files)
+            row = [name, circuit.how.logrows, len(proof.data), len(proof.instances), *sizes(source)]
+            if row[5] <= market.MAX_CODE:
+                contract = chain.deploy_verifier(market.compile_verifier(source), owner)
+                arguments = proof.data, list(proof.instances)
+                with market.transacting(name):
+                    sent = contract.verifyProof(*arguments, {"from": owner})
+                    row += [
+                        chain.web3.eth.get_transaction_receipt(created(chain, contract.address))["gasUsed"],
+                        sent.gas_used,
+                        caller.gasOf.call(contract, *arguments),
+                    ]
+            else:
+                row += ["does not fit"] * 3
+            print("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |", flush=True)
+
+
+def created(chain: market.Chain, address: str) -> str:
+    """Hash of the transaction that made the contract in the latest blocks."""
+    for number in range(chain.web3.eth.block_number, -1, -1):
+        for hash_ in chain.web3.eth.get_block(number)["transactions"]:
+            if chain.web3.eth.get_transaction_receipt(hash_)["contractAddress"] == address:
+                return hash_.to_0x_hex()
+    raise LookupError(address)
+
+
+if __name__ == "__main__":
+    numbers = [int(word) for word in sys.argv[1:]]
+    main(numbers[0] if numbers else 13, numbers[1:] or [3, 8, 10, 16])
