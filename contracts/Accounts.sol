@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {Errors} from "./Errors.sol";
+import {MarketErrors} from "./MarketErrors.sol";
 import {Account, Terms} from "./Types.sol";
 
 /// @title The money of a project: who is owed what, and how it leaves.
@@ -44,7 +44,7 @@ abstract contract Accounts is ReentrancyGuardTransient {
             amount += _accounts[msg.sender].credit;
             _accounts[msg.sender].credit = 0;
         }
-        if (amount == 0) revert Errors.NothingToWithdraw(msg.sender);
+        if (amount == 0) revert MarketErrors.NothingToWithdraw(msg.sender);
         emit Withdrawn(msg.sender, to, amount);
         // Interaction
         _send(to, amount);
@@ -55,7 +55,7 @@ abstract contract Accounts is ReentrancyGuardTransient {
     function withdrawToken(address to) external nonReentrant returns (uint256 amount) {
         // Effect
         amount = _terms.token == address(0) ? 0 : _accounts[msg.sender].credit;
-        if (amount == 0) revert Errors.NothingToWithdraw(msg.sender);
+        if (amount == 0) revert MarketErrors.NothingToWithdraw(msg.sender);
         _accounts[msg.sender].credit = 0;
         emit WithdrawnToken(msg.sender, to, amount);
         // Interaction
@@ -66,7 +66,7 @@ abstract contract Accounts is ReentrancyGuardTransient {
     function burn() external nonReentrant {
         // Effect
         uint256 amount = unburntWei;
-        if (amount == 0) revert Errors.NothingToWithdraw(BURN);
+        if (amount == 0) revert MarketErrors.NothingToWithdraw(BURN);
         unburntWei = 0;
         emit Burnt(amount);
         // Interaction
@@ -85,7 +85,7 @@ abstract contract Accounts is ReentrancyGuardTransient {
         assembly ("memory-safe") {
             sent := call(gas(), to, amount, 0, 0, 0, 0)
         }
-        if (!sent) revert Errors.PaymentRefused(to, amount);
+        if (!sent) revert MarketErrors.PaymentRefused(to, amount);
     }
 
     function _credit(address who, uint256 amount) internal {

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {Errors} from "./Errors.sol";
+import {MarketErrors} from "./MarketErrors.sol";
 import {Bn254} from "./lib/Bn254.sol";
 import {Project} from "./Project.sol";
 import {Plan, Terms, Verifier, Windows} from "./Types.sol";
@@ -22,7 +22,7 @@ contract Factory {
     uint256 private constant SUBMIT_GAS = 250_000;
     uint256 private constant SETTLE_GAS = 1_600_000;
     uint256 private constant TRAINER_GAS = 30_000;
-    uint256 private constant POINT_GAS = 9_000;
+    uint256 private constant POINT_GAS = 10_000;
 
     uint256 private constant DEVELOPMENT = 31337;
     uint256 private constant DEVELOPMENT_GANACHE = 1337;
@@ -35,7 +35,9 @@ contract Factory {
     event ProjectCreated(
         address indexed project, address indexed owner, Terms terms, Plan[] plans, uint64[] rates, bytes cid
     );
+
     error TokenTookAFee(uint256 have, uint256 want);
+    error PaddingCheck(uint256 paramsInLastChunk);
 
     constructor() {
         implementation = new Project();
@@ -56,7 +58,7 @@ contract Factory {
         _checkPlans(given, plans);
         uint256 pool = given.rounds * (uint256(given.reward) + given.fee);
         uint256 value = given.token == address(0) ? pool : 0;
-        if (msg.value != value) revert Errors.WrongValue(msg.value, value);
+        if (msg.value != value) revert MarketErrors.WrongValue(msg.value, value);
         // Effect
         project = Project(Clones.clone(address(implementation)));
         isProject[address(project)] = true;
@@ -72,20 +74,21 @@ contract Factory {
     }
 
     function _checkTerms(Terms calldata t, uint256 rates, uint256 cid) private view {
-        if (t.owner != msg.sender) revert Errors.WrongCaller(msg.sender, t.owner);
-        if (t.aggregator == address(0)) revert Errors.OutOfBounds("aggregator", 0, 1, type(uint160).max);
+        if (t.owner != msg.sender) revert MarketErrors.WrongCaller(msg.sender, t.owner);
+        if (t.aggregator == address(0)) revert MarketErrors.OutOfBounds("aggregator", 0, 1, type(uint160).max);
         _within("reward", t.reward, 1, type(uint128).max);
         _within("rounds", t.rounds, 1, 10_000);
         _within("pool", t.rounds * (uint256(t.reward) + t.fee), 1, type(uint128).max);
         _within("stake", t.stakeWei, 1, type(uint96).max);
         _within("penalty", t.penaltyWei, 1, t.stakeWei);
-        // taking the updates and never settling must cost more than settling earns
-        uint256 leastBond = t.token == address(0) ? uint256(t.reward) + t.fee : 1;
-        if (leastBond < t.penaltyWei) leastBond = t.penaltyWei;
-        _within("bond", t.bondWei, leastBond, type(uint96).max);
         _within("void limit", t.voidLimit, 1, 64);
         _within("min accepted", t.minAccepted, 3, t.minTrainers);
         _within("max trainers", t.maxTrainers, t.minTrainers, 64);
+        // taking the updates and never settling must cost more than settling earns, after every refusal of
+        // a round that still locks
+        uint256 leastBond = t.token == address(0) ? uint256(t.reward) + t.fee : t.penaltyWei;
+        leastBond += uint256(t.maxTrainers - t.minTrainers) * t.penaltyWei;
+        _within("bond", t.bondWei, leastBond, type(uint96).max);
         _within("logrows", t.logrows, 10, 20);
         _within("salts", t.salts, 8, 256);
         _within("params", t.params, 1, type(uint32).max);
@@ -103,6 +106,10 @@ contract Factory {
         _checkVerifier(t.gram);
         _checkVerifier(t.rangeLast);
         if (chunks > 1) _checkVerifier(t.range);
+        // where C does not divide D the last chunk's circuit demands that its padding is zero; without it the
+        // padding could carry score that never touches the model
+        bool padded = t.params % chunk != 0;
+        if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
         uint256 most = t.maxTrainers;
         _within("gas of settle", SETTLE_GAS + most * TRAINER_GAS + (most + 2) * chunks * POINT_GAS, 0, GAS_LIMIT);
@@ -125,13 +132,13 @@ contract Factory {
 
     function _checkPlans(Terms calldata t, Plan[] calldata plans) private view {
         uint256 want = uint256(t.maxTrainers) - t.minTrainers + 1;
-        if (plans.length != want) revert Errors.WrongLength("plans", plans.length, want);
+        if (plans.length != want) revert MarketErrors.WrongLength("plans", plans.length, want);
         for (uint256 i; i < want; ++i) {
             uint256 n = t.minTrainers + i;
             Plan calldata plan = plans[i];
             _within("f", plan.f, 0, (n - 3) / 2); // Multi-Krum: N >= 2f + 3
             _within("m", plan.m, t.minAccepted, n - plan.f);
-            if (plan.manifest == 0) revert Errors.OutOfBounds("manifest", 0, 1, type(uint256).max);
+            if (plan.manifest == 0) revert MarketErrors.OutOfBounds("manifest", 0, 1, type(uint256).max);
             _checkVerifier(plan.settlement);
         }
     }
@@ -141,7 +148,7 @@ contract Factory {
     function _checkVerifier(Verifier calldata verifier) private view {
         address deployed = verifier.deployed;
         if (deployed.code.length == 0 || deployed.codehash != verifier.codehash) {
-            revert Errors.VerifierChanged(deployed, deployed.codehash, verifier.codehash);
+            revert MarketErrors.VerifierChanged(deployed, deployed.codehash, verifier.codehash);
         }
         bytes32 head;
         assembly ("memory-safe") {
@@ -149,10 +156,10 @@ contract Factory {
             extcodecopy(deployed, 0, 0, 2)
             head := mload(0)
         }
-        if (bytes2(head) == 0xef01) revert Errors.VerifierDelegates(deployed);
+        if (bytes2(head) == 0xef01) revert MarketErrors.VerifierDelegates(deployed);
     }
 
     function _within(bytes32 what, uint256 have, uint256 least, uint256 most) private pure {
-        if (have < least || have > most) revert Errors.OutOfBounds(what, have, least, most);
+        if (have < least || have > most) revert MarketErrors.OutOfBounds(what, have, least, most);
     }
 }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Accounts} from "./Accounts.sol";
-import {Errors} from "./Errors.sol";
+import {MarketErrors} from "./MarketErrors.sol";
 import {Proofs} from "./lib/Proofs.sol";
 import {Account, Outcome, Phase, Plan, RoundProof, Seat, Settlement, Terms} from "./Types.sol";
 
@@ -83,7 +83,7 @@ contract Project is Accounts {
         external
         payable
     {
-        if (_terms.owner != address(0)) revert Errors.AlreadyInitialised();
+        if (_terms.owner != address(0)) revert MarketErrors.AlreadyInitialised();
         _terms = given;
         for (uint256 i; i < plans_.length; ++i) _plans[given.minTrainers + i] = plans_[i];
         _rates = rates_;
@@ -130,9 +130,9 @@ contract Project is Accounts {
         _require(Phase.Open);
         _before(deadline);
         uint256 earliest = deadline - _terms.windows.start; // later than the opening only after a vacancy
-        if (block.timestamp < earliest) revert Errors.TooEarly(block.timestamp, earliest);
+        if (block.timestamp < earliest) revert MarketErrors.TooEarly(block.timestamp, earliest);
         _onlyAggregator();
-        if (bondWei < _terms.bondWei) revert Errors.BondNotFull(bondWei, _terms.bondWei);
+        if (bondWei < _terms.bondWei) revert MarketErrors.BondNotFull(bondWei, _terms.bondWei);
         // Effect
         _phase = Phase.Submit;
         ++round;
@@ -170,14 +170,22 @@ contract Project is Accounts {
         emit Joined(msg.sender, msg.value);
     }
 
-    /// @notice Stop being a trainer. Refused only while a submission of the caller is undecided.
+    /// @notice Stop being a trainer. Refused while a submission of the caller is undecided, and while it is
+    /// undecided whether the round is void: who has not submitted may owe a penalty.
     function leaveProject() external {
-        if (_isLive(msg.sender)) revert Errors.LiveSubmission(msg.sender, round);
-        _settleSkips(msg.sender);
-        uint256 stake = _accounts[msg.sender].stakeWei;
-        if (stake == 0) revert Errors.NotAMember(msg.sender);
+        // Check
+        if (_accounts[msg.sender].stakeWei == 0) revert MarketErrors.NotAMember(msg.sender);
+        if (_isLive(msg.sender)) revert MarketErrors.LiveSubmission(msg.sender, round);
+        // Effect
+        uint256 before = refundWei[msg.sender];
+        _settleSkips(msg.sender); // may already give the stake back
         _refundStake(msg.sender);
-        emit Left(msg.sender, stake);
+        emit Left(msg.sender, refundWei[msg.sender] - before);
+    }
+
+    /// @notice Bring an account up to date: penalties for void rounds show in `account` only then. Anyone may.
+    function refresh(address trainer) external {
+        _settleSkips(trainer);
     }
 
     /// @notice Submit the commitments of an update with a range proof for every chunk. No ciphertext is sent
@@ -190,11 +198,11 @@ contract Project is Accounts {
         _before(deadline);
         _settleSkips(msg.sender);
         Account storage own = _accounts[msg.sender];
-        if (own.stakeWei == 0) revert Errors.NotAMember(msg.sender);
-        if (own.stakeWei < _terms.stakeWei) revert Errors.StakeNotFull(own.stakeWei, _terms.stakeWei);
-        if (own.lastRound == round) revert Errors.AlreadySubmitted(msg.sender, round);
+        if (own.stakeWei == 0) revert MarketErrors.NotAMember(msg.sender);
+        if (own.stakeWei < _terms.stakeWei) revert MarketErrors.StakeNotFull(own.stakeWei, _terms.stakeWei);
+        if (own.lastRound == round) revert MarketErrors.AlreadySubmitted(msg.sender, round);
         Seat[] storage seats_ = _seats[round];
-        if (seats_.length == _terms.maxTrainers) revert Errors.NoSeatLeft(seats_.length, _terms.maxTrainers);
+        if (seats_.length == _terms.maxTrainers) revert MarketErrors.NoSeatLeft(seats_.length, _terms.maxTrainers);
         _checkCid(cid);
         Proofs.checkRanges(_terms, round, points, proofs);
         // Effect
@@ -210,7 +218,7 @@ contract Project is Accounts {
         _require(Phase.Submit);
         _after(deadline);
         uint256 submissions = _seats[round].length;
-        if (submissions >= _terms.minTrainers) revert Errors.EnoughSubmissions(submissions, _terms.minTrainers);
+        if (submissions >= _terms.minTrainers) revert MarketErrors.EnoughSubmissions(submissions, _terms.minTrainers);
         _voidRounds.push(round); // who was a member and did not submit pays when its account is next used
         emit Voided(round, submissions);
         if (_void()) _open(0);
@@ -222,7 +230,7 @@ contract Project is Accounts {
         _require(Phase.Admit);
         _before(_admitDeadline());
         Seat storage seat = _seats[round][_seatOf(trainer)];
-        if (seat.admitted) revert Errors.AlreadyAdmitted(trainer, round);
+        if (seat.admitted) revert MarketErrors.AlreadyAdmitted(trainer, round);
         _signedBy(
             aggregator,
             keccak256(abi.encode(RECEIPT_TYPE, aggregator, uint256(round), trainer, seat.points, seat.cid)),
@@ -239,7 +247,7 @@ contract Project is Accounts {
         _require(Phase.Admit);
         uint256 admitted = _countAdmitted();
         if (admitted < _seats[round].length) _after(_admitDeadline());
-        if (admitted < _terms.minTrainers) revert Errors.NotEnoughSubmissions(admitted, _terms.minTrainers);
+        if (admitted < _terms.minTrainers) revert MarketErrors.NotEnoughSubmissions(admitted, _terms.minTrainers);
         // Effect
         _refuseOthers();
         pool -= uint128(uint256(_terms.reward) + _terms.fee);
@@ -254,7 +262,7 @@ contract Project is Accounts {
         _require(Phase.Admit);
         _after(_admitDeadline());
         uint256 admitted = _countAdmitted();
-        if (admitted >= _terms.minTrainers) revert Errors.EnoughSubmissions(admitted, _terms.minTrainers);
+        if (admitted >= _terms.minTrainers) revert MarketErrors.EnoughSubmissions(admitted, _terms.minTrainers);
         // Effect
         _refuseOthers();
         // a token's reward cannot be compared with the bond: half of it then
@@ -281,7 +289,7 @@ contract Project is Accounts {
             Proofs.checkRound(_terms, _plans[result.trainers.length], _seats[round], round, beta, proof);
         bytes32 aggregateHash;
         if (result.aggregate.length == 0) {
-            if (cid.length != 0) revert Errors.WrongCid(cid.length, 0);
+            if (cid.length != 0) revert MarketErrors.WrongCid(cid.length, 0);
         } else {
             _checkCid(cid);
             aggregateHash = keccak256(abi.encodePacked(result.aggregate));
@@ -322,11 +330,11 @@ contract Project is Accounts {
         _require(Phase.Settled);
         _before(deadline);
         if (msg.sender == _terms.owner) {
-            if (_ownerClaimed) revert Errors.AlreadyClaimed(msg.sender);
+            if (_ownerClaimed) revert MarketErrors.AlreadyClaimed(msg.sender);
             _ownerClaimed = _ownerClaims = true;
         } else {
             uint64 bit = uint64(1 << _seatOf(msg.sender));
-            if (_claimed & bit != 0) revert Errors.AlreadyClaimed(msg.sender);
+            if (_claimed & bit != 0) revert MarketErrors.AlreadyClaimed(msg.sender);
             (_claimed, _claims) = (_claimed | bit, _claims | bit);
         }
         emit Claimed(round, msg.sender, isClaimed());
@@ -338,7 +346,7 @@ contract Project is Accounts {
         _require(Phase.Settled);
         bool own = msg.sender == _terms.owner;
         uint64 bit = own ? 0 : uint64(1 << _seatOf(msg.sender));
-        if (own ? !_ownerClaims : _claims & bit == 0) revert Errors.NotClaimed(msg.sender);
+        if (own ? !_ownerClaims : _claims & bit == 0) revert MarketErrors.NotClaimed(msg.sender);
         // Effect
         if (own) _ownerClaims = false;
         else _claims &= ~bit;
@@ -472,6 +480,7 @@ contract Project is Accounts {
                 address trainer = seats_[i].trainer;
                 uint256 burnt = _burnStake(trainer, _terms.penaltyWei);
                 _burnBond(_terms.penaltyWei);
+                _accounts[trainer].lastRound = 0; // no undecided submission any more: it may leave
                 emit Refused(round, trainer, burnt);
             }
         }
@@ -535,6 +544,7 @@ contract Project is Accounts {
     }
 
     function _isLive(address who) private view returns (bool) {
+        if (phase() == Phase.Submit) return true;
         return (_phase == Phase.Submit || _phase == Phase.Prove) && _accounts[who].lastRound == round;
     }
 
@@ -547,7 +557,7 @@ contract Project is Accounts {
     function _seatOf(address trainer) private view returns (uint256) {
         Seat[] storage seats_ = _seats[round];
         for (uint256 i; i < seats_.length; ++i) if (seats_[i].trainer == trainer) return i;
-        revert Errors.NoSuchSeat(trainer, round);
+        revert MarketErrors.NoSuchSeat(trainer, round);
     }
 
     function _countAdmitted() private view returns (uint256 count) {
@@ -560,38 +570,38 @@ contract Project is Accounts {
     }
 
     function _checkCid(bytes calldata cid) private pure {
-        if (cid.length == 0 || cid.length > CID_MOST) revert Errors.WrongCid(cid.length, CID_MOST);
+        if (cid.length == 0 || cid.length > CID_MOST) revert MarketErrors.WrongCid(cid.length, CID_MOST);
     }
 
     function _signedBy(address want, bytes32 structHash, bytes calldata signature) private view {
         bytes32 digest = MessageHashUtils.toTypedDataHash(domainSeparator(), structHash);
         (address have,,) = ECDSA.tryRecoverCalldata(digest, signature); // refuses a high s
-        if (have != want || have == address(0)) revert Errors.WrongSigner(have, want);
+        if (have != want || have == address(0)) revert MarketErrors.WrongSigner(have, want);
     }
 
     function _require(Phase want) private view {
         Phase have = phase();
-        if (have != want) revert Errors.WrongPhase(have, want);
+        if (have != want) revert MarketErrors.WrongPhase(have, want);
     }
 
     function _before(uint256 limit) private view {
-        if (block.timestamp > limit) revert Errors.TooLate(block.timestamp, limit);
+        if (block.timestamp > limit) revert MarketErrors.TooLate(block.timestamp, limit);
     }
 
     function _after(uint256 limit) private view {
-        if (block.timestamp <= limit) revert Errors.TooEarly(block.timestamp, limit + 1);
+        if (block.timestamp <= limit) revert MarketErrors.TooEarly(block.timestamp, limit + 1);
     }
 
     function _onlyOwner() private view {
-        if (msg.sender != _terms.owner) revert Errors.WrongCaller(msg.sender, _terms.owner);
+        if (msg.sender != _terms.owner) revert MarketErrors.WrongCaller(msg.sender, _terms.owner);
     }
 
     function _onlyAggregator() private view {
-        if (msg.sender != aggregator) revert Errors.WrongCaller(msg.sender, aggregator);
+        if (msg.sender != aggregator) revert MarketErrors.WrongCaller(msg.sender, aggregator);
     }
 
     function _exactly(uint256 want) private view {
-        if (msg.value != want) revert Errors.WrongValue(msg.value, want);
+        if (msg.value != want) revert MarketErrors.WrongValue(msg.value, want);
     }
 
     function _min(uint256 a, uint256 b) private pure returns (uint256) {

@@ -1,4 +1,6 @@
-"""The only file that knows Brownie: contracts compiled, a chain to talk to, verifiers deployed.
+"""The market on a chain: contracts compiled, verifiers deployed, projects created, rounds settled.
+
+The only file that knows Brownie. First the tools, then the chain, then `Market` and `Project`.
 
 Brownie is used as a library, closed in on every side: its data folder is a private temporary one, its
 compiler is npm's WebAssembly solc behind contracts/solc.cjs, its chain is an anvil of our own or the
@@ -25,7 +27,7 @@ import subprocess
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,8 +35,31 @@ from queue import Empty, Queue
 from types import ModuleType
 from typing import Any
 
-from .errors import ChainError, InputError, TransactionReverted
+from eth_hash.auto import keccak
+
+from . import backend
+from .artifacts import Build, Manifest
+from .backend import Progress, quiet
+from .commitment import Commitment, RoundId
+from .errors import ArtifactError, ChainError, InputError, TransactionReverted
+from .escrow import (
+    NO_VERIFIER,
+    NOBODY,
+    Offer,
+    Phase,
+    Verifier,
+    Verifiers,
+    check_builds,
+    membership_message,
+    plan_words,
+    publication_message,
+    receipt_message,
+    settle_words,
+    submit_words,
+    terms_words,
+)
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
+from .round import RoundProof
 
 ROOT = Path(__file__).resolve().parents[1]
 """Where contracts/, node_modules/ and brownie-config.yaml are: zkmarket runs from its source tree."""
@@ -299,7 +324,12 @@ class Chain:
         address = self._create("the verifier", "0x" + verifier.creation.hex(), sender)
         if bytes(self.web3.eth.get_code(address)) != verifier.runtime:
             raise ChainError(f"the verifier at {address} has other code than was deployed")
-        return _brownie().Contract.from_abi("Halo2Verifier", address, verifier.abi, persist=False)
+        return self.contract("Halo2Verifier", address, verifier.abi)
+
+    def contract(self, name: str, address: str, abi: list[dict[str, Any]]) -> Any:
+        """A contract of any ABI that is on the chain already."""
+        self._check_code(name, address)
+        return _brownie().Contract.from_abi(name, address, abi, persist=False)
 
     def _check_code(self, name: str, address: str) -> None:
         if not self.web3.eth.get_code(address):
@@ -464,3 +494,424 @@ def _anvil_node(accounts: int, chain_id: int = DEVELOPMENT_CHAINS[0]) -> Iterato
         node.wait()
         reader.join(timeout=5)
         node.stdout.close()
+
+
+# ---------------------------------------------------------------- what the chain says
+
+
+@dataclass(frozen=True)
+class Event:
+    """A log entry of a contract, with its arguments by name; structs are dicts."""
+
+    name: str
+    arguments: dict[str, Any]
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A transaction that was mined.
+
+    Attributes:
+        what: in words, such as "submit".
+        transaction: its hash.
+        gas: used.
+        events: of the contract that was called, in order.
+    """
+
+    what: str
+    transaction: str
+    block: int
+    gas: int
+    events: tuple[Event, ...]
+
+    def event(self, name: str) -> Event:
+        """The first event of that name; ChainError if there is none."""
+        for event in self.events:
+            if event.name == name:
+                return event
+        raise ChainError(f"{self.what}: transaction {self.transaction} logged no {name}")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a project stands, read at one block.
+
+    Attributes:
+        phase: by the clock.
+        round: number of the round that was started last; failed ones count.
+        settled, voids: rounds paid, and rounds that came to nothing.
+        deadline: of the phase; ADMIT's own.
+        aggregator: its address; `NOBODY` while there is none.
+        beta: norm bound of the round, or of the next one.
+        pool: not yet owed, in the reward's unit.
+        claimed: the aggregate of the last round counts as not served.
+    """
+
+    phase: Phase
+    round: int
+    settled: int
+    voids: int
+    deadline: int
+    aggregator: str
+    beta: int
+    pool: int
+    bond_wei: int
+    unburnt_wei: int
+    ending: bool
+    claimed: bool
+
+
+def _named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
+    """ABI values by the names of their components, structs and arrays of structs as dicts."""
+    named = {}
+    for item, value in zip(outputs, values, strict=True):
+        if item["type"] == "tuple":
+            value = _named(item["components"], value)
+        elif item["type"] == "tuple[]":
+            value = [_named(item["components"], one) for one in value]
+        elif item["type"].startswith("bytes") and not item["type"].endswith("]"):
+            value = bytes.fromhex(str(value)[2:]) if isinstance(value, str) else bytes(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        named[item["name"]] = value
+    return named
+
+
+def sign(chain: Chain, account: Any, message: dict[str, Any]) -> bytes:
+    """An account's EIP-712 signature, 65 bytes: with its key, or by the node that holds it."""
+    key = getattr(account, "private_key", None)
+    if key is not None:
+        from eth_account import Account
+
+        return bytes(Account.sign_typed_data(key, full_message=message).signature)
+    plain = json.loads(json.dumps(message, default=lambda value: "0x" + bytes(value).hex()))
+    with transacting("signing"):
+        answer = chain.web3.provider.make_request("eth_signTypedData_v4", [str(account), plain])
+    if "error" in answer:
+        raise ChainError(f"the node does not sign for {account}: {answer['error'].get('message')}")
+    return bytes.fromhex(answer["result"][2:])
+
+
+class _Deployed:
+    """A contract of contracts/ at an address."""
+
+    def __init__(self, chain: Chain, name: str, address: str):
+        self.chain = chain
+        self.name = name
+        self.container = compile_contracts()[name]
+        self.contract = chain.contract(name, address, self.container.abi)
+        self.address: str = self.contract.address
+        self._topics = {
+            "0x" + keccak(_signature(item).encode()).hex(): item for item in self.container.abi if item["type"] == "event"
+        }
+
+    def _send(self, what: str, method: str, *arguments: Any, sender: Any, value: int = 0) -> Receipt:
+        with transacting(what):
+            done = getattr(self.contract, method)(*arguments, {"from": sender, "value": value})
+        logs = self.chain.web3.eth.get_transaction_receipt(done.txid)["logs"]
+        return Receipt(what, done.txid, done.block_number, done.gas_used, self._decoded(logs))
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        with transacting(f"reading {method}"):
+            return _plain(getattr(self.contract, method)(*arguments))
+
+    def _read(self, method: str, *arguments: Any) -> Any:
+        """A view that returns one struct, or an array of them, as dicts."""
+        item = next(item for item in self.container.abi if item.get("name") == method)
+        output = dict(item["outputs"][0], name="value")
+        return _named([output], [self._call(method, *arguments)])["value"]
+
+    def _decoded(self, logs: Any) -> tuple[Event, ...]:
+        contract = self.chain.web3.eth.contract(self.address, abi=self.container.abi)
+        events = []
+        for log in logs:
+            item = self._topics.get("0x" + bytes(log["topics"][0]).hex()) if log["topics"] else None
+            if item is None or log["address"] != self.address:
+                continue
+            found = contract.events[item["name"]]().process_log(log)["args"]
+            values = [found[part["name"]] for part in item["inputs"]]
+            events.append(
+                Event(
+                    item["name"],
+                    _named(item["inputs"], [_plain(value) for value in values]),
+                    log["blockNumber"],
+                    "0x" + bytes(log["transactionHash"]).hex(),
+                )
+            )
+        return tuple(events)
+
+    def events(self, from_block: int = 0, to_block: int | str = "latest") -> tuple[Event, ...]:
+        """All that the contract logged, in order."""
+        where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block}
+        with transacting("reading events"):
+            return self._decoded(self.chain.web3.eth.get_logs(where))
+
+
+def _plain(value: Any) -> Any:
+    """What Brownie and web3 make of ABI values, as int, str, bytes and tuples."""
+    if isinstance(value, Mapping):
+        return tuple(_plain(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return tuple(_plain(one) for one in value)
+    if isinstance(value, int):
+        return bool(value) if isinstance(value, bool) else int(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    return str(value)
+
+
+def _signature(item: dict[str, Any]) -> str:
+    return f"{item['name']}({','.join(_type(part) for part in item['inputs'])})"
+
+
+def _type(part: dict[str, Any]) -> str:
+    if not part["type"].startswith("tuple"):
+        return part["type"]
+    return f"({','.join(_type(one) for one in part['components'])}){part['type'][5:]}"
+
+
+# ---------------------------------------------------------------- the market
+
+
+class Market(_Deployed):
+    """The factory on a chain: makes projects."""
+
+    def __init__(self, chain: Chain, address: str):
+        super().__init__(chain, "Factory", address)
+
+    @classmethod
+    def deploy(cls, chain: Chain, sender: Any) -> Market:
+        """A new factory, with the library and the code that all of its projects share."""
+        chain.deploy(compile_contracts()["Proofs"], sender)
+        return cls(chain, chain.deploy(compile_contracts()["Factory"], sender).address)
+
+    def deploy_verifiers(self, builds: Mapping[int, Build], sender: Any, progress: Progress = quiet) -> Verifiers:
+        """The verifiers of a project: one each of gram, range, range-last, and a settlement for every N.
+
+        Raises:
+            ArtifactError: the builds are not of one project, or were made with a development SRS and the
+                chain is not a development chain.
+        """
+        numbers = check_builds(builds)
+        refuse_insecure(self.chain, builds)
+        first = builds[numbers[0]]
+
+        def deployed(build: Build, name: str) -> Verifier:
+            progress(f"verifier of {name}, N={build.manifest.trainers}: compiling and deploying")
+            made = compile_verifier(backend.verifier_source(build.files(name)))
+            return Verifier(self.chain.deploy_verifier(made, sender).address, keccak(made.runtime))
+
+        shared = {name: deployed(first, name) for name in first.manifest.value["circuits"] if name != "settlement"}
+        full = shared.get("range", NO_VERIFIER)
+        return Verifiers(
+            shared["gram"],
+            full,
+            shared.get("range-last", full),
+            {n: deployed(builds[n], "settlement") for n in numbers},
+        )
+
+    def create(self, offer: Offer, builds: Mapping[int, Build], verifiers: Verifiers, sender: Any) -> Project:
+        """A project with its whole pool in escrow; the sender is its owner. A token's pool is approved first."""
+        refuse_insecure(self.chain, builds)
+        terms = terms_words(offer, str(sender), builds, verifiers)
+        value = offer.pool
+        if offer.token != NOBODY:
+            token = self.chain.contract("IERC20", offer.token, compile_contracts()["IERC20"].abi)
+            with transacting("approving the pool"):
+                token.approve(self.address, offer.pool, {"from": sender})
+            value = 0
+        done = self._send(
+            "create", "create", terms, plan_words(builds, verifiers), offer.rates, offer.cid, sender=sender, value=value
+        )
+        project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
+        project.created = done
+        return project
+
+
+def refuse_insecure(chain: Chain, builds: Mapping[int, Build]) -> None:
+    """ArtifactError for keys of a development SRS on a chain where something of value may be."""
+    if not chain.development and any(build.manifest.insecure for build in builds.values()):
+        raise ArtifactError(
+            f"the build is made with a development SRS, whose trapdoor is public: it is not deployed on chain {chain.id}."
+            f" Build with the ceremony's SRS (zkmarket srs fetch), or use a development chain {DEVELOPMENT_CHAINS}"
+        )
+
+
+class Project(_Deployed):
+    """A project on a chain. Each method sends one transaction of `sender`, or reads.
+
+    All raise TransactionReverted with the contract's reason, and ChainError if the node fails.
+    """
+
+    created: Receipt | None = None
+
+    def __init__(self, chain: Chain, address: str):
+        super().__init__(chain, "Project", address)
+
+    # ---- reading
+
+    def state(self) -> State:
+        """Where the project stands."""
+        phase, deadline = Phase(self._call("phase")), self._call("deadline")
+        if phase == Phase.ADMIT:
+            deadline += self.terms()["windows"]["admit"]
+        names = ("round", "settled", "voids", "aggregator", "beta", "pool", "ending")
+        read = {name: self._call(name) for name in names}
+        return State(
+            phase=phase,
+            deadline=deadline,
+            bond_wei=self._call("bondWei"),
+            unburnt_wei=self._call("unburntWei"),
+            claimed=self._call("isClaimed"),
+            **read,
+        )
+
+    def terms(self) -> dict[str, Any]:
+        """What the owner fixed at creation, by the names of Types.sol."""
+        return self._read("terms")
+
+    def plan(self, trainers: int) -> dict[str, Any]:
+        return self._read("plan", trainers)
+
+    def rates(self) -> list[int]:
+        return list(self._call("rates"))
+
+    def account(self, who: Any) -> dict[str, Any]:
+        """A trainer's standing: credit, stakeWei, lastRound, voidsSeen, skipped; and its refundWei."""
+        return self._read("account", str(who)) | {"refundWei": self._call("refundWei", str(who))}
+
+    def seats(self, round_number: int) -> list[dict[str, Any]]:
+        """Submissions of a round in the order of slots; once locked, the admitted only."""
+        return self._read("seats", round_number)
+
+    def outcome(self) -> dict[str, Any]:
+        """What the last settled round decided."""
+        return self._read("outcome")
+
+    def round_id(self, round_number: int | None = None) -> RoundId:
+        """What commitments and proofs of a round are bound to; default the current one."""
+        number = self._call("round") if round_number is None else round_number
+        return RoundId(self.chain.id, int(self.address, 16), number)
+
+    # ---- signing
+
+    def sign_membership(self, owner: Any, trainer: Any) -> bytes:
+        """The owner lists a trainer."""
+        return sign(self.chain, owner, membership_message(self.chain.id, self.address, str(trainer)))
+
+    def sign_receipt(self, aggregator: Any, trainer: Any, points: bytes, cid: bytes) -> bytes:
+        """The aggregator says that it received an update of the current round, and that it opens.
+
+        Args:
+            points, cid: keccak of the commitment's points and of the CID, as `seats` gives them.
+        """
+        number = self._call("round")
+        message = receipt_message(self.chain.id, self.address, str(aggregator), number, str(trainer), points, cid)
+        return sign(self.chain, aggregator, message)
+
+    def sign_publication(self, aggregator: Any, manifest: Manifest, proof: RoundProof, cid: bytes) -> bytes:
+        """The aggregator says where the aggregate of exactly this proof is served."""
+        return sign(self.chain, aggregator, publication_message(manifest, proof, cid))
+
+    # ---- aggregator
+
+    def accept(self, sender: Any) -> Receipt:
+        """Take the office of the aggregator and pay the bond."""
+        return self._send("accept", "accept", sender=sender, value=self.terms()["bondWei"])
+
+    def top_up(self, sender: Any) -> Receipt:
+        """Fill the bond up."""
+        missing = self.terms()["bondWei"] - self._call("bondWei")
+        return self._send("top up", "topUp", sender=sender, value=missing)
+
+    def start(self, sender: Any, encryption_key: bytes) -> Receipt:
+        """Start a round; trainers seal their updates to this key (32 bytes)."""
+        return self._send("start", "start", encryption_key, sender=sender)
+
+    # ---- trainers
+
+    def join(self, sender: Any, membership: bytes = b"") -> Receipt:
+        """Become a trainer, or fill one's stake up."""
+        own = self.account(sender)
+        if own["stakeWei"] and own["voidsSeen"] < self._call("voids"):
+            self._send("refresh", "refresh", str(sender), sender=sender)  # penalties that are not taken yet
+            own = self.account(sender)
+        missing = self.terms()["stakeWei"] - own["stakeWei"]
+        return self._send("join", "join", membership, sender=sender, value=missing)
+
+    def leave(self, sender: Any) -> Receipt:
+        return self._send("leave", "leaveProject", sender=sender)
+
+    def submit(self, sender: Any, commitment: Commitment, cid: bytes) -> Receipt:
+        """Send the commitments of an update with their range proofs, and say where its ciphertext will be."""
+        points, proofs = submit_words(commitment)
+        return self._send("submit", "submit", points, cid, proofs, sender=sender)
+
+    # ---- admission and settlement
+
+    def admit(self, sender: Any, trainer: Any, receipt: bytes) -> Receipt:
+        """Show the aggregator's receipt for a trainer's submission."""
+        return self._send("admit", "admit", str(trainer), receipt, sender=sender)
+
+    def lock(self, sender: Any) -> Receipt:
+        """Freeze the admitted set: the reward is owed."""
+        return self._send("lock", "lock", sender=sender)
+
+    def settle(self, sender: Any, proof: RoundProof, cid: bytes, publication: bytes) -> Receipt:
+        """Have a round verified and paid; anyone may."""
+        return self._send("settle", "settle", settle_words(proof), cid, publication, sender=sender)
+
+    def claim(self, sender: Any) -> Receipt:
+        """Say that the aggregate is not served."""
+        return self._send("claim", "claim", sender=sender)
+
+    def unclaim(self, sender: Any) -> Receipt:
+        return self._send("unclaim", "unclaim", sender=sender)
+
+    # ---- owner
+
+    def name_aggregator(self, sender: Any, candidate: Any) -> Receipt:
+        return self._send("name", "nameAggregator", str(candidate), sender=sender)
+
+    def announce_end(self, sender: Any) -> Receipt:
+        return self._send("announce end", "announceEnd", sender=sender)
+
+    def end(self, sender: Any) -> Receipt:
+        return self._send("end", "end", sender=sender)
+
+    # ---- time-outs, by anyone
+
+    def cancel(self, sender: Any) -> Receipt:
+        return self._send("cancel", "cancel", sender=sender)
+
+    def skip(self, sender: Any) -> Receipt:
+        return self._send("skip", "skip", sender=sender)
+
+    def void_round(self, sender: Any) -> Receipt:
+        return self._send("void", "voidRound", sender=sender)
+
+    def fail_admission(self, sender: Any) -> Receipt:
+        return self._send("fail admission", "failAdmission", sender=sender)
+
+    def fail(self, sender: Any) -> Receipt:
+        return self._send("fail", "fail", sender=sender)
+
+    def next(self, sender: Any) -> Receipt:
+        """Close a settled round."""
+        return self._send("next", "next", sender=sender)
+
+    # ---- money out
+
+    def withdraw(self, sender: Any, to: Any | None = None) -> Receipt:
+        """Everything in native coin that the sender may take; to itself by default."""
+        return self._send("withdraw", "withdraw", str(to or sender), sender=sender)
+
+    def withdraw_token(self, sender: Any, to: Any | None = None) -> Receipt:
+        """The reward where it is a token."""
+        return self._send("withdraw token", "withdrawToken", str(to or sender), sender=sender)
+
+    def burn(self, sender: Any) -> Receipt:
+        """Send what was burnt to the burn address."""
+        return self._send("burn", "burn", sender=sender)

@@ -17,11 +17,8 @@ library Bn254 {
         uint256 y;
     }
 
-    /// @notice A running sum. Words: sum.x, sum.y, and three of scratch, laid out as the precompiles read them.
-    /// @dev ecMul reads (x, y, k) at word 2 and writes its result there; ecAdd reads words 0..3 and writes 0..1.
-    struct Sum {
-        uint256[5] words;
-    }
+    /// @dev A running sum is five words in a row: sum.x, sum.y, and three of scratch. ecMul reads (x, y, k) at word
+    /// 2 and writes its result there; ecAdd reads words 0..3 and writes 0..1. (A struct would hold a pointer.)
 
     /// @notice y² = x³ + 3 with canonical coordinates; the point at infinity is not on the curve.
     function isOnCurve(uint256 x, uint256 y) internal pure returns (bool) {
@@ -29,7 +26,7 @@ library Bn254 {
     }
 
     /// @notice sum ← sum + (x, y).
-    function add(Sum memory sum, uint256 x, uint256 y) internal view {
+    function add(uint256[5] memory sum, uint256 x, uint256 y) internal view {
         bool good;
         assembly ("memory-safe") {
             mstore(add(sum, 0x40), x)
@@ -40,7 +37,7 @@ library Bn254 {
     }
 
     /// @notice sum ← sum + k·(x, y).
-    function mulAdd(Sum memory sum, uint256 x, uint256 y, uint256 k) internal view {
+    function mulAdd(uint256[5] memory sum, uint256 x, uint256 y, uint256 k) internal view {
         if (k >= P) revert ScalarNotCanonical(k);
         bool good;
         assembly ("memory-safe") {

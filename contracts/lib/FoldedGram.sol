@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Errors} from "../Errors.sol";
+import {MarketErrors} from "../MarketErrors.sol";
 import {Bn254} from "./Bn254.sol";
 import {Transcript} from "./Transcript.sol";
 
@@ -9,7 +9,7 @@ import {Transcript} from "./Transcript.sol";
 /// @notice Mirrors zkmarket/gram.py (verify, folded_commitment) and zkmarket/round.py (aggregate_points).
 /// @dev `points` are words x, y, x, y, …: slots 1..N, chunk by chunk, then slot 0, then C_G.
 library FoldedGram {
-    using Bn254 for Bn254.Sum;
+    using Bn254 for uint256[5];
 
     /// @notice r_0..r_N: independent challenges, one a slot.
     function slotChallenges(bytes32 seed, uint256 slots) internal pure returns (uint256[] memory r) {
@@ -29,7 +29,7 @@ library FoldedGram {
     {
         uint256 steps;
         while ((1 << steps) < chunks) ++steps;
-        if (folds.length != 2 * steps) revert Errors.WrongLength("folds", folds.length, 2 * steps);
+        if (folds.length != 2 * steps) revert MarketErrors.WrongLength("folds", folds.length, 2 * steps);
         products = new uint256[](chunks);
         for (uint256 c; c < chunks; ++c) products[c] = 1;
         claim = q;
@@ -62,20 +62,29 @@ library FoldedGram {
         uint256[] memory products,
         Bn254.Point memory blinding
     ) internal view returns (Bn254.Point memory) {
-        Bn254.Sum memory sum;
+        uint256[5] memory sum;
         uint256 total;
-        uint256 word;
+        uint256 width = 2 * products.length;
         for (uint256 i = 1; i <= r.length; ++i) {
             uint256 challenge = r[i == r.length ? 0 : i]; // the mask, slot 0, stands last
-            for (uint256 c; c < products.length; ++c) {
-                uint256 k = mulmod(challenge, products[c], Bn254.P);
-                total = addmod(total, k, Bn254.P);
-                sum.mulAdd(points[word], points[word + 1], k);
-                word += 2;
-            }
+            total = addmod(total, _addSlot(sum, points[(i - 1) * width:], challenge, products), Bn254.P);
         }
         sum.mulAdd(blinding.x, blinding.y, _oneLess(total));
-        return Bn254.Point(sum.words[0], sum.words[1]);
+        return Bn254.Point(sum[0], sum[1]);
+    }
+
+    /// @dev sum ← sum + Σ_c challenge · products_c · points_c; returns Σ_c challenge · products_c.
+    function _addSlot(
+        uint256[5] memory sum,
+        uint256[] calldata points,
+        uint256 challenge,
+        uint256[] memory products
+    ) private view returns (uint256 total) {
+        for (uint256 c; c < products.length; ++c) {
+            uint256 k = mulmod(challenge, products[c], Bn254.P);
+            total = addmod(total, k, Bn254.P);
+            sum.mulAdd(points[2 * c], points[2 * c + 1], k);
+        }
     }
 
     /// @notice C_agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk, as words. `accepted` is word least 1.
@@ -86,18 +95,18 @@ library FoldedGram {
         uint256 chunks,
         Bn254.Point memory blinding
     ) internal view returns (uint256[] memory out) {
-        Bn254.Sum memory shared;
+        uint256[5] memory shared;
         shared.mulAdd(blinding.x, blinding.y, _oneLess(accepted));
         out = new uint256[](2 * chunks);
         for (uint256 c; c < chunks; ++c) {
-            Bn254.Sum memory sum;
-            sum.add(shared.words[0], shared.words[1]);
+            uint256[5] memory sum;
+            sum.add(shared[0], shared[1]);
             uint256 word = 2 * c;
             for (uint256 rest = mask; rest != 0; rest >>= 1) {
                 if (rest & 1 != 0) sum.add(points[word], points[word + 1]);
                 word += 2 * chunks;
             }
-            (out[2 * c], out[2 * c + 1]) = (sum.words[0], sum.words[1]);
+            (out[2 * c], out[2 * c + 1]) = (sum[0], sum[1]);
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Errors} from "../Errors.sol";
+import {MarketErrors} from "../MarketErrors.sol";
 import {IHalo2Verifier} from "../interfaces/IHalo2Verifier.sol";
 import {Plan, RoundProof, Seat, Terms, Verifier} from "../Types.sol";
 import {Bn254} from "./Bn254.sol";
@@ -21,8 +21,8 @@ library Proofs {
         bytes[] calldata proofs
     ) external view {
         uint256 chunks = terms.chunks;
-        if (points.length != 2 * chunks) revert Errors.WrongLength("points", points.length, 2 * chunks);
-        if (proofs.length != chunks) revert Errors.WrongLength("proofs", proofs.length, chunks);
+        if (points.length != 2 * chunks) revert MarketErrors.WrongLength("points", points.length, 2 * chunks);
+        if (proofs.length != chunks) revert MarketErrors.WrongLength("proofs", proofs.length, chunks);
         for (uint256 c; c < chunks; ++c) {
             (uint256 x, uint256 y) = (points[2 * c], points[2 * c + 1]);
             if (!Bn254.isOnCurve(x, y)) revert Bn254.PointNotOnCurve(x, y);
@@ -67,10 +67,14 @@ library Proofs {
         uint256 n = seats.length;
         uint256 width = 2 * uint256(terms.chunks);
         uint256 want = (n + 1) * width + 2;
-        if (points.length != want) revert Errors.WrongLength("points", points.length, want);
+        if (points.length != want) revert MarketErrors.WrongLength("points", points.length, want);
         for (uint256 i; i < n; ++i) {
             bytes32 have = keccak256(abi.encodePacked(points[i * width:(i + 1) * width]));
-            if (have != seats[i].points) revert Errors.WrongPoints(i + 1, have, seats[i].points);
+            if (have != seats[i].points) revert MarketErrors.WrongPoints(i + 1, have, seats[i].points);
+        }
+        // the mask and C_G: precompiles take the point at infinity, auditors do not
+        for (uint256 w = n * width; w < want; w += 2) {
+            if (!Bn254.isOnCurve(points[w], points[w + 1])) revert Bn254.PointNotOnCurve(points[w], points[w + 1]);
         }
     }
 
@@ -96,16 +100,16 @@ library Proofs {
         uint256 beta
     ) private view {
         uint256 n = r.length - 1;
-        if (proof.scores.length != n) revert Errors.WrongLength("scores", proof.scores.length, n);
-        if (proof.mask >= 1 << n) revert Errors.OutOfBounds("mask", proof.mask, 0, (1 << n) - 1);
-        if (proof.nu >= SCORE_LIMIT) revert Errors.OutOfBounds("nu", proof.nu, 0, SCORE_LIMIT - 1);
+        if (proof.scores.length != n) revert MarketErrors.WrongLength("scores", proof.scores.length, n);
+        if (proof.mask >= 1 << n) revert MarketErrors.OutOfBounds("mask", proof.mask, 0, (1 << n) - 1);
+        if (proof.nu >= SCORE_LIMIT) revert MarketErrors.OutOfBounds("nu", proof.nu, 0, SCORE_LIMIT - 1);
         uint256[] memory instances = new uint256[](3 * n + 4);
         instances[0] = Transcript.canonical(proof.q);
         for (uint256 i; i <= n; ++i) instances[1 + i] = r[i];
         instances[n + 2] = beta;
         for (uint256 i; i < n; ++i) {
             uint256 score = proof.scores[i];
-            if (score >= SCORE_LIMIT) revert Errors.OutOfBounds("score", score, 0, SCORE_LIMIT - 1);
+            if (score >= SCORE_LIMIT) revert MarketErrors.OutOfBounds("score", score, 0, SCORE_LIMIT - 1);
             instances[n + 3 + i] = (proof.mask >> i) & 1;
             instances[2 * n + 3 + i] = score;
         }
@@ -130,9 +134,9 @@ library Proofs {
 
     /// @dev The first point of a proof is the commitment of its first input.
     function _checkPoint(bytes32 what, bytes calldata proof, uint256 x, uint256 y) private pure {
-        if (proof.length < 64) revert Errors.WrongLength(what, proof.length, 64);
+        if (proof.length < 64) revert MarketErrors.WrongLength(what, proof.length, 64);
         (uint256 haveX, uint256 haveY) = (uint256(bytes32(proof[:32])), uint256(bytes32(proof[32:64])));
-        if (haveX != x || haveY != y) revert Errors.WrongProofPoint(what, haveX, haveY, x, y);
+        if (haveX != x || haveY != y) revert MarketErrors.WrongProofPoint(what, haveX, haveY, x, y);
     }
 
     /// @dev The code is compared before every use, and success is 32 bytes that say 1. Generated verifiers read
@@ -143,7 +147,7 @@ library Proofs {
     {
         address deployed = verifier.deployed;
         if (deployed.codehash != verifier.codehash) {
-            revert Errors.VerifierChanged(deployed, deployed.codehash, verifier.codehash);
+            revert MarketErrors.VerifierChanged(deployed, deployed.codehash, verifier.codehash);
         }
         bytes memory call_ = abi.encodeCall(IHalo2Verifier.verifyProof, (proof, instances));
         bool good;
@@ -151,6 +155,6 @@ library Proofs {
             good := staticcall(gas(), deployed, add(call_, 0x20), mload(call_), 0, 0x20)
             good := and(good, and(eq(returndatasize(), 0x20), eq(mload(0), 1)))
         }
-        if (!good) revert Errors.ProofRejected(what);
+        if (!good) revert MarketErrors.ProofRejected(what);
     }
 }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Phase} from "./Types.sol";
 
 /// @notice Why a call was refused: what there is, and what is wanted.
-library Errors {
+library MarketErrors {
     error WrongPhase(Phase have, Phase want);
     error TooEarly(uint256 have, uint256 want);
     error TooLate(uint256 have, uint256 want);
