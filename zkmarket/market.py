@@ -14,6 +14,7 @@ a verifier's answer counts only when a contract asked it with decoded arguments.
 
 from __future__ import annotations
 
+import ast
 import atexit
 import contextlib
 import functools
@@ -387,11 +388,35 @@ _REVERTED = 3
 
 
 def _reason(text: str | None) -> str:
-    """What the contract said: a string, or a custom error with its arguments, ``TooMuch: 11, 10``."""
+    """What the contract said: a string, or a custom error with its arguments, ``WrongPhase(have=OPEN, want=PROVE)``."""
     reason = (text or "").removeprefix("execution reverted").lstrip(": ").strip()
     if re.fullmatch(r"0x([0-9a-f]{2}){4,}", reason):  # of a public chain, which Brownie does not decode
         reason = _brownie().exceptions.decode_typed_error(reason)
-    return "" if reason in ("Unknown typed error: 0x", "0x") else reason  # both: it said nothing
+    if reason in ("Unknown typed error: 0x", "0x"):  # both: it said nothing
+        return ""
+    name, _, values = reason.partition(": ")
+    inputs = _errors().get(name)
+    if inputs is None or len(inputs) != len(values.split(", ")):
+        return reason
+    pairs = zip(inputs, values.split(", "), strict=True)
+    said = [f"{item['name']}={_readable(item, value)}" for item, value in pairs]
+    return f"{name}({', '.join(said)})"
+
+
+def _readable(item: dict[str, Any], value: str) -> str:
+    """One argument of an error: labels as text, other words in hex, phases by name."""
+    if item["type"] == "bytes32" and value[:2] in ("b'", 'b"'):  # Brownie prints bytes as Python does
+        word = ast.literal_eval(value)
+        label = item["name"] in ("what", "proof")
+        return word.rstrip(b"\0").decode("ascii", "replace") if label else "0x" + word.hex()
+    return Phase(int(value)).name if item.get("internalType") == "enum Phase" else value
+
+
+@functools.cache
+def _errors() -> dict[str, list[dict[str, Any]]]:
+    """Arguments of the custom errors of our contracts, by name."""
+    items = [item for container in compile_contracts() for item in container.abi]
+    return {item["name"]: item["inputs"] for item in items if item["type"] == "error" and item["inputs"]}
 
 
 @contextlib.contextmanager
@@ -604,7 +629,9 @@ class _Deployed:
         self.contract = chain.contract(name, address, self.container.abi)
         self.address: str = self.contract.address
         self._topics = {
-            "0x" + keccak(_signature(item).encode()).hex(): item for item in self.container.abi if item["type"] == "event"
+            "0x" + keccak(_signature(item).encode()).hex(): item
+            for item in self.container.abi
+            if item["type"] == "event"
         }
 
     def _send(self, what: str, method: str, *arguments: Any, sender: Any, value: int = 0) -> Receipt:
@@ -734,8 +761,9 @@ def refuse_insecure(chain: Chain, builds: Mapping[int, Build]) -> None:
     """ArtifactError for keys of a development SRS on a chain where something of value may be."""
     if not chain.development and any(build.manifest.insecure for build in builds.values()):
         raise ArtifactError(
-            f"the build is made with a development SRS, whose trapdoor is public: it is not deployed on chain {chain.id}."
-            f" Build with the ceremony's SRS (zkmarket srs fetch), or use a development chain {DEVELOPMENT_CHAINS}"
+            "the build is made with a development SRS, whose trapdoor is public: it is not deployed on chain"
+            f" {chain.id}. Build with the ceremony's SRS (zkmarket srs fetch), or use a development chain, one of"
+            f" {DEVELOPMENT_CHAINS}"
         )
 
 

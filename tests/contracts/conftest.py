@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.contracts.world import Scene
 from zkmarket import market
 from zkmarket.market import Chain
 
@@ -27,3 +29,15 @@ def chain(node: Chain) -> Iterator[Chain]:
 @pytest.fixture(scope="session")
 def contracts() -> Any:
     return market.compile_contracts()
+
+
+@pytest.fixture(scope="module")
+def deployed(node: Chain) -> Scene:
+    """A factory and accepting verifiers, deployed once a module."""
+    return Scene.deploy(node)
+
+
+@pytest.fixture
+def scene(deployed: Scene, chain: Chain) -> Scene:
+    """The market before there is a project; whatever a test does is rolled back."""
+    return dataclasses.replace(deployed)

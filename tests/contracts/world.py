@@ -1,0 +1,299 @@
+"""A market without proofs: verifiers that accept everything, and rounds that are made up to fit the contract.
+
+For the tests of states and money, which must be many and quick. That the contract asks its verifiers, and asks
+them the right things, is tested with real proofs (test_real_rounds.py, test_mutation.py).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from eth_hash.auto import keccak
+
+from zkmarket import market
+from zkmarket.backend import Proof
+from zkmarket.commitment import Commitment, RoundId
+from zkmarket.contribution import shares
+from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, Verifier, points_hash
+from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
+from zkmarket.gram import GramProof, folded_commitment, halves
+from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
+from zkmarket.round import RoundProof, start_transcript
+
+ETHER = 10**18
+CID = b"\x01\x55\x12\x20" + bytes(32)
+KEY = b"\x11" * 32
+WINDOW = 100
+"""Seconds of every phase."""
+
+ACCEPT_ALL = """// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+contract AcceptAll {
+    function verifyProof(bytes calldata, uint256[] calldata) external pure returns (bool) {
+        return true;
+    }
+}
+"""
+
+DEFAULTS: dict[str, Any] = {
+    "owner": None,
+    "stakeWei": ETHER,
+    "aggregator": None,
+    "bondWei": 3 * ETHER,
+    "token": NOBODY,
+    "penaltyWei": ETHER // 10,
+    "reward": ETHER,
+    "fee": ETHER // 5,
+    "rounds": 3,
+    "voidLimit": 3,
+    "minTrainers": 3,
+    "maxTrainers": 5,
+    "minAccepted": 3,
+    "openAdmission": True,
+    "params": 1500,  # two chunks of 1,008 at K = 10, the last one padded
+    "logrows": 10,
+    "salts": 8,
+    "chunks": 2,
+    "kappa": 2000,
+    "beta": 10**6,
+    "betaMin": 1500,
+    "betaMax": 10**9,
+    "blinding": None,
+    "windows": (WINDOW,) * 9,
+    "gram": None,
+    "range": None,
+    "rangeLast": None,
+    "model": b"\x22" * 32,
+}
+"""`Terms`, in the order of Types.sol; None is filled in by `Scene.terms`."""
+
+
+@functools.cache
+def point(*label: int) -> Point:
+    """A point on the curve, the same for the same label, never infinity."""
+    return multiply_add([GENERATOR], [int.from_bytes(keccak(repr(label).encode())[:31], "big") + 1])
+
+
+@dataclass
+class Scene:
+    """Everybody and a market; after `create` and `join_all` a project with members.
+
+    Addresses are Brownie accounts. `trainers` are five, `stranger` has nothing to do with anything.
+    """
+
+    chain: Chain
+    market: Market
+    mocks: list[Verifier]  # four different accounts with the same accepting code
+    owner: Any = None
+    aggregator: Any = None
+    stranger: Any = None
+    trainers: list[Any] = field(default_factory=list)
+    project: Project = None  # type: ignore[assignment]
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def deploy(cls, chain: Chain) -> Scene:
+        accounts = chain.accounts
+        deployed = Market.deploy(chain, accounts[0])
+        made = compile_verifier(ACCEPT_ALL)
+        mocks = [Verifier(chain.deploy_verifier(made, accounts[0]).address, keccak(made.runtime)) for _ in range(4)]
+        return cls(chain, deployed, mocks, accounts[0], accounts[1], accounts[9], list(accounts[2:7]))
+
+    # ---- creation
+
+    def terms(self, **changes: Any) -> dict[str, Any]:
+        gram, full, last, _ = self.mocks
+        filled = {
+            "owner": str(self.owner),
+            "aggregator": str(self.aggregator),
+            "blinding": point(0),
+            "gram": gram.words,
+            "range": full.words,
+            "rangeLast": last.words,
+        }
+        return DEFAULTS | filled | changes
+
+    def plans(self, terms: dict[str, Any], **changes: Any) -> list[tuple[Any, ...]]:
+        """One for each number of trainers; `changes` to every one: f, m, manifest, settlement."""
+        out = []
+        for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
+            f = (n - 3) // 2
+            plan = {"settlement": self.mocks[3].words, "manifest": manifest_digest(n), "f": f, "m": n - f}
+            out.append(tuple((plan | changes).values()))
+        return out
+
+    def create(
+        self,
+        rates: Sequence[int] = (10**9, 5 * 10**8),
+        cid: bytes = CID,
+        sender: Any = None,
+        value: int | None = None,
+        plans: list[tuple[Any, ...]] | None = None,
+        **changes: Any,
+    ) -> Receipt:
+        """A project with these changes to `DEFAULTS`; `self.project` and `self.values` are then its."""
+        terms = self.terms(**changes)
+        pool = terms["rounds"] * (terms["reward"] + terms["fee"])
+        paid = (pool if terms["token"] == NOBODY else 0) if value is None else value
+        plans = self.plans(terms) if plans is None else plans
+        words = (tuple(terms.values()), plans, list(rates), cid)
+        done = self.market._send("create", "create", *words, sender=sender or self.owner, value=paid)
+        self.project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
+        self.values = terms
+        return done
+
+    # ---- a round, step by step
+
+    @property
+    def round_id(self) -> RoundId:
+        return self.project.round_id()
+
+    def open(self, **changes: Any) -> Scene:
+        """Created, accepted, and all trainers joined."""
+        self.create(**changes)
+        self.project.accept(self.aggregator)
+        for trainer in self.trainers:
+            self.project.join(trainer)
+        return self
+
+    def start(self) -> Receipt:
+        return self.project.start(self.aggregator, KEY)
+
+    def commitment(self, trainer: Any, round_id: RoundId | None = None) -> Commitment:
+        """Points of the trainer's own, with range proofs that hold nothing but their first point."""
+        address = int(str(trainer), 16)
+        points = tuple(point(address, chunk) for chunk in range(self.values["chunks"]))
+        proofs = tuple(Proof(encode_point(p) + bytes(32), (0,)) for p in points)
+        return Commitment(round_id or self.round_id, address, points, proofs)
+
+    def submit(self, trainer: Any) -> Receipt:
+        return self.project.submit(trainer, self.commitment(trainer), CID)
+
+    def submit_all(self, trainers: Sequence[Any] | None = None) -> None:
+        for trainer in self.trainers if trainers is None else trainers:
+            self.submit(trainer)
+
+    def receipt(self, trainer: Any, signer: Any = None) -> bytes:
+        points = points_hash(self.commitment(trainer).points)
+        return self.project.sign_receipt(signer or self.aggregator, trainer, points, keccak(CID))
+
+    def admit_all(self, trainers: Sequence[Any] | None = None) -> None:
+        for trainer in self.trainers if trainers is None else trainers:
+            self.project.admit(self.stranger, trainer, self.receipt(trainer))
+
+    def pass_deadline(self) -> None:
+        """To the first second after the deadline of the phase."""
+        self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
+
+    def to_admit(self, trainers: Sequence[Any] | None = None) -> Scene:
+        """Started, submitted by these trainers (default all), the deadline passed."""
+        self.start()
+        self.submit_all(trainers)
+        self.pass_deadline()
+        return self
+
+    def to_prove(self, trainers: Sequence[Any] | None = None) -> Scene:
+        self.to_admit(trainers)
+        self.admit_all(trainers)
+        self.project.lock(self.stranger)
+        return self
+
+    def manifest(self, n: int) -> Any:
+        """What the engine would call the manifest of the build for n trainers."""
+        return SimpleNamespace(
+            digest=lambda: manifest_digest(n),
+            trainers=n,
+            chunks=self.values["chunks"],
+            blinding=self.values["blinding"],
+            min_accepted=self.values["minAccepted"],
+        )
+
+    def proof(
+        self, mask: Sequence[int] | None = None, scores: Sequence[int] | None = None, nu: int = 1000, q: int = 7
+    ) -> RoundProof:
+        """A round proof of the locked round that fits all that the contract itself computes."""
+        round_id = self.round_id
+        seats = self.project.seats(round_id.round)
+        n = len(seats)
+        mask = tuple(mask or [1] * n)
+        scores = tuple(range(1, n + 1) if scores is None else scores)
+        commitments = tuple(self.commitment(seat["trainer"], round_id) for seat in seats)
+        chunks, blinding = self.values["chunks"], self.values["blinding"]
+        mask_points = tuple(point(round_id.round, 1000 + chunk) for chunk in range(chunks))
+        gram_point = point(round_id.round, 2000)
+        beta = self.project.state().beta
+        transcript = start_transcript(self.manifest(n), round_id, beta, commitments, mask_points, gram_point)
+        r = transcript.slot_challenges(n + 1)
+        transcript.absorb(q)
+        claims, rhos = [], []
+        for step in range(len(halves(chunks))):
+            claims.append((step + 11, step + 22))
+            transcript.absorb(*claims[-1])
+            rhos.append(transcript.fold_challenge(step))
+        column = folded_commitment([mask_points, *(c.points for c in commitments)], r, rhos, blinding)
+        return RoundProof(
+            manifest_digest(n),
+            round_id,
+            beta,
+            commitments,
+            mask_points,
+            gram_point,
+            GramProof(tuple(claims), Proof(encode_point(column), (0,))),
+            Proof(encode_point(gram_point), (q, *r, beta, *mask, *scores, nu)),
+        )
+
+    def settle(self, proof: RoundProof | None = None, cid: bytes = CID, sender: Any = None, **made_up: Any) -> Receipt:
+        proof = proof or self.proof(**made_up)
+        publication = self.publication(proof, cid)
+        return self.project.settle(sender or self.stranger, proof, cid, publication)
+
+    def publication(self, proof: RoundProof, cid: bytes = CID, signer: Any = None) -> bytes:
+        manifest = self.manifest(len(proof.commitments))
+        return self.project.sign_publication(signer or self.aggregator, manifest, proof, cid)
+
+    def to_settled(self, trainers: Sequence[Any] | None = None, **made_up: Any) -> Scene:
+        self.to_prove(trainers)
+        self.settle(**made_up)
+        return self
+
+    def to_vacant(self, trainers: Sequence[Any] | None = None) -> Scene:
+        """Locked, and then not settled."""
+        self.to_prove(trainers)
+        self.pass_deadline()
+        self.project.fail(self.stranger)
+        return self
+
+    # ---- looking
+
+    @property
+    def phase(self) -> Phase:
+        return self.project.state().phase
+
+    def pays(self, scores: Sequence[int]) -> tuple[list[int], int]:
+        """What the engine says that scores are worth: pay of each slot, and the dust."""
+        return shares(self.values["reward"], scores)
+
+    def balance(self, who: Any) -> int:
+        return self.chain.web3.eth.get_balance(str(who))
+
+    def holdings(self) -> int:
+        """All native coin that the project owes somebody: what its balance must cover (native rewards)."""
+        state, values = self.project.state(), self.values
+        owed = {Phase.PROVE: values["reward"] + values["fee"], Phase.SETTLED: values["fee"]}.get(state.phase, 0)
+        people = {str(who) for who in (self.owner, self.aggregator, self.stranger, *self.trainers)}
+        people |= {str(who) for who in self.chain.accounts}
+        accounts = [self.project.account(who) for who in people]
+        held = sum(own["credit"] + own["stakeWei"] + own["refundWei"] for own in accounts)
+        return state.pool + owed + state.bond_wei + state.unburnt_wei + held
+
+
+def manifest_digest(n: int) -> bytes:
+    return keccak(b"manifest" + bytes([n]))
+
+
+__all__ = ["CID", "ETHER", "KEY", "NO_VERIFIER", "WINDOW", "Scene", "market", "point"]
