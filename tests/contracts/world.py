@@ -190,6 +190,26 @@ class Scene:
         """To the first second after the deadline of the phase."""
         self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
 
+    def at(self, second: int) -> Scene:
+        """The next transaction is mined at exactly this second."""
+        self.chain.web3.provider.make_request("evm_setNextBlockTimestamp", [second])
+        return self
+
+    def reach(self, phase: Phase, **changes: Any) -> Scene:
+        """A new project in this phase: from OPEN on with five members, from ADMIT on with all of them submitted."""
+        if phase == Phase.CREATED:
+            self.create(**changes)
+            return self
+        self.open(**changes)
+        steps = {Phase.SUBMIT: self.start, Phase.ADMIT: self.to_admit, Phase.PROVE: self.to_prove}
+        steps |= {Phase.SETTLED: self.to_settled, Phase.VACANT: self.to_vacant, Phase.ENDED: self.to_vacant}
+        if phase in steps:
+            steps[phase]()
+        if phase == Phase.ENDED:
+            self.project.end(self.owner)
+        assert self.phase == phase
+        return self
+
     def to_admit(self, trainers: Sequence[Any] | None = None) -> Scene:
         """Started, submitted by these trainers (default all), the deadline passed."""
         self.start()
@@ -280,6 +300,29 @@ class Scene:
 
     def balance(self, who: Any) -> int:
         return self.chain.web3.eth.get_balance(str(who))
+
+    @property
+    def successor(self) -> Any:
+        """Who may be named aggregator after the first."""
+        return self.chain.accounts[8]
+
+    def books(self) -> dict[str, int]:
+        """Every figure of the project's accounts: pool, bond, unburnt, balance, "credit of trainer 2", …"""
+        state = self.project.state()
+        found = {"pool": state.pool, "bond": state.bond_wei, "unburnt": state.unburnt_wei}
+        found["balance"] = self.balance(self.project.address)
+        people = {"owner": self.owner, "aggregator": self.aggregator, "successor": self.successor}
+        people |= {"stranger": self.stranger} | {f"trainer {i}": who for i, who in enumerate(self.trainers, start=1)}
+        for name, who in people.items():
+            own = self.project.account(who)
+            for kind in ("credit", "stakeWei", "refundWei"):
+                found[f"{kind.removesuffix('Wei')} of {name}"] = own[kind]
+        return found
+
+    def moved(self, before: dict[str, int]) -> dict[str, int]:
+        """What has changed in the books since, and nothing else."""
+        now = self.books()
+        return {name: now[name] - before[name] for name in now if now[name] != before[name]}
 
     def holdings(self) -> int:
         """All native coin that the project owes somebody: what its balance must cover (native rewards)."""
