@@ -7,17 +7,20 @@ them the right things, is tested with real proofs (test_real_rounds.py, test_mut
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from eth_hash.auto import keccak
 
 from zkmarket import market
 from zkmarket.backend import Proof
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.contribution import shares
+from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, Verifier, points_hash
 from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.gram import GramProof, folded_commitment, halves
@@ -77,6 +80,15 @@ DEFAULTS: dict[str, Any] = {
 def point(*label: int) -> Point:
     """A point on the curve, the same for the same label, never infinity."""
     return multiply_add([GENERATOR], [int.from_bytes(keccak(repr(label).encode())[:31], "big") + 1])
+
+
+def refused(reason: str) -> Any:
+    """The contract refuses, for exactly this reason: ``with refused("TooLate(have=8, want=7)"): …``."""
+    return pytest.raises(TransactionReverted, match=rf" was reverted: {re.escape(reason)}$")
+
+
+def phases_but(*named: Phase) -> list[Phase]:
+    return [phase for phase in Phase if phase not in named]
 
 
 @dataclass
@@ -339,4 +351,4 @@ def manifest_digest(n: int) -> bytes:
     return keccak(b"manifest" + bytes([n]))
 
 
-__all__ = ["CID", "ETHER", "KEY", "NO_VERIFIER", "WINDOW", "Scene", "market", "point"]
+__all__ = ["CID", "ETHER", "KEY", "NO_VERIFIER", "WINDOW", "Scene", "market", "phases_but", "point", "refused"]
