@@ -1,8 +1,8 @@
 """The command line: verbs in the order of the flow.
 
 Results go to stdout (one object with --json), progress to stderr. Exit codes: 0 done, 1 the statement
-is false or a proof is rejected, 2 wrong usage or input, 3 a tool, artifact or SRS is missing or does
-not match.
+is false, a proof is rejected or a project is not what it says, 2 wrong usage or input, 3 a tool, artifact or
+SRS is missing or does not match, 4 a transaction was reverted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from .build import Spec, build
 from .commitment import COMMITMENT_FILE, OPENING_FILE, RoundId, address_text, random_address, read_address
 from .contribution import SCORES
 from .errors import ArtifactError, InputError, ZkmarketError
+from .escrow import address_of
 from .field import encode_point
 from .files import cache_folder, read_json, save_npz
 from .quantise import ParameterLayout, load_update
@@ -280,6 +281,28 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
 
 
+def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from . import inspection, market  # Brownie takes a second to import
+
+    builds: dict[int, Build] = {}
+    for folder in arguments.build:
+        made = Build.load(folder)
+        if made.manifest.trainers in builds:
+            raise InputError(f"two builds for {made.manifest.trainers} trainers: give one for each number")
+        builds[made.manifest.trainers] = made
+    address = address_of(read_address(arguments.project))
+    with market.connect(arguments.rpc) as chain:
+        found = inspection.inspect(chain, address, builds, progress)
+    lines = [f"right    {text}" for text in found.checked] if arguments.verbose else []
+    lines += [f"note     {text}" for text in found.money]
+    lines += [f"warning  {text}" for text in found.warnings]
+    lines += [f"WRONG    {text}" for text in found.wrong]
+    lines.append(
+        f"{len(found.wrong)} things are wrong: stay away" if found.wrong else f"{len(found.checked)} checks, all right"
+    )
+    return found.to_json() | {"exit_code": 1 if found.wrong else 0}, "\n".join(lines)
+
+
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from .demo import run_demo
 
@@ -375,6 +398,19 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--rate", type=float, default=1.0, help="server learning rate (1.0)")
     _add_round(made, expected=True)
     made.add_argument("-o", "--output", type=Path, required=True, metavar="model.npz")
+
+    made = verb("inspect", inspect_verb, "before you join or accept: is a project what its builds say, and your risk")
+    made.add_argument("project", metavar="ADDRESS")
+    made.add_argument("--rpc", required=True, metavar="URL", help="RPC address of the chain")
+    made.add_argument(
+        "--build",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="your own build of the project; one for each number of trainers that it settles",
+    )
+    made.add_argument("--verbose", action="store_true", help="list what is right, too")
 
     from .demo import ATTACKS  # the names only; torch and the data are imported when it runs
 

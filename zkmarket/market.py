@@ -37,6 +37,7 @@ from types import ModuleType
 from typing import Any
 
 from eth_hash.auto import keccak
+from eth_utils import to_checksum_address
 
 from . import backend
 from .artifacts import Build, Manifest
@@ -179,6 +180,26 @@ def _contracts_recipe(folder: Path) -> str:
     return hashlib.sha256(json.dumps([SOLC_VERSION, version("eth-brownie"), parts]).encode()).hexdigest()
 
 
+def compiled_code(name: str, libraries: Mapping[str, bytes] | None = None) -> bytes:
+    """Code that a contract of ours has on chain, linked to these libraries."""
+    text = compile_contracts()[name]._build["deployedBytecode"]
+    for library, address in (libraries or {}).items():
+        for start in _gaps(name, library):
+            text = text[: 2 * start] + address.hex() + text[2 * start + 40 :]
+    return bytes.fromhex(text)
+
+
+def _gaps(name: str, library: str) -> list[int]:
+    """Where the code of a contract has the address of a library, in bytes."""
+    files = compile_contracts()[name]._build["deployedLinkReferences"].values()
+    return [place["start"] for links in files for place in links.get(library, [])]
+
+
+def verifier_code(build: Build, circuit: str) -> bytes:
+    """Code of the verifier contract of a build's circuit."""
+    return compile_verifier(backend.verifier_source(build.files(circuit))).runtime
+
+
 @dataclass(frozen=True)
 class CompiledVerifier:
     """A verifier contract: the same bytes on every machine for the same source.
@@ -290,6 +311,47 @@ class Chain:
     def now(self) -> int:
         """Timestamp of the latest block."""
         return self.web3.eth.get_block("latest")["timestamp"]
+
+    def keystore(self, path: Path, password: str) -> Any:
+        """An account from an encrypted keystore file, to send and sign with. The key stays in this process.
+
+        Raises InputError: no such file, not a keystore, or the wrong password.
+        """
+        from eth_account import Account
+
+        try:
+            key = Account.decrypt(json.loads(Path(path).read_text()), password)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} cannot be opened as a keystore: {error}") from error
+        return _brownie().accounts.add(bytes(key).hex())
+
+    def code(self, address: str | bytes) -> bytes:
+        """Code of an account; empty if it has none."""
+        with transacting("reading code"):
+            return bytes(self.web3.eth.get_code(to_checksum_address(address)))
+
+    def balance(self, who: Any) -> int:
+        """Native coin of an account, in wei."""
+        with transacting("reading a balance"):
+            return self.web3.eth.get_balance(str(who))
+
+    def token_balance(self, token: str, who: Any) -> int:
+        """What an ERC-20 says that an account has."""
+        with transacting("reading a balance"):
+            return int(self.contract("IERC20", token, compile_contracts()["IERC20"].abi).balanceOf(str(who)))
+
+    def logged_by(self, contract: str, event: str, about: str) -> list[str]:
+        """Accounts that have logged an event whose first argument is the address `about`."""
+        item = next(item for item in compile_contracts()[contract].abi if item.get("name") == event)
+        topics = ["0x" + keccak(_signature(item).encode()).hex(), "0x" + about[2:].lower().rjust(64, "0")]
+        with transacting("reading events"):
+            logs = self.web3.eth.get_logs({"fromBlock": 0, "toBlock": "latest", "topics": topics})
+        return sorted({log["address"] for log in logs})
+
+    def linked(self, contract: str, library: str, address: str | bytes) -> bytes:
+        """The library that a deployed contract is linked to; 20 bytes, whatever they are, if it is another contract."""
+        start = _gaps(contract, library)[0]
+        return self.code(address)[start : start + 20].ljust(20, b"\0")
 
     def pass_time(self, seconds: int) -> None:
         """Move the clock of a development chain and mine a block at the new time."""
@@ -713,6 +775,14 @@ class Market(_Deployed):
         """A new factory, with the library and the code that all of its projects share."""
         chain.deploy(compile_contracts()["Proofs"], sender)
         return cls(chain, chain.deploy(compile_contracts()["Factory"], sender).address)
+
+    def is_project(self, address: str) -> bool:
+        """Whether this factory made it."""
+        return self._call("isProject", address)
+
+    def implementation(self) -> str:
+        """The contract whose code its projects share."""
+        return self._call("implementation")
 
     def deploy_verifiers(self, builds: Mapping[int, Build], sender: Any, progress: Progress = quiet) -> Verifiers:
         """The verifiers of a project: one each of gram, range, range-last, and a settlement for every N.

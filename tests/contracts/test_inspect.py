@@ -1,0 +1,246 @@
+"""`zkmarket inspect`: a project made of the caller's own builds passes, any other does not, and says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import make_build
+from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
+from zkmarket import cli, market
+from zkmarket.artifacts import Build
+from zkmarket.errors import ArtifactError, ChainError, InputError
+from zkmarket.escrow import Offer, Verifier, Verifiers, Windows
+from zkmarket.inspection import Inspection, inspect
+from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak
+from zkmarket.rules import MultiKrum
+
+pytestmark = [pytest.mark.chain, pytest.mark.proof]
+
+PARAMS, LOGROWS = 2000, 11  # one chunk, nearly full: the range verifier fits EIP-170
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Build]:
+    """For 3 and 4 trainers: two settlements, everything else shared."""
+    folder = tmp_path_factory.mktemp("inspect")
+    return {
+        n: make_build(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n))
+        for n in (3, 4)
+    }
+
+
+@pytest.fixture(scope="module")
+def verifiers(deployed: Scene, builds: dict[int, Build]) -> Verifiers:
+    return deployed.market.deploy_verifiers(builds, deployed.owner)
+
+
+@pytest.fixture
+def offer(scene: Scene) -> Offer:
+    return Offer(
+        aggregator=str(scene.aggregator),
+        rounds=2,
+        reward=ETHER,
+        fee=ETHER // 10,
+        stake_wei=ETHER,
+        bond_wei=3 * ETHER,
+        penalty_wei=ETHER // 2,
+        beta=10**6,
+        beta_min=PARAMS,
+        beta_max=10**9,
+    )
+
+
+Make = Callable[..., Project]
+
+
+@pytest.fixture
+def make(scene: Scene, offer: Offer, builds: dict[int, Build], verifiers: Verifiers) -> Make:
+    def create(**changes: object) -> Project:
+        used = changes.pop("verifiers", verifiers)
+        return scene.market.create(dataclasses.replace(offer, **changes), builds, used, scene.owner)
+
+    return create
+
+
+def test_a_project_of_these_builds_is_trustworthy(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
+    found = inspect(chain, make().address, builds)
+    assert found.wrong == []
+    assert sum("byte for byte" in text for text in found.checked) == 4  # gram, range, two settlements
+    assert any("development SRS" in text for text in found.warnings)
+    assert any(f"stakes {ETHER} wei; it loses {ETHER // 2}" in text for text in found.money)
+    assert any("free again at the latest after 15 h" in text for text in found.money)
+
+
+def test_terms_that_are_allowed_but_should_be_known(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
+    odd = {"penalty_wei": 1, "bond_wei": 2 * ETHER - 1, "open_admission": True, "windows": Windows(submit=60)}
+    warnings = " | ".join(inspect(chain, make(**odd).address, builds).warnings)
+    assert "less than twice the reward" in warnings
+    assert "never delivered costs its trainer 1 wei" in warnings
+    assert "anyone may join" in warnings
+    assert "shorter than an hour: submit" in warnings
+    assert "one penalty takes the whole stake" in " ".join(
+        inspect(chain, make(penalty_wei=ETHER).address, builds).warnings
+    )
+
+
+@pytest.mark.parametrize("which", ["gram", "range_last", "settlement"])
+def test_a_foreign_verifier_is_named(
+    chain: Chain, scene: Scene, make: Make, builds: dict[int, Build], verifiers: Verifiers, which: str
+) -> None:
+    """The contract cannot know what a verifier verifies: who joins without looking gives its stake away."""
+    made = compile_verifier(ACCEPT_ALL)
+    foreign = Verifier(chain.deploy_verifier(made, scene.owner).address, keccak(made.runtime))
+    used = dict(verifiers.settlement) | {4: foreign} if which == "settlement" else foreign
+    found = inspect(chain, make(verifiers=dataclasses.replace(verifiers, **{which: used})).address, builds)
+    assert len(found.wrong) == 1
+    assert f"at {foreign.address} is not the one that the build gives" in found.wrong[0]
+
+
+def test_the_verifiers_of_two_numbers_exchanged(
+    chain: Chain, make: Make, builds: dict[int, Build], verifiers: Verifiers
+) -> None:
+    crossed = {3: verifiers.settlement[4], 4: verifiers.settlement[3]}
+    found = inspect(chain, make(verifiers=dataclasses.replace(verifiers, settlement=crossed)).address, builds)
+    assert ["of 3 trainers" in text for text in found.wrong] == [True, False]
+
+
+def test_another_manifest(
+    chain: Chain, make: Make, builds: dict[int, Build], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Same circuits, another scale: the digest differs, and nothing else would."""
+    folder = tmp_path_factory.mktemp("other")
+    other = {
+        n: make_build(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n), scale_bits=5)
+        for n in (3, 4)
+    }
+    found = inspect(chain, make().address, other)
+    assert [f"rounds of {n} trainers are settled by another manifest" in found.wrong[n - 3] for n in (3, 4)] == [
+        True
+    ] * 2
+
+
+def test_a_build_is_missing(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
+    found = inspect(chain, make().address, {3: builds[3]})
+    assert found.wrong == ["no build for 4 trainers was given: what settles such a round was not compared"]
+
+
+def test_a_look_alike_is_not_a_project(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
+    """A clone of the right code that no factory made: its terms were never checked, its pool never paid."""
+    implementation = bytes.fromhex(scene.market.implementation()[2:])
+    stranger = "0x" + "ab" * 20
+    body = bytes.fromhex("363d3d373d3d3d363d73") + implementation + bytes.fromhex("5af43d82803e903d91602b57fd5bf3")
+    chain.web3.provider.make_request("anvil_setCode", [stranger, "0x" + body.hex()])
+    assert "not made by a factory" in inspect(chain, stranger, builds).wrong[0]
+    assert "not a clone" in inspect(chain, scene.market.address, builds).wrong[0]
+
+
+def test_a_factory_of_other_code(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
+    project = make()
+    changed = bytearray(compiled_code("Factory"))
+    changed[-1] ^= 1
+    chain.web3.provider.make_request("anvil_setCode", [scene.market.address, "0x" + changed.hex()])
+    assert "not made by a factory" in inspect(chain, project.address, builds).wrong[0]
+
+
+@pytest.mark.parametrize("contract", ["Project", "Proofs"])
+def test_one_bit_of_other_code(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build], contract: str) -> None:
+    project = make()
+    address = scene.market.implementation()
+    if contract == "Proofs":
+        address = "0x" + chain.linked("Project", "Proofs", address).hex()
+    changed = bytearray(chain.code(address))
+    changed[len(changed) // 2] ^= 1
+    chain.web3.provider.make_request("anvil_setCode", [address, "0x" + changed.hex()])
+    assert inspect(chain, project.address, builds).wrong == [
+        "its code is not what Project.sol and Proofs.sol compile to"
+    ]
+
+
+def test_no_contract(chain: Chain, builds: dict[int, Build]) -> None:
+    with pytest.raises(ChainError, match="no contract at 0x1111"):
+        inspect(chain, "0x" + "11" * 20, builds)
+
+
+# ---------------------------------------------------------------- development keys
+
+
+def test_development_keys_stay_on_development_chains(builds: dict[int, Build], deployed: Scene, offer: Offer) -> None:
+    """Refused before anything is sent: the chain's id decides."""
+    real = dataclasses.replace(deployed.chain, id=1)
+    elsewhere = Market(real, deployed.market.address)
+    with pytest.raises(ArtifactError, match="development SRS, whose trapdoor is public: it is not deployed on chain 1"):
+        elsewhere.deploy_verifiers(builds, deployed.owner)
+    with pytest.raises(ArtifactError, match="development SRS"):
+        elsewhere.create(offer, builds, None, deployed.owner)
+
+
+def test_development_keys_on_another_chain_are_wrong(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
+    found = inspect(dataclasses.replace(chain, id=1), make().address, builds)
+    assert any("development SRS, whose trapdoor is public" in text for text in found.wrong)
+
+
+# ---------------------------------------------------------------- command line
+
+
+def run(chain: Chain, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The verb in this process, which is connected already."""
+
+    class Connected:
+        def __enter__(self) -> Chain:
+            return chain
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(market, "connect", lambda _: Connected())
+    return cli.main(["inspect", *map(str, arguments), "--rpc", chain.rpc_url, "--quiet"])
+
+
+def test_exit_codes_and_json(
+    chain: Chain,
+    make: Make,
+    builds: dict[int, Build],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project = make().address
+    folders = [word for build in builds.values() for word in ("--build", build.folder)]
+    assert run(chain, monkeypatch, project, *folders, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["trustworthy"] is True and said["project"] == project and len(said["checked"]) > 10
+    assert run(chain, monkeypatch, project, *folders[:2]) == 1
+    assert "WRONG    no build for 4 trainers" in capsys.readouterr().out
+    assert run(chain, monkeypatch, project, *folders[:2], *folders[:2]) == 2
+    assert "two builds for 3 trainers" in capsys.readouterr().err
+
+
+def test_inspection_is_wrong_or_right_never_both() -> None:
+    found = Inspection("0x")
+    assert found.expect(True, "good", "bad") and not found.expect(False, "good", "bad")
+    assert (found.checked, found.wrong) == (["good"], ["bad"])
+
+
+# ---------------------------------------------------------------- keystore
+
+
+def test_a_keystore_account_sends_and_signs(chain: Chain, scene: Scene, tmp_path: Path) -> None:
+    from eth_account import Account
+
+    key = "0x" + "42" * 32
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(Account.encrypt(key, "secret", iterations=1024)))
+    with pytest.raises(InputError, match="cannot be opened as a keystore"):
+        chain.keystore(path, "wrong")
+    with pytest.raises(InputError, match="cannot be opened as a keystore"):
+        chain.keystore(tmp_path / "none.json", "secret")
+    account = chain.keystore(path, "secret")
+    scene.owner.transfer(account, 5 * ETHER, silent=True)
+    scene.create(aggregator=str(account))
+    assert scene.project.accept(account).event("Accepted").arguments["bondWei"] == 3 * ETHER
+    message = market.membership_message(chain.id, scene.project.address, str(account))
+    assert len(market.sign(chain, account, message)) == 65
