@@ -88,6 +88,13 @@ def refused(reason: str) -> Any:
     return pytest.raises(TransactionReverted, match=rf" was reverted: {re.escape(reason)}$")
 
 
+def wrong_signer(want: Any, have: Any = r"0x\w{40}") -> Any:
+    """The contract recovers another signer than the one it wants; by default whichever."""
+    return pytest.raises(
+        TransactionReverted, match=rf" was reverted: WrongSigner\(have={str(have).lower()}, want={str(want).lower()}\)$"
+    )
+
+
 def phases_but(*named: Phase) -> list[Any]:
     """Parameters: all other phases, by name."""
     return [pytest.param(phase, id=phase.name) for phase in Phase if phase not in named]
@@ -357,4 +364,16 @@ def manifest_digest(n: int) -> bytes:
     return keccak(b"manifest" + bytes([n]))
 
 
-__all__ = ["CID", "ETHER", "KEY", "NO_VERIFIER", "WINDOW", "Scene", "market", "phases_but", "point", "refused"]
+__all__ = [
+    "CID",
+    "ETHER",
+    "KEY",
+    "NO_VERIFIER",
+    "WINDOW",
+    "Scene",
+    "market",
+    "phases_but",
+    "point",
+    "refused",
+    "wrong_signer",
+]
