@@ -732,7 +732,9 @@ class _Deployed:
         return tuple(events)
 
     def events(self, from_block: int = 0, to_block: int | str = "latest") -> tuple[Event, ...]:
-        """All that the contract logged, in order."""
+        """All that the contract logged, in order; nothing if the chain has not come to `from_block` yet."""
+        if from_block > self.chain.web3.eth.block_number:
+            return ()
         where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block}
         with transacting("reading events"):
             return self._decoded(self.chain.web3.eth.get_logs(where))

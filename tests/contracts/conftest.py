@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.world import Scene
+from tests.conftest import make_build
+from tests.contracts.world import ETHER, Scene
 from zkmarket import market
+from zkmarket.artifacts import Build
+from zkmarket.escrow import Offer, Verifiers
 from zkmarket.market import Chain
+from zkmarket.rules import MultiKrum
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +45,40 @@ def deployed(node: Chain) -> Scene:
 def scene(deployed: Scene, chain: Chain) -> Scene:
     """The market before there is a project; whatever a test does is rolled back."""
     return dataclasses.replace(deployed)
+
+
+# ---------------------------------------------------------------- real builds
+
+PARAMS, LOGROWS = 2000, 11  # one chunk, nearly full: the range verifier fits EIP-170
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Build]:
+    """For 3 and 4 trainers: two settlements, everything else shared."""
+    folder = tmp_path_factory.mktemp("builds")
+    return {
+        n: make_build(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n))
+        for n in (3, 4)
+    }
+
+
+@pytest.fixture(scope="module")
+def verifiers(deployed: Scene, builds: dict[int, Build]) -> Verifiers:
+    """Their verifiers, on the module's chain."""
+    return deployed.market.deploy_verifiers(builds, deployed.owner)
+
+
+@pytest.fixture
+def offer(scene: Scene) -> Offer:
+    return Offer(
+        aggregator=str(scene.aggregator),
+        rounds=2,
+        reward=ETHER,
+        fee=ETHER // 10,
+        stake_wei=ETHER,
+        bond_wei=3 * ETHER,
+        penalty_wei=ETHER // 2,
+        beta=10**6,
+        beta_min=PARAMS,
+        beta_max=10**9,
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import make_build
+from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
 from zkmarket import cli, market
 from zkmarket.artifacts import Build
@@ -20,40 +21,6 @@ from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_c
 from zkmarket.rules import MultiKrum
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
-
-PARAMS, LOGROWS = 2000, 11  # one chunk, nearly full: the range verifier fits EIP-170
-
-
-@pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Build]:
-    """For 3 and 4 trainers: two settlements, everything else shared."""
-    folder = tmp_path_factory.mktemp("inspect")
-    return {
-        n: make_build(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n))
-        for n in (3, 4)
-    }
-
-
-@pytest.fixture(scope="module")
-def verifiers(deployed: Scene, builds: dict[int, Build]) -> Verifiers:
-    return deployed.market.deploy_verifiers(builds, deployed.owner)
-
-
-@pytest.fixture
-def offer(scene: Scene) -> Offer:
-    return Offer(
-        aggregator=str(scene.aggregator),
-        rounds=2,
-        reward=ETHER,
-        fee=ETHER // 10,
-        stake_wei=ETHER,
-        bond_wei=3 * ETHER,
-        penalty_wei=ETHER // 2,
-        beta=10**6,
-        beta_min=PARAMS,
-        beta_max=10**9,
-    )
-
 
 Make = Callable[..., Project]
 

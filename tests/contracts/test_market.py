@@ -1,0 +1,152 @@
+"""market.py and escrow.py against the contracts: what is sent is what is read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from tests.contracts.conftest import PARAMS
+from tests.contracts.world import CID, ETHER, Scene
+from zkmarket import market
+from zkmarket.artifacts import Build
+from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
+from zkmarket.escrow import NO_VERIFIER, NOBODY, Offer, Phase, Verifiers, check_builds, terms_words
+from zkmarket.market import MAX_CODE, Chain, Market, Project, compiled_code
+
+pytestmark = [pytest.mark.chain, pytest.mark.proof]
+
+
+@pytest.mark.parametrize("name", ["Factory", "Project", "Proofs"])
+def test_every_contract_can_be_deployed(name: str) -> None:
+    """EIP-170. Verifiers are checked when they are compiled."""
+    assert 0 < len(compiled_code(name, {"Proofs": bytes(20)})) <= MAX_CODE
+
+
+def test_terms_are_read_back_as_they_were_offered(
+    scene: Scene, offer: Offer, builds: dict[int, Build], verifiers: Verifiers
+) -> None:
+    project = scene.market.create(offer, builds, verifiers, scene.owner)
+    terms, manifest = project.terms(), builds[3].manifest
+    assert terms["owner"] == str(scene.owner) and terms["aggregator"] == str(scene.aggregator)
+    for name, field in (("stakeWei", "stake_wei"), ("bondWei", "bond_wei"), ("penaltyWei", "penalty_wei")):
+        assert terms[name] == getattr(offer, field)
+    for name in ("reward", "fee", "rounds", "kappa", "beta", "model", "token"):
+        assert terms[name] == getattr(offer, name)
+    assert (terms["betaMin"], terms["betaMax"], terms["voidLimit"]) == (
+        offer.beta_min,
+        offer.beta_max,
+        offer.void_limit,
+    )
+    assert (terms["minTrainers"], terms["maxTrainers"], terms["openAdmission"]) == (3, 4, False)
+    assert (terms["params"], terms["logrows"], terms["salts"], terms["chunks"]) == (PARAMS, 11, 8, 1)
+    assert terms["blinding"] == {"x": manifest.blinding[0], "y": manifest.blinding[1]}
+    assert terms["windows"] == dataclasses.asdict(offer.windows)
+    assert terms["gram"] == {"deployed": verifiers.gram.address, "codehash": verifiers.gram.codehash}
+    assert terms["rangeLast"]["deployed"] == verifiers.range_last.address
+    assert terms["range"]["deployed"] == NO_VERIFIER.address == NOBODY
+    assert project.rates() == list(offer.rates)
+    for n, build in builds.items():
+        assert project.plan(n)["manifest"] == build.manifest.digest()
+        assert (project.plan(n)["f"], project.plan(n)["m"]) == (0, n)
+        assert project.plan(n)["settlement"]["deployed"] == verifiers.settlement[n].address
+
+
+def test_the_state_of_a_new_project(scene: Scene) -> None:
+    done = scene.create()
+    state = scene.project.state()
+    assert (state.phase, state.round, state.settled, state.voids) == (Phase.CREATED, 0, 0, 0)
+    assert state.pool == 3 * (ETHER + ETHER // 5) and state.aggregator == str(scene.aggregator)
+    assert (state.bond_wei, state.unburnt_wei, state.ending, state.claimed) == (0, 0, False, False)
+    assert type(state.round) is int and type(state.pool) is int  # not Brownie's own
+    created = done.event("ProjectCreated")
+    assert created.arguments["cid"] == CID and created.arguments["terms"] == scene.project.terms()
+    assert created.block == done.block and created.transaction == done.transaction
+    with pytest.raises(ChainError, match="logged no Settled"):
+        done.event("Settled")
+
+
+def test_events_can_be_followed_from_a_block(scene: Scene) -> None:
+    scene.open()
+    events = scene.project.events()
+    assert [event.name for event in events] == ["Accepted", "Opened"] + ["Joined"] * 5
+    assert scene.project.events(events[3].block) == events[3:]
+    assert scene.project.events(events[-1].block + 1) == ()
+
+
+def test_a_node_signs_as_a_key_does(chain: Chain, scene: Scene) -> None:
+    """anvil's first account has a key that everybody knows."""
+    scene.create()
+    known = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+    local = market._brownie().accounts.add(known)
+    assert str(local) == str(scene.owner)
+    assert scene.project.sign_membership(local, scene.stranger) == scene.project.sign_membership(
+        str(scene.owner), scene.stranger
+    )
+    with pytest.raises(ChainError, match="does not sign for"):
+        scene.project.sign_membership("0x" + "77" * 20, scene.stranger)
+
+
+def test_a_revert_says_why_in_words(scene: Scene) -> None:
+    scene.create()
+    with pytest.raises(TransactionReverted) as refused:
+        scene.project.start(scene.aggregator, bytes(32))
+    assert refused.value.reason == "WrongPhase(have=CREATED, want=OPEN)" and refused.value.exit_code == 4
+    assert str(refused.value) == "start was reverted: WrongPhase(have=CREATED, want=OPEN)"
+
+
+def test_join_after_a_penalty_pays_what_is_missing(scene: Scene) -> None:
+    """The penalty for a void round is taken first; only then is it known what is missing."""
+    scene.open()
+    late, *others = scene.trainers
+    scene.start()
+    scene.submit_all(others[:2])
+    scene.pass_deadline()
+    scene.project.void_round(scene.stranger)
+    done = scene.project.join(late)
+    assert done.event("Joined").arguments["stakeWei"] == ETHER // 10
+    assert scene.project.account(late)["stakeWei"] == ETHER and scene.project.account(late)["skipped"] == 1
+
+
+# ---------------------------------------------------------------- builds of one project
+
+
+def changed(build: Build, **values: Any) -> Build:
+    """The same build with another value in its manifest."""
+    value = json.loads(json.dumps(build.manifest.value)) | values
+    return dataclasses.replace(build, manifest=dataclasses.replace(build.manifest, value=value))
+
+
+def test_builds_must_be_of_one_project(builds: dict[int, Build]) -> None:
+    assert check_builds(builds) == [3, 4]
+    cases = [
+        ({}, "got none"),
+        ({3: builds[3], 5: builds[4]}, r"from least to most: got \[3, 5\]"),
+        ({3: builds[4]}, "for 3 trainers is one for 4"),
+        ({3: builds[3], 4: changed(builds[4], score="leave-one-out")}, "score differs"),
+        ({3: builds[3], 4: changed(builds[4], srs={"id": "other"})}, "srs differs"),
+        ({3: builds[3], 4: changed(builds[4], blinding_point="0x00")}, "blinding_point differs"),
+    ]
+    circuits = dict(builds[4].manifest.value["circuits"])
+    circuits["gram"] = circuits["gram"] | {"rows": 1}
+    cases.append(({3: builds[3], 4: changed(builds[4], circuits=circuits)}, "gram differs"))
+    for given, reason in cases:
+        with pytest.raises(ArtifactError, match=reason):
+            check_builds(given)
+
+
+def test_a_norm_bound_that_no_proof_could_settle(offer: Offer, builds: dict[int, Build], verifiers: Verifiers) -> None:
+    beyond = dataclasses.replace(offer, beta_max=builds[3].manifest.beta_max + 1)
+    with pytest.raises(InputError, match="settle norm bounds up to"):
+        terms_words(beyond, NOBODY, builds, verifiers)
+
+
+def test_a_market_and_its_projects_can_be_found_again(chain: Chain, scene: Scene) -> None:
+    scene.create()
+    again = Market(chain, scene.market.address)
+    assert again.is_project(scene.project.address) and not again.is_project(str(scene.stranger))
+    assert Project(chain, scene.project.address).terms() == scene.project.terms()
+    with pytest.raises(ChainError, match="no contract at"):
+        Project(chain, str(scene.stranger))
