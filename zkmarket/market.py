@@ -191,7 +191,7 @@ def compiled_code(name: str, libraries: Mapping[str, bytes] | None = None) -> by
 
 def _gaps(name: str, library: str) -> list[int]:
     """Where the code of a contract has the address of a library, in bytes."""
-    files = compile_contracts()[name]._build["deployedLinkReferences"].values()
+    files = compile_contracts()[name]._build.get("deployedLinkReferences", {}).values()
     return [place["start"] for links in files for place in links.get(library, [])]
 
 
