@@ -231,6 +231,17 @@ class Scene:
         assert self.phase == phase
         return self
 
+    def void(self, trainers: Sequence[Any] = ()) -> Scene:
+        """A round that only these trainers submit in, too few: OPEN again, or ENDED."""
+        self.start()
+        self.submit_all(trainers)
+        self.pass_deadline()
+        self.project.void_round(self.stranger)
+        return self
+
+    def refresh(self, trainer: Any) -> Receipt:
+        return self.project._send("refresh", "refresh", str(trainer), sender=self.stranger)
+
     def to_admit(self, trainers: Sequence[Any] | None = None) -> Scene:
         """Started, submitted by these trainers (default all), the deadline passed."""
         self.start()
