@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -241,6 +241,33 @@ class Scene:
 
     def refresh(self, trainer: Any) -> Receipt:
         return self.project._send("refresh", "refresh", str(trainer), sender=self.stranger)
+
+    def walk(self) -> Iterator[Phase]:
+        """One new project through all phases, from CREATED to ENDED, stopping in each."""
+        self.create()
+        yield self.phase
+        self.project.accept(self.aggregator)
+        for trainer in self.trainers:
+            self.project.join(trainer)
+        yield self.phase
+        for steps in (
+            (self.start,),
+            (self.submit_all, self.pass_deadline),
+            (self.admit_all, self._lock),
+            (self.settle,),
+        ):
+            for step in steps:
+                step()
+            yield self.phase
+        self.pass_deadline()
+        self.project.next(self.stranger)
+        self.to_vacant()
+        yield self.phase
+        self.project.end(self.owner)
+        yield self.phase
+
+    def _lock(self) -> None:
+        self.project.lock(self.stranger)
 
     def to_admit(self, trainers: Sequence[Any] | None = None) -> Scene:
         """Started, submitted by these trainers (default all), the deadline passed."""
