@@ -15,9 +15,11 @@ from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 
 from .artifacts import Build, Manifest
-from .commitment import Commitment, address_text
+from .backend import Proof
+from .commitment import Commitment, RoundId, address_text
 from .errors import ArtifactError, InputError
 from .field import Point, encode_point
+from .gram import GramProof, next_claim
 from .round import RoundProof, aggregate_points, start_transcript
 
 NOBODY = "0x" + "00" * 20
@@ -249,6 +251,41 @@ def settle_words(proof: RoundProof) -> tuple[Any, ...]:
         instances[-1],
         proof.gram.base.data,
         proof.settlement.data,
+    )
+
+
+def round_proof_of(
+    words: Sequence[Any], manifest: Manifest, round_id: RoundId, beta: int, commitments: Sequence[Commitment]
+) -> RoundProof:
+    """The round proof behind `settle_words`: challenges and claims, which the contract computes, are computed again.
+
+    Args:
+        words: `RoundProof` of Types.sol, from a settlement's calldata.
+        beta: norm bound of the round.
+        commitments: of the admitted, in the order of slots.
+    """
+    points, q, folds, mask, scores, nu, gram_proof, settlement_proof = words
+    pairs = [(points[at], points[at + 1]) for at in range(0, len(points), 2)]
+    n, chunks = len(commitments), manifest.chunks
+    mask_points, gram_point = tuple(pairs[n * chunks : -1]), pairs[-1]
+    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, gram_point)
+    r = transcript.slot_challenges(n + 1)
+    transcript.absorb(q)
+    claims = tuple(zip(folds[::2], folds[1::2], strict=True))
+    claim = q
+    for step, (a, x) in enumerate(claims):
+        transcript.absorb(a, x)
+        claim = next_claim(claim, a, x, transcript.fold_challenge(step))
+    bits = [mask >> slot & 1 for slot in range(n)]
+    return RoundProof(
+        manifest.digest(),
+        round_id,
+        beta,
+        tuple(commitments),
+        mask_points,
+        gram_point,
+        GramProof(claims, Proof(bytes(gram_proof), (claim,))),
+        Proof(bytes(settlement_proof), (q, *r, beta, *bits, *scores, nu)),
     )
 
 

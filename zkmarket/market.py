@@ -28,7 +28,7 @@ import subprocess
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +41,7 @@ from eth_utils import to_checksum_address
 
 from . import backend
 from .artifacts import Build, Manifest
-from .backend import Progress, quiet
+from .backend import Progress, Proof, quiet
 from .commitment import Commitment, RoundId
 from .errors import ArtifactError, ChainError, InputError, TransactionReverted
 from .escrow import (
@@ -56,12 +56,14 @@ from .escrow import (
     plan_words,
     publication_message,
     receipt_message,
+    round_proof_of,
     settle_words,
     submit_words,
     terms_words,
 )
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
 from .round import RoundProof
+from .transcript import chunk_tag
 
 ROOT = Path(__file__).resolve().parents[1]
 """Where contracts/, node_modules/ and brownie-config.yaml are: zkmarket runs from its source tree."""
@@ -399,8 +401,26 @@ class Chain:
             raise ChainError(f"no contract at {address} on chain {self.id}: wanted {name}")
 
     def _create(self, name: str, data: str, sender: Any) -> str:
-        with transacting(f"deploying {name}"):
-            return sender.transfer(data=data).contract_address
+        return self.mined(f"deploying {name}", lambda: sender.transfer(data=data))["contractAddress"]
+
+    def mined(self, what: str, send: Callable[[], Any]) -> Any:
+        """Send a transaction with Brownie and return the node's receipt of it.
+
+        Brownie takes a transaction for dropped if a busy node counts it before it can show it; then the
+        node is asked again.
+        """
+        with transacting(what):
+            try:
+                transaction = send().txid
+            except _brownie().exceptions.TransactionError as error:
+                found = re.search("0x[0-9a-f]{64}", str(error))
+                if found is None:
+                    raise
+                transaction = found[0]
+            receipt = self.web3.eth.wait_for_transaction_receipt(transaction, timeout=RPC_SECONDS)
+        if receipt["status"] != 1:
+            raise TransactionReverted(f"{what} was reverted: transaction {transaction}")
+        return receipt
 
     def _only_development(self, what: str) -> None:
         if not self.development:
@@ -697,10 +717,10 @@ class _Deployed:
         }
 
     def _send(self, what: str, method: str, *arguments: Any, sender: Any, value: int = 0) -> Receipt:
-        with transacting(what):
-            done = getattr(self.contract, method)(*arguments, {"from": sender, "value": value})
-        logs = self.chain.web3.eth.get_transaction_receipt(done.txid)["logs"]
-        return Receipt(what, done.txid, done.block_number, done.gas_used, self._decoded(logs))
+        given = {"from": sender, "value": value}
+        done = self.chain.mined(what, lambda: getattr(self.contract, method)(*arguments, given))
+        transaction = "0x" + bytes(done["transactionHash"]).hex()
+        return Receipt(what, transaction, done["blockNumber"], done["gasUsed"], self._decoded(done["logs"]))
 
     def _call(self, method: str, *arguments: Any) -> Any:
         with transacting(f"reading {method}"):
@@ -894,6 +914,69 @@ class Project(_Deployed):
         """What commitments and proofs of a round are bound to; default the current one."""
         number = self._call("round") if round_number is None else round_number
         return RoundId(self.chain.id, int(self.address, 16), number)
+
+    # ---- auditing: from the log and from calldata alone
+
+    def commitments(self, round_number: int) -> list[Commitment]:
+        """What was submitted to a round, with the range proofs, in the order of submission.
+
+        Raises ChainError for a submission that another contract passed on: its range proofs, which the
+        project has verified, are not in the transaction's own calldata.
+        """
+        round_id = self.round_id(round_number)
+        found = []
+        for event in self._of_round("Submitted", round_number):
+            said = event.arguments
+            points = tuple(zip(said["points"][::2], said["points"][1::2], strict=True))
+            trainer = int(said["trainer"], 16)
+            data = self._calldata(event, "submit")[2]
+            proofs = []
+            for chunk, proof in enumerate(data):
+                tag = chunk_tag(round_id.chain_id, round_id.project, round_number, chunk, trainer)
+                padded = chunk == len(data) - 1 and self._padded
+                proofs.append(Proof(bytes(proof), (tag, 0) if padded else (tag,)))
+            found.append(Commitment(round_id, trainer, points, tuple(proofs)))
+        return found
+
+    def round_proof(self, manifest: Manifest, round_number: int) -> RoundProof:
+        """The proof that settled a round, for `auditor.verify_round` to check again.
+
+        Args:
+            manifest: of the build for as many trainers as were admitted.
+
+        Raises:
+            ChainError: the round was not settled, or the transaction was passed on by another contract.
+        """
+        settled = self._of_round("Settled", round_number)
+        if not settled:
+            raise ChainError(f"round {round_number} of {self.address} was not settled")
+        beta = self._of_round("Started", round_number)[0].arguments["beta"]
+        by_trainer = {commitment.trainer: commitment for commitment in self.commitments(round_number)}
+        slots = [by_trainer[int(who, 16)] for who in settled[0].arguments["settlement"]["trainers"]]
+        words = self._calldata(settled[0], "settle")[0]
+        return round_proof_of(words, manifest, self.round_id(round_number), beta, slots)
+
+    def _of_round(self, name: str, round_number: int) -> list[Event]:
+        return [event for event in self.events() if event.name == name and event.arguments["round"] == round_number]
+
+    def _calldata(self, event: Event, method: str) -> tuple[Any, ...]:
+        with transacting("reading a transaction"):
+            sent = self.chain.web3.eth.get_transaction(event.transaction)
+        contract = self.chain.web3.eth.contract(self.address, abi=self.container.abi)
+        if sent["to"] != self.address:
+            raise ChainError(
+                f"transaction {event.transaction} was passed on by another contract: no calldata of {method}"
+            )
+        function, given = contract.decode_function_input(sent["input"])
+        if function.fn_name != method:
+            raise ChainError(f"transaction {event.transaction} calls {function.fn_name}: wanted {method}")
+        return tuple(_plain(given[item["name"]]) for item in function.abi["inputs"])
+
+    @functools.cached_property
+    def _padded(self) -> bool:
+        """Whether the last chunk's range proof has a second output."""
+        terms = self.terms()
+        return terms["range"]["deployed"] != terms["rangeLast"]["deployed"]
 
     # ---- signing
 

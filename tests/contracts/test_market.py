@@ -150,3 +150,19 @@ def test_a_market_and_its_projects_can_be_found_again(chain: Chain, scene: Scene
     assert Project(chain, scene.project.address).terms() == scene.project.terms()
     with pytest.raises(ChainError, match="no contract at"):
         Project(chain, str(scene.stranger))
+
+
+def test_a_transaction_that_brownie_takes_for_dropped_is_found(chain: Chain, scene: Scene) -> None:
+    """On a busy node Brownie may not see a transaction that has been mined."""
+    dropped = market._brownie().exceptions.TransactionError
+
+    def send() -> Any:
+        done = scene.owner.transfer(scene.stranger, 1, silent=True)
+        raise dropped(f"Tx dropped without known replacement: {done.txid}")
+
+    def fail() -> Any:
+        raise dropped("something else")
+
+    assert chain.mined("pay", send)["status"] == 1
+    with pytest.raises(ChainError, match="pay failed: something else"):
+        chain.mined("pay", fail)
