@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.world import CID, WINDOW, Scene, phases_but, point, refused, wrong_signer
+from tests.contracts.world import CID, WINDOW, Scene, point, refused, wrong_signer
 from zkmarket.escrow import NOBODY, Phase, points_hash, receipt_message
 from zkmarket.market import Chain, sign
 
@@ -40,15 +40,15 @@ def deployed(node: Chain) -> Scene:
     return Scene.deploy(node).reach(Phase.ADMIT)
 
 
-def signed(scene: Scene, trainer: Any, signer: Any = None, **other: Any) -> bytes:
+def signed(scene: Scene, to: Any, signer: Any = None, **other: Any) -> bytes:
     """A receipt for the trainer that is good but for these words."""
     words = {
         "chain_id": scene.chain.id,
         "project": scene.project.address,
         "aggregator": str(scene.aggregator),
         "round_number": scene.round_id.round,
-        "trainer": str(trainer),
-        "points": points_hash(scene.commitment(trainer).points),
+        "trainer": str(to),
+        "points": points_hash(scene.commitment(to).points),
         "cid": keccak(CID),
     }
     return sign(scene.chain, signer or scene.aggregator, receipt_message(**(words | other)))
@@ -58,11 +58,11 @@ def admitted(scene: Scene) -> list[bool]:
     return [seat["admitted"] for seat in scene.project.seats(scene.round_id.round)]
 
 
-@pytest.mark.parametrize("phase", phases_but(Phase.ADMIT))
-def test_refused_in_other_phases(scene: Scene, phase: Phase) -> None:
-    scene.reach(phase)
-    with refused(f"WrongPhase(have={phase.name}, want=ADMIT)"):
-        scene.project.admit(scene.stranger, scene.trainers[0], b"")
+def test_refused_in_other_phases(scene: Scene) -> None:
+    for phase in scene.walk():
+        if phase != Phase.ADMIT:
+            with refused(f"WrongPhase(have={phase.name}, want=ADMIT)"):
+                scene.project.admit(scene.stranger, scene.trainers[0], b"")
 
 
 def test_a_round_with_too_few_submissions_is_never_in_admission(scene: Scene) -> None:
@@ -117,7 +117,7 @@ def test_anyone_sends_a_good_receipt(scene: Scene, sender: str) -> None:
 def test_a_receipt_by_another_signer(scene: Scene, signer: str) -> None:
     other = getattr(scene, signer)
     with wrong_signer(scene.aggregator, have=other):
-        scene.project.admit(other, scene.trainers[0], scene.receipt(scene.trainers[0], other))
+        scene.project.admit(other, scene.trainers[0], signed(scene, scene.trainers[0], other))
 
 
 @pytest.mark.parametrize("word", ["chain_id", "project", "aggregator", "round_number", "trainer", "points", "cid"])
