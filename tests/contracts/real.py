@@ -1,0 +1,400 @@
+"""Real rounds on anvil: real builds, real verifiers, real proofs. For the tests of what the contract demands of proofs.
+
+K = 11, so that a chunk has C = 2,032 values. D is 2,000 values past the full chunks: a last chunk with few
+values needs a verifier that is larger than a chain takes. Factory, project and accounts have the same addresses
+on every fresh anvil, so that what was once proven for them is proven once a session.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from eth_abi import decode, encode
+from eth_hash.auto import keccak
+
+from tests.conftest import honest_updates, make_build, submit
+from zkmarket import market
+from zkmarket.aggregator import Submission, prove_round
+from zkmarket.artifacts import Build
+from zkmarket.backend import Proof
+from zkmarket.commitment import Commitment, RoundId
+from zkmarket.escrow import Offer, Verifiers, Windows, settle_words, submit_words
+from zkmarket.field import Point
+from zkmarket.gram import GramProof, next_claim
+from zkmarket.market import Chain, Event, Market, Project, Receipt
+from zkmarket.round import Aggregate, RoundProof, start_transcript
+from zkmarket.rules import MultiKrum
+from zkmarket.transcript import chunk_tag
+
+ETHER = 10**18
+WINDOW = 100_000
+CID = b"\x01\x55\x12\x20" + bytes(range(32))
+KEY = b"\x11" * 32
+LOGROWS, CHUNK, USED = 11, 2032, 2000
+
+
+def params_of(chunks: int) -> int:
+    return USED + (chunks - 1) * CHUNK
+
+
+@functools.cache
+def made(least: int, most: int, params: int, logrows: int = LOGROWS) -> Mapping[int, Build]:
+    """The builds of a project of `least` to `most` trainers. Keys come from the user's cache."""
+    folder = Path(_scratch().name)
+    return {
+        n: make_build(
+            folder / f"{n}-{params}-{logrows}", trainers=n, params=params, logrows=logrows, filter=MultiKrum.default(n)
+        )
+        for n in range(least, most + 1)
+    }
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="zkmarket-real-")  # removed when the process ends
+
+
+def norm_bound(params: int) -> int:
+    """A bound that all of `honest_updates` meet; its next value is neither kept, doubled nor halved."""
+    return 2500 * params
+
+
+@dataclass
+class Real:
+    """A factory on a chain, and everybody. `open` makes a project."""
+
+    chain: Chain
+    market: Market
+
+    @classmethod
+    def deploy(cls, chain: Chain) -> Real:
+        return cls(chain, Market.deploy(chain, chain.accounts[0]))
+
+    @property
+    def owner(self) -> Any:
+        return self.chain.accounts[0]
+
+    @property
+    def aggregator(self) -> Any:
+        return self.chain.accounts[1]
+
+    @property
+    def stranger(self) -> Any:
+        return self.chain.accounts[2]
+
+    @property
+    def trainers(self) -> Sequence[Any]:
+        """The first of them take part in a project, the last never does."""
+        return self.chain.accounts[3:]
+
+    def offer(self, builds: Mapping[int, Build], **changes: Any) -> Offer:
+        manifest = builds[min(builds)].manifest
+        values: dict[str, Any] = {
+            "aggregator": str(self.aggregator),
+            "rounds": 3,
+            "reward": ETHER,
+            "fee": ETHER // 5,
+            "stake_wei": ETHER,
+            "bond_wei": 3 * ETHER,
+            "penalty_wei": ETHER // 10,
+            "beta": min(norm_bound(manifest.params), manifest.beta_max),
+            "beta_min": manifest.params,
+            "beta_max": manifest.beta_max,
+            "open_admission": True,
+            "cid": CID,
+            "rates": (10**9, 5 * 10**8),
+            "windows": Windows(*(WINDOW,) * 9),
+        }
+        return Offer(**(values | changes))
+
+    def open(
+        self,
+        builds: Mapping[int, Build],
+        members: int | None = None,
+        verifiers: Verifiers | None = None,
+        **changes: Any,
+    ) -> RealProject:
+        """A project that was created and accepted, and that as many trainers as it takes have joined."""
+        offer = self.offer(builds, **changes)
+        verifiers = verifiers or self.market.deploy_verifiers(builds, self.owner)
+        project = self.market.create(offer, builds, verifiers, self.owner)
+        joined = list(self.trainers[: max(builds) if members is None else members])
+        real = RealProject(self, project, builds, verifiers, offer, joined)
+        real.receipts["create"] = project.created
+        real.receipts["accept"] = project.accept(self.aggregator)
+        for trainer in joined:
+            real.receipts["join"] = project.join(trainer)
+        return real
+
+
+_proven: dict[Any, Any] = {}
+"""What was proven in this session, by everything that it depends on."""
+
+
+def remembered(key: Any, make: Any) -> Any:
+    if key not in _proven:
+        _proven[key] = make()
+    return _proven[key]
+
+
+@dataclass
+class RealProject:
+    """One project, round by round."""
+
+    real: Real
+    project: Project
+    builds: Mapping[int, Build]
+    verifiers: Verifiers
+    offer: Offer
+    members: list[Any]
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+
+    @property
+    def chain(self) -> Chain:
+        return self.real.chain
+
+    @property
+    def build(self) -> Build:
+        """Of the most trainers: for commitments all builds are the same."""
+        return self.builds[max(self.builds)]
+
+    def updates(self) -> list[np.ndarray]:
+        """Similar updates, another set each round; the last member's points the other way."""
+        return honest_updates(len(self.members), self.build.manifest.params, seed=self.round_id.round)
+
+    @property
+    def round_id(self) -> RoundId:
+        return self.project.round_id()
+
+    def submission(self, trainer: Any, values: np.ndarray | None = None, round_id: RoundId | None = None) -> Submission:
+        """A trainer's update of this round, committed and range-proven once a session."""
+        round_id = round_id or self.round_id
+        if values is None:
+            values = self.updates()[self.members.index(trainer)]
+        address = int(str(trainer), 16)
+        shape = self.build.manifest.params, self.build.manifest.logrows
+        key = "submission", shape, address, round_id, values.tobytes()
+        return remembered(key, lambda: submit(self.build, values, address, round_id))
+
+    def start(self) -> None:
+        self.receipts["start"] = self.project.start(self.real.aggregator, KEY)
+
+    def submit_all(self, trainers: Sequence[Any] | None = None) -> list[Submission]:
+        done = []
+        for trainer in trainers or self.members:
+            done.append(self.submission(trainer))
+            self.receipts["submit"] = self.project.submit(trainer, done[-1].commitment, CID)
+        return done
+
+    def pass_deadline(self) -> None:
+        self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
+
+    def admit(self, trainers: Sequence[Any]) -> None:
+        seats = {seat["trainer"]: seat for seat in self.project.seats(self.round_id.round)}
+        for trainer in trainers:
+            seat = seats[str(trainer)]
+            receipt = self.project.sign_receipt(self.real.aggregator, trainer, seat["points"], seat["cid"])
+            self.receipts["admit"] = self.project.admit(self.real.stranger, trainer, receipt)
+
+    def to_prove(
+        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None
+    ) -> list[Submission]:
+        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots."""
+        submitted = list(submitted or self.members)
+        admitted = list(admitted or submitted)
+        self.start()
+        done = self.submit_all(submitted)
+        self.pass_deadline()
+        self.admit(admitted)
+        if len(admitted) < len(submitted):
+            self.pass_deadline()
+        self.receipts["lock"] = self.project.lock(self.real.stranger)
+        return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]
+
+    def prove(self, submissions: Sequence[Submission]) -> tuple[RoundProof, Aggregate | None]:
+        beta = self.project.state().beta
+        build = self.builds[len(submissions)]
+        commitments = tuple(s.commitment.points for s in submissions)
+        key = "round", build.manifest.digest(), submissions[0].commitment.round_id, beta, commitments
+        return remembered(key, lambda: prove_round(build, submissions, beta))
+
+    def publication(self, proof: RoundProof, cid: bytes = CID, signer: Any = None) -> bytes:
+        manifest = self.builds[len(proof.commitments)].manifest
+        return self.project.sign_publication(signer or self.real.aggregator, manifest, proof, cid)
+
+    def settle(self, proof: RoundProof, cid: bytes = CID, sender: Any = None) -> Receipt:
+        done = self.project.settle(sender or self.real.stranger, proof, cid, self.publication(proof, cid))
+        self.receipts["settle"] = done
+        return done
+
+    def next(self) -> None:
+        self.pass_deadline()
+        self.receipts["next"] = self.project.next(self.real.stranger)
+
+    # ---- calldata
+
+    def settle_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
+        if publication is None:
+            publication = self.publication(proof, cid)
+        return self.settle_data_of(settle_words(proof), cid, publication)
+
+    def settle_data_of(self, words: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
+        return encode_call(self.project, "settle", words, cid, publication)
+
+    def submit_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
+        points, proofs = submit_words(commitment)
+        return encode_call(self.project, "submit", points, cid, proofs)
+
+    def answer(self, data: bytes, sender: Any = None) -> str:
+        """What the project says to these bytes, now and without effect: "" if it takes them, else the error."""
+        return answer(self.chain, self.project.address, data, sender or self.real.stranger)
+
+
+# ---------------------------------------------------------------- calldata, as bytes
+
+
+def item_of(project: Project, method: str) -> dict[str, Any]:
+    return next(item for item in project.container.abi if item.get("name") == method)
+
+
+def encode_call(project: Project, method: str, *arguments: Any) -> bytes:
+    item = item_of(project, method)
+    types = [market._type(part) for part in item["inputs"]]
+    return keccak(market._signature(item).encode())[:4] + encode(types, arguments)
+
+
+def decode_call(project: Project, method: str, data: bytes) -> dict[str, Any]:
+    """Arguments by name, structs as dicts, of a transaction's input."""
+    item = item_of(project, method)
+    assert data[:4] == keccak(market._signature(item).encode())[:4], "another function"
+    types = [market._type(part) for part in item["inputs"]]
+    return market._named(item["inputs"], decode(types, data[4:]))
+
+
+def answer(chain: Chain, to: str, data: bytes, sender: Any) -> str:
+    request = {"from": str(sender), "to": to, "data": "0x" + data.hex(), "gas": hex(20_000_000)}
+    said = chain.web3.provider.make_request("eth_call", [request, "latest"])
+    if "error" not in said:
+        return ""
+    return _error(bytes.fromhex(said["error"].get("data", "0x")[2:])) or f"no data: {said['error']['message']}"
+
+
+def _error(data: bytes) -> str:
+    """``WrongLength(folds, 3, 2)``."""
+    if not data:
+        return ""
+    item = _errors().get(data[:4])
+    if item is None:
+        return "0x" + data[:36].hex()
+    values = decode([market._type(part) for part in item["inputs"]], data[4:])
+    said = []
+    for part, value in zip(item["inputs"], values, strict=True):
+        if isinstance(value, bytes):
+            label = part["name"] in ("what", "proof")
+            value = value.rstrip(b"\0").decode() if label else "0x" + value.hex()
+        said.append(str(value))
+    return f"{item['name']}({', '.join(said)})"
+
+
+@functools.cache
+def _errors() -> dict[bytes, dict[str, Any]]:
+    items = [item for container in market.compile_contracts() for item in container.abi if item["type"] == "error"]
+    return {keccak(market._signature(item).encode())[:4]: item for item in items}
+
+
+# ---------------------------------------------------------------- the auditor's view: nothing but the chain
+
+
+def input_of(chain: Chain, transaction: str) -> bytes:
+    return bytes(chain.web3.eth.get_transaction(transaction)["input"])
+
+
+def points_of(words: Sequence[int]) -> list[Point]:
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+def one(events: Sequence[Event], name: str, round_number: int) -> Event:
+    (found,) = [event for event in events if event.name == name and event.arguments["round"] == round_number]
+    return found
+
+
+def rebuilt(project: Project, build: Build, round_number: int) -> RoundProof:
+    """A settled round's proof from the logs and the input of transactions alone."""
+    chain, manifest = project.chain, build.manifest
+    events = project.events()
+    round_id = project.round_id(round_number)
+    beta = one(events, "Started", round_number).arguments["beta"]
+    submitted = {
+        event.arguments["trainer"]: event
+        for event in events
+        if event.name == "Submitted" and event.arguments["round"] == round_number
+    }
+    commitments = []
+    for trainer in one(events, "Locked", round_number).arguments["trainers"]:
+        event, address = submitted[trainer], int(trainer, 16)
+        sent = decode_call(project, "submit", input_of(chain, event.transaction))
+        assert list(sent["points"]) == list(event.arguments["points"])
+        proofs = []
+        for chunk, data in enumerate(sent["proofs"]):
+            tag = chunk_tag(round_id.chain_id, round_id.project, round_id.round, chunk, address)
+            full = manifest.range_circuit(chunk) == "range"
+            proofs.append(Proof(data, (tag,) if full else (tag, 0)))
+        commitments.append(Commitment(round_id, address, tuple(points_of(event.arguments["points"])), tuple(proofs)))
+    settled = one(events, "Settled", round_number)
+    sent = decode_call(project, "settle", input_of(chain, settled.transaction))["proof"]
+    n = len(commitments)
+    points = points_of(sent["points"])
+    mask_points, gram_point = tuple(points[n * manifest.chunks : -1]), points[-1]
+    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, gram_point)
+    r = transcript.slot_challenges(n + 1)
+    transcript.absorb(sent["q"])
+    claim, claims = sent["q"], points_of(sent["folds"])
+    for step, (a, x) in enumerate(claims):
+        transcript.absorb(a, x)
+        claim = next_claim(claim, a, x, transcript.fold_challenge(step))
+    mask = [sent["mask"] >> slot & 1 for slot in range(n)]
+    instances = (sent["q"], *r, beta, *mask, *sent["scores"], sent["nu"])
+    return RoundProof(
+        manifest.digest(),
+        round_id,
+        beta,
+        tuple(commitments),
+        mask_points,
+        gram_point,
+        GramProof(tuple(claims), Proof(sent["gram"], (claim,))),
+        Proof(sent["settlement"], instances),
+    )
+
+
+# ---------------------------------------------------------------- fixtures, for modules that import them
+
+
+@pytest.fixture(scope="module")
+def real(node: Chain) -> Real:
+    return Real.deploy(node)
+
+
+__all__ = [
+    "CHUNK",
+    "CID",
+    "ETHER",
+    "KEY",
+    "LOGROWS",
+    "Real",
+    "RealProject",
+    "answer",
+    "decode_call",
+    "encode_call",
+    "made",
+    "params_of",
+    "real",
+    "rebuilt",
+    "remembered",
+]

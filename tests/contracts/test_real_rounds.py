@@ -1,0 +1,175 @@
+"""Rounds with real proofs, settled on anvil: what is paid and published, and what an auditor finds on the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.conftest import honest_updates
+from tests.contracts.real import CHUNK, CID, Real, RealProject, made, params_of, real, rebuilt
+from zkmarket.aggregator import Submission
+from zkmarket.auditor import open_aggregate, verify_round
+from zkmarket.backend import Proof
+from zkmarket.errors import OpeningMismatch, ProofRejected
+from zkmarket.escrow import Phase, point_words, points_hash
+from zkmarket.market import Chain
+from zkmarket.round import Aggregate, Decision, RoundProof
+from zkmarket.rules import next_beta
+
+pytestmark = [pytest.mark.chain, pytest.mark.proof]
+__all__ = ["real"]  # the fixture
+
+
+def settle_and_check(
+    project: RealProject, submissions: Sequence[Submission]
+) -> tuple[RoundProof, Aggregate | None, Decision]:
+    """Prove and settle the locked round, and compare all that the chain says with the engine's decision."""
+    proof, aggregate = project.prove(submissions)
+    build = project.builds[len(submissions)]
+    before = project.project.state()
+    cid = CID if aggregate else b""
+    done = project.settle(proof, cid)
+    settled = done.event("Settled").arguments
+
+    audited = rebuilt(project.project, build, before.round)
+    assert audited == proof
+    decision = verify_round(build, audited, expected=project.project.round_id(before.round))
+
+    # what was decided, and where it is kept
+    result, outcome, after = settled["settlement"], project.project.outcome(), project.project.state()
+    bits = sum(bit << slot for slot, bit in enumerate(decision.mask))
+    assert [int(trainer, 16) for trainer in result["trainers"]] == list(decision.trainers)
+    assert (result["mask"], tuple(result["scores"])) == (bits, decision.scores)
+    assert outcome["mask"] == bits
+    packed = [
+        sum(s << 64 * i for i, s in enumerate(decision.scores[at : at + 4])) for at in range(0, len(decision.scores), 4)
+    ]
+    assert list(outcome["scores"]) == packed
+    offer = project.offer
+    want = next_beta(before.beta, decision.nu, offer.kappa / 1000, offer.beta_min, offer.beta_max)
+    assert result["beta"] == outcome["beta"] == after.beta == want
+    assert result["rate"] == outcome["rate"] == offer.rates[min(before.settled, len(offer.rates) - 1)]
+    assert after.phase == Phase.SETTLED and after.settled == before.settled + 1
+
+    # money
+    pay, dust = decision.shares(offer.reward)
+    assert list(result["pay"]) == pay and sum(pay) + dust == offer.reward
+
+    # the aggregate
+    assert list(result["aggregate"]) == point_words(decision.aggregate)
+    assert result["cid"] == cid
+    if aggregate:
+        assert outcome["aggregate"] == points_hash(decision.aggregate)
+        open_aggregate(build, decision, aggregate)
+        assert np.array_equal(
+            aggregate.values,
+            sum(s.opening.values for s, bit in zip(submissions, decision.mask, strict=True) if bit),
+        )
+        wrong = replace(aggregate, values=aggregate.values + (np.arange(len(aggregate.values)) == 0))
+        with pytest.raises(OpeningMismatch):
+            open_aggregate(build, decision, wrong)
+    return proof, aggregate, decision
+
+
+@pytest.mark.parametrize(
+    "n, params",
+    [
+        (3, params_of(1)),
+        (3, params_of(2)),
+        (3, params_of(3)),  # not a power of two: the last fold's partner is missing
+        (3, CHUNK),  # C divides D: one range verifier for all chunks, and no padding
+        (8, params_of(1)),
+        (16, params_of(1)),
+    ],
+    ids=["N3-m1", "N3-m2", "N3-m3", "N3-exact", "N8-m1", "N16-m1"],
+)
+def test_a_round(chain: Chain, real: Real, n: int, params: int) -> None:
+    builds = made(n, n, params)
+    project = real.open(builds)
+    terms = project.project.terms()
+    assert (terms["range"] == terms["rangeLast"]) == (params % CHUNK == 0)
+    _, _, decision = settle_and_check(project, project.to_prove())
+    assert sum(decision.mask) >= 3 and any(decision.scores)
+    if n > 3:  # f > 0: the outlier is out
+        assert decision.mask[-1] == 0 == decision.scores[-1]
+    pay, dust = decision.shares(project.offer.reward)
+    for trainer, amount in zip(project.members, pay, strict=True):
+        assert project.project.account(trainer)["credit"] == amount
+    assert project.project.account(real.owner)["credit"] == dust
+
+
+def test_the_plan_is_that_of_the_admitted(chain: Chain, real: Real) -> None:
+    """Three to five trainers: five submit, four are admitted, and the verifier and rule for four decide."""
+    builds = made(3, 5, params_of(1))
+    project = real.open(builds)
+    used = {n: project.project.plan(n)["settlement"]["deployed"] for n in (3, 4, 5)}
+    assert len(set(used.values())) == 3
+    left_out = project.members[1]
+    admitted = [trainer for trainer in project.members if trainer != left_out]
+    submissions = project.to_prove(admitted=admitted)
+    refused = project.project.events()[-2]
+    assert (refused.name, refused.arguments["trainer"]) == ("Refused", str(left_out))
+    _, _, decision = settle_and_check(project, submissions)
+    assert [f"0x{trainer:040x}" for trainer in decision.trainers] == [str(t).lower() for t in admitted]
+    assert project.project.account(left_out)["stakeWei"] == project.offer.stake_wei - project.offer.penalty_wei
+
+
+def test_two_rounds(chain: Chain, real: Real) -> None:
+    """The second has another bound, other tags and other updates; both stay verifiable from the chain."""
+    project = real.open(made(3, 3, params_of(1)))
+    first_beta = project.project.state().beta
+    first, _, decided = settle_and_check(project, project.to_prove())
+    project.next()
+    second_beta = project.project.state().beta
+    assert second_beta not in (first_beta, first_beta // 2, 2 * first_beta)
+    second, _, again = settle_and_check(project, project.to_prove())
+    assert (first.beta, second.beta) == (first_beta, second_beta)
+    assert rebuilt(project.project, project.build, 1) == first
+    for trainer, one, two in zip(project.members, decided.shares(10**18)[0], again.shares(10**18)[0], strict=True):
+        assert project.project.account(trainer)["credit"] == one + two
+
+
+def test_a_withheld_round(chain: Chain, real: Real) -> None:
+    """One of three is too long: two are accepted and paid, and no aggregate is published, for it would reveal them."""
+    project = real.open(made(3, 3, params_of(1)))
+    long = honest_updates(3, params_of(1), seed=9)[0] * 6
+    assert int((long.astype(object) ** 2).sum()) > project.offer.beta
+    project.start()
+    submissions = []
+    for trainer, values in zip(project.members, [*project.updates()[:2], long], strict=True):
+        submissions.append(project.submission(trainer, values))
+        project.project.submit(trainer, submissions[-1].commitment, CID)
+    project.pass_deadline()
+    project.admit(project.members)
+    project.project.lock(real.stranger)
+    _, aggregate, decision = settle_and_check(project, submissions)
+    assert aggregate is None and decision.aggregate == () and decision.mask == (1, 1, 0)
+    outcome = project.project.outcome()
+    assert outcome["aggregate"] == bytes(32)
+    project.next()
+    assert project.project.events()[-2].arguments == {"round": 1, "skipped": True}
+
+
+def test_an_auditor_who_rebuilt_something_else_refuses_it(chain: Chain, real: Real) -> None:
+    """`rebuilt` leaves nothing out: with one thing of the chain changed the round does not verify."""
+    project = real.open(made(3, 3, params_of(2)))
+    proof, _ = project.prove(project.to_prove())
+    project.settle(proof)
+    audited = rebuilt(project.project, project.build, 1)
+    assert verify_round(project.build, audited)
+    first = audited.commitments[0]
+    bad_range = Proof(first.range_proofs[0].data[:-1] + b"\0", first.range_proofs[0].instances)
+    for wrong in (
+        replace(audited, beta=audited.beta + 1),
+        replace(audited, commitments=audited.commitments[::-1]),
+        replace(
+            audited,
+            commitments=(replace(first, range_proofs=(bad_range, *first.range_proofs[1:])), *audited.commitments[1:]),
+        ),
+        replace(audited, mask_points=audited.mask_points[::-1]),
+    ):
+        with pytest.raises(ProofRejected):
+            verify_round(project.build, wrong)
