@@ -270,6 +270,34 @@ def encode_call(project: Project, method: str, *arguments: Any) -> bytes:
     return keccak(market._signature(item).encode())[:4] + encode(types, arguments)
 
 
+def layout(project: Project, method: str, *arguments: Any) -> list[str]:
+    """What each word after the selector of the canonical encoding holds: ``proof.scores[2]``, ``cid: length``."""
+    return _tuple_words(item_of(project, method)["inputs"], arguments, "")
+
+
+def _tuple_words(parts: Sequence[dict[str, Any]], values: Sequence[Any], path: str) -> list[str]:
+    heads, tails = [], []
+    for part, value in zip(parts, values, strict=True):
+        name = path + part["name"]
+        if part["type"] in ("tuple", "bytes") or part["type"].endswith("[]"):  # none of our tuples is static
+            heads.append(f"{name}: offset")
+            tails += _tail_words(part, value, name)
+        else:
+            heads.append(name)
+    return heads + tails
+
+
+def _tail_words(part: dict[str, Any], value: Any, name: str) -> list[str]:
+    if part["type"] == "tuple":
+        return _tuple_words(part["components"], value, f"{name}.")
+    if part["type"].endswith("[]"):
+        elements = [{**part, "type": part["type"][:-2], "name": f"[{index}]"} for index in range(len(value))]
+        return [f"{name}: length", *_tuple_words(elements, value, name)]
+    words, rest = divmod(len(value), 32)
+    whole = [f"{name} word {index}" for index in range(words)]
+    return [f"{name}: length", *whole, *([f"{name} word {words} and padding"] if rest else [])]
+
+
 def decode_call(project: Project, method: str, data: bytes) -> dict[str, Any]:
     """Arguments by name, structs as dicts, of a transaction's input."""
     item = item_of(project, method)
@@ -392,6 +420,7 @@ __all__ = [
     "answer",
     "decode_call",
     "encode_call",
+    "layout",
     "made",
     "params_of",
     "real",
