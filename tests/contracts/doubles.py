@@ -8,7 +8,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.world import Scene
 from zkmarket.escrow import Verifier
-from zkmarket.market import Chain, compile_verifier
+from zkmarket.market import Chain, CompiledVerifier, compile_verifier
 
 HEADER = "// SPDX-License-Identifier: Apache-2.0\npragma solidity 0.8.37;\n\n"
 
@@ -122,20 +122,17 @@ FORCE = (
 )
 
 
-def verifier_that(body: str) -> str:
-    return HEADER + f"contract Answer {{\n    fallback() external {{\n        assembly {{ {body} }}\n    }}\n}}\n"
-
-
 BAD_VERIFIERS = {
-    "says false": verifier_that("return(0, 0x20)"),
-    "says 2": verifier_that("mstore(0, 2) return(0, 0x20)"),
-    "says 1 in 33 bytes": verifier_that("mstore(0, 1) return(0, 0x21)"),
-    "says 1 in 31 bytes": verifier_that("mstore(0, 1) return(1, 0x1f)"),
-    "says nothing": verifier_that("stop()"),
-    "reverts": verifier_that("revert(0, 0)"),
-    "reverts with 1": verifier_that("mstore(0, 1) revert(0, 0x20)"),
-    "burns all gas": verifier_that("invalid()"),
-    "writes": verifier_that("sstore(0, 1) mstore(0, 1) return(0, 0x20)"),
+    # EVM bytes: 60 push a byte, 5f push 0, 52 mstore, 55 sstore, f3 return, fd revert, fe invalid, 00 stop
+    "says false": "60205ff3",
+    "says 2": "60025f52 60205ff3",
+    "says 1 in 33 bytes": "60015f52 60215ff3",
+    "says 1 in 31 bytes": "60015f52 601f6001f3",
+    "says nothing": "00",
+    "reverts": "5f5ffd",
+    "reverts with 1": "60015f52 60205ffd",
+    "burns all gas": "fe",
+    "writes, then says 1": "60015f55 60015f52 60205ff3",
 }
 
 
@@ -144,8 +141,13 @@ def deploy(chain: Chain, source: str) -> Any:
     return chain.deploy_verifier(compile_verifier(source), chain.accounts[0])
 
 
-def deploy_as_verifier(chain: Chain, source: str) -> Verifier:
-    return Verifier(deploy(chain, source).address, keccak(compile_verifier(source).runtime))
+def deploy_as_verifier(chain: Chain, code: str) -> Verifier:
+    """An account with exactly this code, 1 to 32 bytes in hex."""
+    runtime = bytes.fromhex(code)
+    size = len(runtime)
+    creation = bytes([0x5F + size, *runtime, 0x5F, 0x52, 0x60, size, 0x60, 32 - size, 0xF3])
+    deployed = chain.deploy_verifier(CompiledVerifier([], creation, runtime), chain.accounts[0])
+    return Verifier(deployed.address, keccak(runtime))
 
 
 def reward_token(scene: Scene, mood: str = "good") -> Any:
