@@ -476,8 +476,10 @@ def _reason(text: str | None) -> str:
         reason = _brownie().exceptions.decode_typed_error(reason)
     if reason in ("Unknown typed error: 0x", "0x"):  # both: it said nothing
         return ""
-    name, _, values = reason.partition(": ")
-    inputs = _errors().get(name)
+    name, _, values = reason.partition(":")
+    if not values.strip():  # an error without arguments, or a string
+        return name
+    inputs, values = _errors().get(name), values.strip()
     if inputs is None or len(inputs) != len(values.split(", ")):
         return reason
     pairs = zip(inputs, values.split(", "), strict=True)
