@@ -39,11 +39,11 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.doubles import BAD_VERIFIERS, HEADER, deploy_as_verifier
+from tests.contracts.doubles import BAD_VERIFIERS, HEADER, deploy, deploy_as_verifier
 from tests.contracts.world import CID, ETHER, Scene, phases_but, refused
-from zkmarket.escrow import Phase, points_hash, submit_words
+from zkmarket.escrow import Phase, Verifier, points_hash, submit_words
 from zkmarket.field import Q, encode_point
-from zkmarket.market import Chain, Receipt
+from zkmarket.market import Chain, Receipt, compile_verifier
 
 pytestmark = pytest.mark.chain
 
@@ -292,6 +292,10 @@ def asked_for(instances: int, *chunks: int) -> str:
 """
 
 
+def pinned_to(scene: Scene, source: str) -> Verifier:
+    return Verifier(deploy(scene.chain, source).address, keccak(compile_verifier(source).runtime))
+
+
 FULL, PADDED, ANY = asked_for(1, 0), asked_for(2, 1), asked_for(1, 0, 1)
 
 
@@ -301,8 +305,8 @@ FULL, PADDED, ANY = asked_for(1, 0), asked_for(2, 1), asked_for(1, 0, 1)
     ids=["the last chunk is padded", "all chunks are full"],
 )
 def test_each_chunk_asks_its_verifier_for_its_tag(scene: Scene, params: int, full: str, last: str) -> None:
-    pinned = deploy_as_verifier(scene.chain, full)
-    other = pinned if last == full else deploy_as_verifier(scene.chain, last)
+    pinned = pinned_to(scene, full)
+    other = pinned if last == full else pinned_to(scene, last)
     scene.open(params=params, betaMin=params, range=pinned.words, rangeLast=other.words)
     scene.start()
     scene.submit(scene.trainers[0])
@@ -312,7 +316,7 @@ def test_each_chunk_asks_its_verifier_for_its_tag(scene: Scene, params: int, ful
 @pytest.mark.parametrize("wrong", [asked_for(1, 1), asked_for(2, 0)], ids=["no padding", "another chunk"])
 def test_a_padded_chunk_is_asked_for_its_padding(scene: Scene, wrong: str) -> None:
     """The twin of the test above: a verifier that wants something else for the last chunk says no."""
-    scene.open(rangeLast=deploy_as_verifier(scene.chain, wrong).words)
+    scene.open(rangeLast=pinned_to(scene, wrong).words)
     scene.start()
     with refused("ProofRejected(proof=range)"):
         scene.submit(scene.trainers[0])
@@ -320,9 +324,7 @@ def test_a_padded_chunk_is_asked_for_its_padding(scene: Scene, wrong: str) -> No
 
 def test_a_single_padded_chunk_needs_no_other_verifier(scene: Scene) -> None:
     nobody = ("0x" + "00" * 20, bytes(32))
-    scene.open(
-        params=40, chunks=1, betaMin=40, range=nobody, rangeLast=deploy_as_verifier(scene.chain, asked_for(2, 0)).words
-    )
+    scene.open(params=40, chunks=1, betaMin=40, range=nobody, rangeLast=pinned_to(scene, asked_for(2, 0)).words)
     scene.start()
     scene.submit(scene.trainers[0])
     assert len(scene.project.seats(1)) == 1
@@ -354,7 +356,7 @@ def test_a_submission_takes_a_seat_and_no_money(scene: Scene) -> None:
 
 def test_a_copied_commitment_is_refused_by_its_tag_alone(scene: Scene) -> None:
     """Points may repeat, and a copied proof carries the right point: only the tag in its instances is another's."""
-    pinned = deploy_as_verifier(scene.chain, asked_for_trainer(scene.trainers[0]))
+    pinned = pinned_to(scene, asked_for_trainer(scene.trainers[0]))
     scene.open(range=pinned.words)
     scene.start()
     copied = words(scene, scene.trainers[0])
