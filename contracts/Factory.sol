@@ -111,7 +111,7 @@ contract Factory {
         bool padded = t.params % chunk != 0;
         if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
-        uint256 most = t.maxTrainers;
+        uint256 most = t.maxTrainers; // with today's estimates the bound above is the tighter one
         _within("gas of settle", SETTLE_GAS + most * TRAINER_GAS + (most + 2) * chunks * POINT_GAS, 0, GAS_LIMIT);
     }
 

@@ -33,6 +33,5 @@ library MarketErrors {
     error PaymentRefused(address to, uint256 amount);
     error AlreadyClaimed(address who);
     error NotClaimed(address who);
-    error Ending();
     error AlreadyInitialised();
 }

@@ -215,10 +215,9 @@ contract Project is Accounts {
 
     /// @notice Too few submissions: decided by them alone, before anybody has sent an update.
     function voidRound() external {
-        _require(Phase.Submit);
+        _require(Phase.Submit); // with enough submissions the phase is Admit
         _after(deadline);
         uint256 submissions = _seats[round].length;
-        if (submissions >= _terms.minTrainers) revert MarketErrors.EnoughSubmissions(submissions, _terms.minTrainers);
         _voidRounds.push(round); // who was a member and did not submit pays when its account is next used
         emit Voided(round, submissions);
         if (_void()) _open(0);
@@ -402,8 +401,9 @@ contract Project is Accounts {
         return _phase;
     }
 
-    /// @notice Whether the owner or more than half of the admitted say that the aggregate is not served.
+    /// @notice Whether the owner or more than half of the admitted say that the last aggregate is not served.
     function isClaimed() public view returns (bool) {
+        if (_phase != Phase.Settled) return false;
         return _ownerClaims || 2 * Proofs.popcount(_claims) > _seats[round].length;
     }
 
