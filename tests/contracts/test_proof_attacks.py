@@ -360,7 +360,7 @@ def test_wrong_points_in_every_place_of_a_proof(locked: Locked, at: int, what: s
         old = tuple(int.from_bytes(data[start + 32 * half : start + 32 * half + 32], "big") for half in (0, 1))
         x, y = WRONG_POINTS[name](*old)
         if (x, y) == old:
-            assert (start, old) == (1984, (0, 0)) and what == "gram"  # two evaluations
+            assert what == "gram" and start in (1984, 2048)  # evaluations that are 0 in every proof: no points
             continue
         said = locked.answer(
             **{f"i{at}": data[:start] + x.to_bytes(32, "big") + y.to_bytes(32, "big") + data[start + 64 :]}

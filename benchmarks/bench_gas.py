@@ -1,0 +1,188 @@
+"""What does each transaction of a project cost on chain, and where does the gas of a settlement go?
+
+    python -m benchmarks.bench_gas            # measures and writes benchmarks/gas.json
+    python -m benchmarks.bench_gas --check    # measures, compares with it, exits 1 if anything grew
+
+Real proofs against real verifiers on a fresh anvil: gas depends on the hardfork (zkmarket/market.py), on the
+compiler, and by a few hundred on the zero bytes of a proof, but not on the machine. It takes some minutes, most of
+them for the 40 range proofs of N = 10, D = 32,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import machine, say
+from tests.contracts.real import CID, Real, RealProject, made
+from zkmarket import market
+from zkmarket.backend import quiet
+from zkmarket.escrow import Verifiers
+from zkmarket.market import Chain
+
+SNAPSHOT = Path(__file__).with_name("gas.json")
+TOLERANCE = 0.01
+
+PROJECTS = {
+    # name: (trainers, parameters, logrows). N3_m1 is small, for the test that measures it each time
+    "N3_m1": (3, 2_000, 11),
+    "N8_m1": (8, 1_210, 13),
+    "N16_m1": (16, 1_210, 13),
+    "N10_m4": (10, 32_000, 13),
+}
+SUBMISSIONS = {"m1": "N8_m1", "m4": "N10_m4"}
+STEPS = ("create", "accept", "join", "start", "admit", "lock", "next", "withdraw")
+"""Of N8_m1. `admit` is the last trainer's."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with benchmarks/gas.json, write nothing")
+    parser.add_argument("--json", action="store_true", help="the result on stdout, no progress")
+    arguments = parser.parse_args()
+    with market.development_chain() as chain:
+        result = measure(chain, quiet if arguments.json else say)
+    if arguments.json:
+        print(json.dumps(result))
+    if not arguments.check:
+        SNAPSHOT.write_text(json.dumps(result, indent=1) + "\n")
+        return
+    differences = compared(result, json.loads(SNAPSHOT.read_text()))
+    for line in differences:
+        say(line)
+    sys.exit(1 if differences else 0)
+
+
+def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
+    real = Real.deploy(chain)
+    deployed = {"factory+project": gas_to_deploy(chain, real.market.address)}
+    deployed["proofs"] = gas_to_deploy(chain, None) - deployed["factory+project"]
+    settle, parts, submit, steps = {}, {}, {}, {}
+    for name in PROJECTS:
+        with chain.rolled_back():
+            project = settled(real, name, tell)
+            settle[name] = project.receipts["settle"].gas
+            parts[name] = parts_of_settle(project)
+            submit |= {key: project.receipts["submit"].gas for key, of in SUBMISSIONS.items() if of == name}
+            if name == "N10_m4":
+                deployed |= verifiers_to_deploy(chain, project.verifiers, 10)
+            if name == "N8_m1":
+                steps = finished(project)
+    return {
+        "about": "gas, by python -m benchmarks.bench_gas; tolerance is the part by which --check lets it differ",
+        "tolerance": TOLERANCE,
+        **{key: value for key, value in machine().items() if key != "numpy"},
+        "solc": market.SOLC_VERSION,
+        "node": chain.web3.client_version,
+        "projects": {
+            name: dict(zip(("trainers", "params", "logrows"), of, strict=True)) for name, of in PROJECTS.items()
+        },
+        "settle": settle,
+        "settle_parts": parts,
+        "submit": submit,
+        "deploy": deployed,
+        **steps,
+    }
+
+
+def settled(real: Real, name: str, tell: Callable[[str], None] = quiet) -> RealProject:
+    """A project of PROJECTS, its first round settled."""
+    n, params, logrows = PROJECTS[name]
+    tell(f"{name}: N = {n}, D = {params:,}, K = {logrows}")
+    project = real.open(made(n, n, params, logrows))
+    submissions = project.to_prove()
+    tell(f"{name}: proving the round")
+    proof, aggregate = project.prove(submissions)
+    project.settle(proof, CID if aggregate else b"")
+    return project
+
+
+def finished(project: RealProject) -> dict[str, int]:
+    """Close the round and pay a trainer; gas of every other step."""
+    project.next()
+    project.receipts["withdraw"] = project.project.withdraw(project.members[0])
+    return {step: project.receipts[step].gas for step in STEPS}
+
+
+def creations(chain: Chain) -> Iterator[tuple[str, int]]:
+    """Address and gas of every contract that a transaction made."""
+    for number in range(chain.web3.eth.block_number + 1):
+        for transaction in chain.web3.eth.get_block(number)["transactions"]:
+            receipt = chain.web3.eth.get_transaction_receipt(transaction)
+            if receipt["contractAddress"]:
+                yield receipt["contractAddress"], receipt["gasUsed"]
+
+
+def gas_to_deploy(chain: Chain, address: str | None) -> int:
+    """Of one contract, or of all."""
+    return sum(gas for made, gas in creations(chain) if address in (None, made))
+
+
+def verifiers_to_deploy(chain: Chain, verifiers: Verifiers, n: int) -> dict[str, int]:
+    parts = {"gram": verifiers.gram, "range": verifiers.range, "range_last": verifiers.range_last}
+    parts["settlement"] = verifiers.settlement[n]
+    return {name: gas_to_deploy(chain, verifier.address) for name, verifier in parts.items()}
+
+
+# ---------------------------------------------------------------- where it goes
+
+
+def parts_of_settle(project: RealProject) -> dict[str, int]:
+    """Where the gas of a settlement goes; `rest` is hashing, memory, storage, the log and the contract's own code.
+
+    transaction: 21,000 and the calldata. gram, settlement: the two verifiers, as called. points: multiplications
+    and additions of the folded commitment and of the aggregate, by their price.
+    """
+    done = project.receipts["settle"]
+    data = bytes(project.chain.web3.eth.get_transaction(done.transaction)["input"])
+    n, chunks = max(project.builds), project.build.manifest.chunks
+    accepted = project.project.outcome()["mask"].bit_count()
+    called = {
+        call["action"]["to"]: int(call["result"]["gasUsed"], 16) for call in calls_of(project.chain, done.transaction)
+    }
+    parts = {
+        "transaction": 21_000 + sum(16 if byte else 4 for byte in data),
+        "gram": called[project.verifiers.gram.address.lower()],
+        "settlement": called[project.verifiers.settlement[n].address.lower()],
+        "points": ((n + 1) * chunks + 2) * 6_150 + chunks * (accepted + 1) * 150,
+    }
+    return parts | {"rest": done.gas - sum(parts.values())}
+
+
+def calls_of(chain: Chain, transaction: str) -> Sequence[dict[str, Any]]:
+    """Every call inside a transaction."""
+    answer = chain.web3.provider.make_request("trace_transaction", [transaction])
+    return [call for call in answer["result"] if call["type"] == "call"]
+
+
+# ---------------------------------------------------------------- against the snapshot
+
+
+def flat(value: dict[str, Any], path: str = "") -> dict[str, int]:
+    out = {}
+    for key, item in value.items():
+        name = f"{path}{key}"
+        if isinstance(item, dict) and key not in ("projects", "settle_parts"):
+            out |= flat(item, f"{name}.")
+        elif isinstance(item, int):
+            out[name] = item
+    return out
+
+
+def compared(result: dict[str, Any], snapshot: dict[str, Any]) -> list[str]:
+    """What differs by more than the snapshot's tolerance, in words. What shrank counts too: the snapshot is stale."""
+    new, old = flat(result), flat(snapshot)
+    lines = [f"{name}: in one of the two only" for name in sorted(new.keys() ^ old.keys())]
+    for name in sorted(new.keys() & old.keys()):
+        if abs(new[name] - old[name]) > snapshot["tolerance"] * old[name]:
+            verb = "grew" if new[name] > old[name] else "shrank"
+            lines.append(f"{name} {verb} from {old[name]:,} to {new[name]:,} gas ({new[name] / old[name] - 1:+.1%})")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
