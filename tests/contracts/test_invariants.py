@@ -1,0 +1,770 @@
+"""Contract and model, driven side by side through random projects: they agree after every call, to the wei.
+
+Every function, every caller, every deadline one second early, on time and late, native and token rewards. After
+each call what shows of the contract is compared with model.py, and laws are checked that need no model: money,
+who may gain, who may lose, how rounds end. Each project is then driven to its end by a stranger, everybody
+withdraws, and nothing may be left. ``ZKMARKET_EXAMPLES=1000`` runs it for longer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from eth_hash.auto import keccak
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
+from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
+from tests.contracts.world import CID, ETHER, KEY, Scene
+from zkmarket.commitment import RoundId
+from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, settle_words, submit_words
+
+pytestmark = pytest.mark.chain
+
+EXAMPLES = 160
+STEPS = 40
+
+# ---------------------------------------------------------------- what is drawn
+
+
+@st.composite
+def changes(draw: Any) -> dict[str, Any]:
+    """Terms that the factory takes, as changes to the defaults of `Scene`."""
+    least = draw(st.sampled_from([3, 3, 4]))
+    most = least + draw(st.integers(0, 2))
+    stake = draw(st.sampled_from([ETHER, 1, ETHER + 1, 5 * 10**17 + 3]))
+    penalty = draw(st.sampled_from([-(-stake // 10), 1, stake]))
+    reward, fee = draw(st.sampled_from([ETHER + 7, ETHER, 1, 7])), draw(st.sampled_from([ETHER // 5, 0, 1]))
+    token = draw(st.sampled_from(["", "", "token"]))
+    bond = (most - least) * penalty + (penalty if token else reward + fee)
+    chunks = draw(st.sampled_from([1, 1, 2]))
+    beta_min = draw(st.sampled_from([1500, 10**6]))
+    beta = beta_min * draw(st.integers(1, 4))
+    changed = {
+        "stakeWei": stake,
+        "bondWei": bond + draw(st.sampled_from([ETHER, 0, 1])),
+        "token": token,
+        "penaltyWei": penalty,
+        "reward": reward,
+        "fee": fee,
+        "rounds": draw(st.sampled_from([2, 1, 3])),
+        "voidLimit": draw(st.sampled_from([3, 4, 2, 1])),
+        "minTrainers": least,
+        "maxTrainers": most,
+        "minAccepted": draw(st.integers(3, least)),
+        "openAdmission": draw(st.booleans()),
+        "params": 500 if chunks == 1 else 1500,
+        "chunks": chunks,
+        "kappa": draw(st.sampled_from([2000, 1, 2**32 - 1])),
+        "beta": beta,
+        "betaMin": beta_min,
+        "betaMax": beta * draw(st.integers(1, 5)),
+        "windows": tuple(draw(st.sampled_from([100, 60, 60, 90, 1])) for _ in range(9)),
+    }
+    if chunks == 1:
+        changed["range"] = NO_VERIFIER.words  # the only chunk is the last one
+    return changed
+
+
+BROKEN: dict[str, tuple[Any, str]] = {
+    "owner": (lambda t: {"owner": t["aggregator"]}, "WrongCaller"),
+    "aggregator": (lambda t: {"aggregator": NOBODY}, "OutOfBounds"),
+    "no reward": (lambda t: {"reward": 0}, "OutOfBounds"),
+    "no rounds": (lambda t: {"rounds": 0}, "OutOfBounds"),
+    "penalty": (lambda t: {"penaltyWei": t["stakeWei"] + 1}, "OutOfBounds"),
+    "no penalty": (lambda t: {"penaltyWei": 0}, "OutOfBounds"),
+    "void limit": (lambda t: {"voidLimit": 0}, "OutOfBounds"),
+    "two trainers": (lambda t: {"minTrainers": 2}, "OutOfBounds"),
+    "order of numbers": (lambda t: {"maxTrainers": t["minTrainers"] - 1}, "OutOfBounds"),
+    "chunks": (lambda t: {"chunks": t["chunks"] + 1}, "OutOfBounds"),
+    "bond": (
+        lambda t: {
+            "bondWei": (t["maxTrainers"] - t["minTrainers"]) * t["penaltyWei"]
+            + (t["reward"] + t["fee"] if t["token"] == NOBODY else t["penaltyWei"])
+            - 1
+        },
+        "OutOfBounds",
+    ),
+    "kappa": (lambda t: {"kappa": 0}, "OutOfBounds"),
+    "beta": (lambda t: {"beta": t["betaMax"] + 1}, "OutOfBounds"),
+    "window": (lambda t: {"windows": (*t["windows"][:5], 0, *t["windows"][6:])}, "OutOfBounds"),
+    "blinding": (lambda t: {"blinding": (1, 1)}, "PointNotOnCurve"),
+    "verifier": (lambda t: {"gram": (t["gram"][0], bytes(32))}, "VerifierChanged"),
+    "padding": (lambda t: {"rangeLast": t["gram"], "range": t["gram"]}, "PaddingCheck"),
+    "value": (lambda t: {}, "WrongValue"),
+    "plans": (lambda t: {}, "WrongLength"),
+    "cid": (lambda t: {}, "OutOfBounds"),
+    "rates": (lambda t: {}, "OutOfBounds"),
+    "allowance": (lambda t: {}, "Short"),
+}
+
+ACTIONS = (
+    *("accept", "cancel", "top_up", "start", "skip", "join", "leave_project", "refresh", "submit", "void_round"),
+    *("admit", "lock", "fail_admission", "settle", "fail", "claim", "unclaim", "next", "name_aggregator", "end"),
+    *("announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
+)
+AT_HOME: dict[Phase, tuple[str, ...]] = {
+    Phase.CREATED: ("accept", "cancel"),
+    Phase.OPEN: ("join", "leave_project", "refresh", "top_up", "start", "skip", "announce_end"),
+    Phase.SUBMIT: ("join", "submit", "submit", "void_round", "leave_project"),
+    Phase.ADMIT: ("admit", "admit", "lock", "fail_admission", "leave_project"),
+    Phase.PROVE: ("settle", "settle", "fail", "leave_project", "top_up"),
+    Phase.SETTLED: ("claim", "claim", "unclaim", "next", "withdraw", "withdraw_token", "leave_project"),
+    Phase.VACANT: ("name_aggregator", "accept", "end", "withdraw", "leave_project", "burn"),
+    Phase.ENDED: ("withdraw", "withdraw_token", "refresh", "leave_project", "burn"),
+}
+WHO = st.sampled_from(["fit"] * 8 + [*ACTORS])
+RATES = st.sampled_from([[10**9], [2**64 - 1, 0, 1], [3, 2]])
+WHEN = st.sampled_from(["now"] * 14 + ["brink", "late", "late", "early", "opening", "before the opening", 1, 30])
+TWISTS = st.sampled_from(["", "", "", "value", "signature", "content"])
+CROWDS = st.one_of(
+    st.just(TRAINERS),
+    st.builds(lambda first, many: (TRAINERS * 2)[first : first + many], st.integers(0, 5), st.integers(0, 6)),
+)
+DRAFTS = st.builds(
+    Result,
+    mask=st.one_of(st.just((1,) * 6), st.integers(0, 63).map(lambda bits: tuple(bits >> i & 1 for i in range(6)))),
+    scores=st.one_of(
+        st.sampled_from([(3, 0, 1, 4, 1, 5), (0,) * 6, (2**64 - 1,) * 6, (0, 0, 1, 0, 0, 2**64 - 1)]),
+        st.integers(0, 2**48 - 1).map(lambda bits: tuple(bits >> 8 * i & 255 for i in range(6))),
+    ),
+    nu=st.sampled_from([10**6, 0, 1, 10**4, 10**9, 2**64 - 1]),
+)
+"""For six slots; cut to the number of trainers. Little entropy: hypothesis has 8 kB for all steps of an example."""
+
+
+# ---------------------------------------------------------------- the machine
+
+
+@dataclass
+class Ledger:
+    """What went in, what came out, what was forced in: of one unit."""
+
+    paid: int = 0
+    got: int = 0
+    forced: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.paid + self.forced - self.got
+
+
+class Projects(RuleBasedStateMachine):
+    """One project of random terms an example."""
+
+    stage: Stage
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mark = self.stage.rpc(("evm_snapshot",))[0]["result"]
+        self.model: Model | None = None
+
+    def teardown(self) -> None:
+        try:
+            if self.model is not None:
+                self.come_to_an_end()
+        finally:
+            assert self.stage.rpc(("evm_revert", self.mark))[0]["result"] is True
+
+    @property
+    def phase(self) -> Phase | None:
+        return self.model and self.model.phase(self.now)
+
+    # ---- rules
+
+    @initialize(changed=changes(), rates=RATES, broken=st.sampled_from(sorted(BROKEN)))
+    def create(self, changed: dict[str, Any], rates: list[int], broken: str) -> None:
+        stage, scene = self.stage, self.stage.scene
+        self.now = scene.chain.now
+        token = stage.token.address if changed["token"] else NOBODY
+        terms = scene.terms(**changed | {"aggregator": stage.addresses["aggregator"], "token": token})
+        rates = rates[: terms["rounds"]]
+        self.refuse_to_create(terms, rates, broken)
+        done = self.try_to_create(terms, rates)
+        assert done.error == ""
+        (made,) = [event for event in done.events if event.name == "ProjectCreated"]
+        project = stage.project(address(made.topics[0]))
+        scene.project, scene.values = project, terms
+        self.address = project.address
+        self.model = Model.create(terms, rates, self.now)
+        self.coin, self.tokens = Ledger(), Ledger()
+        (self.coin if self.model.native else self.tokens).paid = self.model.pool
+        self.ends: Counter[int] = Counter()
+        self.seen = self.look()
+        self.compare()
+        self.count(f"create: {'native' if self.model.native else 'token'} reward")
+
+    def try_to_create(
+        self,
+        terms: dict[str, Any],
+        rates: Sequence[int],
+        sender: str = "owner",
+        cid: bytes = CID,
+        plans: Sequence[Any] | None = None,
+        extra: int = 0,
+    ) -> Done:
+        pool = terms["rounds"] * (terms["reward"] + terms["fee"])
+        made = self.stage.scene.plans(terms) if plans is None else list(plans)
+        contract = self.stage.scene.market.contract
+        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid)
+        value = (pool if terms["token"] == NOBODY else 0) + extra
+        return self.stage.send(self.stage.addresses[sender], contract.address, data, value, self.now)
+
+    def refuse_to_create(self, terms: dict[str, Any], rates: Sequence[int], broken: str) -> None:
+        """One thing is wrong: refused, and for that reason."""
+        change, error = BROKEN[broken]
+        bad = terms | change(terms)
+        plans = self.stage.scene.plans(terms)
+        more: dict[str, Any] = {"plans": plans}
+        if broken == "value":
+            more["extra"] = 1
+        elif broken == "plans":
+            more["plans"] = plans[1:]
+        elif broken == "cid":
+            more["cid"] = b""
+        elif broken == "rates":
+            rates = [1] * (terms["rounds"] + 1)
+        elif broken == "allowance":
+            bad |= {"owner": self.stage.addresses["stranger"], "token": self.stage.token.address}
+            bad["bondWei"] = 40 * ETHER
+            more["sender"] = "stranger"
+        done = self.try_to_create(bad, rates, **more)
+        assert done.error == error, (broken, done.error)
+        self.count(f"create refused: {broken}")
+
+    @precondition(lambda self: self.phase != Phase.ENDED)
+    @rule(
+        plot=st.sampled_from(["on"] * 4 + ["fail", "fail", "fail", "claim", "claim", "refuse", "refuse", "announce"]),
+        crowd=CROWDS,
+        brink=st.booleans(),
+        draft=DRAFTS,
+    )
+    def play(self, plot: str, crowd: tuple[str, ...], brink: bool, draft: Result) -> None:
+        """The story of a project goes on by one phase; `brink`: in the last second of each."""
+        if plot == "announce":
+            self.do("announce_end", "owner")
+        phase = self.phase
+        fails = plot == "fail" or self.now > self.model.limit("admit" if phase == Phase.ADMIT else "")
+        if phase == Phase.CREATED:
+            self.time_out("cancel", brink) if fails else self.do("accept", "fit", self.at(brink))
+        elif phase == Phase.OPEN:
+            self.play_open(fails, crowd, brink)
+        elif phase == Phase.SUBMIT:
+            self.play_submit(fails, crowd, brink)
+        elif phase == Phase.ADMIT:
+            seats = [self.stage.names[who] for who in self.model.seats]
+            self.play_admit(seats[1:] if plot == "refuse" else crowd[:2] if fails else seats, brink)
+        elif phase == Phase.PROVE:
+            self.time_out("fail", brink) if fails else self.do("settle", "stranger", self.at(brink), draft=draft)
+        elif phase == Phase.SETTLED:
+            claimants = () if plot != "claim" else ("owner", "owner") if brink else (*crowd, "fit", *crowd[:1])
+            for who in claimants:
+                self.do("claim", who)
+            if claimants and len(crowd) % 2:
+                self.do("unclaim", "owner" if brink else "fit")
+            self.time_out("next", brink)
+        elif phase == Phase.VACANT and fails:
+            self.do("end", "owner") if brink else self.time_out("end", True)
+        elif phase == Phase.VACANT:
+            self.do("name_aggregator", "stranger", whom="stranger")
+            self.do("name_aggregator", "owner", whom="deputy")
+            self.do("accept", "deputy", self.at(brink))
+
+    def play_open(self, fails: bool, crowd: tuple[str, ...], brink: bool) -> None:
+        for who in crowd:
+            self.do("join", who)
+        if fails:
+            self.time_out("skip", brink)
+            return
+        if self.model.bond < self.model.terms["bondWei"]:
+            self.do("start", "fit", "opening")
+            self.do("top_up", "fit")
+        self.do("start", "fit", "before the opening")
+        self.do("start", "fit", self.at(brink) if brink else "opening")
+
+    def play_submit(self, fails: bool, crowd: tuple[str, ...], brink: bool) -> None:
+        for who in crowd[:2] if fails else (*crowd, *crowd[:1]):
+            self.do("submit", who, self.at(brink))
+        self.time_out("void_round", brink)  # refused if there are enough
+
+    def play_admit(self, crowd: Sequence[str], brink: bool) -> None:
+        for who in crowd:
+            self.do("admit", "stranger", self.at(brink), whom=who)
+        self.do("lock", "stranger")
+        if self.phase == Phase.ADMIT:
+            self.time_out("fail_admission", brink)
+            self.do("lock", "stranger")
+
+    @precondition(lambda self: self.phase != Phase.ENDED)
+    @rule(crowd=CROWDS, brink=st.booleans(), draft=DRAFTS)
+    def go_on(self, crowd: tuple[str, ...], brink: bool, draft: Result) -> None:
+        """Nothing but progress, and nearly everybody takes part: deep states are reached."""
+        self.play("on", TRAINERS if len(crowd) < 4 else crowd, brink, draft)
+
+    @precondition(lambda self: self.phase == Phase.ENDED)
+    @rule(changed=changes(), rates=RATES, broken=st.sampled_from(sorted(BROKEN)))
+    def again(self, **drawn: Any) -> None:
+        """Everybody withdraws, and there is another project."""
+        self.come_to_an_end()
+        self.create(**drawn)
+
+    @rule(what=st.sampled_from(ACTIONS), who=WHO, when=WHEN, whom=WHO, twist=TWISTS, draft=DRAFTS)
+    def anything(self, **call: Any) -> None:
+        """Any call by anybody at any time."""
+        self.do(**call)
+
+    @rule(pick=st.integers(0, 6), who=WHO, when=WHEN, whom=WHO, twist=TWISTS, draft=DRAFTS)
+    def at_home(self, pick: int, **call: Any) -> None:
+        """A call that belongs to the phase."""
+        actions = AT_HOME[self.phase]
+        self.do(actions[pick % len(actions)], **call)
+
+    @precondition(lambda self: self.model is not None and self.coin.forced == 0)
+    @rule(amount=st.integers(1, ETHER))
+    def force(self, amount: int) -> None:
+        """A contract that is destroyed in its own constructor sends coin that cannot be refused."""
+        stage, sender = self.stage, self.stage.addresses["stranger"]
+        assert stage.send(sender, self.address, "0x", amount, self.now).error.startswith("unknown")  # no receive()
+        assert stage.send(sender, None, f"0x73{self.address[2:]}ff", amount, self.now).error == ""
+        self.coin.forced += amount
+        data = stage.token.transfer.encode_input(self.address, amount)
+        assert stage.send(stage.addresses["owner"], stage.token.address, data, 0, self.now).error == ""
+        self.tokens.forced += amount
+        self.seen = self.look()
+        self.compare()
+        self.check_balance()
+
+    # ---- one call
+
+    def at(self, brink: bool) -> str:
+        return "brink" if brink else "now"
+
+    def time_out(self, what: str, brink: bool) -> None:
+        """In its first second; `brink`: one second earlier too, which is refused."""
+        if brink:
+            self.do(what, "stranger", "brink")
+        self.do(what, "stranger", "late")
+
+    def moment(self, what: str, when: str | int) -> int:
+        limit, earliest = self.model.limit(what), self.model.earliest
+        if isinstance(when, int):
+            return self.now + when
+        named = {"now": self.now, "early": limit - 1, "brink": limit, "late": limit + 1}
+        return max(self.now, (named | {"opening": earliest, "before the opening": earliest - 1})[when])
+
+    def address_of(self, who: str, what: str) -> str:
+        """Of an actor; "fit" is one whom the action may well be about."""
+        if who != "fit":
+            return self.stage.addresses[who]
+        model, terms, addresses = self.model, self.model.terms, self.stage.addresses
+        if what in ("accept", "top_up", "start"):
+            return model.aggregator if model.aggregator != NOBODY else addresses["aggregator"]
+        if what in ("announce_end", "name_aggregator", "end"):
+            return terms["owner"]
+        members = [where for where in addresses.values() if model.of(where).stake]
+        fit = {
+            "submit": [where for where in members if where not in model.seats],
+            "admit": [where for where, admitted in model.seats.items() if not admitted],
+            "claim": [where for where in model.seats if where not in model.claimed],
+            "unclaim": sorted(model.claims),
+            "join": [where for where in addresses.values() if where not in members][::-1],
+            "refresh": [where for where in members if model.of(where).due],
+        }
+        return [*fit.get(what, members), *model.seats, addresses["t0"]][0]
+
+    def do(
+        self,
+        what: str,
+        who: str,
+        when: str | int = "now",
+        whom: str = "stranger",
+        twist: str = "",
+        draft: Result | None = None,
+    ) -> None:
+        """The contract and the model are asked the same; then everything is compared and checked."""
+        caller, other = self.address_of(who, what), self.address_of(whom, what)
+        at = self.moment(what, when)
+        given, words, value, payee = self.arguments(what, caller, other, at, twist, draft)
+        name = "".join(part.title() if index else part for index, part in enumerate(what.split("_")))
+        data = getattr(self.stage.scene.project.contract, name).encode_input(*words)
+        done = self.stage.send(caller, self.address, data, value, at)
+        then = self.model.after(what, at, caller, **given)
+        before, self.now = self.seen, at
+        if isinstance(then, Refused):
+            assert done.error == then.name, f"{what}: the contract said {done.error or 'yes'}, the model {then.name}"
+            self.count(f"{what} refused: {then.name}")
+            moved: dict[str, int] = {}
+        else:
+            assert done.error == "", f"{what}: the contract said {done.error}, the model yes"
+            self.count(describe(what, at, self.model, then, caller))
+            self.model = then
+            moved = {caller: value}
+        self.seen = self.look()
+        self.compare()
+        self.check_money(what, before, moved, payee)
+        self.check_balance()
+        self.check_claims(what, caller, before, done)
+        self.check_rounds(before, done)
+
+    def arguments(
+        self, what: str, caller: str, other: str, at: int, twist: str, draft: Result | None
+    ) -> tuple[dict[str, Any], list[Any], int, str]:
+        """For the model; for the contract; the value sent; who is paid, if anybody is."""
+        model, stage = self.model, self.stage
+        terms, good = model.terms, twist == ""
+        signed = twist != "signature"
+        given: dict[str, Any] = {}
+        words: list[Any] = []
+        value, payee = 0, ""
+        if what == "accept":
+            value = given["value"] = terms["bondWei"] - (twist == "value")
+        elif what == "top_up":
+            value = given["value"] = terms["bondWei"] - model.bond + (twist == "value")
+        elif what == "start":
+            words = [KEY]
+        elif what == "join":
+            value = max(0, model.missing(caller) + (twist == "value"))
+            owner = terms["owner"] if signed else stage.addresses["stranger"]
+            words = [stage.membership(owner, caller)]
+            given = {"value": value, "listed": signed}
+        elif what == "refresh":
+            words, given = [other], {"whom": other}
+        elif what == "submit":
+            points, proofs = submit_words(self.commitment(caller))
+            cid = b"" if twist == "content" else CID
+            words, given = [points, cid, proofs], {"good_cid": cid != b""}
+        elif what == "admit":
+            signer = model.aggregator if signed else stage.addresses["stranger"]
+            asked = other in model.seats
+            words = [other, stage.receipt(signer, model.round, other) if asked else bytes(65)]
+            given = {"whom": other, "signed": signed}
+        elif what == "settle":
+            possible = model.phase(at) == Phase.PROVE and at <= model.deadline
+            words = self.settlement(draft, twist) if possible and draft else [([], 0, [], 0, [], 0, b"", b""), b"", b""]
+            result = self.result if possible and draft else None
+            given = {"result": result, "signed": signed, "good_cid": twist != "value"}
+        elif what == "name_aggregator":
+            whom = other if good else NOBODY
+            words, given = [whom], {"whom": whom}
+        elif what == "initialise":
+            words = [tuple(terms.values()), stage.scene.plans(terms), [1]]
+        elif what == "withdraw":
+            payee = other if twist != "content" else stage.scene.market.address  # it takes no coin
+            words, given = [payee], {"taken": payee == other}
+        elif what == "withdraw_token":
+            words, payee = [other], other
+        elif what == "burn":
+            payee = BURN
+        return given, words, value, payee
+
+    def commitment(self, trainer: str) -> Any:
+        scene = self.stage.scene
+        return scene.commitment(trainer, RoundId(scene.chain.id, int(self.address, 16), self.model.round))
+
+    def settlement(self, draft: Result, twist: str) -> list[Any]:
+        """Proof, CID, signature; `self.result` is what they say."""
+        stage, scene, n = self.stage, self.stage.scene, len(self.model.seats)
+        self.result = Result(draft.mask[:n], draft.scores[:n], draft.nu)
+        proof = scene.proof(mask=self.result.mask, scores=self.result.scores, nu=self.result.nu)
+        withheld = sum(self.result.mask) < self.model.terms["minAccepted"]
+        cid = b"" if withheld else CID
+        signer = self.model.aggregator if twist != "signature" else stage.addresses["stranger"]
+        publication = scene.publication(proof, cid, stage.accounts[signer])
+        words = list(settle_words(proof))
+        if twist == "content":
+            self.result.scores = (2**64, *self.result.scores[1:])
+            words[4] = list(self.result.scores)
+        if twist == "value":
+            cid = CID if withheld else b""
+        return [tuple(words), cid, publication]
+
+    # ---- looking and comparing
+
+    def look(self) -> Seen:
+        return self.stage.look(self.address, self.model)
+
+    def compare(self) -> None:
+        """What shows of the contract is what shows of the model."""
+        model, seen = self.model, self.seen.state
+        names = ("deadline", "round", "settled", "voids", "aggregator", "beta", "pool", "ending", "bond", "unburnt")
+        want = {name: getattr(model, name) for name in names}
+        want["phase"] = model.phase(self.now)
+        want["seats"] = list(model.seats.items())
+        if model.stored == Phase.SETTLED:  # before and after, the round that it speaks of is not this one
+            want["isClaimed"] = model.held
+        have = {name: seen[name] for name in want}
+        assert have == want
+        for who, own in self.seen.people.items():
+            other = model.people.get(who)
+            expected = {name: getattr(other, name) if other else 0 for name in own}
+            assert own == expected, self.stage.names[who]
+        if model.outcome is not None:
+            mask, rate, beta, scores = model.outcome
+            _, *head, _, count = seen["outcome"][:8]
+            packed = sum(word << (256 * i) for i, word in enumerate(seen["outcome"][8 : 8 + count]))
+            assert head[:3] == [mask, rate, beta] and (head[3] == 0) == model.withheld
+            assert head[4] == int.from_bytes(keccak(b"" if model.withheld else CID), "big")
+            assert packed == sum(score << (64 * i) for i, score in enumerate(scores))
+
+    # ---- laws that need no model
+
+    def check_money(self, what: str, before: Seen, moved: Mapping[str, int], payee: str) -> None:
+        """Coin leaves for the payee of a withdrawal or a burn alone; what went in is out or still there."""
+        for ledger, then, now, mover in (
+            (self.coin, before.coin, self.seen.coin, ("withdraw", "burn")),
+            (self.tokens, before.tokens, self.seen.tokens, ("withdraw_token",)),
+        ):
+            sent = moved if ledger is self.coin else {}
+            gains = {who: now[who] - then[who] + sent.get(who, 0) for who in now if who != self.address}
+            gains = {who: gain for who, gain in gains.items() if gain}
+            assert set(gains) <= ({payee} if what in mover and moved else set()), (what, gains)
+            assert all(gain > 0 for gain in gains.values())
+            ledger.paid += sum(sent.values())
+            ledger.got += sum(gains.values())
+            assert now[self.address] == ledger.left
+
+    def check_balance(self) -> None:
+        """The balance covers all that is owed to somebody, and what is more was forced upon it."""
+        seen, terms = self.seen, self.model.terms
+        reward, fee = terms["reward"], terms["fee"]
+        owed = {Phase.PROVE: reward + fee, Phase.SETTLED: fee}.get(Phase(seen.state["phase"]), 0)
+        rewards = seen.state["pool"] + owed + sum(own["credit"] for own in seen.people.values())
+        coin = sum(own["stake"] + own["refund"] for own in seen.people.values())
+        coin += seen.state["bond"] + seen.state["unburnt"]
+        if self.model.native:
+            coin, rewards = coin + rewards, 0
+        assert (coin, rewards) == self.model.holdings()
+        assert seen.coin[self.address] == coin + self.coin.forced
+        assert seen.tokens[self.address] == rewards + self.tokens.forced
+
+    def check_claims(self, what: str, caller: str, before: Seen, done: Done) -> None:
+        """Who gains a reward, and that nobody loses but by its own withdrawal or a penalty that the log names."""
+        terms, phase = self.model.terms, Phase(self.seen.state["phase"])
+        ended = phase == Phase.ENDED and before.state["phase"] != Phase.ENDED
+        admitted = {who for who, _ in self.seen.state["seats"]}
+        burnt: Counter[str] = Counter()
+        for event in done.events:
+            if event.name in ("Skipped", "Refused"):
+                who = event.topics[0] if event.name == "Skipped" else event.topics[1]
+                burnt[address(who)] += event.words[0]
+        failed = {event.name for event in done.events} & {"Refused", "AdmissionFailed", "Failed"}
+        for who, own in self.seen.people.items():
+            gain = own["credit"] - before.people[who]["credit"]
+            if gain < 0:
+                assert what in ("withdraw", "withdraw_token") and who == caller and own["credit"] == 0
+            most = 0
+            if what == "settle" and who in admitted:
+                most += terms["reward"]
+            if what == "settle" and who == terms["owner"]:
+                most += max(0, len(admitted) - 1)  # dust
+            if what == "next" and who == before.state["aggregator"]:
+                most += terms["fee"]
+            if ended and who == terms["owner"]:
+                most += before.state["pool"] + (terms["reward"] + terms["fee"] if what == "fail" else 0)
+            assert gain <= most, (what, self.stage.names[who])
+            if what == "withdraw" and who == caller:
+                continue
+            lost = before.claim_of(who) - self.seen.claim_of(who)
+            bond = before.state["bond"] if failed and before.state["aggregator"] == who else 0
+            assert lost <= burnt[who] + bond, (what, self.stage.names[who])
+
+    def check_rounds(self, before: Seen, done: Done) -> None:
+        """Counters grow by one, phases follow the diagram, and a round that was started ends once or is live."""
+        then, now = before.state, self.seen.state
+        for name in ("round", "settled", "voids"):
+            assert now[name] - then[name] in (0, 1), name
+        assert now["round"] <= now["settled"] + now["voids"] + 1
+        path = [Phase(then["phase"]), Phase(now["phase"])]
+        if path in ([Phase.SUBMIT, Phase.PROVE], [Phase.SUBMIT, Phase.VACANT]):
+            path.insert(1, Phase.ADMIT)  # by the clock, since the last look
+        assert all(a == b or (a, b) in EDGES or path[0] == Phase.SUBMIT for a, b in itertools.pairwise(path)), path
+        for event in done.events:
+            if event.name in ("Settled", "Voided", "AdmissionFailed", "Failed"):
+                self.ends[event.topics[0]] += 1
+        live = now["phase"] in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE)
+        assert self.ends == Counter(range(1, now["round"] + (not live)))
+
+    def count(self, what: str) -> None:
+        self.stage.tally[what] += 1
+
+    # ---- the end
+
+    def come_to_an_end(self) -> None:
+        """Whatever the state: time-outs by a stranger end it, everybody withdraws, nothing is left."""
+        model = self.model
+        bound = 3 + model.terms["voidLimit"]  # ADMIT → PROVE → VACANT → ENDED, or once round OPEN for every void
+        for step in itertools.count():
+            phase = self.model.phase(self.now)
+            if phase == Phase.ENDED:
+                break
+            assert step < bound
+            if phase == Phase.ADMIT:
+                enough = sum(self.model.seats.values()) >= model.terms["minTrainers"]
+                self.do("lock" if enough else "fail_admission", "stranger", "late")
+            else:
+                if phase == Phase.SUBMIT and len(self.model.seats) >= model.terms["minTrainers"]:
+                    self.do("void_round", "stranger", "late")  # refused: the clock has made it ADMIT
+                    continue
+                self.do(TIME_OUTS[phase], "stranger", "late")
+        for who in ACTORS:
+            where = self.stage.addresses[who]
+            if self.seen.people[where]["credit"] or self.seen.claim_of(where):
+                self.do("withdraw", who, whom=who)
+            if self.model.of(where).due:  # of whom penalties take all: there was nothing to withdraw
+                self.do("refresh", "stranger", whom=who)
+            if self.seen.people[where]["credit"]:
+                self.do("withdraw_token", who, whom=who)
+        if self.seen.state["unburnt"]:
+            self.do("burn", "stranger")
+        assert not any(own["credit"] + own["stake"] + own["refund"] for own in self.seen.people.values())
+        assert self.seen.coin[self.address] == self.coin.forced
+        assert self.seen.tokens[self.address] == self.tokens.forced
+        assert self.coin.got == self.coin.paid and self.tokens.got == self.tokens.paid
+
+
+# ---------------------------------------------------------------- what was taken
+
+
+def describe(what: str, at: int, model: Model, then: Model, caller: str) -> str:
+    """A call that went through: from which phase to which, and by which of its branches."""
+    why = ""
+    owner, own = model.terms["owner"], then.of(caller)
+    if then.stored == Phase.ENDED and what in ("skip", "void_round", "fail_admission", "fail"):
+        why = "void limit" if then.voids == model.terms["voidLimit"] else "announced"
+    elif then.stored == Phase.ENDED and what == "next":
+        why = "last round" if then.settled == model.terms["rounds"] else "announced"
+    elif what == "end":
+        why = "owner" if caller == owner else "anyone"
+    elif what == "accept":
+        why = "announced" if then.stored == Phase.ENDED else ""
+    elif what == "lock":
+        why = "all admitted" if all(model.seats.values()) else "some refused"
+    elif what == "settle":
+        why = "withheld" if then.withheld else "by score" if any(then.outcome[3]) else "all zero"
+    elif what == "start":
+        why = "second aggregator" if model.aggregator != model.terms["aggregator"] else ""
+    elif what == "claim":
+        why = "owner" if caller == owner else "majority" if then.held and not then.owner_claims else "minority"
+    elif what in ("join", "leave_project", "refresh", "withdraw", "burn", "top_up", "withdraw_token"):
+        burnt = then.unburnt - model.unburnt
+        if what == "join":
+            why = "new" if model.of(caller).stake == 0 else "filled up" if own.stake > model.of(caller).stake else ""
+        elif burnt > 0:
+            why = "penalty"
+        return ", ".join(filter(None, (what, why)))
+    if what == "next" and model.held:
+        why = ", ".join(filter(None, (why, "held")))
+    line = f"{what}: {model.phase(at).name} → {then.phase(at).name}"
+    return ", ".join(filter(None, (line, why)))
+
+
+TRANSITIONS = """
+create: native reward
+create: token reward
+accept: CREATED → OPEN
+accept: VACANT → OPEN
+accept: VACANT → ENDED, announced
+cancel: CREATED → ENDED
+start: OPEN → SUBMIT
+start: OPEN → SUBMIT, second aggregator
+skip: OPEN → OPEN
+skip: OPEN → ENDED, void limit
+skip: OPEN → ENDED, announced
+void_round: SUBMIT → OPEN
+void_round: SUBMIT → ENDED, void limit
+void_round: SUBMIT → ENDED, announced
+lock: ADMIT → PROVE, all admitted
+lock: ADMIT → PROVE, some refused
+fail_admission: ADMIT → VACANT
+fail_admission: ADMIT → ENDED, void limit
+settle: PROVE → SETTLED, by score
+settle: PROVE → SETTLED, all zero
+settle: PROVE → SETTLED, withheld
+fail: PROVE → VACANT
+fail: PROVE → ENDED, void limit
+claim: SETTLED → SETTLED, owner
+claim: SETTLED → SETTLED, minority
+claim: SETTLED → SETTLED, majority
+unclaim: SETTLED → SETTLED
+next: SETTLED → OPEN
+next: SETTLED → OPEN, held
+next: SETTLED → ENDED, last round
+next: SETTLED → ENDED, last round, held
+next: SETTLED → ENDED, announced
+name_aggregator: VACANT → VACANT
+end: VACANT → ENDED, owner
+end: VACANT → ENDED, anyone
+join, new
+join, filled up
+leave_project
+leave_project, penalty
+refresh
+refresh, penalty
+top_up
+withdraw
+withdraw, penalty
+withdraw_token
+burn
+""".strip().splitlines()
+
+REFUSALS = {
+    "accept": "WrongPhase TooLate WrongCaller WrongValue",
+    "cancel": "WrongPhase TooEarly",
+    "top_up": "WrongPhase WrongCaller WrongValue",
+    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull",
+    "skip": "WrongPhase TooEarly",
+    "join": "WrongPhase TooLate WrongSigner WrongValue",
+    "leave_project": "NotAMember LiveSubmission",
+    "submit": "WrongPhase TooLate NotAMember StakeNotFull AlreadySubmitted NoSeatLeft WrongCid",
+    "void_round": "WrongPhase TooEarly",
+    "admit": "WrongPhase TooLate NoSuchSeat AlreadyAdmitted WrongSigner",
+    "lock": "WrongPhase TooEarly NotEnoughSubmissions",
+    "fail_admission": "WrongPhase TooEarly EnoughSubmissions",
+    "settle": "WrongPhase TooLate OutOfBounds WrongCid WrongSigner",
+    "fail": "WrongPhase TooEarly",
+    "claim": "WrongPhase TooLate NoSuchSeat AlreadyClaimed",
+    "unclaim": "WrongPhase NoSuchSeat NotClaimed",
+    "next": "WrongPhase TooEarly",
+    "name_aggregator": "WrongPhase TooLate WrongCaller",
+    "end": "WrongPhase TooEarly",
+    "announce_end": "WrongPhase WrongCaller",
+    "initialise": "AlreadyInitialised",
+    "withdraw": "NothingToWithdraw PaymentRefused",
+    "withdraw_token": "NothingToWithdraw",
+    "burn": "NothingToWithdraw",
+}
+
+
+def test_contract_and_model_agree_and_every_transition_is_taken(deployed: Scene) -> None:
+    class Run(Projects):
+        stage = Stage(deployed)
+
+    examples = int(os.environ.get("ZKMARKET_EXAMPLES", EXAMPLES))
+    run_state_machine_as_test(
+        Run,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            derandomize=examples <= EXAMPLES,
+            database=None,
+            deadline=None,
+            suppress_health_check=HealthCheck.all(),
+        ),
+    )
+    tally = Run.stage.tally
+    wanted = [*TRANSITIONS, *(f"create refused: {broken}" for broken in BROKEN)]
+    wanted += [f"{what} refused: {error}" for what, errors in REFUSALS.items() for error in errors.split()]
+    table = "\n".join(f"{tally[line]:6} {line}" for line in sorted({*wanted, *tally}))
+    if os.environ.get("ZKMARKET_TABLE"):
+        print(table)
+    if examples >= EXAMPLES:
+        missing = [line for line in wanted if not tally[line]]
+        assert not missing, f"never taken: {missing}\n{table}"
