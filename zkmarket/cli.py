@@ -94,6 +94,12 @@ def doctor(arguments: argparse.Namespace, progress: Progress) -> Answer:
     ceremonies = srs.installed()
     about = "; ".join(f"{s.kind} {s.id[:8]} of 2^{s.sizes()} rows" for s in ceremonies)
     checks.append(("srs", bool(ceremonies), about or "none: run `zkmarket srs fetch` or `zkmarket srs generate`"))
+    try:
+        from . import market
+
+        checks.append(("market", True, market.tools()))
+    except (ZkmarketError, ImportError) as error:
+        checks.append(("market", False, str(error)))
     good = all(passed for _, passed, _ in checks)
     result = {
         "ok": good,

@@ -116,6 +116,18 @@ def _anvil() -> str:
     return found
 
 
+def tools() -> str:
+    """Versions of the compiler and of the development chain; ChainError if one is missing."""
+    solc = _run_solc("--version").rpartition("Version: ")[2].strip()
+    try:
+        done = subprocess.run(
+            [_anvil(), "--version"], capture_output=True, text=True, timeout=START_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ChainError(f"anvil does not run: {error}") from error
+    return f"solc {solc}, {done.stdout.splitlines()[0].replace(' Version:', '')}"
+
+
 @functools.cache
 def _brownie() -> ModuleType:
     """Import Brownie: it reads HOME and makes its data folder there, once, at import."""

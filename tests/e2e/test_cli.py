@@ -69,7 +69,14 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
 
 def test_doctor(flow: Flow) -> None:
     result = succeeded(flow.run("doctor", "--json")).json
-    assert result["ok"] and {check["name"] for check in result["checks"]} >= {"python", "ezkl", "torch", "srs", "cache"}
+    assert result["ok"] and {check["name"] for check in result["checks"]} >= {
+        "python",
+        "ezkl",
+        "torch",
+        "srs",
+        "cache",
+        "market",
+    }
     text = succeeded(flow.run("doctor"))
     assert "INSECURE" in text.out and text.out.startswith("ok ")
 
