@@ -27,6 +27,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -772,6 +773,23 @@ class _Deployed:
         where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block}
         with transacting("reading events"):
             return self._decoded(self.chain.web3.eth.get_logs(where))
+
+
+    def follow(self, from_block: int = 0, confirmations: int = 0, poll: float = 1.0) -> Iterator[Event]:
+        """Events as they are logged, in order, for ever.
+
+        Args:
+            confirmations: blocks on top of an event before it is told; a reorganisation of fewer cannot take
+                back what was told.
+            poll: seconds between two looks at the chain.
+        """
+        while True:
+            with transacting("reading the block number"):
+                last = self.chain.web3.eth.block_number - confirmations
+            if last >= from_block:
+                yield from self.events(from_block, last)
+                from_block = last + 1
+            time.sleep(poll)
 
 
 def _plain(value: Any) -> Any:

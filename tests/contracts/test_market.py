@@ -76,6 +76,19 @@ def test_events_can_be_followed_from_a_block(scene: Scene) -> None:
     assert scene.project.events(events[-1].block + 1) == ()
 
 
+def test_events_are_followed_once_they_are_confirmed(chain: Chain, scene: Scene) -> None:
+    scene.create()
+    start = chain.web3.eth.block_number
+    told = scene.project.follow(start, confirmations=2, poll=0.01)
+    scene.project.accept(scene.aggregator)  # block start + 1, two events
+    scene.project.join(scene.trainers[0])
+    scene.project.join(scene.trainers[1])
+    assert [next(told).name, next(told).name] == ["Accepted", "Opened"]
+    scene.project.join(scene.trainers[2])
+    scene.project.join(scene.trainers[3])
+    assert [next(told).block - start, next(told).block - start] == [2, 3]
+
+
 def test_a_node_signs_as_a_key_does(chain: Chain, scene: Scene) -> None:
     """anvil's first account has a key that everybody knows."""
     scene.create()
