@@ -16,7 +16,7 @@ announceEnd()
     ├── it should log EndAnnounced and move no money
     ├── it should leave the open round alone: it is submitted, admitted, locked, settled and paid as ever
     └── it should end the project where the next round would open: next, skip, voidRound, accept
-In every phase from lock to settled
+In every phase from submit to settled
 └── nothing that the owner may do moves the reward
 """
 
@@ -171,6 +171,14 @@ PATHS: dict[str, Callable[[Scene], Any]] = {
         "initialise", "initialise", tuple(scene.values.values()), [], [], sender=scene.owner
     ),
 }
+
+
+@pytest.mark.parametrize("step", ["start", "to_admit"], ids=["SUBMIT", "ADMIT"])
+def test_nothing_that_an_owner_may_do_before_the_lock_touches_the_pool(scene: Scene, step: str) -> None:
+    getattr(scene, step)()
+    before = scene.books()
+    assert attempts(scene) == {"announceEnd"}
+    assert scene.moved(before) == {}
 
 
 def test_nothing_that_an_owner_may_do_in_proving_evades_payment(scene: Scene) -> None:
