@@ -24,7 +24,7 @@ from zkmarket.auditor import verify_round
 from zkmarket.commitment import Commitment, RoundId, prove_range, range_job
 from zkmarket.errors import ProofRejected, TransactionReverted
 from zkmarket.escrow import Verifier, settle_words, submit_words
-from zkmarket.field import GENERATOR, P, Point, Q, from_ints, multiply_add, to_hex
+from zkmarket.field import GENERATOR, INFINITY, P, Point, Q, from_ints, is_on_curve, multiply_add, to_hex
 from zkmarket.inspection import inspect
 from zkmarket.market import Chain
 from zkmarket.round import RoundProof
@@ -351,16 +351,23 @@ def test_wrong_points_in_every_place_of_the_commitments(locked: Locked, name: st
         assert re.fullmatch(want, said), (at, said)
 
 
+def words_at(data: bytes, start: int) -> Point:
+    return int.from_bytes(data[start : start + 32], "big"), int.from_bytes(data[start + 32 : start + 64], "big")
+
+
 @pytest.mark.parametrize("name", WRONG_POINTS)
 @pytest.mark.parametrize("at, what", [(GRAM, "gram"), (SETTLEMENT, "settlement")])
 def test_wrong_points_in_every_place_of_a_proof(locked: Locked, at: int, what: str, name: str) -> None:
-    """Every two words of it, whether they are a point or evaluations."""
+    """Points stand first and the last two; between them, two by two, evaluations."""
     data = locked.words[at]
-    for start in range(0, len(data) - 63, 64):
-        old = tuple(int.from_bytes(data[start + 32 * half : start + 32 * half + 32], "big") for half in (0, 1))
+    ends = [len(data) - 128, len(data) - 64]
+    pairs = {start: words_at(data, start) for start in [*range(0, ends[0] - 63, 64), *ends]}
+    points = [start for start, pair in pairs.items() if pair != INFINITY and is_on_curve(pair)]
+    assert points == [*range(0, points[-3] + 64, 64), *ends] and len(points) > 20
+    for start, old in pairs.items():
         x, y = WRONG_POINTS[name](*old)
-        if (x, y) == old:
-            assert what == "gram" and start in (1984, 2048)  # evaluations that are 0 in every proof: no points
+        if (x, y) == old:  # evaluations that are 0 in every proof of this circuit
+            assert start not in points
             continue
         said = locked.answer(
             **{f"i{at}": data[:start] + x.to_bytes(32, "big") + y.to_bytes(32, "big") + data[start + 64 :]}
