@@ -49,7 +49,7 @@ def payee(body: str) -> str:
 REFUSES = payee("revert();")
 RETURNS_A_MEGABYTE = payee("assembly { return(0, 1000000) }")
 REVERTS_WITH_A_MEGABYTE = payee("assembly { revert(0, 1000000) }")
-BURNS_ALL_GAS = payee("while (true) {}")
+BURNS_ALL_GAS = payee("assembly { invalid() }")
 
 TOKEN = (
     HEADER

