@@ -431,7 +431,11 @@ class Chain:
                     raise
                 transaction = found[0]
             receipt = self.web3.eth.wait_for_transaction_receipt(transaction, timeout=RPC_SECONDS)
-        if receipt["status"] != 1:
+        if receipt["status"] != 1:  # ask again why, where it stood before
+            names = ("from", "to", "value", "gas", "input")
+            with transacting(what):
+                sent = self.web3.eth.get_transaction(transaction)
+                self.web3.eth.call({name: sent[name] for name in names}, receipt["blockNumber"] - 1)
             raise TransactionReverted(f"{what} was reverted: transaction {transaction}")
         return receipt
 
@@ -773,7 +777,6 @@ class _Deployed:
         where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block}
         with transacting("reading events"):
             return self._decoded(self.chain.web3.eth.get_logs(where))
-
 
     def follow(self, from_block: int = 0, confirmations: int = 0, poll: float = 1.0) -> Iterator[Event]:
         """Events as they are logged, in order, for ever.

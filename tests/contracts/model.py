@@ -145,7 +145,7 @@ class Model:
     @property
     def held(self) -> bool:
         """Whether the last aggregate counts as not served."""
-        return self.owner_claims or 2 * len(self.claims) > len(self.seats)
+        return self.stored == Phase.SETTLED and (self.owner_claims or 2 * len(self.claims) > len(self.seats))
 
     def phase(self, now: int) -> Phase:
         enough = len(self.seats) >= self.terms["minTrainers"]

@@ -496,10 +496,8 @@ class Projects(RuleBasedStateMachine):
         model, seen = self.model, self.seen.state
         names = ("deadline", "round", "settled", "voids", "aggregator", "beta", "pool", "ending", "bond", "unburnt")
         want = {name: getattr(model, name) for name in names}
-        want["phase"] = model.phase(self.now)
+        want |= {"phase": model.phase(self.now), "isClaimed": model.held}
         want["seats"] = list(model.seats.items())
-        if model.stored == Phase.SETTLED:  # before and after, the round that it speaks of is not this one
-            want["isClaimed"] = model.held
         have = {name: seen[name] for name in want}
         assert have == want
         for who, own in self.seen.people.items():

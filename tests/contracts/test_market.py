@@ -176,6 +176,14 @@ def test_a_transaction_that_brownie_takes_for_dropped_is_found(chain: Chain, sce
     def fail() -> Any:
         raise dropped("something else")
 
+    def refused() -> Any:
+        given = {"from": scene.stranger, "gas_limit": 10**6, "allow_revert": True, "required_confs": 0}
+        done = scene.project.contract.skip(given)
+        raise dropped(f"Tx dropped without known replacement: {done.txid}")
+
+    scene.create()
     assert chain.mined("pay", send)["status"] == 1
+    with pytest.raises(TransactionReverted, match=r"skip was reverted: WrongPhase\(have=CREATED, want=OPEN\)"):
+        chain.mined("skip", refused)
     with pytest.raises(ChainError, match="pay failed: something else"):
         chain.mined("pay", fail)

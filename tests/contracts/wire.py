@@ -124,7 +124,8 @@ class Stage:
         self.accounts = {str(accounts[index]): accounts[index] for index in range(len(ACTORS))}
         token, lens = compile_verifier(TOKEN), compile_verifier(LENS)
         self.token = scene.chain.deploy_verifier(token, accounts[0])
-        self.token.approve(scene.market.address, 2**255, {"from": accounts[0]})
+        with market.transacting("approving"):
+            self.token.approve(scene.market.address, 2**255, {"from": accounts[0]})
         self.lens: str = scene.chain.deploy_verifier(lens, accounts[0]).address
         self.projects: dict[str, Project] = {}
         self.signed: dict[Any, bytes] = {}
