@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -166,12 +166,14 @@ class Projects(RuleBasedStateMachine):
         super().__init__()
         self.mark = self.stage.rpc(("evm_snapshot",))[0]["result"]
         self.model: Model | None = None
+        self.story: list[str] = []
 
     def teardown(self) -> None:
         try:
             if self.model is not None:
                 self.come_to_an_end()
         finally:
+            note("calls to the last project, seconds since its creation:\n" + "\n".join(self.story))
             assert self.stage.rpc(("evm_revert", self.mark))[0]["result"] is True
 
     @property
@@ -198,6 +200,7 @@ class Projects(RuleBasedStateMachine):
         self.coin, self.tokens = Ledger(), Ledger()
         (self.coin if self.model.native else self.tokens).paid = self.model.pool
         self.ends: Counter[int] = Counter()
+        self.created, self.story = self.now, []
         self.seen = self.look()
         self.compare()
         self.count(f"create: {'native' if self.model.native else 'token'} reward")
@@ -398,6 +401,7 @@ class Projects(RuleBasedStateMachine):
         done = self.stage.send(caller, self.address, data, value, at)
         then = self.model.after(what, at, caller, **given)
         before, self.now = self.seen, at
+        self.story.append(f"{at - self.created:6} {what} by {self.stage.names[caller]}: {done.error or 'done'}")
         if isinstance(then, Refused):
             assert done.error == then.name, f"{what}: the contract said {done.error or 'yes'}, the model {then.name}"
             self.count(f"{what} refused: {then.name}")
@@ -442,10 +446,9 @@ class Projects(RuleBasedStateMachine):
             cid = b"" if twist == "content" else CID
             words, given = [points, cid, proofs], {"good_cid": cid != b""}
         elif what == "admit":
-            signer = model.aggregator if signed else stage.addresses["stranger"]
-            asked = other in model.seats
-            words = [other, stage.receipt(signer, model.round, other) if asked else bytes(65)]
-            given = {"whom": other, "signed": signed}
+            signer = self.signer(signed)
+            words = [other, stage.receipt(signer, model.round, other) if other in model.seats else bytes(65)]
+            given = {"whom": other, "signed": signer == model.aggregator}
         elif what == "settle":
             possible = model.phase(at) == Phase.PROVE and at <= model.deadline
             words = self.settlement(draft, twist) if possible and draft else [([], 0, [], 0, [], 0, b"", b""), b"", b""]
@@ -465,6 +468,11 @@ class Projects(RuleBasedStateMachine):
             payee = BURN
         return given, words, value, payee
 
+    def signer(self, right: bool) -> str:
+        """The aggregator, or somebody else."""
+        wanted = self.model.aggregator
+        return wanted if right and wanted != NOBODY else next(who for who in self.stage.names if who != wanted)
+
     def commitment(self, trainer: str) -> Any:
         scene = self.stage.scene
         return scene.commitment(trainer, RoundId(scene.chain.id, int(self.address, 16), self.model.round))
@@ -476,7 +484,7 @@ class Projects(RuleBasedStateMachine):
         proof = scene.proof(mask=self.result.mask, scores=self.result.scores, nu=self.result.nu)
         withheld = sum(self.result.mask) < self.model.terms["minAccepted"]
         cid = b"" if withheld else CID
-        signer = self.model.aggregator if twist != "signature" else stage.addresses["stranger"]
+        signer = self.signer(twist != "signature")
         publication = scene.publication(proof, cid, stage.accounts[signer])
         words = list(settle_words(proof))
         if twist == "content":
