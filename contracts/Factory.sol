@@ -18,7 +18,7 @@ contract Factory {
     uint256 public constant GAS_LIMIT = 14_000_000;
 
     // Upper estimates of what one of each costs (benchmarks/gas.json); heavier projects are refused.
-    uint256 private constant RANGE_PROOF_GAS = 1_000_000;
+    uint256 private constant RANGE_PROOF_GAS = 850_000;
     uint256 private constant SUBMIT_GAS = 250_000;
     uint256 private constant SETTLE_GAS = 1_600_000;
     uint256 private constant TRAINER_GAS = 30_000;
@@ -32,6 +32,8 @@ contract Factory {
     /// @notice Projects that were made here.
     mapping(address => bool) public isProject;
 
+    /// @notice Logged by the transaction that deploys the factory: it shows with what code that was done.
+    event Deployed(Project implementation);
     event ProjectCreated(
         address indexed project, address indexed owner, Terms terms, Plan[] plans, uint64[] rates, bytes cid
     );
@@ -41,6 +43,7 @@ contract Factory {
 
     constructor() {
         implementation = new Project();
+        emit Deployed(implementation);
     }
 
     /// @notice Put a project's whole pool, T · (R + F), into escrow. The caller becomes its owner.
@@ -111,7 +114,7 @@ contract Factory {
         bool padded = t.params % chunk != 0;
         if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
-        uint256 most = t.maxTrainers; // with today's estimates the bound above is the tighter one
+        uint256 most = t.maxTrainers;
         _within("gas of settle", SETTLE_GAS + most * TRAINER_GAS + (most + 2) * chunks * POINT_GAS, 0, GAS_LIMIT);
     }
 

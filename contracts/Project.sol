@@ -26,6 +26,9 @@ contract Project is Accounts {
     bytes32 private constant PUBLICATION_TYPE =
         keccak256("Publication(uint256 round,bytes32 seed,bytes32 aggregate,bytes32 cid)");
 
+    /// @notice Who made it, and checked its terms.
+    address public factory;
+
     // one slot
     Phase private _phase;
     bool public ending;
@@ -85,6 +88,7 @@ contract Project is Accounts {
     {
         if (_terms.owner != address(0)) revert MarketErrors.AlreadyInitialised();
         _terms = given;
+        factory = msg.sender;
         for (uint256 i; i < plans_.length; ++i) _plans[given.minTrainers + i] = plans_[i];
         _rates = rates_;
         aggregator = given.aggregator;
@@ -413,6 +417,11 @@ contract Project is Accounts {
 
     function plan(uint256 n) external view returns (Plan memory) {
         return _plans[n];
+    }
+
+    /// @notice Rounds that became void for want of submissions: an account with fewer `voidsSeen` is not up to date.
+    function voidRounds() external view returns (uint256) {
+        return _voidRounds.length;
     }
 
     function rates() external view returns (uint64[] memory) {

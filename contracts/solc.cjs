@@ -73,7 +73,11 @@ if (!fs.existsSync(path.join(PACKAGE, 'package.json'))) fail(`no solc in ${PACKA
 if (options.version) {
   writeAll(`solc, the solidity compiler commandline interface\nVersion: ${version()}\n`);
 } else if (options.standardJson) {
-  writeAll(require(PACKAGE).compile(fs.readFileSync(0, 'utf8'), { import: reader(options.allowed) }) + '\n');
+  const given = JSON.parse(fs.readFileSync(0, 'utf8'));
+  // no hash of the sources' text in the code, unless asked for: a comment must not change what is on chain. Brownie
+  // has no setting for it
+  if (given.settings) given.settings.metadata ??= { bytecodeHash: 'none', appendCBOR: false };
+  writeAll(require(PACKAGE).compile(JSON.stringify(given), { import: reader(options.allowed) }) + '\n');
 } else {
   fail('wanted --version or --standard-json');
 }

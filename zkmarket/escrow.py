@@ -73,8 +73,9 @@ class Offer:
         aggregator: address of who is to accept the office.
         rounds: T.
         reward, fee: of one round, in wei or the token's smallest unit.
-        stake_wei, bond_wei, penalty_wei: native coin; bond at least reward + fee, twice the reward is better.
-        beta, beta_min, beta_max: bound on squared norms at first, and its limits.
+        stake_wei, bond_wei, penalty_wei: native coin. The bond is at least reward + fee + one penalty for every trainer
+            between the least and the most (a token's reward and fee do not count); twice the reward is better.
+        beta, beta_min, beta_max: bound on squared norms at first, and its limits; beta_min at least D.
         kappa: thousandths; next bound = kappa · median squared norm.
         rates: learning rate of each round in billionths; the last holds for all later ones.
         model, cid: SHA-256 of the initial model, and where it is.

@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_hash.auto import keccak
+from eth_utils import to_checksum_address
 
 from .artifacts import Build
 from .backend import Progress, quiet
 from .errors import ChainError
 from .escrow import NO_VERIFIER, NOBODY, Phase, check_builds
-from .market import Chain, Market, Project, compiled_code, verifier_code
+from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_code
 
 CLONE = (bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3"))
 """Code of an EIP-1167 clone, before and after the address that it delegates to."""
 
 HOUR = 3600
+DAY = 24 * HOUR
 
 
 @dataclass
@@ -72,6 +74,12 @@ def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: P
     for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
         if n not in builds:
             found.wrong.append(f"no build for {n} trainers was given: what settles such a round was not compared")
+    for n, build in sorted(builds.items()):
+        source = build.manifest.value["srs"]
+        found.money.append(
+            f"build for {n} trainers: digest {build.manifest.value['digest']}, SRS {source['kind']}"
+            f" {source['id'][:16]}; this inspection is worth as much as the builds: use your own"
+        )
     insecure = any(build.manifest.insecure for build in builds.values())
     if insecure and not chain.development:
         found.wrong.append("the keys come from a development SRS, whose trapdoor is public: anyone can forge proofs")
@@ -89,24 +97,27 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
     head, tail = CLONE
     if not (code.startswith(head) and code.endswith(tail) and len(code) == len(head) + 20 + len(tail)):
         return found.expect(False, "", "it is not a clone of a project, but some other contract")
-    implementation = code[len(head) : len(head) + 20]
-    made_by = chain.logged_by("Factory", "ProjectCreated", address)
-    factory = next((one for one in made_by if chain.code(one) == compiled_code("Factory")), None)
+    implementation = to_checksum_address(code[len(head) : len(head) + 20])
+    try:
+        factory = Project(chain, address).factory()
+        created = chain.creation_of(factory, "Deployed(address)")
+    except ChainError:  # it is anything
+        factory, created = NOBODY, None
+    # code alone proves nothing: an account can be created with the right code and any storage. A factory that was
+    # created by our code has made its projects by our code, and lists them
+    library = library_of_creation("Factory", "Proofs", created) if created else None
     if not found.expect(
-        factory is not None,
-        "the factory that made it has the code of Factory.sol",
-        "it was not made by a factory with the code of Factory.sol: its terms were not checked",
+        library is not None and chain.code(library) == compiled_code("Proofs"),
+        "it comes from a factory that was created by Factory.sol, Project.sol and Proofs.sol",
+        "it does not come from a factory that was created by the sources here: nothing in it can be relied on",
     ):
         return False
     market = Market(chain, factory)
-    listed = market.is_project(address) and bytes.fromhex(market.implementation()[2:]) == implementation
-    if not found.expect(listed, "that factory lists it", "the factory does not list it, or made it of other code"):
-        return False
-    library = chain.linked("Project", "Proofs", implementation)
-    good = chain.code(implementation) == compiled_code("Project", {"Proofs": library})
-    good = good and chain.code(library) == compiled_code("Proofs")
-    wrong = "its code is not what Project.sol and Proofs.sol compile to"
-    return found.expect(good, "its code is what Project.sol and Proofs.sol compile to", wrong)
+    return found.expect(
+        market.is_project(address) and market.implementation() == implementation,
+        "that factory lists it",
+        "the factory that it names has not made it",
+    )
 
 
 def _inspect_shape(terms: dict[str, Any], build: Build, found: Inspection) -> None:
@@ -167,7 +178,9 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
             "the reward is a token: whoever controls it may be able to freeze, inflate or take it;"
             " stakes and bonds do not depend on it"
         )
-    found.expect(covered, f"the {state.pool} {unit} of the pool are there", "the pool is not covered by the balance")
+    found.expect(
+        covered, f"the balance covers the pool of {state.pool} {unit}", "the pool is not covered by the balance"
+    )
     found.expect(state.phase != Phase.ENDED, f"it is running: {state.phase.name}", "it has ended")
     if state.ending:
         found.warnings.append("the owner has announced its end: no further round opens")
@@ -176,11 +189,28 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
             f"the bond is {terms['bondWei']} wei, less than twice the reward: taking the updates and not settling"
             " is cheap"
         )
-    if native and terms["penaltyWei"] * terms["minTrainers"] < reward:
+    if not native:
+        found.warnings.append(
+            f"the bond, {terms['bondWei']} wei, cannot be compared with the reward, a token: it is all that taking the"
+            " updates and not settling costs"
+        )
+    slash = min(terms["bondWei"], reward) if native else terms["bondWei"] // 2
+    if terms["penaltyWei"] * terms["minTrainers"] < slash:
         found.warnings.append(
             f"aggregator: one submission that is never delivered costs its trainer {terms['penaltyWei']} wei, and can"
-            f" burn {min(terms['bondWei'], reward)} wei of the bond"
+            f" burn {slash} wei of the bond"
         )
+    if native and terms["penaltyWei"] * terms["maxTrainers"] < reward:
+        found.warnings.append(
+            f"trainer: to refuse your update after seeing it costs the aggregator {terms['penaltyWei']} wei, less than"
+            " an equal share of the reward"
+        )
+    if terms["owner"] == state.aggregator:
+        found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
+    if windows["exit"] < DAY:
+        found.warnings.append(f"trainers have {_span(windows['exit'])} to leave before a new aggregator may start")
+    if 0 in project.rates():
+        found.warnings.append("a learning rate of 0: the model does not move in that round")
     if terms["penaltyWei"] == terms["stakeWei"]:
         found.warnings.append("one penalty takes the whole stake")
     if terms["openAdmission"]:
@@ -189,25 +219,32 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
     if short:
         found.warnings.append(f"phases shorter than an hour: {', '.join(short)}")
     longest = windows["submit"] + windows["admit"] + windows["prove"]
+    listed = [str(rate) for rate in project.rates()]
+    rates = ", ".join(listed[:5] + ["…"] * (len(listed) > 5))
+    failures = f"{state.voids} of {terms['voidLimit']} failures so far"
     found.money += [
+        f"owner {terms['owner']}, aggregator {state.aggregator}",
+        f"norm bound {state.beta}, from {terms['betaMin']} to {terms['betaMax']}, next {terms['kappa']}/1000 of the"
+        f" median; learning rates in billionths: {rates}; initial model {terms['model'].hex()}",
         f"a round pays {reward} {unit} by score to the admitted, equally if all scores are 0; the aggregator's fee"
         f" is {terms['fee']}",
-        f"{terms['rounds']} rounds, {state.settled} settled; the project ends after {terms['voidLimit']} that fail",
+        f"{terms['rounds']} rounds, {state.settled} settled; {failures}, the last one ends the project",
         f"a trainer stakes {terms['stakeWei']} wei; it loses {terms['penaltyWei']} if the aggregator gives no receipt"
         " for its submission, or if it joined and a round is void for want of submissions, its own among them",
         f"after a submission the stake is free again at the latest after {_span(longest)}",
         f"the aggregator's bond is {terms['bondWei']} wei; it loses {terms['penaltyWei']} for every submission that"
         " gets no receipt, all of it (to the admitted) if it does not settle in time,"
-        f" and {min(terms['bondWei'], reward) if native else terms['bondWei'] // 2} (burnt) if too few get a receipt",
+        f" and {slash} (burnt) if too few get a receipt; it cannot resign",
         f"per round at least {terms['minTrainers']} and at most {terms['maxTrainers']} trainers; to submit:"
         f" {_span(windows['submit'])}, to get a receipt: {_span(windows['admit'])}, to settle:"
         f" {_span(windows['prove'])}",
-        f"a claim that an aggregate is not served holds fee and bond for {_span(windows['lock'])} more",
+        f"between rounds at most {_span(windows['start'])} to start and {_span(windows['claim'])} to claim; a claim"
+        f" that an aggregate is not served holds fee and bond for {_span(windows['lock'])} more",
     ]
 
 
 def _span(seconds: int) -> str:
-    days, rest = divmod(seconds, 24 * HOUR)
+    days, rest = divmod(seconds, DAY)
     hours, rest = divmod(rest, HOUR)
     parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours) + [f"{rest} s"] * bool(rest)
     return " ".join(parts) or "0 s"

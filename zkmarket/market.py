@@ -192,22 +192,27 @@ def _contracts_recipe(folder: Path) -> str:
     libraries = folder / "node_modules" / "@openzeppelin" / "contracts" / "package.json"
     files = [*sorted((folder / "contracts").rglob("*.sol")), folder / "brownie-config.yaml", libraries]
     parts = [(str(path.relative_to(folder)), sha256_file(path)) for path in files if path.is_file()]
+    parts.append(("solc.cjs", sha256_file(ROOT / "contracts" / "solc.cjs")))
     return hashlib.sha256(json.dumps([SOLC_VERSION, version("eth-brownie"), parts]).encode()).hexdigest()
 
 
-def compiled_code(name: str, libraries: Mapping[str, bytes] | None = None) -> bytes:
-    """Code that a contract of ours has on chain, linked to these libraries."""
-    text = compile_contracts()[name]._build["deployedBytecode"]
-    for library, address in (libraries or {}).items():
-        for start in _gaps(name, library):
-            text = text[: 2 * start] + address.hex() + text[2 * start + 40 :]
+def compiled_code(name: str) -> bytes:
+    """Code that a contract of ours has on chain; where it names a library there are zeros."""
+    build = compile_contracts()[name]._build
+    text = build["deployedBytecode"]
+    for links in build.get("deployedLinkReferences", {}).values():
+        for start in (2 * place["start"] for places in links.values() for place in places):
+            text = text[:start] + "0" * 40 + text[start + 40 :]
     return bytes.fromhex(text)
 
 
-def _gaps(name: str, library: str) -> list[int]:
-    """Where the code of a contract has the address of a library, in bytes."""
-    files = compile_contracts()[name]._build.get("deployedLinkReferences", {}).values()
-    return [place["start"] for links in files for place in links.get(library, [])]
+def library_of_creation(name: str, library: str, given: bytes) -> str | None:
+    """The library that was linked in, if `given` is what creates a contract of ours; None if it is anything else."""
+    text = compile_contracts()[name].bytecode
+    gap = f"__{library:_<38}"  # as Brownie writes it
+    at = text.index(gap)
+    address = given.hex()[at : at + 40]
+    return to_checksum_address(address) if given.hex() == text.replace(gap, address) and len(address) == 40 else None
 
 
 def verifier_code(build: Build, circuit: str) -> bytes:
@@ -355,18 +360,24 @@ class Chain:
         with transacting("reading a balance"):
             return int(self.contract("IERC20", token, compile_contracts()["IERC20"].abi).balanceOf(str(who)))
 
-    def logged_by(self, contract: str, event: str, about: str) -> list[str]:
-        """Accounts that have logged an event whose first argument is the address `about`."""
-        item = next(item for item in compile_contracts()[contract].abi if item.get("name") == event)
-        topics = ["0x" + keccak(_signature(item).encode()).hex(), "0x" + about[2:].lower().rjust(64, "0")]
-        with transacting("reading events"):
-            logs = self.web3.eth.get_logs({"fromBlock": 0, "toBlock": "latest", "topics": topics})
-        return sorted({log["address"] for log in logs})
+    def creation_of(self, address: str, event: str) -> bytes | None:
+        """What created a contract: the data of a plain deployment, found by the event that its constructor logs.
 
-    def linked(self, contract: str, library: str, address: str | bytes) -> bytes:
-        """The library that a deployed contract is linked to; 20 bytes, whatever they are, if it is another contract."""
-        start = _gaps(contract, library)[0]
-        return self.code(address)[start : start + 20].ljust(20, b"\0")
+        None if it was not deployed by a plain transaction, or not by the one that logged the event.
+        """
+        where = {
+            "address": address,
+            "fromBlock": 0,
+            "toBlock": "latest",
+            "topics": ["0x" + keccak(event.encode()).hex()],
+        }
+        with transacting("reading how a contract was deployed"):
+            for log in self.web3.eth.get_logs(where):
+                sent = self.web3.eth.get_transaction(log["transactionHash"])
+                done = self.web3.eth.get_transaction_receipt(log["transactionHash"])
+                if sent.get("to") is None and done["contractAddress"] == address:
+                    return bytes(sent["input"])
+        return None
 
     def pass_time(self, seconds: int) -> None:
         """Move the clock of a development chain and mine a block at the new time."""
@@ -741,9 +752,9 @@ class _Deployed:
         transaction = "0x" + bytes(done["transactionHash"]).hex()
         return Receipt(what, transaction, done["blockNumber"], done["gasUsed"], self._decoded(done["logs"]))
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, block: int | None = None) -> Any:
         with transacting(f"reading {method}"):
-            return _plain(getattr(self.contract, method)(*arguments))
+            return _plain(getattr(self.contract, method).call(*arguments, block_identifier=block))
 
     def _read(self, method: str, *arguments: Any) -> Any:
         """A view that returns one struct, or an array of them, as dicts."""
@@ -772,9 +783,12 @@ class _Deployed:
 
     def events(self, from_block: int = 0, to_block: int | str = "latest") -> tuple[Event, ...]:
         """All that the contract logged, in order; nothing if the chain has not come to `from_block` yet."""
-        if from_block > self.chain.web3.eth.block_number:
+        if to_block == "latest" and from_block > self.chain.web3.eth.block_number:
             return ()
-        where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block}
+        return self._logged(from_block, to_block, [])
+
+    def _logged(self, from_block: int, to_block: int | str, topics: list[str]) -> tuple[Event, ...]:
+        where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block, "topics": topics}
         with transacting("reading events"):
             return self._decoded(self.chain.web3.eth.get_logs(where))
 
@@ -783,15 +797,19 @@ class _Deployed:
 
         Args:
             confirmations: blocks on top of an event before it is told; a reorganisation of fewer cannot take
-                back what was told.
+                back what was told. On a public chain give some.
             poll: seconds between two looks at the chain.
         """
         while True:
             with transacting("reading the block number"):
                 last = self.chain.web3.eth.block_number - confirmations
             if last >= from_block:
-                yield from self.events(from_block, last)
-                from_block = last + 1
+                found = self.events(from_block, last)
+                with transacting("reading the block number"):
+                    known = self.chain.web3.eth.block_number >= last
+                if known:  # else another node answered, which has not these blocks yet
+                    yield from found
+                    from_block = last + 1
             time.sleep(poll)
 
 
@@ -909,19 +927,27 @@ class Project(_Deployed):
 
     def state(self) -> State:
         """Where the project stands."""
-        phase, deadline = Phase(self._call("phase")), self._call("deadline")
+        block = self.chain.web3.eth.block_number
+
+        def read(name: str) -> Any:
+            return self._call(name, block=block)
+
+        phase, deadline = Phase(read("phase")), read("deadline")
         if phase == Phase.ADMIT:
-            deadline += self.terms()["windows"]["admit"]
+            deadline += self.terms()["windows"]["admit"]  # fixed at creation
         names = ("round", "settled", "voids", "aggregator", "beta", "pool", "ending")
-        read = {name: self._call(name) for name in names}
         return State(
             phase=phase,
             deadline=deadline,
-            bond_wei=self._call("bondWei"),
-            unburnt_wei=self._call("unburntWei"),
-            claimed=self._call("isClaimed"),
-            **read,
+            bond_wei=read("bondWei"),
+            unburnt_wei=read("unburntWei"),
+            claimed=read("isClaimed"),
+            **{name: read(name) for name in names},
         )
+
+    def factory(self) -> str:
+        """Who made the project; believe it only if that factory lists it."""
+        return self._call("factory")
 
     def terms(self) -> dict[str, Any]:
         """What the owner fixed at creation, by the names of Types.sol."""
@@ -992,7 +1018,8 @@ class Project(_Deployed):
         return round_proof_of(words, manifest, self.round_id(round_number), beta, slots)
 
     def _of_round(self, name: str, round_number: int) -> list[Event]:
-        return [event for event in self.events() if event.name == name and event.arguments["round"] == round_number]
+        topic = next(topic for topic, item in self._topics.items() if item["name"] == name)
+        return list(self._logged(0, "latest", [topic, f"0x{round_number:064x}"]))
 
     def _calldata(self, event: Event, method: str) -> tuple[Any, ...]:
         with transacting("reading a transaction"):
@@ -1053,7 +1080,7 @@ class Project(_Deployed):
     def join(self, sender: Any, membership: bytes = b"") -> Receipt:
         """Become a trainer, or fill one's stake up."""
         own = self.account(sender)
-        if own["stakeWei"] and own["voidsSeen"] < self._call("voids"):
+        if own["stakeWei"] and own["voidsSeen"] < self._call("voidRounds"):
             self._send("refresh", "refresh", str(sender), sender=sender)  # penalties that are not taken yet
             own = self.account(sender)
         missing = self.terms()["stakeWei"] - own["stakeWei"]

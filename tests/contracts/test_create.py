@@ -119,17 +119,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
     "no CID": ({"cid": b""}, "cid", 0, 1, 96),
     "a CID of 97 bytes": ({"cid": bytes(97)}, "cid", 97, 1, 96),
     "nobody aggregates": ({"aggregator": NOBODY}, "aggregator", 0, 1, U160),
-    "14 chunks to submit": (
-        {"params": 14_000, "chunks": 14, "betaMin": 14_000},
+    "17 chunks to submit": (
+        {"params": 17_000, "chunks": 17, "betaMin": 17_000},
         "gas of submit",
-        14_250_000,
+        14_700_000,
         0,
         14_000_000,
     ),
     "the most parameters": (
         {"params": U32, "betaMin": U32, "beta": U32, "betaMax": U32, "logrows": 20, "chunks": 4097},
         "gas of submit",
-        4_097_250_000,
+        250_000 + 4097 * 850_000,
+        0,
+        14_000_000,
+    ),
+    "16 chunks of 64 trainers to settle": (
+        {"params": 16_000, "chunks": 16, "betaMin": 16_000, "minTrainers": 62, "maxTrainers": 64},
+        "gas of settle",
+        14_080_000,
         0,
         14_000_000,
     ),
@@ -164,12 +171,12 @@ PASSED: dict[str, dict[str, Any]] = {
     "a rate for each round": {"rates": [2**64 - 1] * 3},
     "a CID of 1 byte": {"cid": b"c"},
     "a CID of 96 bytes": {"cid": bytes(96)},
-    "13 chunks for 64 trainers": {
-        "params": 13_000,
-        "chunks": 13,
-        "betaMin": 13_000,
+    "16 chunks for 63 trainers": {
+        "params": 16_000,
+        "chunks": 16,
+        "betaMin": 16_000,
         "minTrainers": 62,
-        "maxTrainers": 64,
+        "maxTrainers": 63,
     },
 }
 

@@ -16,8 +16,8 @@ from zkmarket import cli, market
 from zkmarket.artifacts import Build
 from zkmarket.errors import ArtifactError, ChainError, InputError
 from zkmarket.escrow import Offer, Verifier, Verifiers, Windows
-from zkmarket.inspection import Inspection, inspect
-from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak
+from zkmarket.inspection import CLONE, Inspection, inspect
+from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak, library_of_creation
 from zkmarket.rules import MultiKrum
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
@@ -96,36 +96,120 @@ def test_a_build_is_missing(chain: Chain, make: Make, builds: dict[int, Build]) 
     assert found.wrong == ["no build for 4 trainers was given: what settles such a round was not compared"]
 
 
-def test_a_look_alike_is_not_a_project(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
-    """A clone of the right code that no factory made: its terms were never checked, its pool never paid."""
-    implementation = bytes.fromhex(scene.market.implementation()[2:])
-    stranger = "0x" + "ab" * 20
-    body = bytes.fromhex("363d3d373d3d3d363d73") + implementation + bytes.fromhex("5af43d82803e903d91602b57fd5bf3")
-    chain.web3.provider.make_request("anvil_setCode", [stranger, "0x" + body.hex()])
-    assert "not made by a factory" in inspect(chain, stranger, builds).wrong[0]
+# ---------------------------------------------------------------- look-alikes
+
+
+def push(value: int, width: int = 32) -> bytes:
+    return bytes([0x5F + width]) + value.to_bytes(width, "big")
+
+
+def creation(before: bytes, code: bytes) -> str:
+    """Init code that runs `before` and then leaves `code`: the storage is whatever `before` wrote."""
+    end = (
+        push(len(code), 2)
+        + push(len(before) + 15, 2)
+        + push(0, 1)
+        + b"\x39"
+        + push(len(code), 2)
+        + push(0, 1)
+        + b"\xf3"
+    )
+    assert len(end) == 15
+    return "0x" + (before + end + code).hex()
+
+
+def store(slot: int, value: int) -> bytes:
+    return push(value) + push(slot) + b"\x55"
+
+
+def log(topics: list[int]) -> bytes:
+    """Without data."""
+    words = b"".join(push(topic) for topic in reversed(topics))
+    return words + push(0, 1) + push(0, 1) + bytes([0xA0 + len(topics)])
+
+
+def clone_code(market_: Market) -> bytes:
+    head, tail = CLONE
+    return head + bytes.fromhex(market_.implementation()[2:]) + tail
+
+
+def fake_factory(scene: Scene, project: str) -> str:
+    """An account with exactly the code of Factory.sol that lists a project which it never made."""
+    listed = int.from_bytes(keccak(int(project, 16).to_bytes(32, "big") + (1).to_bytes(32, "big")), "big")
+    deployed = int.from_bytes(keccak(b"Deployed(address)"), "big")
+    before = store(0, int(scene.market.implementation(), 16)) + store(listed, 1) + log([deployed])
+    made = scene.chain._create("a fake", creation(before, compiled_code("Factory")), scene.owner)
+    fake = Market(scene.chain, made)
+    assert fake.is_project(project) and fake.implementation() == scene.market.implementation()
+    assert scene.chain.code(made) == scene.chain.code(scene.market.address)
+    return made
+
+
+def test_right_code_with_forged_storage(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
+    """Code proves nothing: the init code of these two wrote terms, credits and a list that no one ever checked."""
+    genuine = make()
+    named = next(slot for slot in range(64) if holds(chain, genuine.address, slot, scene.market.address))
+    project = chain._create("a clone", creation(b"", clone_code(scene.market)), scene.owner)
+    fake = fake_factory(scene, project)
+    chain.web3.provider.make_request("anvil_setStorageAt", [project, hex(named), "0x" + fake[2:].rjust(64, "0")])
+    assert Project(chain, project).factory() == fake
+    found = inspect(chain, project, builds)
+    assert found.wrong == [
+        "it does not come from a factory that was created by the sources here: nothing in it can be relied on"
+    ]
+
+
+def holds(chain: Chain, account: str, slot: int, value: str) -> bool:
+    return int.from_bytes(bytes(chain.web3.eth.get_storage_at(account, slot)), "big") & (1 << 160) - 1 == int(value, 16)
+
+
+def test_a_clone_that_names_the_right_factory(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
+    genuine = make()
+    named = next(slot for slot in range(64) if holds(chain, genuine.address, slot, scene.market.address))
+    before = store(named, int(scene.market.address, 16))
+    project = chain._create("a clone", creation(before, clone_code(scene.market)), scene.owner)
+    assert Project(chain, project).factory() == scene.market.address
+    assert inspect(chain, project, builds).wrong == ["the factory that it names has not made it"]
+
+
+def test_an_honest_project_cannot_be_slandered(
+    chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]
+) -> None:
+    """A fake factory that lists and logs it changes nothing."""
+    genuine = make()
+    fake_factory(scene, genuine.address)
+    assert inspect(chain, genuine.address, builds).wrong == []
+
+
+def test_a_clone_of_nothing(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
+    project = chain._create("a clone", creation(b"", clone_code(scene.market)), scene.owner)
+    assert "nothing in it can be relied on" in inspect(chain, project, builds).wrong[0]
+    head, tail = CLONE
+    empty = chain._create("a clone", creation(b"", head + bytes(20) + tail), scene.owner)
+    assert "nothing in it can be relied on" in inspect(chain, empty, builds).wrong[0]
     assert "not a clone" in inspect(chain, scene.market.address, builds).wrong[0]
 
 
-def test_a_factory_of_other_code(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
-    project = make()
-    changed = bytearray(compiled_code("Factory"))
-    changed[-1] ^= 1
-    chain.web3.provider.make_request("anvil_setCode", [scene.market.address, "0x" + changed.hex()])
-    assert "not made by a factory" in inspect(chain, project.address, builds).wrong[0]
+def test_a_factory_of_other_code(chain: Chain, scene: Scene, offer: Offer, builds: dict[int, Build]) -> None:
+    """One byte of its creation: it would clone something else, or check less."""
+    created = chain.creation_of(scene.market.address, "Deployed(address)")
+    assert created is not None and library_of_creation("Factory", "Proofs", created)
+    for at in (0, len(created) // 2, len(created) - 1):
+        changed = bytearray(created)
+        changed[at] ^= 1
+        assert library_of_creation("Factory", "Proofs", bytes(changed)) is None
+    assert library_of_creation("Factory", "Proofs", created + b"\0") is None
+    assert library_of_creation("Factory", "Proofs", b"") is None
 
 
-@pytest.mark.parametrize("contract", ["Project", "Proofs"])
-def test_one_bit_of_other_code(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build], contract: str) -> None:
+def test_a_factory_linked_to_another_library(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
     project = make()
-    address = scene.market.implementation()
-    if contract == "Proofs":
-        address = "0x" + chain.linked("Project", "Proofs", address).hex()
-    changed = bytearray(chain.code(address))
+    created = chain.creation_of(scene.market.address, "Deployed(address)")
+    library = library_of_creation("Factory", "Proofs", created)
+    changed = bytearray(chain.code(library))
     changed[len(changed) // 2] ^= 1
-    chain.web3.provider.make_request("anvil_setCode", [address, "0x" + changed.hex()])
-    assert inspect(chain, project.address, builds).wrong == [
-        "its code is not what Project.sol and Proofs.sol compile to"
-    ]
+    chain.web3.provider.make_request("anvil_setCode", [library, "0x" + changed.hex()])
+    assert "nothing in it can be relied on" in inspect(chain, project.address, builds).wrong[0]
 
 
 def test_no_contract(chain: Chain, builds: dict[int, Build]) -> None:
