@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import aggregator, auditor, srs, trainer
+from . import aggregator, auditor, srs, store, trainer
 from .artifacts import Build
 from .backend import Progress, quiet
 from .build import Spec, build
@@ -29,7 +29,7 @@ from .contribution import SCORES
 from .errors import ArtifactError, InputError, ZkmarketError
 from .escrow import address_of
 from .field import encode_point
-from .files import cache_folder, read_json, save_npz
+from .files import atomic_write, cache_folder, read_json, save_npz
 from .quantise import ParameterLayout, load_update
 from .round import Aggregate, RoundProof
 from .rules import MultiKrum
@@ -309,6 +309,24 @@ def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return found.to_json() | {"exit_code": 1 if found.wrong else 0}, "\n".join(lines)
 
 
+def store_put(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    if not arguments.file.is_file():
+        raise InputError(f"no such file: {arguments.file}")
+    cid = store.open_store(arguments.store).put(arguments.file.read_bytes())
+    return {"cid": cid}, cid
+
+
+def store_get(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    data = store.open_store(arguments.store).get(arguments.cid)
+    atomic_write(arguments.output, data)
+    return {"cid": arguments.cid, "file": str(arguments.output), "bytes": len(data)}, f"{len(data)} bytes"
+
+
+def store_pin(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    store.open_store(arguments.store).pin(arguments.cid)
+    return {"cid": arguments.cid}, f"{arguments.cid} is kept"
+
+
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from .demo import run_demo
 
@@ -418,6 +436,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--verbose", action="store_true", help="list what is right, too")
 
+    kinds = verbs.add_parser("store", help="blobs by content: a folder, or an IPFS node").add_subparsers(
+        dest="store_verb", required=True, metavar="put|get|pin"
+    )
+    made = verb("put", store_put, "keep a file; its CID", kinds)
+    made.add_argument("file", type=Path)
+    _add_store(made)
+    made = verb("get", store_get, "fetch a blob and check it against its CID", kinds)
+    made.add_argument("cid")
+    _add_store(made)
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    made = verb("pin", store_pin, "keep a blob that may be elsewhere", kinds)
+    made.add_argument("cid")
+    _add_store(made)
+
     from .demo import ATTACKS  # the names only; torch and the data are imported when it runs
 
     made = verb("demo", demo_verb, "train a model on real data with attackers, every round proven and verified")
@@ -438,6 +470,10 @@ def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
     parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
     parser.add_argument("--project", metavar="ADDRESS", help=f"{about} project")
     parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", required=True, metavar="WHERE", help="a folder, or http://… of an IPFS node's RPC")
 
 
 def _add_digest(parser: argparse.ArgumentParser) -> None:

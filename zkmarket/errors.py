@@ -12,6 +12,7 @@
     │   └── SrsError       3  the same for the structured reference string
     ├── BackendError       3  ezkl failed for a reason that is not the statement's
     │   └── BackendTimeout 3  ezkl did not answer within its deadline
+    ├── StoreError         3  a store cannot be reached, has not got a blob, or gives other bytes
     └── ChainError         3  a chain, its node or a contract's compiler is missing or failed
         └── TransactionReverted  4  the contract refused a transaction, and why
 
@@ -72,6 +73,10 @@ class BackendError(ZkmarketError):
 
 
 class BackendTimeout(BackendError):
+    pass
+
+
+class StoreError(ZkmarketError):
     pass
 
 

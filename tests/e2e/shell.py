@@ -47,6 +47,16 @@ def succeeded(done: Done) -> Done:
     return done
 
 
+def failed(done: Done, code: int, *reasons: str) -> None:
+    """The code, one line of reason on stderr, the same in the JSON object, and no traceback."""
+    assert done.code == code, done.err
+    for reason in reasons:
+        assert reason in done.err
+    assert "Traceback" not in done.err
+    value = done.json
+    assert value["exit_code"] == code and value["message"] in done.err
+
+
 def killed_at(
     place: Path, line: str, *arguments: object, when: Callable[[], bool] = lambda: True, **environment: str
 ) -> int:

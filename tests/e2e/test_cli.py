@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.shell import Done, succeeded, zkmarket
+from tests.e2e.shell import Done, failed, succeeded, zkmarket
 from zkmarket.artifacts import Manifest
 from zkmarket.commitment import Commitment, Opening
 from zkmarket.field import to_hex, to_ints
@@ -275,16 +275,6 @@ def _new(folder: Path) -> Path:
 
 
 # ---------------------------------------------------------------- exit codes
-
-
-def failed(done: Done, code: int, *reasons: str) -> None:
-    """The code, one line of reason on stderr, the same in the JSON object, and no traceback."""
-    assert done.code == code, done.err
-    for reason in reasons:
-        assert reason in done.err
-    assert "Traceback" not in done.err
-    value = done.json
-    assert value["exit_code"] == code and value["message"] in done.err
 
 
 def test_tampered_round(flow: Flow) -> None:

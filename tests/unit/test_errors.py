@@ -40,7 +40,7 @@ def test_the_drawn_tree_is_the_tree():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, BaseException)]
     actual = {c.__name__: (c.__base__.__name__ if c is not ZkmarketError else None, c.exit_code) for c in classes}
     assert drawn() == actual
-    assert len(actual) == 14
+    assert len(actual) == 15
     assert ZkmarketError.__bases__ == (Exception,)
 
 

@@ -1,0 +1,248 @@
+"""Content-addressed blobs: sealed updates, models, proofs.
+
+A store is never trusted: every blob is checked against its CID. A CID is what `ipfs add` gives with its
+defaults (version 0: UnixFS in dag-pb, chunks of 262,144 bytes, at most 174 links a node), computed here from the
+bytes, so that a folder and an IPFS node know a blob by the same name, and a node that returns other bytes is
+found out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import requests
+from multiformats import CID
+
+from .errors import InputError, StoreError
+from .files import atomic_write
+
+CHUNK = 262_144
+LINKS = 174
+MAX_BLOB = 1 << 30
+"""Largest blob that is fetched unless the caller says how large it may be."""
+
+_FILE = 2  # UnixFS type
+_SHA2_256 = b"\x12\x20"
+Made = TypeVar("Made")
+
+
+class Store(Protocol):
+    """Where blobs are."""
+
+    def put(self, data: bytes) -> str:
+        """Keep a blob; its CID."""
+
+    def get(self, cid: str, limit: int = MAX_BLOB) -> bytes:
+        """The blob of a CID. StoreError: it is not there, longer than `limit` bytes, or other bytes came."""
+
+    def pin(self, cid: str) -> None:
+        """Keep a blob that may be elsewhere. StoreError if it cannot be had."""
+
+
+def open_store(where: str) -> Store:
+    """A store by its address: http(s)://… is an IPFS node's RPC, anything else a folder."""
+    return IpfsStore(where) if where.startswith(("http://", "https://")) else LocalStore(Path(where))
+
+
+# ---------------------------------------------------------------- CIDs
+
+
+def cid_of(data: bytes) -> str:
+    """CID of a blob, in text: Qm…"""
+    level = [_leaf(data[at : at + CHUNK]) for at in range(0, max(1, len(data)), CHUNK)]
+    while len(level) > 1:
+        level = [_parent(level[at : at + LINKS]) for at in range(0, len(level), LINKS)]
+    return _text(level[0].digest)
+
+
+def cid_to_bytes(cid: str) -> bytes:
+    """A CID as it stands on chain: its multihash, 34 bytes. InputError unless it is one of `cid_of`'s."""
+    try:
+        found = CID.decode(cid)
+    except Exception as error:  # multiformats raises whatever its parts raise
+        raise InputError(f"not a CID: {cid[:100]!r} ({error})") from error
+    digest = bytes(found.digest)
+    if str(found) != cid or found.version != 0 or not digest.startswith(_SHA2_256) or len(digest) != 34:
+        raise InputError(f"a CID is version 0 with SHA-256, Qm…: got {cid[:100]!r}")
+    return digest
+
+
+def cid_from_bytes(data: bytes) -> str:
+    """The text of a CID on chain. InputError unless it is 34 bytes of a SHA-256 multihash."""
+    if len(data) != 34 or not data.startswith(_SHA2_256):
+        raise InputError(f"a CID on chain is 34 bytes, 1220 and a SHA-256: got {data[:40].hex()!r}")
+    return _text(data[2:])
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node of the tree: SHA-256 of its encoding, bytes of the tree's encoding, bytes of the file below it."""
+
+    digest: bytes
+    tree_size: int
+    file_size: int
+
+
+def _leaf(data: bytes) -> _Node:
+    unixfs = _number(1, _FILE) + (_bytes(2, data) if data else b"") + _number(3, len(data))
+    return _node(_bytes(1, unixfs), 0, len(data))
+
+
+def _parent(children: list[_Node]) -> _Node:
+    size = sum(child.file_size for child in children)
+    links = [
+        _bytes(2, _bytes(1, _SHA2_256 + child.digest) + _bytes(2, b"") + _number(3, child.tree_size))
+        for child in children
+    ]
+    sizes = [_number(4, child.file_size) for child in children]
+    unixfs = _number(1, _FILE) + _number(3, size) + b"".join(sizes)
+    return _node(b"".join(links) + _bytes(1, unixfs), sum(child.tree_size for child in children), size)
+
+
+def _node(encoded: bytes, below: int, size: int) -> _Node:
+    return _Node(hashlib.sha256(encoded).digest(), len(encoded) + below, size)
+
+
+def _text(digest: bytes) -> str:
+    return str(CID("base58btc", 0, "dag-pb", ("sha2-256", digest)))
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*out, value))
+
+
+def _number(field: int, value: int) -> bytes:
+    """A protobuf field of wire type 0."""
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    """A protobuf field of wire type 2."""
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+# ---------------------------------------------------------------- a folder
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """Blobs in a folder, one file each, named by CID."""
+
+    folder: Path
+
+    def put(self, data: bytes) -> str:
+        cid = cid_of(data)
+        if not self._path(cid).exists() or self._path(cid).read_bytes() != data:
+            atomic_write(self._path(cid), data)
+        return cid
+
+    def get(self, cid: str, limit: int = MAX_BLOB) -> bytes:
+        try:
+            with self._path(cid).open("rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise StoreError(f"no blob {cid} in {self.folder}: {error.strerror}") from error
+        return _checked(cid, data, limit, str(self.folder))
+
+    def pin(self, cid: str) -> None:
+        self.get(cid)
+
+    def _path(self, cid: str) -> Path:
+        cid_to_bytes(cid)  # refuses what is not a CID: a name such as ../x never becomes a path
+        return self.folder / cid
+
+
+def _checked(cid: str, data: bytes, limit: int, where: str) -> bytes:
+    if len(data) > limit:
+        raise StoreError(f"{where} gives more than {limit} bytes for {cid}")
+    found = cid_of(data)
+    if found != cid:
+        raise StoreError(f"{where} gives other bytes for {cid}: they are {found}, {len(data)} bytes")
+    return data
+
+
+# ---------------------------------------------------------------- an IPFS node
+
+
+@dataclass(frozen=True)
+class IpfsStore:
+    """An IPFS node by its RPC address, such as http://127.0.0.1:5001.
+
+    Attributes:
+        url: without /api/v0.
+        seconds: in which an operation must end, all attempts together.
+        attempts: how often it is tried while the node cannot be reached, is slow, or says that it has failed.
+    """
+
+    url: str
+    seconds: float = 60
+    attempts: int = 4
+
+    def put(self, data: bytes) -> str:
+        cid = cid_of(data)
+        options = {"pin": "true", "cid-version": 0, "raw-leaves": "false", "chunker": f"size-{CHUNK}"}
+
+        def add(left: float) -> str:
+            answer = self._ask("add", options, left, files={"file": data})
+            return str(answer.json()["Hash"])
+
+        found = self._tried(f"put {cid}", add)
+        if found != cid:
+            raise StoreError(f"{self.url} calls the blob {found}: wanted {cid}; does it chunk in another way?")
+        return cid
+
+    def get(self, cid: str, limit: int = MAX_BLOB) -> bytes:
+        cid_to_bytes(cid)
+
+        def cat(left: float) -> bytes:
+            deadline = time.monotonic() + left
+            with self._ask("cat", {"arg": cid}, left, stream=True) as answer:
+                return b"".join(_until(answer.iter_content(1 << 16), limit, deadline))
+
+        return _checked(cid, self._tried(f"get {cid}", cat), limit, self.url)
+
+    def pin(self, cid: str) -> None:
+        cid_to_bytes(cid)
+        self._tried(f"pin {cid}", lambda left: self._ask("pin/add", {"arg": cid}, left))
+
+    def _ask(self, command: str, options: dict[str, Any], seconds: float, **more: Any) -> requests.Response:
+        url = f"{self.url.rstrip('/')}/api/v0/{command}"
+        answer = requests.post(url, params=options, timeout=seconds, allow_redirects=False, **more)
+        if answer.status_code != 200:
+            reason = next(answer.iter_content(300), b"").decode("utf-8", "replace")
+            raise requests.HTTPError(f"{answer.status_code} {reason}", response=answer)
+        return answer
+
+    def _tried(self, what: str, step: Callable[[float], Made]) -> Made:
+        """Run a step until it works, with pauses that double, within the deadline of all attempts together."""
+        deadline = time.monotonic() + self.seconds
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return step(max(0.1, deadline - time.monotonic()))
+            except (requests.RequestException, KeyError, ValueError) as error:
+                pause = 0.2 * 2**attempt
+                if attempt == self.attempts or time.monotonic() + pause > deadline:
+                    raise StoreError(f"{what}: {self.url} failed {attempt} times, at last with: {error}") from error
+                time.sleep(pause)
+        raise AssertionError("not reached")
+
+
+def _until(parts: Iterator[bytes], limit: int, deadline: float) -> Iterator[bytes]:
+    """Parts of a body up to a little more than `limit` bytes: whoever streams for ever is left."""
+    total = 0
+    for part in parts:
+        if time.monotonic() > deadline:
+            raise requests.Timeout("it is too slow")
+        yield part
+        total += len(part)
+        if total > limit:
+            return
