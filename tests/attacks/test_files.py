@@ -660,11 +660,13 @@ def test_development_srs_declared_as_a_ceremony(files: Path) -> None:
 @pytest.fixture
 def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of one's own with copies of the SRS files: nothing that is damaged here is anybody else's."""
-    source = srs.generate().folder
+    development = srs.generate()
+    source = development.folder
     target = tmp_path / "cache/srs" / source.name
     target.mkdir(parents=True)
-    for name in ("srs.json", "kzg10.srs", "kzg12.srs"):
-        shutil.copyfile(source / name, target / name)
+    shutil.copyfile(source / "srs.json", target / "srs.json")
+    for logrows in (10, 12):  # made now if this is the first test that needs it
+        shutil.copyfile(development.path(logrows), target / f"kzg{logrows}.srs")
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path / "cache"))
     artifacts._srs_file.cache_clear()
     yield target

@@ -230,7 +230,7 @@ def test_a_development_chain():
         assert (block["baseFeePerGas"], block["gasLimit"], block["number"]) == (0, market.BLOCK_GAS, 0)
         before = chain.now
         chain.pass_time(7 * 24 * 3600)
-        assert 0 <= chain.now - before - 7 * 24 * 3600 <= 2
+        assert 0 <= chain.now - before - 7 * 24 * 3600 <= 60  # and what really passed, on a busy machine
     assert wait_until(lambda: not answers(chain.rpc_url))
 
 
