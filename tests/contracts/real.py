@@ -23,15 +23,11 @@ from tests.conftest import honest_updates, make_build, submit
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
-from zkmarket.backend import Proof
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.escrow import Offer, Verifiers, Windows, settle_words, submit_words
-from zkmarket.field import Point
-from zkmarket.gram import GramProof, next_claim
-from zkmarket.market import Chain, Event, Market, Project, Receipt
-from zkmarket.round import Aggregate, RoundProof, start_transcript
+from zkmarket.market import Chain, Market, Project, Receipt
+from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import MultiKrum
-from zkmarket.transcript import chunk_tag
 
 ETHER = 10**18
 WINDOW = 100_000
@@ -298,14 +294,6 @@ def _tail_words(part: dict[str, Any], value: Any, name: str) -> list[str]:
     return [f"{name}: length", *whole, *([f"{name} word {words} and padding"] if rest else [])]
 
 
-def decode_call(project: Project, method: str, data: bytes) -> dict[str, Any]:
-    """Arguments by name, structs as dicts, of a transaction's input."""
-    item = item_of(project, method)
-    assert data[:4] == keccak(market._signature(item).encode())[:4], "another function"
-    types = [market._type(part) for part in item["inputs"]]
-    return market._named(item["inputs"], decode(types, data[4:]))
-
-
 def answer(chain: Chain, to: str, data: bytes, sender: Any) -> str:
     request = {"from": str(sender), "to": to, "data": "0x" + data.hex(), "gas": hex(20_000_000)}
     said = chain.web3.provider.make_request("eth_call", [request, "latest"])
@@ -340,67 +328,6 @@ def _errors() -> dict[bytes, dict[str, Any]]:
 # ---------------------------------------------------------------- the auditor's view: nothing but the chain
 
 
-def input_of(chain: Chain, transaction: str) -> bytes:
-    return bytes(chain.web3.eth.get_transaction(transaction)["input"])
-
-
-def points_of(words: Sequence[int]) -> list[Point]:
-    return list(zip(words[::2], words[1::2], strict=True))
-
-
-def one(events: Sequence[Event], name: str, round_number: int) -> Event:
-    (found,) = [event for event in events if event.name == name and event.arguments["round"] == round_number]
-    return found
-
-
-def rebuilt(project: Project, build: Build, round_number: int) -> RoundProof:
-    """A settled round's proof from the logs and the input of transactions alone."""
-    chain, manifest = project.chain, build.manifest
-    events = project.events()
-    round_id = project.round_id(round_number)
-    beta = one(events, "Started", round_number).arguments["beta"]
-    submitted = {
-        event.arguments["trainer"]: event
-        for event in events
-        if event.name == "Submitted" and event.arguments["round"] == round_number
-    }
-    commitments = []
-    for trainer in one(events, "Locked", round_number).arguments["trainers"]:
-        event, address = submitted[trainer], int(trainer, 16)
-        sent = decode_call(project, "submit", input_of(chain, event.transaction))
-        assert list(sent["points"]) == list(event.arguments["points"])
-        proofs = []
-        for chunk, data in enumerate(sent["proofs"]):
-            tag = chunk_tag(round_id.chain_id, round_id.project, round_id.round, chunk, address)
-            full = manifest.range_circuit(chunk) == "range"
-            proofs.append(Proof(data, (tag,) if full else (tag, 0)))
-        commitments.append(Commitment(round_id, address, tuple(points_of(event.arguments["points"])), tuple(proofs)))
-    settled = one(events, "Settled", round_number)
-    sent = decode_call(project, "settle", input_of(chain, settled.transaction))["proof"]
-    n = len(commitments)
-    points = points_of(sent["points"])
-    mask_points, gram_point = tuple(points[n * manifest.chunks : -1]), points[-1]
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, gram_point)
-    r = transcript.slot_challenges(n + 1)
-    transcript.absorb(sent["q"])
-    claim, claims = sent["q"], points_of(sent["folds"])
-    for step, (a, x) in enumerate(claims):
-        transcript.absorb(a, x)
-        claim = next_claim(claim, a, x, transcript.fold_challenge(step))
-    mask = [sent["mask"] >> slot & 1 for slot in range(n)]
-    instances = (sent["q"], *r, beta, *mask, *sent["scores"], sent["nu"])
-    return RoundProof(
-        manifest.digest(),
-        round_id,
-        beta,
-        tuple(commitments),
-        mask_points,
-        gram_point,
-        GramProof(tuple(claims), Proof(sent["gram"], (claim,))),
-        Proof(sent["settlement"], instances),
-    )
-
-
 # ---------------------------------------------------------------- fixtures, for modules that import them
 
 
@@ -418,12 +345,10 @@ __all__ = [
     "Real",
     "RealProject",
     "answer",
-    "decode_call",
     "encode_call",
     "layout",
     "made",
     "params_of",
     "real",
-    "rebuilt",
     "remembered",
 ]

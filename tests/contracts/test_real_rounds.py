@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import honest_updates
-from tests.contracts.real import CHUNK, CID, Real, RealProject, made, params_of, real, rebuilt
+from tests.contracts.real import CHUNK, CID, Real, RealProject, made, params_of, real
 from zkmarket.aggregator import Submission
 from zkmarket.auditor import open_aggregate, verify_round
 from zkmarket.backend import Proof
@@ -34,7 +34,7 @@ def settle_and_check(
     done = project.settle(proof, cid)
     settled = done.event("Settled").arguments
 
-    audited = rebuilt(project.project, build, before.round)
+    audited = project.project.round_proof(build.manifest, before.round)
     assert audited == proof
     decision = verify_round(build, audited, expected=project.project.round_id(before.round))
 
@@ -127,7 +127,7 @@ def test_two_rounds(chain: Chain, real: Real) -> None:
     assert second_beta not in (first_beta, first_beta // 2, 2 * first_beta)
     second, _, again = settle_and_check(project, project.to_prove())
     assert (first.beta, second.beta) == (first_beta, second_beta)
-    assert rebuilt(project.project, project.build, 1) == first
+    assert project.project.round_proof(project.build.manifest, 1) == first
     for trainer, one, two in zip(project.members, decided.shares(10**18)[0], again.shares(10**18)[0], strict=True):
         assert project.project.account(trainer)["credit"] == one + two
 
@@ -154,11 +154,11 @@ def test_a_withheld_round(chain: Chain, real: Real) -> None:
 
 
 def test_an_auditor_who_rebuilt_something_else_refuses_it(chain: Chain, real: Real) -> None:
-    """`rebuilt` leaves nothing out: with one thing of the chain changed the round does not verify."""
+    """`round_proof` leaves nothing out: with one thing of the chain changed the round does not verify."""
     project = real.open(made(3, 3, params_of(2)))
     proof, _ = project.prove(project.to_prove())
     project.settle(proof)
-    audited = rebuilt(project.project, project.build, 1)
+    audited = project.project.round_proof(project.build.manifest, 1)
     assert verify_round(project.build, audited)
     first = audited.commitments[0]
     bad_range = Proof(first.range_proofs[0].data[:-1] + b"\0", first.range_proofs[0].instances)
