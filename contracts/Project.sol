@@ -26,9 +26,6 @@ contract Project is Accounts {
     bytes32 private constant PUBLICATION_TYPE =
         keccak256("Publication(uint256 round,bytes32 seed,bytes32 aggregate,bytes32 cid)");
 
-    /// @notice Who made it, and checked its terms.
-    address public factory;
-
     // one slot
     Phase private _phase;
     bool public ending;
@@ -50,6 +47,9 @@ contract Project is Accounts {
     uint16[] private _voidRounds;
     uint64[] private _rates;
     Outcome private _outcome;
+
+    /// @notice Who made it, and checked its terms.
+    address public factory;
 
     event Accepted(address indexed aggregator, uint256 bondWei);
     event Joined(address indexed trainer, uint256 stakeWei);

@@ -173,6 +173,11 @@ class Manifest:
         rows = self.value["layout"]
         return ParameterLayout.from_json(rows) if rows else None
 
+    @property
+    def last_range_circuit(self) -> str:
+        """Of the last chunk: `range` where C divides D."""
+        return self.range_circuit(self.chunks - 1)
+
     def range_circuit(self, chunk: int) -> str:
         last = chunk == self.chunks - 1 and self.used_in_last != self.chunk
         return "range-last" if last else "range"

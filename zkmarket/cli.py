@@ -18,21 +18,23 @@ import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import aggregator, auditor, srs, store, trainer
+from . import aggregator, auditor, srs, trainer
 from .artifacts import Build
 from .backend import Progress, quiet
 from .build import Spec, build
 from .commitment import COMMITMENT_FILE, OPENING_FILE, RoundId, address_text, random_address, read_address
 from .contribution import SCORES
 from .errors import ArtifactError, InputError, ZkmarketError
-from .escrow import address_of
 from .field import encode_point
 from .files import atomic_write, cache_folder, read_json, save_npz
 from .quantise import ParameterLayout, load_update
 from .round import Aggregate, RoundProof
 from .rules import MultiKrum
+
+if TYPE_CHECKING:
+    from .store import Store
 
 Answer = tuple[dict[str, Any], str]
 """What a verb returns: the object for --json, and the text for people."""
@@ -289,6 +291,7 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import inspection, market  # Brownie takes a second to import
+    from .escrow import address_of
 
     builds: dict[int, Build] = {}
     for folder in arguments.build:
@@ -309,21 +312,27 @@ def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return found.to_json() | {"exit_code": 1 if found.wrong else 0}, "\n".join(lines)
 
 
+def _open_store(arguments: argparse.Namespace) -> Store:
+    from .store import open_store  # its HTTP and CID libraries would slow every other verb down
+
+    return open_store(arguments.store)
+
+
 def store_put(arguments: argparse.Namespace, progress: Progress) -> Answer:
     if not arguments.file.is_file():
         raise InputError(f"no such file: {arguments.file}")
-    cid = store.open_store(arguments.store).put(arguments.file.read_bytes())
+    cid = _open_store(arguments).put(arguments.file.read_bytes())
     return {"cid": cid}, cid
 
 
 def store_get(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    data = store.open_store(arguments.store).get(arguments.cid)
+    data = _open_store(arguments).get(arguments.cid)
     atomic_write(arguments.output, data)
     return {"cid": arguments.cid, "file": str(arguments.output), "bytes": len(data)}, f"{len(data)} bytes"
 
 
 def store_pin(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    store.open_store(arguments.store).pin(arguments.cid)
+    _open_store(arguments).pin(arguments.cid)
     return {"cid": arguments.cid}, f"{arguments.cid} is kept"
 
 

@@ -18,7 +18,7 @@ from .artifacts import Build
 from .backend import Progress, quiet
 from .errors import ChainError
 from .escrow import NO_VERIFIER, NOBODY, Phase, check_builds
-from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_code
+from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_of
 
 CLONE = (bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3"))
 """Code of an EIP-1167 clone, before and after the address that it delegates to."""
@@ -145,8 +145,7 @@ def _inspect_verifiers(
     pinned = [("gram", some, "gram", terms["gram"])]
     if "range" in circuits:
         pinned.append(("range", some, "range", terms["range"]))
-    last = "range-last" if "range-last" in circuits else "range"
-    pinned.append(("range of the last chunk", some, last, terms["rangeLast"]))
+    pinned.append(("range of the last chunk", some, some.manifest.last_range_circuit, terms["rangeLast"]))
     for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
         if n not in builds:
             continue
@@ -156,7 +155,7 @@ def _inspect_verifiers(
         found.expect(right, f"rounds of {n} trainers are settled by the build's manifest", wrong)
         pinned.append((f"settlement of {n} trainers", builds[n], "settlement", plan["settlement"]))
     for what, build, circuit, verifier in pinned:
-        code = verifier_code(build, circuit)
+        code = verifier_of(build, circuit).runtime
         right = chain.code(verifier["deployed"]) == code and verifier["codehash"] == keccak(code)
         wrong = f"the verifier of {what} at {verifier['deployed']} is not the one that the build gives"
         found.expect(right, f"the verifier of {what} is byte for byte the build's", wrong)

@@ -39,6 +39,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
+from eth_utils.abi import event_abi_to_log_topic, event_signature_to_log_topic
 
 from . import backend
 from .artifacts import Build, Manifest
@@ -119,7 +120,7 @@ def _anvil() -> str:
 
 def tools() -> str:
     """Versions of the compiler and of the development chain; ChainError if one is missing."""
-    solc = _run_solc("--version").rpartition("Version: ")[2].strip()
+    solc = _solc_version()
     try:
         done = subprocess.run(
             [_anvil(), "--version"], capture_output=True, text=True, timeout=START_SECONDS, check=True
@@ -215,9 +216,9 @@ def library_of_creation(name: str, library: str, given: bytes) -> str | None:
     return to_checksum_address(address) if given.hex() == text.replace(gap, address) and len(address) == 40 else None
 
 
-def verifier_code(build: Build, circuit: str) -> bytes:
-    """Code of the verifier contract of a build's circuit."""
-    return compile_verifier(backend.verifier_source(build.files(circuit))).runtime
+def verifier_of(build: Build, circuit: str) -> CompiledVerifier:
+    """The verifier contract of a build's circuit."""
+    return compile_verifier(backend.verifier_source(build.files(circuit)))
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _compile_verifier(source: str) -> CompiledVerifier:
-    found = _run_solc("--version").rpartition("Version: ")[2].strip()
+    found = _solc_version()
     if not found.startswith(SOLC_VERSION):
         raise ChainError(f"the Solidity compiler is {found}: wanted {SOLC_VERSION}; run `npm ci --ignore-scripts`")
     given = {"language": "Solidity", "sources": {"v.sol": {"content": source}}, "settings": VERIFIER_SETTINGS}
@@ -284,6 +285,10 @@ def _compile_verifier(source: str) -> CompiledVerifier:
     if not 0 < len(runtime) <= MAX_CODE:
         raise ChainError(f"the verifier contract has {len(runtime)} bytes of code: a chain takes from 1 to {MAX_CODE}")
     return CompiledVerifier(contracts[0]["abi"], creation, runtime)
+
+
+def _solc_version() -> str:
+    return _run_solc("--version").rpartition("Version: ")[2].strip()
 
 
 def _run_solc(*words: str, given: str = "") -> str:
@@ -369,7 +374,7 @@ class Chain:
             "address": address,
             "fromBlock": 0,
             "toBlock": "latest",
-            "topics": ["0x" + keccak(event.encode()).hex()],
+            "topics": ["0x" + event_signature_to_log_topic(event).hex()],
         }
         with transacting("reading how a contract was deployed"):
             for log in self.web3.eth.get_logs(where):
@@ -740,11 +745,8 @@ class _Deployed:
         self.container = compile_contracts()[name]
         self.contract = chain.contract(name, address, self.container.abi)
         self.address: str = self.contract.address
-        self._topics = {
-            "0x" + keccak(_signature(item).encode()).hex(): item
-            for item in self.container.abi
-            if item["type"] == "event"
-        }
+        events = [item for item in self.container.abi if item["type"] == "event"]
+        self._topics = {"0x" + event_abi_to_log_topic(item).hex(): item for item in events}
 
     def _send(self, what: str, method: str, *arguments: Any, sender: Any, value: int = 0) -> Receipt:
         given = {"from": sender, "value": value}
@@ -826,16 +828,6 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _signature(item: dict[str, Any]) -> str:
-    return f"{item['name']}({','.join(_type(part) for part in item['inputs'])})"
-
-
-def _type(part: dict[str, Any]) -> str:
-    if not part["type"].startswith("tuple"):
-        return part["type"]
-    return f"({','.join(_type(one) for one in part['components'])}){part['type'][5:]}"
-
-
 # ---------------------------------------------------------------- the market
 
 
@@ -872,15 +864,14 @@ class Market(_Deployed):
 
         def deployed(build: Build, name: str) -> Verifier:
             progress(f"verifier of {name}, N={build.manifest.trainers}: compiling and deploying")
-            made = compile_verifier(backend.verifier_source(build.files(name)))
+            made = verifier_of(build, name)
             return Verifier(self.chain.deploy_verifier(made, sender).address, keccak(made.runtime))
 
         shared = {name: deployed(first, name) for name in first.manifest.value["circuits"] if name != "settlement"}
-        full = shared.get("range", NO_VERIFIER)
         return Verifiers(
             shared["gram"],
-            full,
-            shared.get("range-last", full),
+            shared.get("range", NO_VERIFIER),
+            shared[first.manifest.last_range_circuit],
             {n: deployed(builds[n], "settlement") for n in numbers},
         )
 
