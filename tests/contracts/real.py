@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
+from eth_utils.abi import abi_to_signature
 
 from tests.conftest import honest_updates, make_build, submit
 from zkmarket import market
@@ -263,7 +264,7 @@ def item_of(project: Project, method: str) -> dict[str, Any]:
 def encode_call(project: Project, method: str, *arguments: Any) -> bytes:
     item = item_of(project, method)
     types = [market._type(part) for part in item["inputs"]]
-    return keccak(market._signature(item).encode())[:4] + encode(types, arguments)
+    return keccak(abi_to_signature(item).encode())[:4] + encode(types, arguments)
 
 
 def layout(project: Project, method: str, *arguments: Any) -> list[str]:
@@ -322,7 +323,7 @@ def _error(data: bytes) -> str:
 @functools.cache
 def _errors() -> dict[bytes, dict[str, Any]]:
     items = [item for container in market.compile_contracts() for item in container.abi if item["type"] == "error"]
-    return {keccak(market._signature(item).encode())[:4]: item for item in items}
+    return {keccak(abi_to_signature(item).encode())[:4]: item for item in items}
 
 
 # ---------------------------------------------------------------- the auditor's view: nothing but the chain

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
+from eth_utils.abi import abi_to_signature
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from py_ecc.optimized_bn128 import FQ, G1, Z1, multiply, neg, normalize
@@ -81,7 +82,7 @@ class Refused(Exception):
 
 
 def selector(item: dict[str, Any]) -> bytes:
-    return keccak(market._signature(item).encode())[:4]
+    return keccak(abi_to_signature(item).encode())[:4]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import Any
 
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
+from eth_utils.abi import abi_to_signature
 
 from tests.contracts.model import Model
 from tests.contracts.world import Scene
@@ -132,7 +133,7 @@ class Stage:
         self.tally: Counter[str] = Counter()
         items = [item for made in (*market.compile_contracts(), token, lens) for item in made.abi]
         items.append({"type": "error", "name": "Panic", "inputs": [{"type": "uint256"}]})
-        by_topic = {keccak(market._signature(item).encode()): item for item in items if "name" in item}
+        by_topic = {keccak(abi_to_signature(item).encode()): item for item in items if "name" in item}
         self.errors = {"0x" + t[:4].hex(): i["name"] for t, i in by_topic.items() if i["type"] == "error"}
         self.events = {"0x" + t.hex(): i["name"] for t, i in by_topic.items() if i["type"] == "event"}
         self.selectors = {i["name"]: t[:4] for t, i in by_topic.items() if i["type"] == "function"}
