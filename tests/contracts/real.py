@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
-from eth_utils.abi import abi_to_signature
+from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
 from tests.conftest import honest_updates, make_build, submit
 from zkmarket import market
@@ -263,7 +263,7 @@ def item_of(project: Project, method: str) -> dict[str, Any]:
 
 def encode_call(project: Project, method: str, *arguments: Any) -> bytes:
     item = item_of(project, method)
-    types = [market._type(part) for part in item["inputs"]]
+    types = [collapse_if_tuple(part) for part in item["inputs"]]
     return keccak(abi_to_signature(item).encode())[:4] + encode(types, arguments)
 
 
@@ -310,7 +310,7 @@ def _error(data: bytes) -> str:
     item = _errors().get(data[:4])
     if item is None:
         return "0x" + data[:36].hex()
-    values = decode([market._type(part) for part in item["inputs"]], data[4:])
+    values = decode([collapse_if_tuple(part) for part in item["inputs"]], data[4:])
     said = []
     for part, value in zip(item["inputs"], values, strict=True):
         if isinstance(value, bytes):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
-from eth_utils.abi import abi_to_signature
+from eth_utils.abi import abi_to_signature, collapse_if_tuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from py_ecc.optimized_bn128 import FQ, G1, Z1, multiply, neg, normalize
@@ -56,8 +56,8 @@ class Harness:
         if name not in self.functions:
             raise AttributeError(name)
         item = self.functions[name]
-        inputs = [market._type(part) for part in item["inputs"]]
-        outputs = [market._type(part) for part in item["outputs"]]
+        inputs = [collapse_if_tuple(part) for part in item["inputs"]]
+        outputs = [collapse_if_tuple(part) for part in item["outputs"]]
 
         def call(*arguments: Any) -> Any:
             data = selector(item) + encode(inputs, arguments)
@@ -74,7 +74,7 @@ class Harness:
         item = self.errors.get(data[:4])
         if item is None:
             return Refused("0x" + data.hex())
-        return Refused(item["name"], *decode([market._type(part) for part in item["inputs"]], data[4:]))
+        return Refused(item["name"], *decode([collapse_if_tuple(part) for part in item["inputs"]], data[4:]))
 
 
 class Refused(Exception):
