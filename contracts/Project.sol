@@ -6,7 +6,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {Accounts} from "./Accounts.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Proofs} from "./lib/Proofs.sol";
-import {Account, Outcome, Phase, Plan, RoundProof, Seat, Settlement, Terms} from "./Types.sol";
+import {Account, Outcome, Phase, Plan, RoundProof, Seat, Settlement, State, Terms} from "./Types.sol";
 
 /// @title A federated-learning project: a pool in escrow that is paid out on proofs alone.
 /// @notice One clone a project, made by the Factory. There is no admin key: what the owner may do is in this
@@ -52,11 +52,11 @@ contract Project is Accounts {
     address public factory;
 
     event Accepted(address indexed aggregator, uint256 bondWei);
-    event Joined(address indexed trainer, uint256 stakeWei);
+    event Joined(address indexed trainer, uint256 stakeWei, bytes32 encryptionKey);
     event Left(address indexed trainer, uint256 refundWei);
     event Skipped(address indexed trainer, uint256 indexed round, uint256 burntWei, bool removed);
     event Opened(uint256 settled, uint256 voids, uint256 deadline);
-    event Started(uint256 indexed round, bytes32 encryptionKey, uint256 beta, uint256 deadline);
+    event Started(uint256 indexed round, bytes32 encryptionKey, uint256 beta, uint256 deadline, bytes keyring);
     event Submitted(uint256 indexed round, address indexed trainer, uint256 seat, uint256[] points, bytes cid);
     event Voided(uint256 indexed round, uint256 submissions);
     event NotStarted(uint256 voids);
@@ -128,8 +128,11 @@ contract Project is Accounts {
         emit Accepted(msg.sender, bondWei);
     }
 
-    /// @notice Start a round. `encryptionKey` is the aggregator's for this round: updates are sealed to it.
-    function start(bytes32 encryptionKey) external {
+    /// @notice Start a round.
+    /// @param encryptionKey the aggregator's for this round: updates are sealed to it.
+    /// @param keyring CID of a sealed keyring with which members open the aggregates of earlier rounds; or empty.
+    /// Both are logged only: what is in them is between those who use them.
+    function start(bytes32 encryptionKey, bytes calldata keyring) external {
         // Check
         _require(Phase.Open);
         _before(deadline);
@@ -137,11 +140,12 @@ contract Project is Accounts {
         if (block.timestamp < earliest) revert MarketErrors.TooEarly(block.timestamp, earliest);
         _onlyAggregator();
         if (bondWei < _terms.bondWei) revert MarketErrors.BondNotFull(bondWei, _terms.bondWei);
+        if (keyring.length != 0) _checkCid(keyring);
         // Effect
         _phase = Phase.Submit;
         ++round;
         deadline = uint40(block.timestamp + _terms.windows.submit);
-        emit Started(round, encryptionKey, beta, deadline);
+        emit Started(round, encryptionKey, beta, deadline, keyring);
     }
 
     /// @notice The aggregator did not start in time.
@@ -154,9 +158,11 @@ contract Project is Accounts {
 
     // ------------------------------------------------------------ trainers
 
-    /// @notice Become a trainer, or fill a stake up. `membership` is the owner's signature on the list entry;
-    /// empty where admission is open.
-    function join(bytes calldata membership) external payable {
+    /// @notice Become a trainer, or fill a stake up, or change one's key: with a full stake, for no coin.
+    /// @param membership the owner's signature on the list entry; not read where admission is open.
+    /// @param encryptionKey X25519 key to which aggregates are sealed for the caller; the one logged last counts.
+    /// It is not checked: a bad one hurts its owner only, who then cannot open them.
+    function join(bytes calldata membership, bytes32 encryptionKey) external payable {
         // Check
         if (_phase != Phase.Open) {
             _require(Phase.Submit);
@@ -171,7 +177,7 @@ contract Project is Accounts {
         _exactly(_terms.stakeWei - own.stakeWei);
         if (own.stakeWei == 0) (own.voidsSeen, own.skipped) = (uint8(_voidRounds.length), 0);
         own.stakeWei = _terms.stakeWei;
-        emit Joined(msg.sender, msg.value);
+        emit Joined(msg.sender, msg.value, encryptionKey);
     }
 
     /// @notice Stop being a trainer. Refused while a submission of the caller is undecided, and while it is
@@ -409,6 +415,26 @@ contract Project is Accounts {
     function isClaimed() public view returns (bool) {
         if (_phase != Phase.Settled) return false;
         return _ownerClaims || 2 * Proofs.popcount(_claims) > _seats[round].length;
+    }
+
+    /// @notice Where the project stands, in one call.
+    function state() external view returns (State memory) {
+        Phase phase_ = phase();
+        return State({
+            phase: phase_,
+            now_: uint40(block.timestamp),
+            deadline: phase_ == Phase.Admit ? uint40(_admitDeadline()) : deadline,
+            round: round,
+            settled: settled,
+            voids: voids,
+            aggregator: aggregator,
+            beta: beta,
+            pool: pool,
+            bondWei: bondWei,
+            unburntWei: unburntWei,
+            ending: ending,
+            claimed: isClaimed()
+        });
     }
 
     function terms() external view returns (Terms memory) {

@@ -74,6 +74,23 @@ struct Terms {
     bytes32 model; // SHA-256 of the initial model
 }
 
+/// @notice Where a project stands, all of it at one block: for programs that poll.
+struct State {
+    Phase phase; // by the clock
+    uint40 now_; // the block's time, which decides the phase
+    uint40 deadline; // of that phase; Admit's own
+    uint16 round; // started last; failed ones count
+    uint16 settled;
+    uint8 voids;
+    address aggregator; // 0 while there is none
+    uint128 beta; // norm bound of the round, or of the next one
+    uint128 pool; // not yet owed, in the reward's unit
+    uint96 bondWei;
+    uint96 unburntWei;
+    bool ending; // announced
+    bool claimed; // the last aggregate counts as not served
+}
+
 /// @notice A trainer's standing, one slot.
 struct Account {
     uint128 credit; // reward or fee to withdraw, in the reward's unit

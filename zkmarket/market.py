@@ -678,24 +678,27 @@ class Receipt:
 
 @dataclass(frozen=True)
 class State:
-    """Where a project stands, read at one block.
+    """Where a project stands, read at one block; in the order of Types.sol.
 
     Attributes:
         phase: by the clock.
+        now: the block's time, which decides the phase.
+        deadline: of the phase; ADMIT's own.
         round: number of the round that was started last; failed ones count.
         settled, voids: rounds paid, and rounds that came to nothing.
-        deadline: of the phase; ADMIT's own.
         aggregator: its address; `NOBODY` while there is none.
         beta: norm bound of the round, or of the next one.
         pool: not yet owed, in the reward's unit.
         claimed: the aggregate of the last round counts as not served.
+        block: its number.
     """
 
     phase: Phase
+    now: int
+    deadline: int
     round: int
     settled: int
     voids: int
-    deadline: int
     aggregator: str
     beta: int
     pool: int
@@ -703,6 +706,7 @@ class State:
     unburnt_wei: int
     ending: bool
     claimed: bool
+    block: int
 
 
 def _named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
@@ -903,6 +907,13 @@ def refuse_insecure(chain: Chain, builds: Mapping[int, Build]) -> None:
         )
 
 
+def _encryption_key(key: bytes) -> bytes:
+    """Brownie would fill a shorter one up with zeros."""
+    if len(key) != 32:
+        raise InputError(f"an encryption key has 32 bytes: got {len(key)}")
+    return key
+
+
 class Project(_Deployed):
     """A project on a chain. Each method sends one transaction of `sender`, or reads.
 
@@ -916,25 +927,27 @@ class Project(_Deployed):
 
     # ---- reading
 
-    def state(self) -> State:
-        """Where the project stands."""
-        block = self.chain.web3.eth.block_number
+    def state(self, depth: int = 0) -> State:
+        """Where the project stands, in one call.
 
-        def read(name: str) -> Any:
-            return self._call(name, block=block)
+        Args:
+            depth: blocks below the latest one. A reorganisation of fewer cannot take back what is read there.
 
-        phase, deadline = Phase(read("phase")), read("deadline")
-        if phase == Phase.ADMIT:
-            deadline += self.terms()["windows"]["admit"]  # fixed at creation
-        names = ("round", "settled", "voids", "aggregator", "beta", "pool", "ending")
-        return State(
-            phase=phase,
-            deadline=deadline,
-            bond_wei=read("bondWei"),
-            unburnt_wei=read("unburntWei"),
-            claimed=read("isClaimed"),
-            **{name: read(name) for name in names},
-        )
+        Raises:
+            ChainError: the project was not there yet, or the node does not know that block.
+        """
+        with transacting("reading the block number"):
+            block = max(0, self.chain.web3.eth.block_number - depth)
+        try:
+            phase, *rest = self._call("state", block=block)
+        except ChainError:
+            with transacting("reading code"):
+                if self.chain.web3.eth.get_code(self.address, block):
+                    raise
+            raise ChainError(
+                f"no project at {self.address} at block {block} yet: wait, or read less than {depth} blocks deep"
+            ) from None
+        return State(Phase(phase), *rest, block)
 
     def factory(self) -> str:
         """Who made the project; believe it only if that factory lists it."""
@@ -1062,20 +1075,32 @@ class Project(_Deployed):
         missing = self.terms()["bondWei"] - self._call("bondWei")
         return self._send("top up", "topUp", sender=sender, value=missing)
 
-    def start(self, sender: Any, encryption_key: bytes) -> Receipt:
-        """Start a round; trainers seal their updates to this key (32 bytes)."""
-        return self._send("start", "start", encryption_key, sender=sender)
+    def start(self, sender: Any, encryption_key: bytes, keyring: bytes = b"") -> Receipt:
+        """Start a round.
+
+        Args:
+            encryption_key: 32 bytes; trainers seal their updates to it.
+            keyring: CID of a sealed keyring with which members open the aggregates of earlier rounds.
+        """
+        return self._send("start", "start", _encryption_key(encryption_key), keyring, sender=sender)
 
     # ---- trainers
 
-    def join(self, sender: Any, membership: bytes = b"") -> Receipt:
-        """Become a trainer, or fill one's stake up."""
+    def join(self, sender: Any, membership: bytes = b"", encryption_key: bytes = bytes(32)) -> Receipt:
+        """Become a trainer, or fill one's stake up, or change one's key.
+
+        Args:
+            membership: the owner's signature, unless anyone may join.
+            encryption_key: X25519, 32 bytes; aggregates are sealed to it. The one given last counts: zeros
+                take back an earlier one.
+        """
+        key = _encryption_key(encryption_key)
         own = self.account(sender)
         if own["stakeWei"] and own["voidsSeen"] < self._call("voidRounds"):
             self._send("refresh", "refresh", str(sender), sender=sender)  # penalties that are not taken yet
             own = self.account(sender)
         missing = self.terms()["stakeWei"] - own["stakeWei"]
-        return self._send("join", "join", membership, sender=sender, value=missing)
+        return self._send("join", "join", membership, key, sender=sender, value=missing)
 
     def leave(self, sender: Any) -> Receipt:
         return self._send("leave", "leaveProject", sender=sender)

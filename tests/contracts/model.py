@@ -200,13 +200,15 @@ class Model:
         self._pays(value, self.terms["bondWei"] - self.bond)
         self.bond += value
 
-    def start(self, now: int, who: str) -> None:
+    def start(self, now: int, who: str, good_keyring: bool) -> None:
         self._need(now, Phase.OPEN)
         self._until(now, self.deadline)
         self._past(now, self.earliest - 1)
         self._only(who, self.aggregator)
         if self.bond < self.terms["bondWei"]:
             raise Refused("BondNotFull")
+        if not good_keyring:
+            raise Refused("WrongCid")
         self.round += 1
         self.seats = {}
         self._enter(Phase.SUBMIT, now + self.windows.submit)

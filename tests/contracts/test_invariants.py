@@ -291,6 +291,7 @@ class Projects(RuleBasedStateMachine):
             self.do("start", "fit", "opening")
             self.do("top_up", "fit")
         self.do("start", "fit", "before the opening")
+        self.do("start", "fit", "opening", twist="content")
         self.do("start", "fit", self.at(brink) if brink else "opening")
 
     def play_submit(self, fails: bool, crowd: tuple[str, ...], brink: bool) -> None:
@@ -433,11 +434,12 @@ class Projects(RuleBasedStateMachine):
         elif what == "top_up":
             value = given["value"] = terms["bondWei"] - model.bond + (twist == "value")
         elif what == "start":
-            words = [KEY]
+            keyring = bytes(97) if twist == "content" else CID
+            words, given = [KEY, keyring], {"good_keyring": keyring == CID}
         elif what == "join":
             value = max(0, model.missing(caller) + (twist == "value"))
             owner = terms["owner"] if signed else stage.addresses["stranger"]
-            words = [stage.membership(owner, caller)]
+            words = [stage.membership(owner, caller), KEY]
             given = {"value": value, "listed": signed}
         elif what == "refresh":
             words, given = [other], {"whom": other}
@@ -508,6 +510,10 @@ class Projects(RuleBasedStateMachine):
         want["seats"] = list(model.seats.items())
         have = {name: seen[name] for name in want}
         assert have == want
+        wait = model.windows.admit if want["phase"] == Phase.ADMIT else 0
+        one_call = ("round", "settled", "voids", "aggregator", "beta", "pool", "bond", "unburnt", "ending", "isClaimed")
+        words = [want["phase"], self.now, model.deadline + wait, *(want[name] for name in one_call)]
+        assert [address(word) if i == 6 else word for i, word in enumerate(seen["state"])] == words
         for who, own in self.seen.people.items():
             other = model.people.get(who)
             expected = {name: getattr(other, name) if other else 0 for name in own}
@@ -725,7 +731,7 @@ REFUSALS = {
     "accept": "WrongPhase TooLate WrongCaller WrongValue",
     "cancel": "WrongPhase TooEarly",
     "top_up": "WrongPhase WrongCaller WrongValue",
-    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull",
+    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull WrongCid",
     "skip": "WrongPhase TooEarly",
     "join": "WrongPhase TooLate WrongSigner WrongValue",
     "leave_project": "NotAMember LiveSubmission",

@@ -16,8 +16,10 @@ given admission by the owner's list
 when the value is not what the stake lacks, after penalties for void rounds
     it should refuse: WrongValue
 when all is right
-    it should keep the stake and log Joined with what was paid
-    given a member with a full stake: it should take nothing
+    it should keep the stake and log Joined with what was paid and the key that aggregates are sealed to
+    given a member with a full stake: it should take nothing, and log its new key
+    given a key of any value: it should log it as it is
+    given a key of another length: the wrapper should refuse before anything is sent
     given a member that skipped a void round: it should take the penalty, and the skip still counts
     given a member that was removed, or left: it should take a whole stake, and forget its skips
     given void rounds before it joined: it should owe nothing for them
@@ -30,7 +32,8 @@ from typing import Any
 import pytest
 
 from tests.contracts.test_admit import compact, high
-from tests.contracts.world import ETHER, Scene, phases_but, refused, wrong_signer
+from tests.contracts.world import ETHER, KEY, Scene, phases_but, refused, wrong_signer
+from zkmarket.errors import InputError
 from zkmarket.escrow import NOBODY, Phase, membership_message
 from zkmarket.market import sign
 
@@ -48,7 +51,12 @@ def listed(scene: Scene) -> Scene:
 
 
 def pay_in(scene: Scene, who: Any, value: int) -> Any:
-    return scene.project._send("join", "join", b"", sender=who, value=value)
+    return scene.project._send("join", "join", b"", KEY, sender=who, value=value)
+
+
+def joined(who: Any, value: int, key: bytes = KEY) -> dict[str, Any]:
+    """What Joined says."""
+    return {"trainer": str(who), "stakeWei": value, "encryptionKey": key}
 
 
 # ---------------------------------------------------------------- when
@@ -166,7 +174,7 @@ def test_a_trainer_joins(scene: Scene, phase: Phase) -> None:
     done = pay_in(scene, scene.stranger, STAKE)
     assert scene.moved(before) == {"stake of stranger": STAKE, "balance": STAKE}
     assert [event.name for event in done.events] == ["Joined"]
-    assert done.event("Joined").arguments == {"trainer": str(scene.stranger), "stakeWei": STAKE}
+    assert done.event("Joined").arguments == joined(scene.stranger, STAKE)
     assert scene.phase == phase
 
 
@@ -177,7 +185,59 @@ def test_a_full_stake_takes_nothing(scene: Scene) -> None:
     before = scene.books()
     done = scene.project.join(scene.trainers[0])
     assert scene.moved(before) == {}
-    assert done.event("Joined").arguments == {"trainer": str(scene.trainers[0]), "stakeWei": 0}
+    assert done.event("Joined").arguments == joined(scene.trainers[0], 0, bytes(32))
+
+
+def keys_of(scene: Scene, who: Any) -> list[bytes]:
+    """All keys that a trainer has named, from the log alone."""
+    named = [event.arguments for event in scene.project.events() if event.name == "Joined"]
+    return [said["encryptionKey"] for said in named if said["trainer"] == str(who)]
+
+
+@pytest.mark.parametrize("phase", [Phase.OPEN, Phase.SUBMIT], ids=["OPEN", "SUBMIT"])
+def test_a_member_changes_its_key_for_nothing(scene: Scene, phase: Phase) -> None:
+    scene.reach(phase)
+    trainer, key = scene.trainers[0], b"\x55" * 32
+    before, own = scene.books(), scene.project.account(trainer)
+    done = scene.project.join(trainer, encryption_key=key)
+    assert [event.name for event in done.events] == ["Joined"]
+    assert done.event("Joined").arguments == joined(trainer, 0, key)
+    assert (scene.moved(before), scene.project.account(trainer)) == ({}, own)
+    assert keys_of(scene, trainer) == [bytes(32), key]
+    assert keys_of(scene, scene.trainers[1]) == [bytes(32)]
+
+
+def test_on_a_list_a_changed_key_needs_the_signature_again(listed: Scene) -> None:
+    project, trainer = listed.project, listed.trainers[0]
+    signature = project.sign_membership(listed.owner, trainer)
+    project.join(trainer, signature, KEY)
+    with wrong_signer(listed.owner, NOBODY):
+        project.join(trainer, encryption_key=bytes(32))
+    project.join(trainer, signature, b"\x55" * 32)
+    assert keys_of(listed, trainer) == [KEY, b"\x55" * 32]
+
+
+def test_a_key_is_not_changed_where_nobody_joins(scene: Scene) -> None:
+    scene.reach(Phase.PROVE)
+    with refused("WrongPhase(have=PROVE, want=SUBMIT)"):
+        scene.project.join(scene.trainers[0], encryption_key=KEY)
+
+
+@pytest.mark.parametrize("key", [bytes(32), b"\xff" * 32, b"\1" + bytes(31)], ids=["zeros", "ones", "low order"])
+def test_a_bad_key_hurts_its_owner_only(scene: Scene, key: bytes) -> None:
+    scene.open()
+    done = scene.project.join(scene.stranger, encryption_key=key)
+    assert done.event("Joined").arguments == joined(scene.stranger, STAKE, key)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_key_of_another_length_is_not_sent(scene: Scene, length: int) -> None:
+    scene.open()
+    with pytest.raises(InputError, match=f"an encryption key has 32 bytes: got {length}$"):
+        scene.project.join(scene.stranger, encryption_key=bytes(length))
+    with pytest.raises(InputError, match=f"an encryption key has 32 bytes: got {length}$"):
+        scene.project.start(scene.aggregator, bytes(length))
+    assert (keys_of(scene, scene.stranger), scene.phase) == ([], Phase.OPEN)
 
 
 def test_after_a_void_round_the_penalty_is_topped_up(scene: Scene) -> None:
@@ -189,7 +249,7 @@ def test_after_a_void_round_the_penalty_is_topped_up(scene: Scene) -> None:
     done = pay_in(scene, trainer, PENALTY)
     assert scene.moved(before) == {"unburnt": PENALTY, "balance": PENALTY}
     assert [event.name for event in done.events] == ["Skipped", "Joined"]
-    assert done.event("Joined").arguments == {"trainer": str(trainer), "stakeWei": PENALTY}
+    assert done.event("Joined").arguments == joined(trainer, PENALTY)
     own = scene.project.account(trainer)
     assert (own["stakeWei"], own["skipped"], own["voidsSeen"]) == (STAKE, 1, 1)
 

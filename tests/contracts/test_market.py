@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+import requests
 
 from tests.contracts.conftest import PARAMS
 from tests.contracts.world import CID, ETHER, Scene
@@ -66,6 +67,73 @@ def test_the_state_of_a_new_project(scene: Scene) -> None:
     assert created.block == done.block and created.transaction == done.transaction
     with pytest.raises(ChainError, match="logged no Settled"):
         done.event("Settled")
+
+
+def getters(scene: Scene, block: int) -> dict[str, Any]:
+    """What `state` says, asked one by one."""
+    project = scene.project
+
+    def read(name: str) -> Any:
+        return project._call(name, block=block)
+
+    names = {name: name for name in ("round", "settled", "voids", "aggregator", "beta", "pool", "ending")}
+    names |= {"bond_wei": "bondWei", "unburnt_wei": "unburntWei", "claimed": "isClaimed"}
+    phase = Phase(read("phase"))
+    wait = scene.values["windows"][3] if phase == Phase.ADMIT else 0
+    when = {"now": scene.chain.web3.eth.get_block(block)["timestamp"], "deadline": read("deadline") + wait}
+    return {"phase": phase, **when, **{field: read(name) for field, name in names.items()}, "block": block}
+
+
+def test_the_state_is_what_the_getters_say_in_every_phase(scene: Scene) -> None:
+    seen = []
+    for phase in scene.walk():
+        if phase == Phase.SETTLED:
+            scene.project.announce_end(scene.owner)
+            scene.project.claim(scene.owner)
+            assert scene.project.state().claimed and scene.project.state().ending
+            scene.project.unclaim(scene.owner)
+            scene.project.claim(scene.trainers[0])
+        seen.append(scene.project.state())
+        assert dataclasses.asdict(seen[-1]) == getters(scene, scene.chain.web3.eth.block_number)
+        if phase == Phase.SETTLED:
+            break
+    scene.reach(Phase.VACANT)
+    vacant, block = scene.project.state(), scene.chain.web3.eth.block_number
+    assert dataclasses.asdict(vacant) == getters(scene, block)
+    scene.project.end(scene.owner)
+    ended = scene.project.state()
+    assert dataclasses.asdict(ended) == getters(scene, block + 1)
+    assert [state.phase for state in (*seen, vacant, ended)] == list(Phase)
+    assert vacant.aggregator == NOBODY and seen[3].deadline == seen[2].deadline + scene.values["windows"][3]
+
+
+def test_the_state_can_be_read_below_the_latest_block(scene: Scene) -> None:
+    scene.create()
+    first = scene.project.state()
+    scene.project.accept(scene.aggregator)
+    second = scene.project.state()
+    scene.pass_deadline()
+    third = scene.project.state()
+    assert [state.block - first.block for state in (first, second, third)] == [0, 1, 2]
+    assert [state.now for state in (second, third)] == [second.deadline - scene.values["windows"][1], scene.chain.now]
+    assert [scene.project.state(depth) for depth in (2, 1, 0)] == [first, second, third]
+    for depth, block in ((3, first.block - 1), (10**6, 0)):
+        with pytest.raises(ChainError, match=f"no project at {scene.project.address} at block {block} yet: wait"):
+            scene.project.state(depth)
+
+
+def test_the_state_is_one_call(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that polls pays for it, or is slowed down."""
+    scene.create()
+    asked, send = [], requests.Session.send
+
+    def listening(self: requests.Session, request: Any, **options: Any) -> Any:
+        asked.append(json.loads(request.body)["method"])
+        return send(self, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", listening)
+    scene.project.state()
+    assert [what for what in asked if what != "eth_chainId"] == ["eth_blockNumber", "eth_call"]
 
 
 def test_events_can_be_followed_from_a_block(scene: Scene) -> None:

@@ -13,8 +13,10 @@ when the caller is not the aggregator
     it should refuse: WrongCaller
 when the bond is not full
     it should refuse: BondNotFull, until it is topped up
+when the keyring's CID is longer than 96 bytes
+    it should refuse: WrongCid
 when all is right
-    it should count the round, log Started with key and norm bound, and move no money
+    it should count the round, log Started with key, norm bound and keyring, and move no money
 """
 
 from __future__ import annotations
@@ -114,13 +116,29 @@ def test_the_bond_must_be_full(scene: Scene) -> None:
     assert scene.phase == Phase.SUBMIT
 
 
+@pytest.mark.parametrize("length", [0, 1, 96])
+def test_the_keyring_is_logged_as_it_is(scene: Scene, length: int) -> None:
+    scene.open()
+    keyring = bytes(range(1, length + 1))
+    done = scene.project.start(scene.aggregator, KEY, keyring)
+    assert done.event("Started").arguments["keyring"] == keyring
+    assert done.event("Started").arguments["encryptionKey"] == KEY
+
+
+def test_a_longer_keyring_is_refused(scene: Scene) -> None:
+    scene.open()
+    with refused("WrongCid(have=97, most=96)"):
+        scene.project.start(scene.aggregator, KEY, bytes(97))
+    assert (scene.phase, scene.project.state().round) == (Phase.OPEN, 0)
+
+
 def test_a_round_starts(scene: Scene) -> None:
     scene.open(windows=(WINDOW, WINDOW, 321, *(WINDOW,) * 6))
     before = scene.books()
     done = scene.start()
     assert scene.moved(before) == {}
     end = scene.chain.now + 321
-    said = {"round": 1, "encryptionKey": KEY, "beta": scene.values["beta"], "deadline": end}
+    said = {"round": 1, "encryptionKey": KEY, "beta": scene.values["beta"], "deadline": end, "keyring": b""}
     assert [event.name for event in done.events] == ["Started"]
     assert done.event("Started").arguments == said
     state = scene.project.state()

@@ -41,7 +41,7 @@ from eth_utils import to_checksum_address
 
 from tests.contracts import doubles
 from tests.contracts.doubles import deploy, reward_token
-from tests.contracts.world import ETHER, Scene, refused
+from tests.contracts.world import ETHER, KEY, Scene, refused
 from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import Phase
 from zkmarket.market import Chain, transacting
@@ -171,7 +171,7 @@ def wallet_trains(scene: Scene) -> Any:
     """A wallet with a stake and a refund: a trainer that is a contract, and has left once."""
     wallet = deploy(scene.chain, doubles.WALLET)
     scene.open()
-    join, leave = call(scene, "join", b""), call(scene, "leaveProject")
+    join, leave = call(scene, "join", b"", KEY), call(scene, "leaveProject")
     wallet.run(scene.project.address, join, {"from": scene.stranger, "value": ETHER})
     wallet.run(scene.project.address, leave, {"from": scene.stranger})
     wallet.run(scene.project.address, join, {"from": scene.stranger, "value": ETHER})

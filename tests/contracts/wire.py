@@ -165,7 +165,7 @@ class Stage:
     def look(self, project: str, model: Model) -> Seen:
         """All that shows of a project; of the model only what to ask for: which round, which unit."""
         state = ("phase", "deadline", "round", "settled", "voids", "aggregator", "beta", "pool", "ending")
-        names = (*state, "bondWei", "unburntWei", "isClaimed", "outcome")
+        names = (*state, "bondWei", "unburntWei", "isClaimed", "outcome", "state")
         people = list(self.names)
         holders = [*people, project] if not model.native else [project]
         calls = [(project, self.selectors[name]) for name in names]
@@ -177,10 +177,11 @@ class Stage:
         found: dict[str, Any] = {name: words[0] for name, words in zip(names, told, strict=False)}
         found |= {"bond": found["bondWei"], "unburnt": found["unburntWei"], "aggregator": address(told[5][0])}
         found |= {"outcome": told[12], "ending": bool(found["ending"]), "isClaimed": bool(found["isClaimed"])}
-        seats = told[13]
+        found["state"] = told[13]
+        seats = told[14]
         found["seats"] = [(address(seats[2 + 4 * i]), bool(seats[3 + 4 * i])) for i in range(seats[1])]
         fields = ("credit", "stake", "last_round", "voids_seen", "skipped")
-        rest = iter(told[14:])
+        rest = iter(told[15:])
         standing = {who: dict(zip(fields, next(rest), strict=True)) | {"refund": next(rest)[0]} for who in people}
         tokens = {who: words[0] for who, words in zip(holders, rest, strict=True)}
         return Seen(found, standing, dict(zip([*people, project, BURN], coin, strict=True)), tokens)
