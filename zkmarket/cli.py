@@ -8,6 +8,7 @@ SRS is missing or does not match, 4 a transaction was reverted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ import platform
 import shutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,9 @@ from .contribution import SCORES
 from .errors import ArtifactError, InputError, ZkmarketError
 from .field import encode_point
 from .files import atomic_write, cache_folder, read_json, save_npz
+from .learning import layout_of
 from .quantise import ParameterLayout, load_update
+from .roles.verbs import add_verbs
 from .round import Aggregate, RoundProof
 from .rules import MultiKrum
 
@@ -42,9 +45,9 @@ Answer = tuple[dict[str, Any], str]
 
 def main(argv: list[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
-    progress = quiet if arguments.quiet else _say
     try:
-        result, text = arguments.run(arguments, progress)
+        with _progress(arguments.quiet) as progress:
+            result, text = arguments.run(arguments, progress)
     except ZkmarketError as error:
         return _fail(arguments, error, error.exit_code)
     except KeyboardInterrupt:
@@ -66,8 +69,44 @@ def _fail(arguments: argparse.Namespace, error: Exception, code: int) -> int:
     return code
 
 
-def _say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr, flush=True)
+class Reporter:
+    """Progress on stderr: a line a step; on a terminal, below them, what is waited for and for how long."""
+
+    def __init__(self, live: Any = None):
+        self.live, self.task = live, None
+
+    def __call__(self, text: str) -> None:
+        if self.live is None:
+            print(f"· {text}", file=sys.stderr, flush=True)
+        else:
+            self.live.console.print(f"· {text}", markup=False, highlight=False)
+            self._show(text)
+
+    def waiting(self, text: str) -> None:
+        """What is waited for: a line where there is no terminal, else what stands beside the clock."""
+        if self.live is None:
+            self(text)
+        else:
+            self._show(text)
+
+    def _show(self, text: str) -> None:
+        if self.task is not None:
+            self.live.remove_task(self.task)
+        self.task = self.live.add_task(text, total=None)
+
+
+@contextlib.contextmanager
+def _progress(silent: bool) -> Iterator[Progress]:
+    if silent or not sys.stderr.isatty():
+        yield quiet if silent else Reporter()
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Live
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with Live(*columns, console=Console(stderr=True), transient=True) as live:
+        yield Reporter(live)
 
 
 # ---------------------------------------------------------------- verbs
@@ -153,7 +192,7 @@ def _srs_text(row: dict[str, Any]) -> str:
 
 
 def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    layout = read_model(arguments.model) if arguments.model else None
+    layout = _layout(arguments.model) if arguments.model else None
     n = arguments.trainers
     spec = Spec(
         trainers=n,
@@ -384,7 +423,9 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--trainers", type=int, required=True, metavar="N", help="trainers of a round, exactly")
     size = made.add_mutually_exclusive_group(required=True)
     size.add_argument("--params", type=int, metavar="D", help="number of parameters")
-    size.add_argument("--model", metavar="FILE.onnx|package.module:factory", help="take number and layout from a model")
+    size.add_argument(
+        "--model", metavar="FILE.onnx|package.module:factory[,key=value]", help="take number and layout from a model"
+    )
     made.add_argument("--value-bits", type=int, metavar="B", help="bits of a quantised value (default: logrows)")
     made.add_argument("--scale-bits", type=int, metavar="S", help="a value is x·2^S (default: value bits − 1)")
     made.add_argument("--filter", metavar="multi-krum:f=F,m=M", help="default: f = ⌊(N−3)/2⌋, m = N − f")
@@ -459,6 +500,8 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("cid")
     _add_store(made)
 
+    add_verbs(verb, verbs)
+
     from .demo import ATTACKS  # the names only; torch and the data are imported when it runs
 
     made = verb("demo", demo_verb, "train a model on real data with attackers, every round proven and verified")
@@ -524,6 +567,13 @@ def _load_build(arguments: argparse.Namespace, prover: bool = False) -> Build:
     return made
 
 
+def _layout(model: str) -> ParameterLayout:
+    try:
+        return layout_of(model)
+    except InputError as error:
+        raise InputError(f"--model: {error}") from error
+
+
 def _integer(text: str, option: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 4):
         raise InputError(f"{option} is auto or a number: got {text!r}")
@@ -534,37 +584,6 @@ def _amount(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 40):
         raise argparse.ArgumentTypeError(f"an amount in wei is a whole number: got {text!r}")
     return int(text)
-
-
-def read_model(model: str) -> ParameterLayout:
-    """Layout of an ONNX file's floating-point initialisers, or of the module that a factory returns."""
-    if model.endswith(".onnx"):
-        return _onnx_layout(Path(model))
-    module_name, _, factory = model.partition(":")
-    if not factory:
-        raise InputError(f"--model is FILE.onnx or package.module:factory: got {model!r}")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        made = getattr(importlib.import_module(module_name), factory)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise InputError(f"--model {model}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    return ParameterLayout.of(made.state_dict() if hasattr(made, "state_dict") else made)
-
-
-def _onnx_layout(path: Path) -> ParameterLayout:
-    import onnx
-    from onnx import numpy_helper
-
-    if not path.is_file():
-        raise InputError(f"no model at {path}")
-    try:
-        graph = onnx.load(str(path)).graph
-    except Exception as error:  # protobuf's own exceptions
-        raise InputError(f"{path} is not an ONNX model: {error}") from error
-    tensors = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    return ParameterLayout.of({name: array for name, array in tensors.items() if array.dtype.kind == "f"})
 
 
 if __name__ == "__main__":
