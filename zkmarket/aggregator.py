@@ -113,7 +113,12 @@ def admit(build: Build, submission: Submission, slot: int | None = None) -> None
     Raises ProofRejected or SaltReuse.
     """
     verify_range(build, submission.commitment, slot)
-    salts = submission.opening.salts.reshape(-1, 32)
+    check_salts_once(submission.opening, slot)
+
+
+def check_salts_once(opening: Opening, slot: int | None = None) -> None:
+    """Raise SaltReuse if an opening uses a salt twice."""
+    salts = opening.salts.reshape(-1, 32)
     if len({salt.tobytes() for salt in salts}) != len(salts):
         who = f"slot {slot}: " if slot else ""
         raise SaltReuse(f"{who}the opening uses a salt twice: every salt must be fresh")

@@ -8,12 +8,14 @@
     ├── StatementFalse     1  the statement does not hold, so no proof of it was made
     │   └── OpeningMismatch  1  an opening is not the opening of its commitment
     ├── ProofRejected      1  a proof, or what it is bound to, does not verify
+    ├── SealError          1  a sealed blob is damaged, or was not sealed to this key
     ├── ArtifactError      3  a build, a key or a stored file is missing, damaged or of another build
     │   └── SrsError       3  the same for the structured reference string
     ├── BackendError       3  ezkl failed for a reason that is not the statement's
     │   └── BackendTimeout 3  ezkl did not answer within its deadline
     ├── StoreError         3  a store cannot be reached, has not got a blob, or gives other bytes
     └── ChainError         3  a chain, its node or a contract's compiler is missing or failed
+        ├── PassedOn         3  a call reached its contract through another one: no transaction holds its calldata
         └── TransactionReverted  4  the contract refused a transaction, and why
 
 A message says what, got, wanted, and what to do where that is not plain.
@@ -60,6 +62,10 @@ class ProofRejected(ZkmarketError):
     exit_code = 1
 
 
+class SealError(ZkmarketError):
+    exit_code = 1
+
+
 class ArtifactError(ZkmarketError):
     pass
 
@@ -81,6 +87,10 @@ class StoreError(ZkmarketError):
 
 
 class ChainError(ZkmarketError):
+    pass
+
+
+class PassedOn(ChainError):
     pass
 
 

@@ -176,9 +176,15 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that two processes do not make the same thing at once. Freed even by kill -9."""
+def locked(path: Path, otherwise: str | None = None) -> Iterator[None]:
+    """Hold a lock file, so that two processes do not make the same thing at once. Freed even by kill -9.
+
+    Waits for another process that holds it, or, with `otherwise`, raises InputError with that text.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if otherwise else 0))
+        except BlockingIOError:
+            raise InputError(otherwise) from None
         yield
