@@ -1,0 +1,371 @@
+"""A project's past, from log, calldata and store alone: settled rounds verified again, and the model that they make.
+
+Everybody folds the same proven aggregates into the same initial model, θ ← θ + η·Agg/(accepted·2^s), and so holds the
+same θ, bit for bit. A round whose aggregate is withheld, or was claimed as not served, leaves θ as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from eth_hash.auto import keccak
+
+from .artifacts import Build
+from .auditor import open_aggregate, verify_round, verify_settlement
+from .backend import Progress, quiet
+from .commitment import Commitment
+from .contribution import shares
+from .errors import ChainError, InputError, PassedOn, ProofRejected, SealError
+from .escrow import RATE_UNIT, point_words
+from .field import Point
+from .files import atomic_write, parse_json
+from .market import Event, Project
+from .prospectus import LIMIT, Prospectus, digest_of, theta_digest
+from .round import Aggregate, Decision
+from .sealing import (
+    SealingKey,
+    Served,
+    aggregate_size,
+    content_key,
+    decode_aggregate,
+    decode_keyring,
+    envelope_limit,
+    unseal,
+)
+from .store import Store, cid_from_bytes
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the log says of a settled round.
+
+    Attributes:
+        trainers: addresses of the slots, in order.
+        mask, scores, pay: of each slot; pay in the reward's unit.
+        aggregate: points of C_agg; () where the aggregate is withheld.
+        cid: where it is served; None where it is withheld.
+        beta, next_beta: norm bound of this round, and of the next.
+        rate: learning rate in billionths.
+        skipped: whether the round leaves the model as it is; None until the round is closed.
+    """
+
+    round: int
+    trainers: tuple[str, ...]
+    mask: tuple[int, ...]
+    scores: tuple[int, ...]
+    pay: tuple[int, ...]
+    aggregate: tuple[Point, ...]
+    cid: str | None
+    beta: int
+    next_beta: int
+    rate: int
+    transaction: str
+    skipped: bool | None
+
+    @property
+    def withheld(self) -> bool:
+        return not self.aggregate
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the log says of a round that was started."""
+
+    round: int
+    encryption_key: bytes
+    beta: int
+    keyring: str | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A submission as the log has it: commitment points, without range proofs, and where its ciphertext will be."""
+
+    trainer: str
+    points: tuple[Point, ...]
+    cid: bytes
+
+
+class Log:
+    """Events of a project at one time, by what they say."""
+
+    def __init__(self, events: tuple[Event, ...]):
+        self.events = events
+
+    def of(self, name: str) -> list[Event]:
+        return [event for event in self.events if event.name == name]
+
+    def started(self, number: int) -> Started:
+        for event in self.of("Started"):
+            said = event.arguments
+            if said["round"] == number:
+                return Started(number, said["encryptionKey"], said["beta"], _cid(said["keyring"]))
+        raise ChainError(f"the log has no start of round {number}: a reorganisation, or a node that is behind")
+
+    def submitted(self, number: int) -> dict[str, Submitted]:
+        """By trainer. What another contract passed on is here too: the points are in the log."""
+        found = {}
+        for event in self.of("Submitted"):
+            said = event.arguments
+            if said["round"] == number:
+                found[said["trainer"]] = Submitted(said["trainer"], _points(said["points"]), said["cid"])
+        return found
+
+    def settled(self) -> list[Settled]:
+        """Settled rounds in order."""
+        closed = {event.arguments["round"]: event.arguments["skipped"] for event in self.of("Closed")}
+        found = []
+        for event in self.of("Settled"):
+            number, said = event.arguments["round"], event.arguments["settlement"]
+            n = len(said["trainers"])
+            found.append(
+                Settled(
+                    number,
+                    tuple(said["trainers"]),
+                    tuple(said["mask"] >> slot & 1 for slot in range(n)),
+                    tuple(said["scores"]),
+                    tuple(said["pay"]),
+                    _points(said["aggregate"]),
+                    _cid(said["cid"]),
+                    self.started(number).beta,
+                    said["beta"],
+                    said["rate"],
+                    event.transaction,
+                    closed.get(number),
+                )
+            )
+        return found
+
+    def members(self) -> dict[str, bytes]:
+        """Encryption keys of who is a trainer now, by address."""
+        found: dict[str, bytes] = {}
+        for event in self.events:
+            said = event.arguments
+            if event.name == "Joined":
+                found[said["trainer"]] = said["encryptionKey"]
+            elif event.name == "Left" or (event.name == "Skipped" and said["removed"]):
+                found.pop(said["trainer"], None)
+        return found
+
+
+def _points(words: list[int]) -> tuple[Point, ...]:
+    return tuple(zip(words[::2], words[1::2], strict=True))
+
+
+def _cid(data: bytes) -> str | None:
+    """A CID of the log as text; None for none, or one that no store of ours knows."""
+    try:
+        return cid_from_bytes(data)
+    except InputError:
+        return None
+
+
+def fetch_prospectus(project: Project, store: Store, path: Path) -> Prospectus:
+    """The prospectus that the terms pin, into a file too. ProofRejected if the store's is another."""
+    created = project.creation()
+    blob = store.get(cid_from_bytes(created.arguments["cid"]), LIMIT)
+    wanted = project.terms()["model"]
+    if digest_of(blob) != wanted:
+        raise ProofRejected(
+            f"the prospectus is not the one that the terms pin: SHA-256 {digest_of(blob).hex()}, wanted {wanted.hex()}"
+        )
+    prospectus = Prospectus.from_bytes(blob)
+    atomic_write(path, blob)
+    return prospectus
+
+
+class History:
+    """One role's view of a project's past. What it has opened and verified it keeps in its folder.
+
+    Args:
+        builds: the caller's own, by number of trainers.
+        key: to which aggregates were sealed for the caller; None for an auditor, who opens none.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        prospectus: Prospectus,
+        builds: Mapping[int, Build],
+        store: Store,
+        folder: Path,
+        key: SealingKey | None = None,
+        progress: Progress = quiet,
+    ):
+        self.project, self.prospectus, self.builds, self.store = project, prospectus, builds, store
+        self.folder, self.key, self.progress = folder, key, progress
+        self.disagreements: dict[int, str] = {}
+
+    def log(self) -> Log:
+        return Log(self.project.events())
+
+    # ---- verifying
+
+    def verify(self, settled: Settled, log: Log) -> Decision:
+        """Verify a settled round again, with the caller's own keys, and that the contract paid what follows from it.
+
+        A settlement or submission that another contract passed on has its proof in no calldata that a node gives
+        without tracing. The contract, whose code and verifiers `inspect` compared, has verified it; that is said and
+        relied on, since otherwise anybody could keep everybody from going on by sending a settlement in this way.
+
+        Raises ProofRejected with the reason.
+        """
+        build = self.build_of(len(settled.trainers))
+        try:
+            proof = self.project.round_proof(build.manifest, settled.round)
+        except PassedOn as error:
+            self.progress(f"round {settled.round}: {error}; taken on the contract's word")
+            return _decided_by_contract(settled)
+        if all(commitment.range_proofs for commitment in proof.commitments):
+            decision = verify_round(build, proof, expected=self.project.round_id(settled.round))
+        else:
+            decision = verify_settlement(build, proof)
+        said = (settled.mask, settled.scores, settled.aggregate)
+        proven = (decision.mask, decision.scores, decision.aggregate)
+        if said != proven:
+            raise ProofRejected(f"round {settled.round}: the contract logged {said}, the proof says {proven}")
+        paid, _ = shares(self.project.terms()["reward"], decision.scores)
+        if tuple(paid) != settled.pay:
+            raise ProofRejected(f"round {settled.round}: the contract paid {settled.pay}, the scores give {paid}")
+        return decision
+
+    def build_of(self, trainers: int) -> Build:
+        if trainers not in self.builds:
+            raise ProofRejected(f"a round of {trainers} trainers was settled: there is no build for it")
+        return self.builds[trainers]
+
+    # ---- opening
+
+    def aggregate(self, settled: Settled, log: Log) -> Served:
+        """The aggregate of a round, from the caller's folder or the store, checked against its proven commitment.
+
+        Raises:
+            StoreError: it is not served.
+            SealError: it is served, but not to this reader, or damaged.
+            OpeningMismatch, InputError: what is served is not the aggregate that was proven.
+        """
+        build = self.build_of(len(settled.trainers))
+        path = self.folder / "aggregates" / f"{settled.round:05d}.bin"
+        if path.is_file():
+            return decode_aggregate(path.read_bytes(), build.manifest)
+        if settled.cid is None:
+            raise SealError(f"round {settled.round}: the aggregate's CID is none that a store knows: it is not served")
+        blob = self.store.get(settled.cid, envelope_limit(aggregate_size(build.manifest)))
+        keys = self.keys()
+        if settled.round not in keys and self.key is not None:
+            try:
+                keys[settled.round] = content_key(blob, self.key)
+            except SealError:
+                keys |= self._keyring_of_the_log(log)
+        if settled.round not in keys:
+            raise SealError(
+                f"round {settled.round}: the aggregate was sealed before you joined, and no keyring has its key:"
+                " wait for the next round's keyring, or ask the owner for one (zkmarket owner keyring)"
+            )
+        plain = unseal(blob, keys[settled.round])
+        served = decode_aggregate(plain, build.manifest)
+        self.apply(settled, served.aggregate, np.zeros(build.manifest.params))  # it opens its commitment, or raises
+        self.keep_keys(keys)
+        atomic_write(path, plain, mode=0o600)
+        return served
+
+    def keep(self, number: int, plain: bytes, key: bytes) -> None:
+        """Remember an aggregate that the caller made itself."""
+        self.keep_keys(self.keys() | {number: key})
+        atomic_write(self.folder / "aggregates" / f"{number:05d}.bin", plain, mode=0o600)
+
+    def apply(self, settled: Settled, aggregate: Aggregate, theta: np.ndarray) -> np.ndarray:
+        """θ + η·Agg/(accepted·2^s), once the aggregate opens its proven commitment."""
+        build = self.build_of(len(settled.trainers))
+        return open_aggregate(build, _decided_by_contract(settled), aggregate, theta, settled.rate / RATE_UNIT)
+
+    def model(self, log: Log, before: int | None = None) -> np.ndarray:
+        """θ before round `before`, or after the last closed round.
+
+        Raises as `aggregate` does where a round that counts cannot be opened.
+        """
+        theta = self.prospectus.theta
+        for settled in log.settled():
+            if before is not None and settled.round >= before:
+                break
+            if settled.skipped is None and before is None:
+                break
+            if settled.skipped or settled.withheld:
+                continue
+            theta = self.step(settled, log, theta)
+        return theta
+
+    def step(self, settled: Settled, log: Log, theta: np.ndarray) -> np.ndarray:
+        """θ after a round, compared with what the aggregator says that it is.
+
+        Another digest is said and kept in `disagreements`, but stops nobody: θ follows from proven aggregates, and an
+        aggregator must not be able to halt the trainers with a number that proves nothing.
+        """
+        served = self.aggregate(settled, log)
+        after = self.apply(settled, served.aggregate, theta)
+        if served.theta not in (theta_digest(after), bytes(32)) and settled.round not in self.disagreements:
+            self.disagreements[settled.round] = served.theta.hex()
+            self.progress(
+                f"WARNING: round {settled.round}: the aggregator says that the model is {served.theta.hex()}, the"
+                f" proven aggregates make {theta_digest(after).hex()}: one of the two machines computes wrong"
+            )
+        return after
+
+    # ---- content keys
+
+    def keys(self) -> dict[int, bytes]:
+        """Content keys of the rounds that the caller can open."""
+        path = self.folder / "keyring.json"
+        return _read_keyring(path) if path.is_file() else {}
+
+    def import_keyring(self, path: Path) -> None:
+        """Add the keys of a file from the owner; what is here already stays."""
+        self.keep_keys(_read_keyring(path) | self.keys())
+
+    def keep_keys(self, keys: Mapping[int, bytes]) -> None:
+        if keys != self.keys():
+            text = json.dumps({str(number): key.hex() for number, key in sorted(keys.items())}, indent=1)
+            atomic_write(self.folder / "keyring.json", text.encode(), mode=0o600)
+
+    def _keyring_of_the_log(self, log: Log) -> dict[int, bytes]:
+        """The newest keyring that was sealed to the caller; empty if there is none."""
+        assert self.key is not None
+        for event in reversed(log.of("Started")):
+            cid = _cid(event.arguments["keyring"])
+            if cid is None:
+                continue
+            blob = self.store.get(cid, envelope_limit(36 * event.arguments["round"]))
+            try:
+                return decode_keyring(unseal(blob, content_key(blob, self.key)))
+            except SealError:
+                continue
+        return {}
+
+
+def _read_keyring(path: Path) -> dict[int, bytes]:
+    try:
+        return {int(number): bytes.fromhex(key) for number, key in parse_json(path.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is not a keyring: {type(error).__name__}") from None
+
+
+def points_of(submitted: Submitted, seat_points: bytes) -> tuple[Point, ...]:
+    """Points of a submission, once they are those of the seat."""
+    data = b"".join(word.to_bytes(32, "big") for word in point_words(submitted.points))
+    if keccak(data) != seat_points:
+        raise ChainError(f"the log's points of {submitted.trainer} are not its seat's: a node that is behind")
+    return submitted.points
+
+
+def unproven(project: Project, number: int, submitted: Submitted) -> Commitment:
+    """A submission as the engine's commitment; its range proofs were verified by the contract."""
+    return Commitment(project.round_id(number), int(submitted.trainer, 16), submitted.points)
+
+
+def _decided_by_contract(settled: Settled) -> Decision:
+    trainers = tuple(int(who, 16) for who in settled.trainers)
+    return Decision(trainers, settled.mask, settled.scores, 0, settled.aggregate)

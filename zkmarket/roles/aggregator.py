@@ -1,0 +1,309 @@
+"""The aggregator: opens and starts rounds, receives updates, proves what follows from them, publishes the aggregate.
+
+One step a look, in the order of a round: OPEN start with a fresh key; ADMIT fetch, decrypt, check, give receipts; PROVE
+prove, publish, settle; SETTLED close. A refusal is a reason in refusals.json and costs both sides, so it is given only
+for what can never become right; what is merely not there yet is asked for again until the deadline.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..aggregator import Submission, check_salts_once, prove_round
+from ..artifacts import Build
+from ..auditor import open_aggregate, verify_settlement
+from ..commitment import Opening, check_opening
+from ..errors import (
+    ArtifactError,
+    InputError,
+    ProofRejected,
+    SaltReuse,
+    SealError,
+    StatementFalse,
+    StoreError,
+    TransactionReverted,
+    ZkmarketError,
+)
+from ..escrow import NOBODY, RATE_UNIT, Phase
+from ..files import atomic_write, read_json, write_json
+from ..history import Log, points_of, unproven
+from ..market import State
+from ..prospectus import theta_digest
+from ..round import Aggregate, RoundProof
+from ..sealing import (
+    SealingKey,
+    Served,
+    encode_aggregate,
+    encode_keyring,
+    open_update,
+    seal,
+    sealed_update_size,
+)
+from ..store import cid_from_bytes, cid_to_bytes
+from .desk import Desk, until
+from .trainer import withdraw
+
+PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggregate.sealed"
+REFUSALS_FILE = "refusals.json"
+FETCHERS = 8
+
+HOPELESS = (SealError, InputError, StatementFalse, ProofRejected, SaltReuse)
+"""What makes a delivered update one that can never be admitted."""
+
+
+class Aggregator:
+    """The program `zkmarket aggregator run`.
+
+    Args:
+        wanted: number of trainers to wait for before a round is started; with half of the time to start gone, the
+            least that a round can have are enough.
+    """
+
+    def __init__(self, desk: Desk, wanted: int | None = None, withdraw: bool = False):
+        self.desk, self.withdraws = desk, withdraw
+        self.wanted = wanted or desk.terms["maxTrainers"]
+
+    def run(self) -> dict[str, Any]:
+        """Hold the office until the project ends or the office is another's."""
+        self.desk.run(self.step)
+        return status(self.desk)
+
+    def step(self, state: State) -> str | None:
+        desk = self.desk
+        if state.phase == Phase.ENDED:
+            if self.withdraws:
+                withdraw(desk)
+            return None
+        if state.aggregator != desk.me:
+            if state.phase == Phase.VACANT and state.aggregator == NOBODY:
+                return desk.time_out(state) or f"waiting for the owner to name an aggregator, {until(state)}"
+            raise InputError(f"the aggregator of {desk.project.address} is {state.aggregator}, not {desk.me}")
+        if state.now > state.deadline or state.phase == Phase.ADMIT:
+            called = self.close(state)
+            if called:
+                return f"called {called}"
+        if state.phase in (Phase.CREATED, Phase.VACANT):
+            return self.accept(state)
+        if state.phase == Phase.OPEN:
+            return self.start(state)
+        if state.phase == Phase.ADMIT:
+            return self.admit(state)
+        if state.phase == Phase.PROVE:
+            return self.settle(state)
+        if state.phase == Phase.SETTLED:
+            held = ", claimed as not served: fee and bond are held longer" if state.claimed else ""
+            return f"round {state.round} is settled{held}; waiting for the time to claim, {until(state)}"
+        return f"round {state.round}: waiting for submissions, {until(state)}"
+
+    def close(self, state: State) -> str | None:
+        """Time-outs at once, and the lock as soon as everybody is admitted. Not those that cost the aggregator."""
+        if state.phase == Phase.ADMIT and all(seat["admitted"] for seat in self.desk.project.seats(state.round)):
+            self.desk.project.lock(self.desk.wallet)
+            return "lock"
+        return self.desk.time_out(state, grace=0)
+
+    # ---- CREATED, VACANT, OPEN
+
+    def accept(self, state: State) -> str:
+        """Take the office, once the project was inspected."""
+        self.desk.inspected()
+        self.desk.progress(f"accepting the office with a bond of {self.desk.terms['bondWei']} wei")
+        self.desk.project.accept(self.desk.wallet)
+        return "accepted"
+
+    def start(self, state: State) -> str | None:
+        desk = self.desk
+        if state.bond_wei < desk.terms["bondWei"]:
+            desk.progress(f"filling the bond up by {desk.terms['bondWei'] - state.bond_wei} wei")
+            desk.project.top_up(desk.wallet)
+        window = desk.terms["windows"]["start"]
+        earliest = state.deadline - window  # after a vacancy trainers have time to leave first
+        if state.now < earliest:
+            return "waiting until trainers have had their time to leave"
+        log = desk.history.log()
+        members = log.members()
+        enough = self.wanted if state.now < earliest + window // 2 else desk.terms["minTrainers"]
+        if len(members) < enough:
+            return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
+        key = SealingKey.fresh()
+        key.save(self._key_file(key.public))
+        keyring = b""
+        if keys := desk.history.keys():
+            blob, _ = seal(encode_keyring(keys), self.readers(log))
+            keyring = cid_to_bytes(desk.store.put(blob))
+        desk.progress(f"starting a round for {len(members)} trainers")
+        desk.project.start(desk.wallet, key.public, keyring)
+        return "started"
+
+    def readers(self, log: Log) -> list[bytes]:
+        """Who may open aggregates: the owner, the trainers, the aggregator itself."""
+        return [self.desk.prospectus.owner_key, self.desk.sealing_key.public, *log.members().values()]
+
+    def _key_file(self, public: bytes) -> Path:
+        return self.desk.folder / "keys" / f"{public.hex()}.key"
+
+    def round_key(self, log: Log, number: int) -> SealingKey:
+        path = self._key_file(log.started(number).encryption_key)
+        if not path.is_file():
+            raise ArtifactError(
+                f"round {number} was started with an encryption key that is not in {path.parent}: another program"
+                f" with this account started it; run this one in its folder, or copy {path.name} from there"
+            )
+        return SealingKey.load(path)
+
+    # ---- ADMIT
+
+    def admit(self, state: State) -> str:
+        """Fetch what is not admitted yet, and give receipts for what opens its commitment."""
+        desk, number = self.desk, state.round
+        log = desk.history.log()
+        key = self.round_key(log, number)
+        refusals = self.refusals(number)
+        seats = [seat for seat in desk.project.seats(number) if not seat["admitted"]]
+        open_ = [seat for seat in seats if seat["trainer"] not in refusals]
+        missing = 0
+        with ThreadPoolExecutor(FETCHERS) as pool:
+            found = list(pool.map(lambda seat: self._try(log, key, number, seat), open_))
+        for seat, reason in zip(open_, found, strict=True):
+            who = seat["trainer"]
+            if reason is None:
+                self.give_receipt(number, seat)
+            elif isinstance(reason, StoreError):
+                missing += 1
+            else:
+                desk.progress(f"round {number}: refused {who}: {reason}")
+                refusals[who] = f"{type(reason).__name__}: {reason}"
+                write_json(self._refusals_file(number), refusals)
+        return (
+            f"round {number}: {missing} sealed updates are not in the store yet, {len(refusals)} are refused,"
+            f" {until(state)}"
+        )
+
+    def _try(self, log: Log, key: SealingKey, number: int, seat: dict[str, Any]) -> ZkmarketError | None:
+        """None if the update is here and opens its commitment; else why not."""
+        try:
+            self.opening_of(log, key, number, seat)
+        except (StoreError, *HOPELESS) as error:
+            return error
+        return None
+
+    def opening_of(self, log: Log, key: SealingKey, number: int, seat: dict[str, Any]) -> Submission:
+        """A trainer's update, from the folder or from the store; kept once it has been checked."""
+        desk, who = self.desk, seat["trainer"]
+        build = next(iter(desk.builds.values()))
+        submitted = log.submitted(number)[who]
+        points_of(submitted, seat["points"])
+        commitment = unproven(desk.project, number, submitted)
+        path = desk.round_folder(number) / "openings" / f"{who}.npz"
+        if path.is_file():
+            return Submission(commitment, Opening.load(path, build.manifest))
+        blob = desk.store.get(cid_from_bytes(submitted.cid), sealed_update_size(build.manifest))
+        submission = Submission(commitment, open_update(blob, key, build.manifest))
+        check_opening(build, submission.opening, commitment.points)
+        check_salts_once(submission.opening)  # the contract has verified the range proofs
+        submission.opening.save(path)
+        return submission
+
+    def give_receipt(self, number: int, seat: dict[str, Any]) -> None:
+        desk = self.desk
+        receipt = desk.project.sign_receipt(desk.wallet, seat["trainer"], seat["points"], seat["cid"])
+        try:
+            desk.project.admit(desk.wallet, seat["trainer"], receipt)
+            desk.progress(f"round {number}: admitted {seat['trainer']}")
+        except TransactionReverted as error:
+            if not error.reason.startswith("AlreadyAdmitted"):  # an earlier run's receipt, or another's hand
+                raise
+
+    def _refusals_file(self, number: int) -> Path:
+        return self.desk.round_folder(number) / REFUSALS_FILE
+
+    def refusals(self, number: int) -> dict[str, str]:
+        """Reasons by trainer."""
+        path = self._refusals_file(number)
+        return read_json(path, "refusals") if path.exists() else {}
+
+    # ---- PROVE
+
+    def settle(self, state: State) -> str:
+        """Prove the frozen set, publish the aggregate sealed, have it paid. Each is kept before the next."""
+        desk, number = self.desk, state.round
+        log = desk.history.log()
+        seats = desk.project.seats(number)
+        build = desk.history.build_of(len(seats))
+        proof, aggregate = self.proven(log, build, state, seats)
+        cid = b"" if aggregate is None else self.published(log, build, state, proof, aggregate)
+        publication = desk.project.sign_publication(desk.wallet, build.manifest, proof, cid)
+        desk.progress(f"round {number}: settling")
+        desk.project.settle(desk.wallet, proof, cid, publication)
+        return "settled"
+
+    def proven(
+        self, log: Log, build: Build, state: State, seats: list[dict[str, Any]]
+    ) -> tuple[RoundProof, Aggregate | None]:
+        """The proof of an earlier run, or a new one with a fresh mask."""
+        desk, number = self.desk, state.round
+        folder = desk.round_folder(number)
+        key = self.round_key(log, number)
+        slots = [self.opening_of(log, key, number, seat) for seat in seats]
+        if (folder / PROOF_FILE).is_file():
+            proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
+            if [one.commitment.points for one in slots] == [one.points for one in proof.commitments]:
+                place = folder / AGGREGATE_FILE
+                return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
+        desk.progress(f"round {number}: proving for {len(slots)} trainers")
+        proof, aggregate = prove_round(build, slots, state.beta, desk.progress)
+        (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
+        if aggregate is None:
+            (folder / AGGREGATE_FILE).unlink(missing_ok=True)
+        else:
+            aggregate.save(folder / AGGREGATE_FILE)
+        proof.save(folder / PROOF_FILE)
+        return proof, aggregate
+
+    def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
+        """The aggregate in the store, sealed to owner and trainers; its CID as it goes on chain."""
+        desk, number = self.desk, state.round
+        path = desk.round_folder(number) / SEALED_FILE
+        if not path.is_file():
+            plain = encode_aggregate(Served(aggregate, self.theta_after(log, build, state, proof, aggregate)))
+            blob, key = seal(plain, self.readers(log))
+            desk.history.keep(number, plain, key)
+            atomic_write(path, blob)
+        return cid_to_bytes(desk.store.put(path.read_bytes()))
+
+    def theta_after(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
+        """Digest of the model after this round; zeros where an earlier aggregator's rounds cannot be opened."""
+        history = self.desk.history
+        try:
+            theta = history.model(log, before=state.round)
+        except (SealError, StoreError) as error:
+            self.desk.progress(f"round {state.round}: the model is not known here: {error}")
+            return bytes(32)
+        rates = self.desk.project.rates()
+        rate = rates[min(state.settled, len(rates) - 1)] / RATE_UNIT
+        return theta_digest(open_aggregate(build, verify_settlement(build, proof), aggregate, theta, rate))
+
+
+def status(desk: Desk) -> dict[str, Any]:
+    """Where the aggregator stands, by the chain; refusals by the folder."""
+    state = desk.project.state()
+    own = desk.project.account(desk.me)
+    refusals = {
+        folder.name: read_json(folder / REFUSALS_FILE, "refusals")
+        for folder in sorted((desk.folder / "rounds").glob("*"))
+        if (folder / REFUSALS_FILE).is_file()
+    }
+    return {
+        "project": desk.project.address,
+        "aggregator": desk.me,
+        "in_office": state.aggregator == desk.me,
+        "phase": state.phase.name,
+        "round": state.round,
+        "settled": state.settled,
+        "bond_wei": state.bond_wei,
+        "credit": own["credit"],
+        "refund_wei": own["refundWei"],
+        "refusals": refusals,
+    }

@@ -1,0 +1,99 @@
+"""An auditor: verifies every settled round again, from chain and store alone, without an account.
+
+For each round: every range proof, the Gram argument and the settlement with its own keys; that mask, scores and C_agg
+in the log are the proven ones; that pay, learning rate and next norm bound follow from them by the terms; that the
+aggregate's envelope is in the store under its CID.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ProofRejected, StoreError
+from ..escrow import Phase
+from ..history import Log, Settled
+from ..market import State
+from ..sealing import aggregate_size, envelope_limit
+from .desk import Desk, until
+
+
+class Auditor:
+    """The programs `zkmarket auditor watch` and `zkmarket auditor verify`."""
+
+    def __init__(self, desk: Desk):
+        self.desk = desk
+        self.audits: dict[int, dict[str, Any]] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Verify each round as it is settled, until the project ends."""
+        self.desk.inspected()
+        self.desk.run(self.step)
+        return {"project": self.desk.project.address, "rounds": list(self.audits.values())}
+
+    def step(self, state: State) -> str | None:
+        log = self.desk.history.log()
+        for settled in log.settled():
+            if settled.round not in self.audits:
+                self.audits[settled.round] = self.audit(settled, log)
+        if state.phase == Phase.ENDED:
+            return None
+        return f"{len(self.audits)} rounds verified; the project is {state.phase.name}, {until(state)}"
+
+    def verify(self, number: int) -> dict[str, Any]:
+        """One round. ProofRejected with the reason, or if it was not settled."""
+        self.desk.inspected()
+        log = self.desk.history.log()
+        for settled in log.settled():
+            if settled.round == number:
+                return self.audit(settled, log)
+        rounds = [settled.round for settled in log.settled()]
+        raise ProofRejected(f"round {number} was not settled: settled rounds are {rounds}")
+
+    def audit(self, settled: Settled, log: Log) -> dict[str, Any]:
+        """Everything that the chain says of a round, recomputed."""
+        desk = self.desk
+        decision = desk.history.verify(settled, log)
+        terms = desk.terms
+        place = [one.round for one in log.settled()].index(settled.round)
+        rates = desk.project.rates()
+        wanted = {"learning rate": rates[min(place, len(rates) - 1)]}
+        found = {"learning rate": settled.rate}
+        if decision.nu:  # 0 where the settlement was passed on: the proof is in no calldata
+            target = max(terms["kappa"] * decision.nu // 1000, settled.beta // 2, terms["betaMin"])
+            wanted["next norm bound"] = min(target, 2 * settled.beta, terms["betaMax"])
+            found["next norm bound"] = settled.next_beta
+        for name, want in wanted.items():
+            if found[name] != want:
+                raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
+        served = self.served(settled)
+        desk.progress(f"round {settled.round}: verified; aggregate {served}")
+        return {
+            "round": settled.round,
+            "verified": True,
+            "from_calldata": bool(decision.nu),
+            "trainers": [
+                {"trainer": who, "accepted": bool(bit), "score": score, "pay": pay}
+                for who, bit, score, pay in zip(
+                    settled.trainers, settled.mask, settled.scores, settled.pay, strict=True
+                )
+            ],
+            "nu": decision.nu,
+            "beta": settled.beta,
+            "next_beta": settled.next_beta,
+            "cid": settled.cid,
+            "aggregate": served,
+            "transaction": settled.transaction,
+        }
+
+    def served(self, settled: Settled) -> str:
+        """Whether the store has the envelope: withheld, served or not served."""
+        if settled.withheld:
+            return "withheld"
+        if settled.cid is None:
+            return "not served"
+        manifest = self.desk.history.build_of(len(settled.trainers)).manifest
+        try:
+            self.desk.store.get(settled.cid, envelope_limit(aggregate_size(manifest)))
+        except StoreError as error:
+            return f"not served: {error}"
+        return "served"

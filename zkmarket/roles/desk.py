@@ -1,0 +1,332 @@
+"""A role's place of work: its folder, account, chain, project, store and keys, and the loop that every role runs.
+
+The chain is the only truth. A role's folder holds its secrets (salts, keys, openings), what it has not sent yet, and
+copies of what chain and store can give again. So a role is a function of what the chain says now: `Desk.run` looks,
+takes one step, looks again. Killed at any moment and started again, a role goes on where the chain is.
+
+    settings.json   where chain, store, keystore and project are; never a password
+    sealing.key     X25519, to which aggregates are sealed for this role
+    outbox.json     a transaction that is under way (see wallet.py)
+    prospectus      as published; checked against the terms
+    builds/         the role's own keys
+    rounds/N/       what this role makes in round N; keyring.json, aggregates/: what it has opened
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import Build
+from ..backend import Progress, quiet
+from ..errors import ChainError, InputError, StoreError, TransactionReverted, ZkmarketError
+from ..escrow import Phase
+from ..files import locked, read_json, write_json
+from ..history import History, Log, Settled, fetch_prospectus
+from ..inspection import Inspection, inspect
+from ..market import Chain, Project, State, connect
+from ..prospectus import Prospectus, digest_of, make_builds
+from ..sealing import SealingKey, kept_key
+from ..store import Store, open_store
+from ..wallet import Wallet
+
+PATIENCE = 3600.0
+"""Seconds for which a chain or a store may fail before a role gives up; it can be started again."""
+
+REFUSALS = 5
+"""So many equal refusals of a contract in a row are no race with others any more."""
+
+
+@dataclass
+class Settings:
+    """What a role was told, kept in settings.json so that it need not be told again."""
+
+    folder: Path
+    value: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, **given: Any) -> Settings:
+        """Those of a folder, with what is given now on top."""
+        path = folder / "settings.json"
+        kept = read_json(path, "settings") if path.exists() else {}
+        if not isinstance(kept, dict):
+            raise InputError(f"{path} does not hold settings: delete it and give them again")
+        return cls(folder, kept | {name: value for name, value in given.items() if value is not None})
+
+    def save(self) -> None:
+        if not (self.folder / "settings.json").exists() or read_json(self.folder / "settings.json", "") != self.value:
+            write_json(self.folder / "settings.json", self.value)
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self.value:
+            raise InputError(f"{self.folder} does not know its {name}: give --{name}")
+        return self.value[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.value.get(name, default)
+
+    def set(self, **given: Any) -> None:
+        self.value |= given
+        self.save()
+
+
+class Desk:
+    """Everything that a role works with. Properties are made when they are first asked for."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        chain: Chain,
+        wallet: Wallet | None,
+        progress: Progress = quiet,
+        poll: float | None = None,
+        patience: float = PATIENCE,
+        grace: float | None = None,
+    ):
+        self.settings, self.folder, self.chain, self.progress = settings, settings.folder, chain, progress
+        self._wallet = wallet
+        self.poll = (0.25 if chain.development else 4.0) if poll is None else poll
+        self.patience = patience
+        self.grace = (20.0 if chain.development else 120.0) if grace is None else grace
+        self.depth = int(settings.get("confirmations", 0 if chain.development else 2))
+        self._first_seen: dict[Any, float] = {}
+        self._said = ""
+
+    # ---- what it works with
+
+    @property
+    def wallet(self) -> Wallet:
+        if self._wallet is None:
+            raise InputError(f"{self.folder} has no account: give --keystore")
+        return self._wallet
+
+    @property
+    def me(self) -> str:
+        return self.wallet.address
+
+    @functools.cached_property
+    def project(self) -> Project:
+        return Project(self.chain, self.settings["project"])
+
+    @functools.cached_property
+    def terms(self) -> dict[str, Any]:
+        """Fixed at creation."""
+        return self.project.terms()
+
+    @functools.cached_property
+    def store(self) -> Store:
+        return open_store(self.settings["store"])
+
+    @functools.cached_property
+    def sealing_key(self) -> SealingKey:
+        return kept_key(self.folder / "sealing.key")
+
+    @functools.cached_property
+    def prospectus(self) -> Prospectus:
+        """The project's, from the folder if it is there and right, else from the store."""
+        path = self.folder / "prospectus"
+        if path.is_file() and digest_of(path.read_bytes()) == self.terms["model"]:
+            return Prospectus.from_bytes(path.read_bytes())
+        return fetch_prospectus(self.project, self.store, path)
+
+    @functools.cached_property
+    def builds(self) -> dict[int, Build]:
+        return make_builds(self.prospectus, self.folder / "builds", self.progress)
+
+    @functools.cached_property
+    def history(self) -> History:
+        return History(self.project, self.prospectus, self.builds, self.store, self.folder, self._reader, self.progress)
+
+    @property
+    def _reader(self) -> SealingKey | None:
+        return self.sealing_key if self._wallet else None
+
+    def round_folder(self, number: int) -> Path:
+        return self.folder / "rounds" / f"{number:05d}"
+
+    def inspected(self) -> Inspection:
+        """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
+        found = inspect(self.chain, self.project.address, self.builds, self.progress)
+        for warning in found.warnings:
+            self.progress(f"note: {warning}")
+        if found.wrong:
+            raise InputError(f"stay away from {self.project.address}: " + "; ".join(found.wrong))
+        return found
+
+    # ---- the loop
+
+    def run(self, step: Callable[[State], str | None]) -> None:
+        """Look at the chain and take a step, again and again, until a step returns None.
+
+        A step looks at the state and does at most what is due; it returns what it now waits for. It is taken on
+        every new block, and every few seconds besides. Chain and store may fail for `patience` seconds; a contract's
+        refusal is looked at again, since another may have acted first, until it says the same five times.
+        """
+        failing_since: float | None = None
+        refused, refusals = "", 0
+        last: Any = None
+        looked = 0.0
+        while True:
+            try:
+                block = self.chain.head()
+                if block == last and time.monotonic() - looked < 20 * self.poll:
+                    time.sleep(self.poll)
+                    continue
+                last, looked = block, time.monotonic()
+                waiting = step(self.project.state(self.depth))
+            except TransactionReverted as error:
+                refusals = refusals + 1 if str(error) == refused else 1
+                refused, last = str(error), None
+                if refusals == REFUSALS:
+                    raise
+                self.progress(f"{error}; looking again")
+                time.sleep(self.poll * 2**refusals)
+                continue
+            except (ChainError, StoreError) as error:
+                now = time.monotonic()
+                failing_since = failing_since or now
+                if now - failing_since > self.patience:
+                    raise
+                self.waits(
+                    f"{error}; trying again for {self.patience - (now - failing_since):.0f} s at most", str(error)
+                )
+                last = None
+                time.sleep(min(5.0, 4 * self.poll))
+                continue
+            failing_since, refused, refusals = None, "", 0
+            if waiting is None:
+                return
+            self.waits(waiting)
+            time.sleep(self.poll)
+
+    def waits(self, text: str, key: str | None = None) -> None:
+        """Say what is waited for, once."""
+        if (key or text) != self._said:
+            self._said = key or text
+            getattr(self.progress, "waiting", self.progress)(text)
+
+    def due(self, key: Any, grace: float) -> bool:
+        """Whether it is `grace` seconds, and a little by chance, since this was first seen."""
+        first = self._first_seen.setdefault(key, time.monotonic() + grace * random.uniform(0, 0.5))
+        return time.monotonic() >= first + grace
+
+    # ---- time-outs, which anyone may call
+
+    def time_out(self, state: State, grace: float | None = None) -> str | None:
+        """Call the time-out that is due, if any, once others have had `grace` seconds to do it.
+
+        Returns what was called; None if nothing is due.
+        """
+        call = self._overdue(state)
+        if call is None or not self.due(
+            (state.phase, state.round, state.voids, call), self.grace if grace is None else grace
+        ):
+            return None
+        self.progress(f"{phase_text(state)}: time is up, calling {call}")
+        getattr(self.project, call)(self.wallet)
+        return call
+
+    def _overdue(self, state: State) -> str | None:
+        limit = state.deadline
+        if state.phase == Phase.SETTLED and state.claimed:
+            limit += self.terms["windows"]["lock"]
+        if state.phase == Phase.ENDED or state.now <= limit:
+            return None
+        if state.phase == Phase.ADMIT:
+            admitted = sum(seat["admitted"] for seat in self.project.seats(state.round))
+            return "lock" if admitted >= self.terms["minTrainers"] else "fail_admission"
+        return {
+            Phase.CREATED: "cancel",
+            Phase.OPEN: "skip",
+            Phase.SUBMIT: "void_round",
+            Phase.PROVE: "fail",
+            Phase.SETTLED: "next",
+            Phase.VACANT: "end",
+        }[state.phase]
+
+    # ---- a settled round, for all who receive the model
+
+    def receive(self, state: State, log: Log, may_claim: bool, verified: set[int]) -> str:
+        """Verify the last settled round and open its aggregate; say on chain that it is not served if it is not.
+
+        A claim is made when half of the window has passed, and taken back when the aggregate comes after all.
+        """
+        settled = log.settled()[-1]
+        if settled.round not in verified:
+            self.history.verify(settled, log)
+            verified.add(settled.round)
+            self.progress(f"round {settled.round}: verified, {sum(settled.mask)} of {len(settled.mask)} accepted")
+        if settled.withheld:
+            return f"round {settled.round} is settled, its aggregate is withheld: waiting for the next round"
+        mine = self._claimed_by_me(log, settled)
+        try:
+            self.history.aggregate(settled, log)
+        except ChainError:
+            raise
+        except ZkmarketError as error:  # not served, not to us, or not what was proven
+            half = state.deadline - self.terms["windows"]["claim"] // 2
+            if may_claim and mine is None and half < state.now <= state.deadline:
+                self.progress(f"round {settled.round}: the aggregate cannot be had ({error}): claiming it")
+                self.project.claim(self.wallet)
+            return f"round {settled.round}: the aggregate cannot be had yet: {error}"
+        if mine:
+            self.project.unclaim(self.wallet)
+        return f"round {settled.round} is settled and its aggregate opens its commitment: waiting for the next round"
+
+    def _claimed_by_me(self, log: Log, settled: Settled) -> bool | None:
+        """True: my claim stands; False: I took it back; None: I have not claimed."""
+        if self._wallet is None:
+            return None
+        found = None
+        for event in log.events:
+            said = event.arguments
+            if event.name in ("Claimed", "Unclaimed") and (said["round"], said["who"]) == (settled.round, self.me):
+                found = event.name == "Claimed"
+        return found
+
+
+@contextlib.contextmanager
+def at_desk(
+    settings: Settings, password: Callable[[Path], str] | None, progress: Progress = quiet, **options: Any
+) -> Iterator[Desk]:
+    """A role's desk, which no other process may use meanwhile.
+
+    Args:
+        password: of the keystore; None for a role without an account.
+
+    Raises:
+        InputError: another process works in the folder; or the account cannot be opened.
+    """
+    folder = settings.folder
+    busy = f"another process works in {folder}: a role has one process; wait for it, or stop it"
+    with locked(folder / ".lock", otherwise=busy):
+        wallet = None
+        if password is not None:
+            path = Path(settings["keystore"])
+            wallet = Wallet.open(path, password(path), folder / "outbox.json")
+        with connect(settings["rpc"]) as chain:
+            known = settings.get("chain")
+            if known not in (None, chain.id):
+                raise InputError(f"{folder} belongs to chain {known}: {settings['rpc']} is chain {chain.id}")
+            settings.value["chain"] = chain.id
+            settings.save()
+            yield Desk(settings, chain, wallet, progress, **options)
+
+
+def phase_text(state: State) -> str:
+    """Phase and round in words."""
+    at = f"round {state.round}" if state.phase in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SETTLED) else "project"
+    return f"{at} is {state.phase.name}"
+
+
+def until(state: State) -> str:
+    """The phase's deadline in words, by the chain's clock."""
+    when = datetime.fromtimestamp(state.deadline, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"until {when} UTC by the chain's clock"

@@ -1,0 +1,259 @@
+"""An owner: turns PROJECT.toml into a project, pays it in, follows its rounds, receives the model.
+
+`create` does everything up to the money: keys, prospectus, verifiers; `pay_in` puts the whole pool into escrow, which
+is what makes the project. Both can be interrupted anywhere and run again: what is deployed is written down as it is
+deployed, and a project that the chain already has is found, not paid a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import srs
+from ..artifacts import Build
+from ..errors import InputError
+from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
+from ..files import atomic_write, read_json, save_npz, write_json
+from ..market import Market, Project, State, refuse_insecure, sign
+from ..project_file import ProjectFile
+from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
+from ..quantise import ParameterLayout
+from ..sealing import kept_key
+from ..store import cid_of, cid_to_bytes
+from .desk import Desk, until
+from .trainer import withdraw
+
+PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
+
+
+# ---------------------------------------------------------------- before there is a project
+
+
+def write_prospectus(
+    folder: Path, file: ProjectFile, layout: ParameterLayout, theta: np.ndarray, ceremony: srs.Srs
+) -> Prospectus:
+    """The prospectus of a project file, once: what is in the folder stays, since its hash goes on chain."""
+    path = folder / PROSPECTUS_FILE
+    made = Prospectus(
+        file.name,
+        file.specs(layout),
+        ceremony.id,
+        theta,
+        kept_key(folder / "sealing.key").public,
+        file.advice,
+    )
+    if path.exists() and path.read_bytes() != made.to_bytes():
+        raise InputError(
+            f"{folder} holds another project's prospectus: choose a new folder, or delete it to start again"
+        )
+    atomic_write(path, made.to_bytes())
+    return Prospectus.from_bytes(path.read_bytes())  # what is built is what was published, to the byte
+
+
+def create(
+    desk: Desk, file: ProjectFile, layout: ParameterLayout, theta: np.ndarray, ceremony: srs.Srs
+) -> dict[str, Any]:
+    """Keys, prospectus and contracts: all but the money."""
+    file.check(layout, development=desk.chain.development)
+    prospectus = write_prospectus(desk.folder, file, layout, theta, ceremony)
+    builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
+    refuse_insecure(desk.chain, builds)
+    cid = desk.store.put((desk.folder / PROSPECTUS_FILE).read_bytes())
+    desk.progress(f"prospectus in the store as {cid}")
+    atomic_write(desk.folder / PLAN_FILE, file.path.read_bytes())
+    deployed = Deployed(desk)
+    deployed.factory()
+    deployed.verifiers(builds)
+    return {"prospectus": cid, **deployed.value}
+
+
+def pay_in(desk: Desk) -> dict[str, Any]:
+    """Put the pool into escrow; a project that is there already is found and not paid again."""
+    if "project" in desk.settings.value:
+        return {"project": desk.settings["project"], "paid": False}
+    path = desk.folder / PROSPECTUS_FILE
+    if not path.is_file():
+        raise InputError(f"{desk.folder} has nothing to pay for: run `zkmarket owner create PROJECT.toml` first")
+    blob = path.read_bytes()
+    prospectus = Prospectus.from_bytes(blob)
+    builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
+    deployed = Deployed(desk)
+    market, verifiers = deployed.factory(), deployed.verifiers(builds)
+    file = ProjectFile.load(desk.folder / PLAN_FILE)
+    found = [
+        address
+        for address in market.projects_of(desk.me)
+        if Project(desk.chain, address).terms()["model"] == digest_of(blob)
+    ]
+    result: dict[str, Any] = {"paid": not found}
+    if found:
+        address = found[0]
+    else:
+        offer = file.offer(builds[min(builds)].manifest, digest_of(blob), cid_to_bytes(cid_of(blob)))
+        desk.progress(f"paying {offer.pool} into escrow")
+        project = market.create(offer, builds, verifiers, desk.wallet)
+        address = project.address
+        result |= {"pool": offer.pool}
+        if project.created:
+            result |= {"gas": project.created.gas, "transaction": project.created.transaction}
+    desk.settings.set(project=address)
+    return {"project": address} | result
+
+
+class Deployed:
+    """Contracts of an owner, written down in deployed.json as they are deployed."""
+
+    def __init__(self, desk: Desk):
+        self.desk = desk
+        self.path = desk.folder / DEPLOYED_FILE
+        self.value: dict[str, Any] = read_json(self.path, "deployed contracts") if self.path.exists() else {}
+
+    def _keep(self, name: str, value: Any) -> None:
+        self.value[name] = value
+        write_json(self.path, self.value)
+
+    def factory(self) -> Market:
+        """The factory: the one named by --factory, or one of the owner's own."""
+        desk = self.desk
+        given = desk.settings.get("factory")
+        if given and self.value.get("factory") != given:
+            self._keep("factory", given)
+        if "factory" not in self.value:
+            desk.progress("deploying the factory")
+            self._keep("factory", Market.deploy(desk.chain, desk.wallet).address)
+        return Market(desk.chain, self.value["factory"])
+
+    def verifiers(self, builds: dict[int, Build]) -> Verifiers:
+        """One contract a circuit; those that are there and have the right code are kept."""
+        numbers = sorted(builds)
+        first = builds[numbers[0]]
+        circuits = first.manifest.value["circuits"]
+        shared = {name: self._verifier(name, first, name) for name in circuits if name != "settlement"}
+        settlement = {n: self._verifier(f"settlement-{n}", builds[n], "settlement") for n in numbers}
+        return Verifiers(
+            shared["gram"], shared.get("range", NO_VERIFIER), shared[first.manifest.last_range_circuit], settlement
+        )
+
+    def _verifier(self, label: str, build: Build, circuit: str) -> Verifier:
+        kept = self.value.get("verifiers", {})
+        market = self.factory()
+        made = market.verifier_at(kept.get(label), build, circuit)
+        if made is None:
+            self.desk.progress(f"deploying the verifier of {label}")
+            made = market.deploy_verifier(build, circuit, self.desk.wallet)
+            self._keep("verifiers", kept | {label: made.address})
+        return made
+
+
+# ---------------------------------------------------------------- a project that is running
+
+
+def memberships(desk: Desk, trainers: list[str]) -> dict[str, str]:
+    """The owner's signature for each trainer, which it shows when it joins."""
+    return {
+        who: "0x" + sign(desk.chain, desk.wallet, membership_message(desk.chain.id, desk.project.address, who)).hex()
+        for who in trainers
+    }
+
+
+def end(desk: Desk) -> str:
+    """Let the project end: at once where nothing is owed to anybody, else after the round that is open."""
+    state = desk.project.state()
+    if state.phase == Phase.ENDED:
+        return "it has ended"
+    if state.phase == Phase.VACANT:
+        desk.project.end(desk.wallet)
+        return "ended"
+    if state.phase == Phase.CREATED:
+        if state.now <= state.deadline:
+            raise InputError(f"nobody has accepted yet: it can be cancelled after the deadline, {until(state)}")
+        desk.project.cancel(desk.wallet)
+        return "cancelled"
+    if not state.ending:
+        desk.project.announce_end(desk.wallet)
+    return "announced: it ends when the next round would open"
+
+
+class Owner:
+    """The program `zkmarket owner receive`: every round verified and opened, the model written after each."""
+
+    def __init__(self, desk: Desk, withdraw: bool = False, said: Callable[[dict[str, Any]], None] = lambda _: None):
+        self.desk, self.withdraws, self.said = desk, withdraw, said
+        self.verified: set[int] = set()
+        self.written: str = ""
+
+    def run(self) -> dict[str, Any]:
+        self.desk.run(self.step)
+        return self.write() | status(self.desk)
+
+    def step(self, state: State) -> str | None:
+        if state.phase == Phase.ENDED:
+            if self.withdraws:
+                withdraw(self.desk)
+            return None
+        called = self.desk.time_out(state)
+        if called:
+            return f"called {called}"
+        if state.phase == Phase.SETTLED:
+            log = self.desk.history.log()
+            return self.desk.receive(state, log, may_claim=True, verified=self.verified)
+        self.write()
+        return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
+
+    def write(self) -> dict[str, Any]:
+        """The model after the last closed round, in model.npz by the layout's names; said where it cannot be had."""
+        desk = self.desk
+        log = desk.history.log()
+        for settled in log.settled():
+            if settled.round not in self.verified:
+                desk.history.verify(settled, log)
+                self.verified.add(settled.round)
+        theta = desk.history.model(log)
+        digest = theta_digest(theta).hex()
+        path = desk.folder / MODEL_FILE
+        if digest != self.written:
+            save_npz(path, desk.prospectus.layout.unflatten(theta))
+            self.written = digest
+        closed = [one for one in log.settled() if one.skipped is not None]
+        return {"model": str(path), "theta": digest, "rounds": len(closed)}
+
+
+def status(desk: Desk) -> dict[str, Any]:
+    """Where the project stands."""
+    if "project" not in desk.settings.value:
+        kept = Deployed(desk).value
+        return {"phase": "not paid in", **kept}
+    state = desk.project.state()
+    log = desk.history.log()
+    own = desk.project.account(desk.me)
+    return {
+        "project": desk.project.address,
+        "phase": state.phase.name,
+        "deadline": state.deadline,
+        "round": state.round,
+        "settled": state.settled,
+        "voids": state.voids,
+        "aggregator": state.aggregator,
+        "pool": state.pool,
+        "trainers": sorted(log.members()),
+        "credit": own["credit"],
+        "refund_wei": own["refundWei"],
+        "claimed": state.claimed,
+        "ending": state.ending,
+    }
+
+
+def keyring(desk: Desk) -> dict[str, str]:
+    """Content keys of the rounds that the owner can open, for a trainer or aggregator that came later. Secret."""
+    log = desk.history.log()
+    for settled in log.settled():
+        if not settled.withheld and not settled.skipped:
+            desk.history.aggregate(settled, log)
+    return {str(number): key.hex() for number, key in sorted(desk.history.keys().items())}
+
+
+__all__ = ["Owner", "create", "end", "keyring", "memberships", "pay_in", "status"]

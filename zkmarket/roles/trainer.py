@@ -1,0 +1,232 @@
+"""A trainer: joins, trains on its own data each round, commits, submits, is paid.
+
+One step a look, in the order of a round: SUBMIT train and submit; ADMIT hand the sealed update over, which no store has
+seen before; SETTLED verify the round and open the aggregate. Salts belong to one round and one update: what was trained
+is written down before it is committed to, and a restarted trainer sends the very same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
+from ..errors import InputError, SealError
+from ..escrow import Phase
+from ..files import atomic_write
+from ..history import Log, Started
+from ..market import Receipt, State
+from ..prospectus import theta_digest
+from ..quantise import dequantise
+from ..sealing import seal_update
+from ..store import cid_of, cid_to_bytes
+from ..trainer import commit_update
+from .desk import Desk, until
+
+UPDATE_FILE, SEALED_FILE = "update.npy", "update.sealed"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What local training starts from.
+
+    Attributes:
+        theta: (D,) float64, the global model.
+        last: (D,) float64, mean update of the last round that moved the model; None before there is one.
+    """
+
+    round: int
+    theta: np.ndarray
+    last: np.ndarray | None
+
+
+Learn = Callable[[Lesson], np.ndarray]
+"""Local training: a lesson in, an update (D,) out. The data stay inside."""
+
+
+def join(desk: Desk) -> Receipt | None:
+    """Inspect the project, then pay the stake in; None if it is paid already."""
+    own = desk.project.account(desk.me)
+    if own["stakeWei"] == desk.terms["stakeWei"] and desk.me in desk.history.log().members():
+        return None
+    desk.inspected()
+    return _join(desk)
+
+
+def _join(desk: Desk) -> Receipt:
+    membership = bytes.fromhex(desk.settings.get("membership", "").removeprefix("0x"))
+    desk.progress(f"joining {desk.project.address} with a stake of {desk.terms['stakeWei']} wei")
+    return desk.project.join(desk.wallet, membership, desk.sealing_key.public)
+
+
+class Trainer:
+    """The program `zkmarket trainer run`."""
+
+    def __init__(self, desk: Desk, learn: Learn, withdraw: bool = False):
+        self.desk, self.learn, self.withdraws = desk, learn, withdraw
+        self.verified: set[int] = set()
+        self.handed_over: set[int] = set()
+
+    def run(self) -> dict[str, Any]:
+        """Take part until the project ends, or this account is no trainer any more."""
+        self.desk.run(self.step)
+        return status(self.desk)
+
+    def step(self, state: State) -> str | None:
+        if state.phase == Phase.ENDED:
+            if self.withdraws:
+                withdraw(self.desk)
+            return None
+        if state.phase == Phase.SUBMIT and state.now <= state.deadline:
+            return self.submit(state)
+        called = self.desk.time_out(state)
+        if called:
+            return f"called {called}"
+        if state.phase == Phase.ADMIT:
+            return self.hand_over(state)
+        if state.phase == Phase.SETTLED:
+            log = self.desk.history.log()
+            had_a_seat = self.desk.me in log.settled()[-1].trainers
+            return self.desk.receive(state, log, may_claim=had_a_seat, verified=self.verified)
+        return {
+            Phase.CREATED: f"waiting for the aggregator to accept, {until(state)}",
+            Phase.OPEN: f"waiting for the aggregator to start a round, {until(state)}",
+            Phase.SUBMIT: "too few submissions: waiting for the round to be declared void",
+            Phase.PROVE: f"round {state.round}: waiting for the aggregator's proof, {until(state)}",
+            Phase.VACANT: f"the aggregator failed: waiting for another, {until(state)}",
+        }[state.phase]
+
+    # ---- SUBMIT
+
+    def submit(self, state: State) -> str | None:
+        desk, number = self.desk, state.round
+        own = desk.project.account(desk.me)
+        if own["lastRound"] == number:
+            return f"round {number}: submitted; waiting for the others, {until(state)}"
+        if own["stakeWei"] == 0:
+            raise InputError(f"{desk.me} is no trainer of {desk.project.address}: run `zkmarket trainer join`")
+        if len(desk.project.seats(number)) >= desk.terms["maxTrainers"]:
+            return f"round {number}: no seat is left; waiting for the next round"
+        if own["stakeWei"] < desk.terms["stakeWei"]:
+            _join(desk)  # a penalty was taken: fill the stake up
+        log = desk.history.log()
+        started = log.started(number)
+        try:
+            commitment, cid = self.committed(log, started)
+        except SealError as error:  # the model cannot be known: nothing can be trained from it
+            return f"round {number}: {error}"
+        desk.progress(f"round {number}: submitting")
+        desk.project.submit(desk.wallet, commitment, cid_to_bytes(cid))
+        return f"round {number}: submitted; waiting for the others, {until(state)}"
+
+    def committed(self, log: Log, started: Started) -> tuple[Commitment, str]:
+        """Train, commit, seal: each is written down before the next, and never made again."""
+        desk, number = self.desk, started.round
+        folder = desk.round_folder(number)
+        build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
+        path = folder / UPDATE_FILE
+        if not path.exists():
+            lesson = self.lesson(log, number)
+            desk.progress(f"round {number}: training from the model {theta_digest(lesson.theta).hex()[:16]}")
+            data = io.BytesIO()
+            np.save(data, self.learn(lesson), allow_pickle=False)
+            atomic_write(path, data.getvalue(), mode=0o600)
+        update = np.load(path, allow_pickle=False)
+        made = commit_update(
+            build,
+            update,
+            folder,
+            int(desk.me, 16),
+            desk.project.round_id(number),
+            self.bound(started),
+            "count",
+            desk.progress,
+        )
+        sealed = folder / SEALED_FILE
+        if not sealed.exists():
+            opening = Opening.load(folder / OPENING_FILE, build.manifest)
+            atomic_write(sealed, seal_update(opening, started.encryption_key), mode=0o600)
+        return made.commitment, cid_of(sealed.read_bytes())
+
+    def bound(self, started: Started) -> int | None:
+        """What the update is clipped to: longer ones earn nothing."""
+        return started.beta
+
+    def lesson(self, log: Log, number: int) -> Lesson:
+        history = self.desk.history
+        last = None
+        moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
+        if moved:
+            manifest = history.build_of(len(moved[-1].trainers)).manifest
+            served = history.aggregate(moved[-1], log)
+            last = dequantise(served.aggregate.values, manifest.fixed_point) / sum(moved[-1].mask)
+        return Lesson(number, history.model(log, before=number), last)
+
+    # ---- ADMIT
+
+    def hand_over(self, state: State) -> str:
+        """Put the sealed update where its CID says; only now is the deadline past, for good."""
+        desk, number = self.desk, state.round
+        seats = {seat["trainer"]: seat for seat in desk.project.seats(number)}
+        if desk.me not in seats:
+            return f"round {number}: not among its trainers; waiting for the next round"
+        if seats[desk.me]["admitted"]:
+            return f"round {number}: admitted; waiting for the others, {until(state)}"
+        if number not in self.handed_over:
+            desk.progress(f"round {number}: handing the sealed update over")
+            desk.store.put((desk.round_folder(number) / SEALED_FILE).read_bytes())
+            self.handed_over.add(number)
+        return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
+
+
+# ---------------------------------------------------------------- verbs beside `run`
+
+
+def withdraw(desk: Desk) -> int:
+    """Take out all that is owed; what was paid, in wei (of native coin)."""
+    own = desk.project.account(desk.me)
+    native = int(desk.terms["token"], 16) == 0
+    ended = desk.project.state().phase == Phase.ENDED
+    if not native and own["credit"]:
+        desk.project.withdraw_token(desk.wallet)
+    if own["refundWei"] or (native and own["credit"]) or (ended and own["stakeWei"]):
+        return desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"]
+    return 0
+
+
+def status(desk: Desk) -> dict[str, Any]:
+    """Where a trainer stands, by the chain."""
+    state = desk.project.state()
+    log = desk.history.log()
+    rounds = []
+    for settled in log.settled():
+        if desk.me in settled.trainers:
+            slot = settled.trainers.index(desk.me)
+            rounds.append(
+                {
+                    "round": settled.round,
+                    "accepted": bool(settled.mask[slot]),
+                    "score": settled.scores[slot],
+                    "pay": settled.pay[slot],
+                }
+            )
+    own = desk.project.account(desk.me)
+    return {
+        "project": desk.project.address,
+        "trainer": desk.me,
+        "phase": state.phase.name,
+        "round": state.round,
+        "stake_wei": own["stakeWei"],
+        "credit": own["credit"],
+        "refund_wei": own["refundWei"],
+        "rounds": rounds,
+        "refused": [event.arguments["round"] for event in log.of("Refused") if event.arguments["trainer"] == desk.me],
+        "disagreements": desk.history.disagreements,
+    }
+
+
+__all__ = ["COMMITMENT_FILE", "Learn", "Lesson", "Trainer", "join", "status", "withdraw"]
