@@ -8,18 +8,22 @@ found out.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import os
+import stat
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import requests
 from multiformats import CID
 
 from .errors import InputError, StoreError
-from .files import atomic_write
 
 CHUNK = 262_144
 LINKS = 174
@@ -54,10 +58,12 @@ def open_store(where: str) -> Store:
 
 def cid_of(data: bytes) -> str:
     """CID of a blob, in text: Qm…"""
-    level = [_leaf(data[at : at + CHUNK]) for at in range(0, max(1, len(data)), CHUNK)]
-    while len(level) > 1:
-        level = [_parent(level[at : at + LINKS]) for at in range(0, len(level), LINKS)]
-    return _text(level[0].digest)
+    return _root([_leaf(chunk) for chunk in _slices(data)] or [_leaf(b"")])
+
+
+def cid_of_parts(parts: Iterable[bytes]) -> str:
+    """CID of a blob that comes in parts of any sizes: little more than one chunk of it is held."""
+    return _root([_leaf(chunk) for chunk in _rechunked(parts)] or [_leaf(b"")])
 
 
 def cid_to_bytes(cid: str) -> bytes:
@@ -86,6 +92,27 @@ class _Node:
     digest: bytes
     tree_size: int
     file_size: int
+
+
+def _slices(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
+
+
+def _rechunked(parts: Iterable[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for part in parts:
+        held += part
+        while len(held) >= CHUNK:
+            yield bytes(held[:CHUNK])
+            del held[:CHUNK]
+    if held:
+        yield bytes(held)
+
+
+def _root(level: list[_Node]) -> str:
+    while len(level) > 1:
+        level = [_parent(level[at : at + LINKS]) for at in range(0, len(level), LINKS)]
+    return _text(level[0].digest)
 
 
 def _leaf(data: bytes) -> _Node:
@@ -133,28 +160,126 @@ def _bytes(field: int, value: bytes) -> bytes:
 # ---------------------------------------------------------------- a folder
 
 
+TEMPORARY = ".add."
+"""What the names of blobs that are being written begin with."""
+
+_ABANDONED = 24 * 3600.0
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # no link leads out, no pipe holds us up
+
+
 @dataclass(frozen=True)
 class LocalStore:
-    """Blobs in a folder, one file each, named by CID."""
+    """Blobs in a folder, one file each, named by CID.
+
+    Any number of processes may use a folder at once: a blob is written under a name of its own and renamed when it is
+    whole and on disk, so that a CID names a whole blob or nothing, whatever is killed when.
+    """
 
     folder: Path
 
     def put(self, data: bytes) -> str:
         cid = cid_of(data)
-        if not self._path(cid).exists() or self._path(cid).read_bytes() != data:
-            atomic_write(self._path(cid), data)
-        return cid
+        if self._has(cid):
+            with self._writing():
+                self._sync()  # whoever put it may be about to
+            return cid
+        return self.put_parts(_slices(data))
+
+    def put_parts(self, parts: Iterable[bytes]) -> str:
+        """Keep a blob that comes in parts, and is never held as a whole. If the parts end with an error, nothing stays.
+
+        StoreError, with the OSError as its cause, if the folder cannot be written to or the disk is full.
+        """
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=self.folder)
+        try:
+            with open(handle, "wb", buffering=0) as file:  # noqa: PTH123  # mkstemp gives a handle
+                cid = cid_of_parts(self._written(file.fileno(), parts))
+                with self._writing():
+                    os.fchmod(file.fileno(), 0o644)
+                    os.fsync(file.fileno())
+            with self._writing():
+                Path(name).replace(self._path(cid))
+                self._sync()
+            return cid
+        finally:
+            Path(name).unlink(missing_ok=True)
 
     def get(self, cid: str, limit: int = MAX_BLOB) -> bytes:
-        try:
-            with self._path(cid).open("rb") as file:
-                data = file.read(limit + 1)
-        except OSError as error:
-            raise StoreError(f"no blob {cid} in {self.folder}: {error.strerror}") from error
+        with self.open(cid) as file, self._reading(cid):
+            data = file.read(limit + 1)
         return _checked(cid, data, limit, str(self.folder))
 
+    def open(self, cid: str) -> BinaryIO:
+        """The file of a blob, to read and not checked. StoreError if it is not there."""
+        path = self._path(cid)
+        try:
+            file = open(path, "rb", opener=lambda name, _: os.open(name, _READ))  # noqa: PTH123, SIM115
+        except OSError as error:
+            raise StoreError(f"no blob {cid} in {self.folder}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise StoreError(f"no blob {cid} in {self.folder}: what has its name is no file")
+        return file
+
     def pin(self, cid: str) -> None:
-        self.get(cid)
+        with self.open(cid) as file, self._reading(cid):
+            found = cid_of_parts(iter(lambda: file.read(CHUNK), b""))
+        if found != cid:
+            raise StoreError(f"{self.folder} gives other bytes for {cid}: they are {found}")
+
+    def sweep(self) -> int:
+        """Remove what killed processes were writing a day ago and longer; how many."""
+        removed = 0
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.glob(f"{TEMPORARY}*"):
+                with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+                    if path.lstat().st_mtime < time.time() - _ABANDONED:
+                        path.unlink()
+                        removed += 1
+        return removed
+
+    def _has(self, cid: str) -> bool:
+        try:
+            self.pin(cid)
+        except StoreError:
+            return False
+        return True
+
+    def _written(self, handle: int, parts: Iterable[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                with self._writing():
+                    left = left[os.write(handle, left) :]
+            yield part
+
+    def _sync(self) -> None:
+        """The folder's names to disk."""
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a file system that cannot
+                raise
+        finally:
+            os.close(handle)
+
+    @contextlib.contextmanager
+    def _reading(self, cid: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"blob {cid} in {self.folder} cannot be read: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {self.folder}: {error.strerror}") from error
 
     def _path(self, cid: str) -> Path:
         cid_to_bytes(cid)  # refuses what is not a CID: a name such as ../x never becomes a path
