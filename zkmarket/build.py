@@ -16,13 +16,16 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuits import NOISE
+
 from . import backend, statements
 from .artifacts import FORMAT, Build, Manifest, describe, is_build
-from .backend import CircuitFiles, Progress, quiet
+from .backend import CircuitFiles, Progress, quiet, usable_rows
 from .contribution import check_score
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
@@ -52,6 +55,13 @@ GRAM_MS_PER_8192_ROWS = 1_000
 RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_400
 VERIFY_RANGE_MS = 10
 GAS_RANGE_PROOF = 700_000
+
+MAX_RANGE_BLOCKS = 5
+"""Most blocks of columns of a range circuit whose verifier fits EIP-170: five have 24,460 of its 24,576 bytes at most,
+six have 27,993."""
+
+RANGE_OWN_ROWS = 286
+"""Rows of a compiled range circuit besides its lookups and its padding."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,21 @@ class Candidate:
     submit_gas: int
 
 
+def candidate(logrows: int, trainers: int, params: int) -> Candidate:
+    """What a K is expected to cost."""
+    chunks = -(-params // chunk_size(logrows))
+    rows = 1 << logrows
+    return Candidate(
+        logrows,
+        chunks,
+        rows * GRAM_MS_PER_8192_ROWS >> 13,
+        chunks * (RANGE_MS + (rows * RANGE_MS_PER_8192_ROWS >> 13)),
+        trainers * chunks * VERIFY_RANGE_MS,
+        trainers * chunks * GAS_PER_POINT,
+        chunks * GAS_RANGE_PROOF,
+    )
+
+
 def candidates(trainers: int, params: int) -> list[Candidate]:
     """The cost model behind ``--logrows auto``.
 
@@ -90,29 +115,15 @@ def candidates(trainers: int, params: int) -> list[Candidate]:
     cores better used); the number of chunks m = ⌈D/C⌉ grows as K falls, and with it what the
     verifier and the contract do: N·m points at 6,200 gas and N·m range proofs.
     """
-    out = []
-    for logrows in range(MIN_LOGROWS, 18):
-        chunks = -(-params // chunk_size(logrows))
-        rows = 1 << logrows
-        out.append(
-            Candidate(
-                logrows,
-                chunks,
-                rows * GRAM_MS_PER_8192_ROWS >> 13,
-                chunks * (RANGE_MS + (rows * RANGE_MS_PER_8192_ROWS >> 13)),
-                trainers * chunks * VERIFY_RANGE_MS,
-                trainers * chunks * GAS_PER_POINT,
-                chunks * GAS_RANGE_PROOF,
-            )
-        )
-    return out
+    return [candidate(logrows, trainers, params) for logrows in range(MIN_LOGROWS, 18)]
 
 
-def choose_logrows(spec: Spec) -> tuple[int, list[Candidate]]:
+def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows: True) -> tuple[int, list[Candidate]]:
     """K for a project, and the candidates it was chosen from.
 
     time: least seconds of the aggregator, one trainer and one verifier together. gas: least gas of
-    settle and all submits. Ties go to the smaller K. K is never below the value bits.
+    settle and all submits. Ties go to the smaller K. K is never below the value bits. `possible` says
+    which K the caller can use.
     """
     if spec.optimize not in ("time", "gas"):
         raise InputError(f"--optimize is time or gas: got {spec.optimize!r}")
@@ -122,11 +133,28 @@ def choose_logrows(spec: Spec) -> tuple[int, list[Candidate]]:
     fits = [c for c in table if spec.value_bits is None or c.logrows >= spec.value_bits]
     if spec.value_bits is None:
         fits = [c for c in fits if c.logrows >= 13]  # 13 bits a value unless asked for less
+    fits = [c for c in fits if possible(c.logrows)]
+    if not fits:
+        raise DomainError(f"no logrows up to {table[-1].logrows} suits {spec.params} parameters and these rules")
     if spec.optimize == "gas":
         best = min(fits, key=lambda c: (c.settle_gas + spec.trainers * c.submit_gas, c.logrows))
     else:
         best = min(fits, key=lambda c: (c.aggregator_ms + c.trainer_ms + c.verify_ms, c.logrows))
     return best.logrows, table
+
+
+def range_blocks(logrows: int, used: int | None = None) -> int:
+    """Blocks of columns of the range circuit; with `used`, of a last chunk of so many parameters.
+
+    Each block costs the verifier code and gas. A single padding value is a product of its own to ezkl, which
+    begins a new column for it; a row of each column is kept for a copy of the one before.
+    """
+    chunk, usable = chunk_size(logrows), usable_rows(logrows)
+    padding = 0 if used is None else chunk - used
+    rows = 3 * (chunk + 2 * NOISE) + RANGE_OWN_ROWS + padding + (padding > 0)
+    if padding == 1:
+        rows += usable
+    return (rows + rows // usable + 1) // usable + 1
 
 
 def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
