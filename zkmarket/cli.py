@@ -375,6 +375,17 @@ def store_pin(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return {"cid": arguments.cid}, f"{arguments.cid} is kept"
 
 
+def store_serve(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from . import serve
+
+    def announce(url: str) -> None:
+        text = json.dumps({"url": url}) if arguments.json else url
+        print(text, file=sys.__stdout__, flush=True)  # past what a live display puts in the place of sys.stdout
+
+    limits = serve.Limits(arguments.limit, arguments.seconds, arguments.connections)
+    serve.run(arguments.folder, arguments.host, arguments.port, limits, announce, progress)
+
+
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from .demo import run_demo
 
@@ -487,8 +498,21 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--verbose", action="store_true", help="list what is right, too")
 
     kinds = verbs.add_parser("store", help="blobs by content: a folder, or an IPFS node").add_subparsers(
-        dest="store_verb", required=True, metavar="put|get|pin"
+        dest="store_verb", required=True, metavar="serve|put|get|pin"
     )
+    made = verb("serve", store_serve, "serve a folder as a store, until it is interrupted", kinds)
+    made.description = (
+        "Serve a folder as a store (--store http://HOST:PORT) by add, cat and pin/add of an IPFS node's RPC."
+        " There is no authentication: whoever reaches the address can read blobs and fill the disk. For other machines,"
+        " put it behind a proxy that knows its users, or use an IPFS node. Blobs are checked by whoever reads them."
+        " The first line on stdout is the address."
+    )
+    made.add_argument("folder", type=Path)
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1, this machine only)")
+    made.add_argument("--port", type=int, default=0, help="0 is any that is free (0)")
+    made.add_argument("--limit", type=int, default=64 << 20, metavar="BYTES", help="largest body of a put (64 MiB)")
+    made.add_argument("--seconds", type=float, default=60, help="in which a request must be over (60)")
+    made.add_argument("--connections", type=int, default=32, metavar="N", help="at once; more wait (32)")
     made = verb("put", store_put, "keep a file; its CID", kinds)
     made.add_argument("file", type=Path)
     _add_store(made)
