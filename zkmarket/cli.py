@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import aggregator, auditor, srs, trainer
 from .artifacts import Build
+from .attacks import ATTACKS
 from .backend import Progress, quiet
 from .build import Spec, build
 from .commitment import COMMITMENT_FILE, OPENING_FILE, RoundId, address_text, random_address, read_address
@@ -43,11 +44,13 @@ Answer = tuple[dict[str, Any], str]
 """What a verb returns: the object for --json, and the text for people."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, run: Callable[..., Answer] | None = None) -> int:
+    """Run a verb; `run` in its place, if given."""
     arguments = make_parser().parse_args(argv)
+    run = run or arguments.run
     try:
         with _progress(arguments.quiet) as progress:
-            result, text = arguments.run(arguments, progress)
+            result, text = run(arguments, progress)
     except ZkmarketError as error:
         return _fail(arguments, error, error.exit_code)
     except KeyboardInterrupt:
@@ -389,16 +392,9 @@ def store_serve(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from .demo import run_demo
 
-    return run_demo(
-        rounds=arguments.rounds,
-        trainers=arguments.trainers,
-        attackers=arguments.attackers,
-        attack=arguments.attack,
-        reward=arguments.reward,
-        seed=arguments.seed,
-        folder=arguments.output,
-        progress=progress,
-    )
+    names = ("rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "chain", "store", "report")
+    given = {name: getattr(arguments, name) for name in names}
+    return run_demo(**given, folder=arguments.output, progress=progress)
 
 
 # ---------------------------------------------------------------- arguments
@@ -526,15 +522,19 @@ def make_parser() -> argparse.ArgumentParser:
 
     add_verbs(verb, verbs)
 
-    from .demo import ATTACKS  # the names only; torch and the data are imported when it runs
-
-    made = verb("demo", demo_verb, "train a model on real data with attackers, every round proven and verified")
+    made = verb("demo", demo_verb, "a whole market on this machine, with attackers: proven, settled, paid, audited")
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--trainers", type=int, default=8)
-    made.add_argument("--attackers", type=int, default=2)
+    made.add_argument("--attackers", type=int, help="default: 2; for collude, one more than the filter bears")
     made.add_argument("--attack", choices=ATTACKS, default="sign-flip")
     made.add_argument("--reward", type=_amount, default=10**18, metavar="WEI", help="reward of a round")
+    made.add_argument("--split", choices=("iid", "dirichlet"), default="iid", help="how the data are split")
     made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--chain", metavar="URL", help="a development node to use (default: an anvil of its own)")
+    made.add_argument(
+        "--store", default="folder", metavar="folder|ipfs|URL", help="ipfs: a real node of its own, on this machine"
+    )
+    made.add_argument("--report", type=Path, metavar="FILE", help="default: report.html")
     made.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the files (default: a temporary folder)")
     return parser
 

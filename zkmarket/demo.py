@@ -1,382 +1,594 @@
-"""The main job on real data: federated training of a digit classifier with attackers, every round proven.
+"""The main job on one machine: a whole market, every role a process of its own, on a real chain with real proofs.
 
-Eight trainers hold parts of scikit-learn's digits (1,797 real scans). Attackers submit what they like.
-Each round every trainer commits and proves its range, the aggregator filters, scores, aggregates and
-proves, and a *separate process*, given the build without proving keys and the round proof, verifies. The
-same attackers also face a plain average, to show what the filter is worth.
+An owner posts a classifier of scikit-learn's digits, eight trainers hold parts of the data, some of them attack, an
+aggregator proves and settles every round, an auditor verifies from the outside, everybody withdraws. The demo itself
+is only the stage: it starts chain, store and programs, moves the development chain's clock when everybody has done
+what a phase is for, and reads the result from the chain. For comparison it also trains what there would be without
+a filter (the same attackers, a plain average) and with all data in one place.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import aggregator, auditor, srs
-from .aggregator import Submission
-from .artifacts import PROVER_FILES, Build
-from .backend import Progress, quiet
-from .build import Spec, build
-from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, RoundId, address_text
-from .errors import BackendError, InputError, ProofRejected
-from .files import write_json
-from .quantise import ParameterLayout
-from .round import Aggregate, Decision, RoundProof, aggregate_points
-from .rules import MIN_ACCEPTED, MultiKrum, next_beta
-from .trainer import commit_update
+from . import srs
+from .attacks import ATTACKS, attacking, wrong_labels
+from .backend import Progress, quiet, versions
+from .errors import BackendError, ChainError, InputError
+from .rules import MIN_ACCEPTED, MultiKrum
 
-ATTACKS = ("sign-flip", "noise", "scale", "label-flip", "free-ride", "copy")
-CHAIN, PROJECT = 31337, 0xD16175
-AGGREGATE_FILE = "aggregate.npz"
-KAPPA = 4.0
-"""The norm bound follows four times the median squared norm: twice the median norm."""
+if TYPE_CHECKING:
+    from .history import History, Settled
+    from .learning import Dataset
+    from .market import Project
+    from .roles.trainer import Learn
+
+MODEL = "zkmarket.learning:digits_mlp"
+DATA = "scikit-learn's digits, 1,797 real scans of 8×8 pixels"
+LOGROWS = 12
+ETHER = 10**18
+FUNDS = 100 * ETHER
+STAKE, PENALTY, FEE_SHARE = ETHER, ETHER // 10, 10
+PASSWORD = "demo"  # of keystores that hold a development chain's coins, for as long as the demo runs
+SECONDS = 600
+"""No phase of a demo takes longer; one that does has failed."""
+
+PROJECT = """\
+[project]
+name = "digits"
+rounds = {rounds}
+aggregator = "{aggregator}"
+
+[model]
+factory = "{model}"
+
+[rules]
+least = {least}
+most = {most}
+
+[keys]
+logrows = {logrows}
+srs = "development"
+
+[money]
+reward = "{reward} wei"
+fee = "{fee} wei"
+stake = "{stake} wei"
+penalty = "{penalty} wei"
+"""
+
+
+def default_attackers(attack: str, trainers: int) -> int:
+    """Two, or for clones one more than the filter bears."""
+    return MultiKrum.default(trainers).f + 1 if attack == "collude" else min(2, MultiKrum.default(trainers).f)
+
+
+def run_demo(
+    rounds: int = 3,
+    trainers: int = 8,
+    attackers: int | None = None,
+    attack: str = "sign-flip",
+    reward: int = ETHER,
+    split: str = "iid",
+    seed: int = 0,
+    chain: str | None = None,
+    store: str = "folder",
+    folder: Path | None = None,
+    report: Path | None = None,
+    progress: Progress = quiet,
+) -> tuple[dict[str, Any], str]:
+    """Run the whole market. Returns the object for --json and the closing screen; writes report.html.
+
+    Args:
+        attackers: default two, for `collude` one more than the filter bears.
+        chain: RPC address of a development node to use; default an anvil of its own.
+        store: "folder", "ipfs" (a real node of its own), or the address of a store.
+        folder: keeps all files of all roles; default a temporary one.
+        report: where the page goes; default report.html in `folder`, or in the current folder.
+    """
+    MultiKrum.default(trainers).check(trainers)
+    if attack not in ATTACKS:
+        raise InputError(f"unknown attack {attack!r}: wanted one of {', '.join(ATTACKS)}")
+    attackers = default_attackers(attack, trainers) if attackers is None else attackers
+    if not 0 <= attackers <= trainers:
+        raise InputError(f"a demo of {trainers} trainers has from 0 to {trainers} attackers: got {attackers}")
+    if attack == "copy" and trainers - attackers < MIN_ACCEPTED:
+        raise InputError(f"thieves have nothing to submit: at least {MIN_ACCEPTED} honest trainers are wanted")
+    if not 1 <= rounds <= 100:
+        raise InputError(f"a demo has from 1 to 100 rounds: got {rounds}")
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: a demo wants a new folder, salts are never used twice")
+    page = report or (folder or Path()) / "report.html"
+    with contextlib.ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkmarket-demo-")))
+        cast = Cast(trainers, attackers, attack, rounds, reward, split, seed)
+        result = Stage(cast, place.resolve(), chain, store, progress).play(stack)
+    from .report import summary, write_report
+
+    write_report(result, page)
+    return result | {"report": str(page)}, f"{summary(result)}\nreport in {page}"
+
+
+# ---------------------------------------------------------------- who takes part
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who takes part, and what they do."""
+
+    trainers: int
+    attackers: int
+    attack: str
+    rounds: int
+    reward: int
+    split: str
+    seed: int
+
+    @property
+    def least(self) -> int:
+        """Thieves get no seat, so a round may have as many trainers as are honest."""
+        return max(MIN_ACCEPTED, self.trainers - self.attackers) if self.attack == "copy" else self.trainers
+
+    def is_attacker(self, i: int) -> bool:
+        return i >= self.trainers - self.attackers
+
+    def data(self, i: int) -> str:
+        """Clones share one part; everybody else has one of its own."""
+        part = self.trainers - self.attackers if self.attack == "collude" and self.is_attacker(i) else i
+        return f"zkmarket.learning:digits,part={part},of={self.trainers},split={self.split},seed={self.seed}"
 
 
 @dataclass
 class Timer:
     seconds: dict[str, float] = field(default_factory=dict)
 
-    @contextmanager
+    @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
-def make_model():
-    """The classifier: 64 pixels → 32 → 10 digits, 2,410 parameters. Also a factory for `zkmarket build --model`."""
-    import torch
+class Program:
+    """A `zkmarket` process of one role, with its log."""
 
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    def __init__(self, name: str, log: Path, words: list[str], module: str = "zkmarket"):
+        self.name, self.log = name, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.output = log.with_suffix(".json")
+        with log.open("ab") as errors, self.output.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                env=os.environ | {"ZKMARKET_PASSWORD": PASSWORD},
+            )
 
+    def check(self) -> None:
+        """Raise BackendError if the program has failed."""
+        if self.process.poll() not in (None, 0):
+            last = (self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            raise BackendError(f"{self.name} failed with exit code {self.process.returncode}: {last}")
 
-class Digits:
-    """Real scans, split among trainers, and a test set that nobody trains on."""
+    def result(self) -> dict[str, Any]:
+        """What it came to, once it has ended."""
+        try:
+            self.process.wait(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BackendError(f"{self.name} did not end within {SECONDS} s: see {self.log}") from None
+        self.check()
+        return json.loads(self.output.read_text())
 
-    def __init__(self, trainers: int, seed: int):
-        from sklearn.datasets import load_digits
-
-        images, labels = load_digits(return_X_y=True)
-        order = np.random.default_rng(seed).permutation(len(images))
-        images, labels = (images[order] / 16).astype(np.float32), labels[order]
-        held = len(images) // 4
-        self.test = images[:held], labels[:held]
-        self.parts = list(
-            zip(np.array_split(images[held:], trainers), np.array_split(labels[held:], trainers), strict=True)
-        )
-
-
-class Learner:
-    """Local training and testing of one parameter vector."""
-
-    def __init__(self, layout: ParameterLayout):
-        self.layout = layout
-        self.model = make_model()
-
-    def load(self, vector: np.ndarray) -> None:
-        import torch
-
-        tensors = self.layout.unflatten(vector)
-        self.model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in tensors.items()})
-
-    def update(self, start: np.ndarray, images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-        """What a few epochs of SGD on one trainer's data change."""
-        import torch
-
-        self.load(start)
-        x, y = torch.from_numpy(images), torch.from_numpy(labels)
-        optimiser = torch.optim.SGD(self.model.parameters(), lr=0.2, momentum=0.5)
-        shuffle = torch.Generator().manual_seed(seed)
-        for _ in range(5):
-            for batch in torch.randperm(len(x), generator=shuffle).split(32):
-                optimiser.zero_grad()
-                torch.nn.functional.cross_entropy(self.model(x[batch]), y[batch]).backward()
-                optimiser.step()
-        return self.layout.flatten(self.model.state_dict()) - start
-
-    def accuracy(self, vector: np.ndarray, images: np.ndarray, labels: np.ndarray) -> float:
-        import torch
-
-        self.load(vector)
-        with torch.no_grad():
-            found = self.model(torch.from_numpy(images)).argmax(1).numpy()
-        return float((found == labels).mean())
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
 
 
-def poison(attack: str, honest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An attacker's update, from the one that it would have made honestly."""
-    length = np.linalg.norm(honest)
-    if attack == "sign-flip":
-        return -honest
-    if attack == "noise":
-        noise = rng.normal(size=honest.shape)
-        return noise * length / np.linalg.norm(noise)
-    if attack == "scale":
-        return -5 * honest
-    if attack == "free-ride":
-        return rng.normal(size=honest.shape) * 1e-3
-    return honest  # label-flip poisons the data, copy takes another's commitment
+# ---------------------------------------------------------------- the stage
 
 
-def run_demo(
-    rounds: int = 3,
-    trainers: int = 8,
-    attackers: int = 2,
-    attack: str = "sign-flip",
-    reward: int = 10**18,
-    seed: int = 0,
-    folder: Path | None = None,
-    progress: Progress = quiet,
-) -> tuple[dict[str, Any], str]:
-    """Run the whole thing. Returns the object for --json and the tables for people."""
-    rule = MultiKrum.default(trainers)
-    rule.check(trainers)
-    if not 0 <= attackers <= rule.f:
-        raise InputError(f"{trainers} trainers bear at most {rule.f} attackers under {rule}: got {attackers}")
-    if rounds < 1:
-        raise InputError(f"a demo has at least one round: got {rounds}")
-    if folder is not None and folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty: a demo wants a new folder, salts are never used twice")
-    with tempfile.TemporaryDirectory(prefix="zkmarket-demo-") as scratch:
-        return _Demo(rounds, trainers, attackers, attack, reward, seed, folder or Path(scratch), progress).run()
+class Stage:
+    """Chain, store, accounts and programs; and the clock."""
 
-
-class _Demo:
-    def __init__(
-        self,
-        rounds: int,
-        trainers: int,
-        attackers: int,
-        attack: str,
-        reward: int,
-        seed: int,
-        folder: Path,
-        progress: Progress,
-    ):
-        self.rounds, self.trainers, self.attackers, self.attack = rounds, trainers, attackers, attack
-        self.reward, self.seed, self.folder, self.progress = reward, seed, folder, progress
-        self.rng = np.random.default_rng(seed)
-        self.data = Digits(trainers, seed)
-        self.layout = ParameterLayout.of(make_model().state_dict())
-        self.learner = Learner(self.layout)
+    def __init__(self, cast: Cast, folder: Path, chain: str | None, store: str, progress: Progress):
+        self.cast, self.folder, self.progress = cast, folder, progress
+        self.rpc, self.store = chain, store
         self.timer = Timer()
-        self.addresses = [0x7A000000 + i for i in range(trainers)]
-        self.builds: dict[int, Build] = {}
+        self.programs: dict[str, Program] = {}
+        self.names = [f"trainer-{i}" for i in range(cast.trainers)]
 
-    def run(self) -> tuple[dict[str, Any], str]:
-        theta = self.layout.flatten(make_model().state_dict())
-        plain = theta.copy()
-        with self.timer.step("build"):
-            project = self.build_for(self.trainers)
-        start = self.accuracy(theta)
-        beta = project.manifest.beta_max
-        reports = []
-        for number in range(1, self.rounds + 1):
-            self.progress(f"round {number}: training")
-            with self.timer.step("train"):
-                updates = [self.train(i, theta, number) for i in range(self.trainers)]
-                unfiltered = [self.train(i, plain, number) for i in range(self.trainers)]
-            decision, theta, rows = self.prove_round(number, theta, updates, beta)
-            plain = plain + np.mean(unfiltered, axis=0)
-            reports.append(
-                {
-                    "round": number,
-                    "beta": str(beta),
-                    "nu": decision.nu,
-                    "trainers": rows,
-                    "accuracy": self.accuracy(theta),
-                    "accuracy_without_filter": self.accuracy(plain),
-                }
-            )
-            beta = next_beta(beta, decision.nu, KAPPA, self.layout.size, project.manifest.beta_max)
-        result = {
-            "data": "scikit-learn digits, 1797 scans",
-            "params": self.layout.size,
-            "filter": str(project.manifest.filter),
-            "attack": self.attack,
-            "attackers": self.attackers,
-            "accuracy_at_start": start,
-            "rounds": reports,
-            "seconds": {name: round(value, 2) for name, value in self.timer.seconds.items()},
-            "insecure": project.manifest.insecure,
-        }
-        return result, _tables(result)
+    def play(self, stack: contextlib.ExitStack) -> dict[str, Any]:
+        from .market import anvil_node, connect
 
-    def accuracy(self, theta: np.ndarray) -> float:
-        return self.learner.accuracy(theta, *self.data.test)
+        began = time.perf_counter()
+        self.progress(srs.WARNING)
+        srs.generate()
+        rpc = self.rpc or stack.enter_context(anvil_node())
+        self.open_store(stack)
+        stack.callback(self.stop)
+        with connect(rpc) as chain:
+            self.chain, self.rpc = chain, rpc
+            self.addresses = self.fund()
+            project = self.set_up()
+            self.start_programs()
+            self.conduct(project)
+            with self.timer.step("withdraw and end"):
+                outputs = {name: program.result() for name, program in self.programs.items()}
+            self.timer.seconds["all"] = round(time.perf_counter() - began, 2)
+            with self.timer.step("accuracy, for this report"):
+                return Account(self, project, outputs).result()
 
-    def build_for(self, n: int) -> Build:
-        """A settlement circuit is of an exact N: refused submissions mean another build, with shared keys."""
-        if n not in self.builds:
-            spec = Spec(n, self.layout.size, MultiKrum.default(n), layout=self.layout)
-            installed = srs.installed()
-            chosen = installed[0] if installed and not installed[0].insecure else srs.generate()
-            if chosen.insecure:
-                self.progress(srs.WARNING)
-            self.builds[n] = build(spec, chosen, self.folder / f"build-{n}", self.progress)
-        return self.builds[n]
+    def stop(self) -> None:
+        for program in self.programs.values():
+            program.stop()
 
-    def is_attacker(self, trainer: int) -> bool:
-        return trainer >= self.trainers - self.attackers
+    def open_store(self, stack: contextlib.ExitStack) -> None:
+        if self.store == "ipfs":
+            from .kubo import kubo_node
 
-    def train(self, trainer: int, theta: np.ndarray, number: int) -> np.ndarray:
-        images, labels = self.data.parts[trainer]
-        bad = self.is_attacker(trainer)
-        if bad and self.attack == "label-flip":
-            labels = 9 - labels
-        honest = self.learner.update(theta, images, labels, seed=1000 * number + trainer)
-        return poison(self.attack, honest, self.rng) if bad else honest
+            self.store = stack.enter_context(kubo_node(self.folder / "ipfs"))
+        elif self.store == "folder":
+            self.store = str(self.folder / "store")
 
-    def prove_round(
-        self, number: int, theta: np.ndarray, updates: list[np.ndarray], beta: int
-    ) -> tuple[Decision, np.ndarray, list[dict[str, Any]]]:
-        project = self.builds[self.trainers]
-        place = self.folder / f"round-{number}"
-        round_id = RoundId(CHAIN, PROJECT, number)
-        with self.timer.step("commit and range proofs"):
-            for i, update in enumerate(updates):
-                self.submit(project, update, place, i, round_id, beta)
-        with self.timer.step("admit"):
-            refused = self.admit(project, place)
-        admitted = [i for i in range(self.trainers) if i not in refused]
-        if len(admitted) < MIN_ACCEPTED:
-            raise InputError(f"{len(admitted)} submissions were admitted: wanted at least {MIN_ACCEPTED}")
-        with self.timer.step("build"):
-            used = self.build_for(len(admitted))
-        with self.timer.step("prove"):
-            submissions = [self.load(used, place, i) for i in admitted]
-            proof, aggregate = aggregator.prove_round(used, submissions, beta, self.progress)
-            proof.save(place / "round.json")
-            if aggregate is not None:
-                aggregate.save(place / AGGREGATE_FILE)
-        with self.timer.step("verify (separate process)"):
-            decision = self.verify_elsewhere(used, place, round_id)
-        if aggregate is None:
-            return decision, theta, self.rows(decision, admitted, refused)
-        with self.timer.step("open"):
-            received = Aggregate.load(place / AGGREGATE_FILE, used.manifest)
-            theta = auditor.open_aggregate(used, decision, received, theta)
-        return decision, theta, self.rows(decision, admitted, refused)
+    def fund(self) -> dict[str, str]:
+        """A fresh account for everybody, with coins from the node's own."""
+        from .wallet import Wallet
 
-    def submit(self, project: Build, update: np.ndarray, place: Path, i: int, round_id: RoundId, beta: int) -> None:
-        folder = place / f"trainer-{i}"
-        if self.is_attacker(i) and self.attack == "copy":
-            # all that a thief can see before the deadline is public: another's points and proofs
-            stolen = json.loads((place / "trainer-0" / COMMITMENT_FILE).read_text())
-            write_json(folder / COMMITMENT_FILE, stolen | {"trainer": address_text(self.addresses[i])})
-            return
-        bound = None if self.is_attacker(i) else beta  # an attacker does not clip
-        commit_update(project, update, folder, self.addresses[i], round_id, bound, "count", self.progress)
+        if not self.chain.development or not len(self.chain.accounts):
+            raise ChainError(f"{self.rpc} is chain {self.chain.id}: a demo wants a development node with coins to give")
+        found = {}
+        for name in ("owner", "aggregator", *self.names):
+            found[name] = Wallet.create(self.folder / name / "keystore.json", PASSWORD, light=True)
+            self.chain.transact("funding", self.chain.accounts[0], found[name], b"", FUNDS)
+        return found
 
-    def admit(self, project: Build, place: Path) -> dict[int, str]:
-        """Range proofs are checked before anything else; who fails is out, with the reason."""
-        refused = {}
-        for i in range(self.trainers):
-            try:
-                auditor.verify_range(project, self.commitment(place, i))
-            except ProofRejected as error:
-                refused[i] = str(error)
-        return refused
+    def words(self, name: str, *words: str) -> list[str]:
+        """The command line of a role."""
+        place = self.folder / name
+        desk = ["--state", str(place), "--rpc", str(self.rpc), "--store", self.store, "--json"]
+        return [*words, *desk, *([] if name == "auditor" else ["--keystore", str(place / "keystore.json")])]
 
-    def commitment(self, place: Path, i: int) -> Commitment:
-        return Commitment.load(place / f"trainer-{i}" / COMMITMENT_FILE, self.builds[self.trainers].manifest)
+    def once(self, name: str, *words: str) -> dict[str, Any]:
+        """Run a command of a role to its end."""
+        program = Program(name, self.folder / "logs" / f"{name}-{words[1]}.log", self.words(name, *words))
+        try:
+            return program.result()
+        finally:
+            program.stop()
 
-    def load(self, project: Build, place: Path, i: int) -> Submission:
-        opening = Opening.load(place / f"trainer-{i}" / OPENING_FILE, project.manifest)
-        return Submission(self.commitment(place, i), opening)
+    def set_up(self) -> Project:
+        """The owner's three commands: create, pay in, list."""
+        from .market import Project
 
-    def verify_elsewhere(self, project: Build, place: Path, round_id: RoundId) -> Decision:
-        """Another process, in a folder with the round proof and the build without its proving keys."""
-        with tempfile.TemporaryDirectory(prefix="zkmarket-auditor-") as name:
-            shutil.copytree(project.folder, f"{name}/build", ignore=shutil.ignore_patterns(*PROVER_FILES))
-            shutil.copyfile(place / "round.json", f"{name}/round.json")
-            command = [sys.executable, "-m", "zkmarket", "verify", "build", "round.json", "--json", "--quiet"]
-            command += ["--chain", str(round_id.chain_id), "--round", str(round_id.round)]
-            command += ["--project", address_text(round_id.project), "--reward", str(self.reward)]
-            done = subprocess.run(command, cwd=name, capture_output=True, text=True)
-        if done.returncode == 1:
-            raise ProofRejected(done.stderr.strip())
-        if done.returncode:
-            raise BackendError(f"the verifying process failed: {done.stderr.strip()}")
-        found = json.loads(done.stdout)
-        decision = _decision(found, RoundProof.load(place / "round.json", project.manifest), project)
-        self.shares = {row["trainer"]: row["share_wei"] for row in found["trainers"]}
-        return decision
-
-    def rows(self, decision: Decision, admitted: list[int], refused: dict[int, str]) -> list[dict[str, Any]]:
-        slots = {trainer: slot for slot, trainer in enumerate(admitted)}
-        out = []
-        for i, address in enumerate(self.addresses):
-            row: dict[str, Any] = {"trainer": i, "honest": not self.is_attacker(i), "admitted": i in slots}
-            if i in slots:
-                row |= {
-                    "accepted": bool(decision.mask[slots[i]]),
-                    "score": decision.scores[slots[i]],
-                    "share_wei": self.shares[address_text(address)],
-                }
-            else:
-                row |= {"accepted": False, "score": 0, "share_wei": 0, "refused": refused[i]}
-            out.append(row)
-        return out
-
-
-def _decision(found: dict[str, Any], proof: RoundProof, project: Build) -> Decision:
-    """The other process's answer as a Decision; the aggregate's points are recomputed here."""
-    mask = tuple(int(row["accepted"]) for row in found["trainers"])
-    return Decision(
-        tuple(int(row["trainer"], 16) for row in found["trainers"]),
-        mask,
-        tuple(row["score"] for row in found["trainers"]),
-        found["nu"],
-        aggregate_points(project.manifest, proof.commitments, mask),
-    )
-
-
-def _tables(result: dict[str, Any]) -> str:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(
-        f"{result['data']}; {result['params']} parameters; {result['filter']};"
-        f" {result['attackers']} attackers: {result['attack']}"
-    )
-    for report in result["rounds"]:
-        table = Table(title=f"round {report['round']}, proven and verified", title_justify="left")
-        for name in ("trainer", "honest", "accepted", "score", "share (wei)"):
-            table.add_column(name, justify="right" if name in ("score", "share (wei)") else "left")
-        for row in report["trainers"]:
-            accepted = "yes" if row["accepted"] else "no" if row["admitted"] else "not admitted"
-            table.add_row(
-                str(row["trainer"]),
-                "yes" if row["honest"] else "NO",
-                accepted,
-                str(row["score"]),
-                str(row["share_wei"]),
-            )
-        console.print(table)
-        refused = {row["refused"] for row in report["trainers"] if "refused" in row}
-        for reason in sorted(refused):
-            console.print(f"not admitted: {reason}")
-        console.print(
-            f"test accuracy {report['accuracy']:.1%} with the filter,"
-            f" {report['accuracy_without_filter']:.1%} with a plain average (start {result['accuracy_at_start']:.1%})"
+        cast = self.cast
+        text = PROJECT.format(
+            rounds=cast.rounds,
+            aggregator=self.addresses["aggregator"],
+            model=MODEL,
+            least=cast.least,
+            most=cast.trainers,
+            logrows=LOGROWS,
+            reward=cast.reward,
+            fee=cast.reward // FEE_SHARE,
+            stake=STAKE,
+            penalty=PENALTY,
         )
-    console.print("seconds: " + ", ".join(f"{name} {value}" for name, value in result["seconds"].items()))
-    if result["insecure"]:
-        console.print(srs.WARNING)
-    return console.export_text().rstrip()
+        file = self.folder / "PROJECT.toml"
+        file.write_text(text)
+        self.progress("owner: keys, prospectus, contracts")
+        with self.timer.step("keys and contracts"):
+            self.created = self.once("owner", "owner", "create", str(file))
+        with self.timer.step("pay in and list trainers"):
+            self.paid = self.once("owner", "owner", "pay-in")
+            self.progress(f"owner: {self.paid['pool'] / ETHER:g} ether in escrow of {self.paid['project']}")
+            listed = self.once("owner", "owner", "list", *(self.addresses[name] for name in self.names))
+        self.memberships = listed["memberships"]
+        return Project(self.chain, self.paid["project"])
+
+    def start_programs(self) -> None:
+        """Everybody at once: the aggregator accepts, the trainers join and wait, owner and auditor watch."""
+        at = ["--project", self.paid["project"]]
+        self.start("aggregator", "aggregator", "run", *at, "--withdraw")
+        for i, name in enumerate(self.names):
+            membership = self.memberships[self.addresses[name]]
+            words = ["--join", "--membership", membership, "--model", MODEL, "--data", self.cast.data(i)]
+            self.start(
+                name, "trainer", "run", *at, *words, "--seed", str(i), "--withdraw", attacker=self.cast.is_attacker(i)
+            )
+        self.start("owner", "owner", "receive", "--withdraw")
+        self.start("auditor", "auditor", "watch", *at)
+        self.progress(f"{len(self.programs)} programs started, logs in {self.folder / 'logs'}")
+
+    def start(self, name: str, *words: str, attacker: bool = False) -> None:
+        log = self.folder / "logs" / f"{name}.log"
+        given = self.words(name, *words)
+        if attacker:
+            self.programs[name] = Program(name, log, [self.cast.attack, *given[2:]], "zkmarket.attacks")
+        else:
+            self.programs[name] = Program(name, log, given)
+
+    # ---- the clock
+
+    def conduct(self, project: Project) -> None:
+        """Move the clock past each deadline once everybody has done what the phase is for, until the project ends."""
+        from .escrow import Phase
+
+        seen = None
+        since = time.monotonic()
+        while True:
+            for program in self.programs.values():
+                program.check()
+            state = project.state()
+            if (state.phase, state.round) != seen:
+                if seen is not None:
+                    name = f"{seen[0].name.lower()}"
+                    spent = time.monotonic() - since
+                    self.timer.seconds[name] = round(self.timer.seconds.get(name, 0) + spent, 2)
+                seen, since = (state.phase, state.round), time.monotonic()
+                self.progress(f"round {state.round}: {state.phase.name}")
+            if state.phase == Phase.ENDED:
+                return
+            done = {
+                Phase.SUBMIT: self.all_submitted, Phase.ADMIT: self.all_decided, Phase.SETTLED: self.all_received,
+            }.get(state.phase)  # fmt: skip
+            if done and state.now <= state.deadline and done(project, state.round):
+                self.chain.pass_time(state.deadline + 1 - state.now)
+            elif time.monotonic() - since > SECONDS:
+                raise BackendError(f"round {state.round} is {state.phase.name} for {SECONDS} s: see {self.folder}/logs")
+            time.sleep(0.2)
+
+    def all_submitted(self, project: Project, number: int) -> bool:
+        thieves = self.cast.attackers if self.cast.attack == "copy" else 0
+        if len(project.seats(number)) < self.cast.trainers - thieves:
+            return False
+        return not thieves or all("was refused" in self.said(name) for name in self.names[-thieves:])
+
+    def said(self, name: str) -> str:
+        return self.programs[name].log.read_text(errors="replace")
+
+    def all_decided(self, project: Project, number: int) -> bool:
+        """Only if somebody is refused does the round wait for its deadline; else the aggregator locks it itself."""
+        path = self.folder / "aggregator" / "rounds" / f"{number:05d}" / "refusals.json"
+        refused = json.loads(path.read_text()) if path.is_file() else {}
+        return bool(refused) and all(seat["admitted"] or seat["trainer"] in refused for seat in project.seats(number))
+
+    def all_received(self, project: Project, number: int) -> bool:
+        """Owner and trainers have opened the aggregate, and the auditor has looked."""
+        from .history import Log
+
+        settled = Log(project.events()).settled()[-1]
+        names = ["owner", *(name for name in self.names if self.addresses[name] in settled.trainers)]
+        file = f"aggregates/{number:05d}.bin"
+        opened = settled.withheld or all((self.folder / name / file).is_file() for name in names)
+        return opened and f"round {number}: verified; aggregate" in self.said("auditor")
+
+
+# ---------------------------------------------------------------- what it came to
+
+
+class Account:
+    """The result, read from the chain and from what the programs said."""
+
+    def __init__(self, stage: Stage, project: Project, outputs: dict[str, dict[str, Any]]):
+        from .history import Log
+
+        self.stage, self.project, self.outputs = stage, project, outputs
+        self.cast, self.chain = stage.cast, stage.chain
+        self.log = Log(project.events())
+        self.history = self.open_history()
+
+    def open_history(self) -> History:
+        """The owner's, read from its folder: it has opened every aggregate."""
+        from .history import History
+        from .prospectus import Prospectus, make_builds
+        from .store import open_store
+
+        place = self.stage.folder / "owner"
+        prospectus = Prospectus.from_bytes((place / "prospectus").read_bytes())
+        builds = make_builds(prospectus, place / "builds")
+        return History(self.project, prospectus, builds, open_store(self.stage.store), place)
+
+    def result(self) -> dict[str, Any]:
+        terms, settled = self.project.terms(), self.log.settled()
+        rounds = self.rounds(settled)
+        trainers = [self.trainer(i, name, settled) for i, name in enumerate(self.stage.names)]
+        some = next(iter(self.history.builds.values())).manifest
+        deployed = json.loads((self.stage.folder / "owner" / "deployed.json").read_text())
+        return {
+            "data": DATA,
+            "params": some.params,
+            "filter": str(self.history.build_of(self.cast.trainers).manifest.filter),
+            "score": some.score,
+            "attack": self.cast.attack,
+            "attack_means": ATTACKS[self.cast.attack],
+            "chain_id": self.chain.id,
+            "insecure": some.insecure,
+            "accuracy_at_start": self.start,
+            "reward_wei": terms["reward"],
+            "fee_wei": terms["fee"],
+            "trainers": trainers,
+            "rounds": rounds,
+            "money": self.money(trainers),
+            "gas": self.gas(),
+            "seconds": self.stage.timer.seconds,
+            "addresses": {
+                "factory": deployed["factory"],
+                "project": self.project.address,
+                "owner": self.stage.addresses["owner"],
+                "aggregator": self.stage.addresses["aggregator"],
+                "verifiers": deployed["verifiers"],
+            },
+            "cids": {"prospectus": self.stage.created["prospectus"]},
+            "undefeated": undefeated(self.cast, trainers, terms["reward"] * len(settled)),
+            "versions": versions(),
+        }
+
+    # ---- trainers and money
+
+    def trainer(self, i: int, name: str, settled: list[Settled]) -> dict[str, Any]:
+        address = self.stage.addresses[name]
+        rows = []
+        for one in settled:
+            submitted = address in self.log.submitted(one.round)
+            row: dict[str, Any] = {"round": one.round, "submitted": submitted, "admitted": address in one.trainers}
+            row |= {"accepted": False, "score": 0, "pay_wei": 0, "reason": self.reason(name, address, one.round)}
+            if address in one.trainers:
+                slot = one.trainers.index(address)
+                row |= {"accepted": bool(one.mask[slot]), "score": one.scores[slot], "pay_wei": one.pay[slot]}
+            rows.append(row)
+        return {
+            "name": name,
+            "address": address,
+            "honest": not self.cast.is_attacker(i),
+            "paid_wei": sum(row["pay_wei"] for row in rows),
+            "withdrawn_wei": self.withdrawn(address),
+            "rounds": rows,
+        }
+
+    def reason(self, name: str, address: str, number: int) -> str | None:
+        """Why a trainer has no slot: the aggregator's reason, or the contract's refusal as the thief logged it."""
+        refusals = self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {})
+        if address in refusals:
+            return refusals[address]
+        lines = [line for line in self.stage.said(name).splitlines() if f"round {number}: the stolen" in line]
+        return lines[0].partition(": ")[2] if lines else None
+
+    def withdrawn(self, address: str) -> int:
+        return sum(e.arguments["wei_"] for e in self.log.of("Withdrawn") if e.arguments["who"] == address)
+
+    def money(self, trainers: list[dict[str, Any]]) -> dict[str, int]:
+        addresses = self.stage.addresses
+        bond = self.project.terms()["bondWei"]
+        return {
+            "paid_in_wei": self.stage.paid["pool"],
+            "paid_to_trainers_wei": sum(trainer["paid_wei"] for trainer in trainers),
+            "aggregator_wei": self.withdrawn(addresses["aggregator"]) - bond,
+            "owner_back_wei": self.withdrawn(addresses["owner"]),
+            "burnt_wei": self.project.state().unburnt_wei,
+            "left_in_contract_wei": self.chain.balance(self.project.address),
+        }
+
+    def gas(self) -> dict[str, int]:
+        """Of one transaction of each kind; the median where there are several."""
+        steps = {
+            "Accepted": "accept", "Joined": "join", "Started": "start", "Submitted": "submit", "Admitted": "admit",
+            "Locked": "lock", "Settled": "settle", "Closed": "next", "Withdrawn": "withdraw",
+        }  # fmt: skip
+        found: dict[str, list[int]] = {}
+        for event in self.log.events:
+            if event.name in steps:
+                receipt = self.chain.web3.eth.get_transaction_receipt(event.transaction)
+                found.setdefault(steps[event.name], []).append(receipt["gasUsed"])
+        return {"create": self.stage.paid["gas"]} | {
+            name: int(np.median(found[name])) for name in steps.values() if name in found
+        }
+
+    # ---- accuracy
+
+    def rounds(self, settled: list[Settled]) -> list[dict[str, Any]]:
+        from . import learning
+
+        layout, theta = self.history.prospectus.layout, self.history.prospectus.theta
+        model = learning.load_model(MODEL)
+        held = learning.digits_held(self.cast.seed)
+
+        def accuracy(parameters: np.ndarray) -> float:
+            return float(learning.evaluate(model, layout, parameters, held).accuracy or 0.0)
+
+        self.start = accuracy(theta)
+        learners = [self.learner(i) for i in range(self.cast.trainers)]
+        everything = [learning.load_dataset(self.cast.data(i)) for i in range(self.cast.trainers)]
+        together = learning.Dataset(
+            np.concatenate([one.inputs for one in everything]), np.concatenate([one.targets for one in everything])
+        )
+        plain, central, last = theta, theta, None
+        rows = []
+        audits = {audit["round"]: audit for audit in self.outputs["auditor"]["rounds"]}
+        for one in settled:
+            if not one.withheld and not one.skipped:
+                theta = self.history.step(one, self.log, theta)
+            updates = [learn(plain, one.round, last) for learn in learners]
+            last = np.mean(updates, axis=0)
+            plain = plain + last
+            training = learning.Training(seed=self.cast.seed)
+            central = central + learning.train(model, layout, central, together, training, one.round)
+            digest = theta_hex(theta)
+            rows.append(
+                {
+                    "round": one.round,
+                    "beta": one.beta,
+                    "nu": audits[one.round]["nu"],
+                    "accepted": sum(one.mask),
+                    "withheld": one.withheld,
+                    "accuracy": accuracy(theta),
+                    "accuracy_unfiltered": accuracy(plain),
+                    "accuracy_centralised": accuracy(central),
+                    "theta": digest,
+                    "cid": one.cid,
+                    "transaction": one.transaction,
+                    "audited": audits[one.round]["verified"] and audits[one.round]["from_calldata"],
+                }
+            )
+        if rows and self.outputs["owner"]["theta"] != rows[-1]["theta"]:
+            raise BackendError("the owner received another model than the proven aggregates make")
+        return rows
+
+    def learner(self, i: int) -> Any:
+        """What trainer i would send where nothing filters; a thief sends what it steals, the first honest update."""
+        from . import learning
+        from .roles.trainer import Lesson
+
+        attack = self.cast.attack if self.cast.is_attacker(i) else None
+        data: Dataset = learning.load_dataset(self.cast.data(0 if attack == "copy" else i))
+        data = wrong_labels(data) if attack == "label-flip" else data
+        model, layout = learning.load_model(MODEL), self.history.prospectus.layout
+        training = learning.Training(seed=0 if attack == "copy" else i)
+
+        def honest(lesson: Lesson) -> np.ndarray:
+            return learning.train(model, layout, lesson.theta, data, training, lesson.round)
+
+        learn: Learn = attacking(attack, honest, self.cast.seed + i) if attack else honest
+        return lambda theta, number, last: learn(Lesson(number, theta, last))
+
+
+def theta_hex(theta: np.ndarray) -> str:
+    from .prospectus import theta_digest
+
+    return theta_digest(theta).hex()
+
+
+def undefeated(cast: Cast, trainers: list[dict[str, Any]], reward: int) -> list[str]:
+    """What the attackers earned, said plainly where it is anything."""
+    bad = [trainer for trainer in trainers if not trainer["honest"]]
+    earned = sum(trainer["paid_wei"] for trainer in bad)
+    if not earned:
+        return []
+    share, fair = earned / reward, len(bad) / len(trainers)
+    sentence = (
+        f"{cast.attack} ({ATTACKS[cast.attack]}): {len(bad)} of {len(trainers)} trainers earned {share:.1%} of the"
+        f" rewards; an equal share would be {fair:.1%}."
+    )
+    if cast.attack == "free-ride":
+        sentence += " Nothing proves that an update comes from training: who resends the last aggregate is paid."
+    if cast.attack == "collude":
+        sentence += " Clones support each other: identities must be scarce, which only the owner's list makes them."
+    return [sentence]
+
+
+__all__ = ["ATTACKS", "run_demo"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,35 +14,16 @@ import pytest
 
 from tests.e2e.shell import failed, succeeded, zkmarket
 from zkmarket.errors import StoreError
+from zkmarket.kubo import kubo_node, started, stopped
 from zkmarket.store import CHUNK, IpfsStore, cid_of
 
 pytestmark = pytest.mark.e2e
 
 
-def started(repository: Path) -> tuple[subprocess.Popen[str], str]:
-    repository.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(Path(__file__).with_name("ipfs_node.py")), str(repository)]
-    # its working directory: Kubo leaves a log there
-    node = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=repository)
-    assert node.stdout
-    for line in node.stdout:
-        if line.startswith("http://"):
-            return node, line.strip()
-    raise AssertionError("the node did not start")
-
-
-def stopped(node: subprocess.Popen[str]) -> None:
-    node.kill()  # it ignores SIGTERM
-    node.wait()
-    assert node.stdout
-    node.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    process, url = started(tmp_path_factory.mktemp("ipfs") / "repository")
-    yield url
-    stopped(process)
+    with kubo_node(tmp_path_factory.mktemp("ipfs") / "repository") as url:
+        yield url
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 17, 175 * CHUNK])

