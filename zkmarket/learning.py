@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,16 +76,35 @@ def load_model(text: str) -> torch.nn.Module:
 
 def layout_of(text: str) -> ParameterLayout:
     """The layout of what a factory returns (a torch module, or arrays by name), or of an ONNX file's floats."""
+    with _blamed_on(f"{text} has no layout"):
+        return ParameterLayout.of(_named_tensors(text))
+
+
+def initial_parameters(text: str) -> tuple[ParameterLayout, np.ndarray]:
+    """The layout, and the values (D,) float64: the same each time, though a torch factory may draw them at random."""
     if text.endswith(".onnx"):
-        return _onnx_layout(Path(text))
+        tensors = _named_tensors(text)
+    else:
+        with _initial():
+            tensors = _named_tensors(text)
+    with _blamed_on(f"{text} has no layout"):
+        layout = ParameterLayout.of(tensors)
+        theta = layout.flatten(tensors)
+    if not np.isfinite(theta).all():
+        raise InputError(f"{text} starts with NaN or infinite values: nothing can be trained from them")
+    return layout, theta
+
+
+def _named_tensors(text: str) -> Mapping[str, Any]:
+    if text.endswith(".onnx"):
+        return _onnx_tensors(Path(text))
     if ":" not in text:
         raise InputError(f"a model is FILE.onnx or package.module:factory[,key=value…]: got {text!r}")
     made = load_callable(text)()
     tensors = made.state_dict() if hasattr(made, "state_dict") else made
     if not isinstance(tensors, Mapping):
         raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch module, or arrays by name")
-    with _blamed_on(f"{text} returns what has no layout"):
-        return ParameterLayout.of(tensors)
+    return tensors
 
 
 def _arguments(text: str, pairs: list[str]) -> dict[str, Any]:
@@ -156,7 +175,7 @@ def _is_users(filename: str) -> bool:
     return filename != __file__ and path.is_relative_to(Path.cwd()) and "site-packages" not in path.parts
 
 
-def _onnx_layout(path: Path) -> ParameterLayout:
+def _onnx_tensors(path: Path) -> dict[str, np.ndarray]:
     import onnx
     from onnx import numpy_helper
 
@@ -167,7 +186,7 @@ def _onnx_layout(path: Path) -> ParameterLayout:
     except Exception as error:  # protobuf's own exceptions
         raise InputError(f"{path} is not an ONNX model: {error}") from error
     tensors = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    return ParameterLayout.of({name: array for name, array in tensors.items() if array.dtype.kind == "f"})
+    return {name: array for name, array in tensors.items() if array.dtype.kind == "f"}
 
 
 # ---------------------------------------------------------------- data
@@ -348,10 +367,7 @@ def train(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise InputError("the model has no parameter that can be trained: all of them are frozen, or there are none")
-    if training.optimiser == "adam":
-        optimiser: torch.optim.Optimizer = torch.optim.Adam(weights, lr=training.rate)
-    else:
-        optimiser = torch.optim.SGD(weights, lr=training.rate, momentum=training.momentum)
+    step = _adam(weights, training.rate) if training.optimiser == "adam" else _sgd(weights, training)
     kind = _kind(training.loss, data)
     x, y = _tensors(model, data, kind)
     model.train()
@@ -362,10 +378,10 @@ def train(
         for epoch in range(1, training.epochs + 1):
             total = torch.zeros(())
             for rows in _batches(torch.randperm(len(x)), training.batch):
-                optimiser.zero_grad()
+                model.zero_grad()
                 loss = _loss(kind, _outputs(model, x[rows]), y[rows])
                 loss.backward()
-                optimiser.step()
+                step()
                 total += loss.detach()
             if not total.isfinite():
                 raise _diverged(training, epoch)
@@ -459,6 +475,28 @@ def _tensors(model: torch.nn.Module, data: Dataset, kind: str) -> tuple[torch.Te
     x, y = (torch.from_numpy(np.require(array, requirements="CW")) for array in (data.inputs, data.targets))
     labels = data.labelled and kind == "cross-entropy"
     return x.to(dtype), y if labels else y.to(dtype)
+
+
+def _sgd(weights: list[torch.nn.Parameter], training: Training) -> Callable[[], object]:
+    """torch.optim.SGD, bit for bit. The first use of torch.optim loads torch's compiler: seconds in each process."""
+    import torch
+
+    velocities = [torch.zeros_like(weight) for weight in weights]
+
+    @torch.no_grad()
+    def step() -> None:
+        for weight, velocity in zip(weights, velocities, strict=True):
+            if weight.grad is not None:
+                velocity.mul_(training.momentum).add_(weight.grad)
+                weight.add_(velocity, alpha=-training.rate)
+
+    return step
+
+
+def _adam(weights: list[torch.nn.Parameter], rate: float) -> Callable[[], object]:
+    import torch
+
+    return torch.optim.Adam(weights, lr=rate).step
 
 
 def _batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
@@ -585,14 +623,20 @@ def _held(rows: np.ndarray) -> int:
 def _scans(seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
     """All scans in the seed's order: (1797, 64) float32 from 0 to 1, and (1797,) int64."""
     _check_integer("seed", seed, 0)
+    images, labels = _read_scans()
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(images))
+    return (images[order] / 16).astype(np.float32), labels[order].astype(np.int64), rng
+
+
+@cache
+def _read_scans() -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 64) from 0 to 16, and the labels. Not to be written to: they are read once a process."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise InputError(f"the digits need scikit-learn ({error}): pip install 'zkmarket[demo]'") from error
-    images, labels = load_digits(return_X_y=True)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(images))
-    return (images[order] / 16).astype(np.float32), labels[order].astype(np.int64), rng
+    return load_digits(return_X_y=True)
 
 
 def _dirichlet(labels: np.ndarray, of: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
