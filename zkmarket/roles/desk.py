@@ -315,8 +315,9 @@ def at_desk(
             known = settings.get("chain")
             if known not in (None, chain.id):
                 raise InputError(f"{folder} belongs to chain {known}: {settings['rpc']} is chain {chain.id}")
-            settings.value["chain"] = chain.id
-            settings.save()
+            settings.set(chain=chain.id)
+            if wallet is not None:
+                chain.settle_outbox(wallet)  # what a killed process left on its way, before anything is looked at
             yield Desk(settings, chain, wallet, progress, **options)
 
 

@@ -1,0 +1,95 @@
+"""The prospectus: what is read is what was written, and a stranger's blob is refused with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zkmarket.build import Spec
+from zkmarket.errors import InputError, RuleError
+from zkmarket.prospectus import Prospectus, digest_of, theta_digest
+from zkmarket.quantise import ParameterLayout
+from zkmarket.rules import MultiKrum
+
+pytestmark = pytest.mark.unit
+
+LAYOUT = ParameterLayout.of({"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(2, np.float64)})
+THETA = np.array([0.1, -0.0, 1e-300, 3.0, -7.5, 2**-52, 1.0, 2.0])
+
+
+def prospectus(**changes: Any) -> Prospectus:
+    specs = {
+        n: Spec(n, LAYOUT.size, MultiKrum.default(n), "shapley", logrows=11, beta_max=2**70, layout=LAYOUT)
+        for n in (3, 4, 5)
+    }
+    values: dict[str, Any] = {"name": "digits ✓", "specs": specs, "srs_id": "ab" * 32, "theta": THETA}
+    return Prospectus(**(values | {"owner_key": bytes(range(32)), "advice": {"loss": "mse"}} | changes))
+
+
+def test_it_comes_back_bit_for_bit() -> None:
+    sent = prospectus()
+    got = Prospectus.from_bytes(sent.to_bytes())
+    assert got.theta.tobytes() == THETA.tobytes()
+    assert (got.name, got.srs_id, got.owner_key, got.advice) == (
+        sent.name, sent.srs_id, sent.owner_key, sent.advice,
+    )  # fmt: skip
+    assert dict(got.specs) == dict(sent.specs) and got.layout == LAYOUT
+    assert got.to_bytes() == sent.to_bytes() and digest_of(got.to_bytes()) == digest_of(sent.to_bytes())
+
+
+def test_a_project_of_default_numbers() -> None:
+    spec = Spec(3, LAYOUT.size, MultiKrum(0, 3), layout=LAYOUT)
+    got = Prospectus.from_bytes(prospectus(specs={3: spec}).to_bytes())
+    assert got.specs == {3: spec}
+
+
+def test_the_digest_of_a_model_is_of_its_bits() -> None:
+    assert theta_digest(THETA) == theta_digest(THETA.copy())
+    assert theta_digest(np.array([0.0])) != theta_digest(np.array([-0.0]))
+
+
+@pytest.mark.parametrize("theta", [np.zeros(7), np.full(8, np.nan), np.full(8, np.inf), np.zeros((2, 4))])
+def test_a_model_that_is_none(theta: np.ndarray) -> None:
+    with pytest.raises(InputError, match="the initial model is 8 finite numbers"):
+        prospectus(theta=theta)
+
+
+def changed(change: Callable[[dict[str, Any]], None], body: bytes | None = None) -> bytes:
+    head, _, rest = prospectus().to_bytes().partition(b"\n")
+    value = json.loads(head)
+    change(value)
+    return json.dumps(value).encode() + b"\n" + (rest if body is None else body)
+
+
+@pytest.mark.parametrize(
+    ("blob", "reason"),
+    [
+        (b"", "no JSON header"),
+        (b"\n" + bytes(64), "no JSON header"),
+        (b"[" * 100_000 + b"\n", "no JSON header"),
+        (b" " * (1 << 21) + b"\n", "header has at most"),
+        (changed(lambda v: v.update(format="zkmarket-prospectus/2")), "does not fit its schema at format"),
+        (changed(lambda v: v.update(extra=1)), "does not fit its schema"),
+        (changed(lambda v: v.update(owner_key="0x00")), "does not fit its schema at owner_key"),
+        (changed(lambda v: v.update(filters={})), "does not fit its schema at filters"),
+        (changed(lambda v: v.update(filters={"03": "multi-krum:f=0,m=3"})), "does not fit its schema at filters"),
+        (changed(lambda v: v.update(params=9)), "of 9 parameters: its layout has 8"),
+        (changed(lambda v: None, bytes(63)), "its model 63 bytes"),
+        (changed(lambda v: None, bytes(72)), "its model 72 bytes"),
+        (changed(lambda v: None, b"\xff" * 64), "finite numbers"),
+        (changed(lambda v: v["layout"][0].update(dtype="object")), "not a layout"),
+        (changed(lambda v: v["layout"][1].update(name="weight")), "not a layout"),
+    ],
+)
+def test_a_strangers_blob(blob: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        Prospectus.from_bytes(blob)
+
+
+def test_a_filter_that_is_unknown() -> None:
+    with pytest.raises(RuleError, match="unknown filter"):
+        Prospectus.from_bytes(changed(lambda v: v.update(filters={"3": "none"})))
