@@ -277,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
             except _Refused as refusal:
                 self._refuse(refusal.status, str(refusal))
             except TimeoutError:
-                self._refuse(408, "too slow")
+                self._refuse(408, "too slow", linger=False)
             except StoreError as error:
                 self._refuse(*_store_failed(error))
         except OSError as error:
@@ -365,7 +365,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     # ---- answers
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, linger: bool = True) -> None:
         """An answer as Kubo gives it; then what still comes is thrown away for a moment.
 
         A connection that is closed on unread bytes is reset, and its client might never see the answer.
@@ -374,6 +374,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream.allow(_LINGER_SECONDS)
             self._answer(status, {"Message": message, "Code": 0, "Type": "error"})
         self._say(f"refused, {status}: {message}")
+        if not linger:
+            return
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             while self.rfile.read1(PART):
