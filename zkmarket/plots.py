@@ -96,7 +96,7 @@ def bars(name: str, title: str, alt: str, rows: Sequence[Bar], legend: tuple[str
         axes.set_yticks(list(places), [_short(row.label) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         most = max(row.value for row in rows)
-        axes.set_xlim(0, most * 1.45 if most > 0 else 1)  # room for the text at the longest bar's end
+        axes.set_xlim(0, most if most > 0 else 1)  # the layout leaves room for the text beyond
         axes.set_xticks([])
         axes.tick_params(axis="y", length=0)
         axes.spines["bottom"].set_visible(False)

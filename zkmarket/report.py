@@ -31,7 +31,7 @@ WORDED_ROUNDS = 4
 SHOWN_ROUNDS = 6
 SHOWN_NOTES = 6
 NAME = 24
-VERIFY = "zkmarket auditor verify"
+VERIFY = "zkmarket auditor verify ROUND --state DIR --rpc URL --store WHERE --project"
 TEMPLATE = "report.html.jinja"
 ETHER_DIGITS = 18
 ETHER = 10**ETHER_DIGITS
@@ -121,7 +121,7 @@ def page(result: Mapping[str, Any]) -> str:
         series={key: label for key, label in SERIES.items() if _known(result, key)},
         money={MONEY.get(key, key): wei for key, wei in result["money"].items()},
         addresses=_addresses(result),
-        verify=VERIFY,
+        verify=f"{VERIFY} {result['addresses'].get('project', 'ADDRESS')}",
     )
 
 

@@ -311,7 +311,8 @@ def test_the_page_has_its_sections_and_plots(usual: str):
     assert found.tags.count("svg") == 4
     for heading in ("What was not defeated", "Check it yourself", "Trainers, round by round"):
         assert heading in found.texts
-    assert "zkmarket auditor verify" in found.texts
+    command = "zkmarket auditor verify ROUND --state DIR --rpc URL --store WHERE --project"
+    assert f"{command} {sample()['addresses']['project']}" in found.texts
     assert "width=device-width, initial-scale=1" in found.values("content")
     assert "prefers-color-scheme: dark" in "".join(found.styles)
 
