@@ -1,0 +1,458 @@
+"""What a project will cost in time, gas and money: `zkmarket owner plan`, before anything is sent.
+
+Gas is what was measured (`GAS`) and straight lines through it; seconds are "about", for the machine of the benchmarks.
+Both are estimates. Amounts, windows and chunks are exact: they are what the contract will be told.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .build import candidate, range_blocks
+from .quantise import ParameterLayout
+from .statements import chunk_size, value_bound
+from .units import DAY, HOUR, amount_text, duration_text
+
+if TYPE_CHECKING:
+    from .project_file import ProjectFile
+
+GAS: Mapping[str, int] = {
+    # Measured: python -m benchmarks.bench_gas (benchmarks/gas.json); tests compare the two.
+    "deploy.factory+project": 6_424_556,
+    "deploy.proofs": 1_418_951,
+    "deploy.gram": 3_183_055,
+    "deploy.range": 4_550_512,
+    "deploy.range_last": 4_564_753,
+    "deploy.settlement": 2_862_104,
+    "create": 715_640,
+    "accept": 42_369,
+    "join": 58_208,
+    "start": 41_061,
+    "submit.m1": 856_398,
+    "submit.m4": 3_036_278,
+    "admit": 69_178,
+    "lock": 79_517,
+    "settle.N8_m1": 1_662_917,
+    "settle.N16_m1": 1_908_392,
+    "settle.N10_m4": 2_036_807,
+    "next": 69_054,
+    "withdraw": 45_863,
+}
+"""Of N = 8 trainers and m = 1 chunk where the name does not say."""
+
+# What changes with the numbers of a project; tests/unit/test_project_file.py measures them on anvil.
+CREATE_RANGE_GAS = 62_000  # a verifier of full chunks
+CREATE_PLAN_GAS = 94_000  # one more number of trainers: four words of storage
+CREATE_RATES_GAS = 26_000  # four more learning rates: a word
+ADMIT_SEAT_GAS = 2_400  # a seat that is looked at on the way to the trainer's
+LOCK_SEAT_GAS = 3_900
+
+BLOCK_DEPLOY_GAS, BLOCK_SUBMIT_GAS = 780_000, 114_000
+"""A fifth block of columns of a range circuit (`build.range_blocks`): measured at K = 11, 2,032 − 1 padding values."""
+
+# Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
+SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.47, 6.848 / 49_152  # 2.75 s at K = 14, 9.60 s at K = 16
+MATRIX_S, MATRIX_S_PER_VALUE = 0.66, 5.119 / 31e6  # 0.83 s for 10 × 100,000 values, 5.95 s for 32 × 1,000,000
+KEYS_S, KEYS_S_PER_ROW = 1.07, 42.417 / 122_880  # a circuit of builds at K = 13 and 15
+COMMIT_S_PER_ROW = 0.36 / 13 / 8192
+OPENING_S = 0.014  # to check a chunk of an update that a trainer delivers
+VERIFY_S = 0.3  # besides 10 ms a range proof
+
+
+# ---------------------------------------------------------------- gas
+
+
+def create_gas(plans: int, rates: int, full_chunks: bool) -> int:
+    words = (rates + 3) // 4 - 1
+    return GAS["create"] + full_chunks * CREATE_RANGE_GAS + (plans - 1) * CREATE_PLAN_GAS + words * CREATE_RATES_GAS
+
+
+def submit_gas(chunks: int, blocks: int = 4) -> int:
+    """Of so many chunks; `blocks` of all their range circuits beyond four each are extra."""
+    a_chunk = (GAS["submit.m4"] - GAS["submit.m1"]) // 3
+    return GAS["submit.m1"] + (chunks - 1) * a_chunk + max(0, blocks - 4 * chunks) * BLOCK_SUBMIT_GAS
+
+
+def settle_gas(n: int, chunks: int) -> int:
+    """Of a project's first settlement; later ones take about 110,000 less."""
+    a_trainer = (GAS["settle.N16_m1"] - GAS["settle.N8_m1"]) // 8
+    ten = GAS["settle.N8_m1"] + 2 * a_trainer
+    a_point = (GAS["settle.N10_m4"] - ten) // (12 * 3)  # N + 2 points a chunk
+    return GAS["settle.N8_m1"] + (n - 8) * a_trainer + (n + 2) * (chunks - 1) * a_point
+
+
+def admit_gas(n: int) -> int:
+    """Of all n trainers together: each is looked for among the seats."""
+    first = GAS["admit"] - 7 * ADMIT_SEAT_GAS
+    return n * first + n * (n - 1) // 2 * ADMIT_SEAT_GAS
+
+
+def lock_gas(n: int) -> int:
+    return GAS["lock"] + (n - 8) * LOCK_SEAT_GAS
+
+
+def round_gas(n: int, chunks: int) -> int:
+    """What the aggregator sends in a round of n trainers, if nobody else does."""
+    return GAS["start"] + admit_gas(n) + lock_gas(n) + settle_gas(n, chunks) + GAS["next"]
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def plan(
+    file: ProjectFile,
+    layout: ParameterLayout,
+    gas_price_wei: int | None = None,
+    start: datetime | None = None,
+) -> dict[str, Any]:
+    """Everything that an owner should know before money moves, as one JSON object; amounts in wei are text.
+
+    Args:
+        layout: of the model.
+        gas_price_wei: also say what the gas costs.
+        start: when the project is created; also say the dates of its first round.
+
+    Raises InputError: something in the file that creation would refuse, with its line.
+    """
+    spec = file.specs(layout)[file.most]
+    logrows, params = spec.logrows, layout.size
+    assert logrows is not None
+    chunk = chunk_size(logrows)
+    chunks = -(-params // chunk)
+    keys = _keys(file, params, logrows)
+    seconds = _seconds(file, params, logrows, keys)
+    gas = _gas(file, params, logrows, chunks)
+    result = {
+        "project": file.name,
+        "params": params,
+        "trainers": {"least": file.least, "most": file.most},
+        "filters": {str(n): str(rule) for n, rule in file.filters.items()},
+        "score": file.score,
+        "rounds": file.rounds,
+        "logrows": logrows,
+        "chunk": chunk,
+        "chunks": chunks,
+        "values": _values(file, logrows),
+        "keys": keys,
+        "seconds": seconds,
+        "gas": gas,
+        "cost": _cost(file, gas, gas_price_wei),
+        "money": _money(file),
+        "worst": _worst(file),
+        "deadlines": _deadlines(file, start),
+    }
+    return result | {"warnings": _warnings(file, result)}
+
+
+def _keys(file: ProjectFile, params: int, logrows: int) -> list[dict[str, Any]]:
+    """What is built: shared circuits once, a settlement for each number of trainers."""
+    keys = []
+    for n in file.filters:
+        for name, circuit in file.circuits(params, logrows, n).items():
+            if name == "settlement" or n == file.least:
+                named = f"settlement of {n}" if name == "settlement" else name
+                keys.append({"name": named, "logrows": circuit.how.logrows, "rows": 1 << circuit.how.logrows})
+    return keys
+
+
+def _values(file: ProjectFile, logrows: int) -> dict[str, Any]:
+    bits = file.value_bits or logrows
+    scale = bits - 1 if file.scale_bits is None else file.scale_bits
+    bound = value_bound(logrows)
+    largest = min((1 << (bits - 1)) - 1, bound - 1)
+    return {
+        "value_bits": bits,
+        "scale_bits": scale,
+        "bound": bound,
+        "step": 2.0**-scale,
+        "largest": largest * 2.0**-scale,
+    }
+
+
+def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, Any]]) -> dict[str, Any]:
+    """About; on two cores, without training and without waiting."""
+    rows = {key["name"]: key["rows"] for key in keys}
+
+    def of(n: int) -> dict[str, float]:
+        cost = candidate(logrows, n, params)
+        settlement = SETTLEMENT_S + rows[f"settlement of {n}"] * SETTLEMENT_S_PER_ROW
+        openings = n * cost.chunks * OPENING_S
+        matrix = MATRIX_S + n * params * MATRIX_S_PER_VALUE
+        return {
+            "aggregator": round(openings + matrix + cost.aggregator_ms / 1000 + settlement, 1),
+            "verifier": round(VERIFY_S + cost.verify_ms / 1000, 1),
+        }
+
+    cost = candidate(logrows, file.most, params)
+    trainer = cost.trainer_ms / 1000 + cost.chunks * (1 << logrows) * COMMIT_S_PER_ROW
+    return {
+        "keys": round(sum(KEYS_S + key["rows"] * KEYS_S_PER_ROW for key in keys), 1),
+        "trainer": round(trainer, 1),
+        "least": of(file.least),
+        "most": of(file.most),
+    }
+
+
+def _gas(file: ProjectFile, params: int, logrows: int, chunks: int) -> dict[str, Any]:
+    used = params % chunk_size(logrows)
+    full = params // chunk_size(logrows)
+    last, whole = range_blocks(logrows, used or None), range_blocks(logrows)
+    verifiers = {"gram": GAS["deploy.gram"]}
+    if full:
+        verifiers["range"] = GAS["deploy.range"] + (whole - 4) * BLOCK_DEPLOY_GAS
+    if used:
+        verifiers["range-last"] = GAS["deploy.range_last"] + (last - 4) * BLOCK_DEPLOY_GAS
+    verifiers |= {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
+    both = {"least": file.least, "most": file.most}
+    return {
+        "market": {"factory and project": GAS["deploy.factory+project"], "proofs": GAS["deploy.proofs"]},
+        "verifiers": verifiers,
+        "create": create_gas(len(file.filters), len(file.rates), full_chunks=chunks > 1),
+        "accept": GAS["accept"],
+        "join": GAS["join"],
+        "start": GAS["start"],
+        "submit": submit_gas(chunks, full * whole + bool(used) * last),
+        "admit all": {name: admit_gas(n) for name, n in both.items()},
+        "lock": {name: lock_gas(n) for name, n in both.items()},
+        "settle": {name: settle_gas(n, chunks) for name, n in both.items()},
+        "next": GAS["next"],
+        "withdraw": GAS["withdraw"],
+    }
+
+
+def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> dict[str, Any]:
+    """Gas by who pays it, in wei too where a price is given."""
+    a_round = {
+        name: sum(step if isinstance(step, int) else step[name] for step in map(gas.get, _ROUND))
+        for name in ("least", "most")
+    }
+    owner = sum(gas["verifiers"].values()) + gas["create"]
+    trainer_once, aggregator_once = gas["join"] + gas["withdraw"], gas["accept"] + gas["withdraw"]
+    parts = {
+        "market, if the chain has none": sum(gas["market"].values()),
+        "owner, once": owner,
+        "trainer, once": trainer_once,
+        "trainer, a round": gas["submit"],
+        "aggregator, once": aggregator_once,
+        "aggregator, a round of the least": a_round["least"],
+        "aggregator, a round of the most": a_round["most"],
+        "all together": owner
+        + aggregator_once
+        + file.rounds * a_round["most"]
+        + file.most * (trainer_once + file.rounds * gas["submit"]),
+    }
+    price = None if gas_price_wei is None else str(gas_price_wei)
+    wei = {} if gas_price_wei is None else {name: str(used * gas_price_wei) for name, used in parts.items()}
+    return {"gas_price_wei": price, "gas": parts, "wei": wei}
+
+
+_ROUND = ("start", "admit all", "lock", "settle", "next")
+
+
+# ---------------------------------------------------------------- money
+
+
+def _money(file: ProjectFile) -> dict[str, str]:
+    return {
+        "token": file.token,
+        "reward": str(file.reward),
+        "fee": str(file.fee),
+        "pool": str(file.pool),
+        "bond_wei": str(file.bond_wei),
+        "least_bond_wei": str(file.least_bond),
+        "stake_wei": str(file.stake_wei),
+        "penalty_wei": str(file.penalty_wei),
+    }
+
+
+def _coin(file: ProjectFile, amount: int) -> str:
+    return amount_text(amount) if file.native else f"{amount:,} units of the token"
+
+
+def _slash(file: ProjectFile) -> int:
+    """What a failed admission burns of the bond."""
+    return min(file.bond_wei, file.reward) if file.native else file.bond_wei // 2
+
+
+def _worst(file: ProjectFile) -> list[str]:
+    """The worst case of everybody, in words."""
+    p = amount_text(file.penalty_wei)
+    return [
+        f"owner: all of {_coin(file, file.pool)} is paid out for {file.rounds} rounds, whatever the model is then"
+        f" worth; if {file.void_limit} rounds fail, the project ends and what is left of it comes back",
+        f"trainer: loses {p} for a submission that gets no receipt, and for a void round that it sat out (twice: it is"
+        f" put out); at most its stake of {amount_text(file.stake_wei)}. An update beyond the norm bound or outside"
+        " the filter earns nothing",
+        f"aggregator: loses its bond of {amount_text(file.bond_wei)} to the trainers if it does not settle in time,"
+        f" {p} for each submission without receipt, and {amount_text(_slash(file))} if fewer than {file.least} get one",
+    ]
+
+
+# ---------------------------------------------------------------- time
+
+
+def _deadlines(file: ProjectFile, start: datetime | None) -> dict[str, Any]:
+    windows = asdict(file.windows)
+    work = windows["submit"] + windows["admit"] + windows["prove"]
+    a_round = windows["start"] + work + windows["claim"]
+    # each round but the last failure may be followed by a vacancy; a claim may hold every settled round
+    failure = windows["start"] + work + windows["vacancy"] + windows["exit"]
+    project = windows["accept"] + file.rounds * (a_round + windows["lock"]) + (file.void_limit - 1) * failure
+    return {
+        "windows": windows,
+        "round_at_least": windows["submit"] + windows["claim"],
+        "round_at_most": a_round,
+        "round_claimed_at_most": a_round + windows["lock"],
+        "project_at_least": file.rounds * (windows["submit"] + windows["claim"]),
+        "project_at_most": project,
+        "stake_bound_at_most": work,
+        "dates": _dates(windows, start) if start else [],
+    }
+
+
+def _dates(windows: Mapping[str, int], start: datetime) -> list[dict[str, str]]:
+    """The first round, if everybody waits until the last second."""
+    steps = {
+        "the aggregator accepts": "accept",
+        "the first round starts": "start",
+        "trainers have submitted": "submit",
+        "updates have receipts": "admit",
+        "the round is settled and paid": "prove",
+        "its aggregate is accepted, the fee is paid": "claim",
+    }
+    out, when = [], start
+    for what, window in steps.items():
+        when += timedelta(seconds=windows[window])
+        out.append({"what": what, "until": when.isoformat(timespec="minutes")})
+    return out
+
+
+# ---------------------------------------------------------------- warnings
+
+
+def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
+    """What is allowed, but should be known; trainers read the same in `zkmarket inspect`."""
+    out = []
+    windows, seconds = file.windows, found["seconds"]
+    penalty = file.penalty_wei
+    if file.native and file.bond_wei < 2 * file.reward:
+        out.append("the bond is less than twice the reward: taking the updates and not settling is cheap")
+    if penalty * file.least < _slash(file):
+        out.append(
+            f"a submission that is never delivered costs its trainer {amount_text(penalty)}, and can burn"
+            f" {amount_text(_slash(file))} of the bond: raise the penalty towards reward/least"
+        )
+    if file.native and penalty * file.most < file.reward:
+        out.append(
+            f"to refuse an update after seeing it costs the aggregator {amount_text(penalty)}, less than an equal share"
+            " of the reward: raise the penalty"
+        )
+    if not file.native:
+        out.append("the reward is a token: whoever controls it may be able to freeze, inflate or take it")
+    if penalty == file.stake_wei:
+        out.append("one penalty takes the whole stake")
+    if file.open_admission:
+        out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
+    if 0 in file.rates:
+        out.append("a learning rate of 0: the model does not move in that round")
+    short = [name for name, length in found["deadlines"]["windows"].items() if length < HOUR]
+    if short:
+        out.append(f"phases shorter than 1h, for a development chain only: {', '.join(short)}")
+    if windows.exit < DAY:
+        out.append(f"trainers have {duration_text(windows.exit)} to leave before a new aggregator may start")
+    for name, needed in (("submit", seconds["trainer"]), ("prove", seconds["most"]["aggregator"])):
+        if getattr(windows, name) < 2 * needed:
+            length = duration_text(getattr(windows, name))
+            out.append(f"the {name} window of {length} leaves little room: the proofs alone take about {needed:g} s")
+    wei = found["cost"]["wei"]
+    if wei and file.native:
+        a_round, submit = int(wei["aggregator, a round of the most"]), int(wei["trainer, a round"])
+        if a_round > file.fee:
+            out.append(
+                f"the fee, {amount_text(file.fee)}, does not pay the aggregator's gas, {_rounded(a_round)} a round"
+            )
+        if submit * file.most > file.reward:
+            out.append(f"an equal share of the reward does not pay the gas of a submission, {_rounded(submit)}")
+    return out
+
+
+# ---------------------------------------------------------------- text
+
+
+def _rounded(wei: int) -> str:
+    """About: four digits are enough of what is estimated."""
+    return f"{wei / 10**18:.4g} ether"
+
+
+def plan_text(found: Mapping[str, Any]) -> str:
+    """`plan` for people."""
+    least, most = found["trainers"]["least"], found["trainers"]["most"]
+    values, seconds, gas, cost = found["values"], found["seconds"], found["gas"], found["cost"]
+    money, deadlines = found["money"], found["deadlines"]
+    native = int(money["token"], 16) == 0
+
+    def coin(name: str) -> str:
+        return wei(name) if native else f"{int(money[name]):,} units of {money['token']}"
+
+    def lasts(name: str) -> str:
+        return duration_text(deadlines[name])
+
+    def wei(name: str) -> str:
+        return amount_text(int(money[name]))
+
+    def span(of: Mapping[str, int | float]) -> str:
+        return " to ".join(dict.fromkeys(f"{of[name]:,}" for name in ("least", "most")))
+
+    def paragraph(text: str) -> str:
+        return textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+    steps = {name: used for name, used in gas.items() if name not in ("market", "verifiers")}
+    work = {role: {n: seconds[n][role] for n in ("least", "most")} for role in ("aggregator", "verifier")}
+    filters = list(dict.fromkeys(found["filters"].values()))
+    lines = [
+        f"{found['project']}: {found['params']:,} parameters, {least} to {most} trainers, {found['rounds']} rounds",
+        f"  {', '.join(filters)}; score {found['score']}",
+        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values;"
+        f" {values['value_bits']} bits a value in steps of 2^-{values['scale_bits']}, within ±{values['largest']:.6g}",
+        "",
+        f"Keys to build, about {seconds['keys']:g} s where none is cached",
+        *(f"  {key['name']:<20} 2^{key['logrows']} rows" for key in found["keys"]),
+        "",
+        "Seconds, about, on two cores, without training",
+        f"  trainer      {seconds['trainer']:g} a round",
+        *(f"  {role:<12} {span(needed)} a round" for role, needed in work.items()),
+        "",
+        "Gas, about",
+        *(f"  deploy {name:<28} {used:>12,}  (once a chain)" for name, used in gas["market"].items()),
+        *(f"  deploy verifier {name:<19} {used:>12,}" for name, used in gas["verifiers"].items()),
+        *(f"  {name:<35} {span(u) if isinstance(u, Mapping) else f'{u:,}':>12}" for name, u in steps.items()),
+        "",
+        "Gas by who pays it" + (f", at {amount_text(int(cost['gas_price_wei']))} a unit" if cost["wei"] else ""),
+    ]
+    for name, used in cost["gas"].items():
+        price = f"  {_rounded(int(cost['wei'][name]))}" if cost["wei"] else ""
+        lines.append(f"  {name:<35} {used:>12,}{price}")
+    lines += [
+        "",
+        "Money",
+        f"  the owner pays in   {coin('pool')}: {found['rounds']} × ({coin('reward')} + {coin('fee')})",
+        f"  aggregator's bond   {wei('bond_wei')} (at least {wei('least_bond_wei')})",
+        f"  a trainer's stake   {wei('stake_wei')}, penalty {wei('penalty_wei')}",
+        *map(paragraph, found["worst"]),
+        "",
+        "Time, if every time-out is called at once",
+        paragraph(
+            f"a round takes from {lasts('round_at_least')} to {lasts('round_at_most')}, and up to"
+            f" {lasts('round_claimed_at_most')} if its aggregate is said not to be served"
+        ),
+        f"  the project takes from {lasts('project_at_least')} to {lasts('project_at_most')}, failures included",
+        f"  a stake is bound for {lasts('stake_bound_at_most')} after a round's start at most",
+        *(f"  {row['until']}  {row['what']}, at the latest" for row in deadlines["dates"]),
+    ]
+    if found["warnings"]:
+        lines += ["", "Note", *map(paragraph, found["warnings"])]
+    return "\n".join(lines)

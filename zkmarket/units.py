@@ -1,0 +1,49 @@
+"""Amounts of coin and durations as people write them, and exactly what they mean."""
+
+from __future__ import annotations
+
+import re
+
+from eth_utils.units import units
+
+HOUR, DAY = 3600, 24 * 3600
+DURATIONS = {"d": DAY, "h": HOUR, "m": 60, "s": 1}
+
+
+def parse_amount(text: str) -> int:
+    """Wei of ``1.5 ether``, ``200 gwei`` or ``5 wei``, exactly; ValueError says what is wanted instead."""
+    found = re.fullmatch(r"([0-9]+)(?:\.([0-9]+))? ?(wei|gwei|ether)", text)
+    if not found:
+        raise ValueError('an amount such as "1.5 ether" or "200 gwei"')
+    whole, part, unit = found[1], found[2] or "", found[3]
+    wei, rest = divmod(int(whole + part) * int(units[unit]), 10 ** len(part))
+    if rest:
+        raise ValueError("a whole number of wei, the smallest unit")
+    return wei
+
+
+def amount_text(wei: int) -> str:
+    """Exactly this amount: in ether from a thousandth on, in gwei from one on, else in wei."""
+    for unit, least in (("ether", 10**15), ("gwei", 10**9), ("wei", 0)):
+        if wei >= least:
+            whole, rest = divmod(wei, int(units[unit]))
+            places = len(str(int(units[unit]))) - 1
+            return f"{whole}.{rest:0{places}d}".rstrip("0").rstrip(".") + f" {unit}" if rest else f"{whole} {unit}"
+    raise ValueError(f"an amount is not negative: got {wei}")
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of ``6h``, ``30m``, ``1d 12h`` or ``90s``; ValueError says what is wanted instead."""
+    found = re.fullmatch(r"(?=[0-9])(?:([0-9]+)d)?(?: ?([0-9]+)h)?(?: ?([0-9]+)m)?(?: ?([0-9]+)s)?", text)
+    if not found:
+        raise ValueError('a duration such as "6h", "30m", "1d 12h" or "90s"')
+    return sum(int(count or 0) * seconds for count, seconds in zip(found.groups(), DURATIONS.values(), strict=True))
+
+
+def duration_text(seconds: int) -> str:
+    """The same duration, as `parse_duration` reads it."""
+    parts = []
+    for unit, size in DURATIONS.items():
+        count, seconds = divmod(seconds, size)
+        parts += [f"{count}{unit}"] * bool(count)
+    return " ".join(parts) or "0s"
