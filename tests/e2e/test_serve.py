@@ -29,7 +29,7 @@ from zkmarket.store import CHUNK, TEMPORARY, IpfsStore, LocalStore, cid_of
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 1.5
+SECONDS = 2.0
 """In which the strict server wants a request to be over."""
 
 
@@ -119,7 +119,7 @@ def two(servers: tuple[Server, ...]) -> Server:
 
 @pytest.fixture(scope="module")
 def strict(servers: tuple[Server, ...]) -> Server:
-    """20,000,000 bytes, 1.5 seconds, 8 connections."""
+    """20,000,000 bytes, 2 seconds, 8 connections."""
     return servers[2]
 
 
@@ -240,8 +240,8 @@ def test_fifty_at_once_in_two_processes(one: Server, two: Server) -> None:
 
 
 def test_processes_that_write_the_same_blob(tmp_path: Path) -> None:
-    """Whoever reads meanwhile finds the whole blob or none."""
-    data = bytes(3 * CHUNK)
+    """Whoever looks meanwhile finds the whole blob or none."""
+    data = bytes(40 * CHUNK)
     code = f"""
 import sys; from pathlib import Path; from zkmarket.store import LocalStore
 store, data = LocalStore(Path({str(tmp_path / "store")!r})), bytes({len(data)})
@@ -250,14 +250,14 @@ for i in range(8):
     if i < 7: (store.folder / cid).unlink(missing_ok=True)
 """
     writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    found = 0
+    sizes = set()
+    name = tmp_path / "store" / cid_of(data)
     while any(writer.poll() is None for writer in writers):
-        try:
-            assert LocalStore(tmp_path / "store").get(cid_of(data)) == data
-            found += 1
-        except StoreError as error:
-            assert "no blob" in str(error)
-    assert [writer.returncode for writer in writers] == [0, 0] and found
+        with contextlib.suppress(FileNotFoundError):
+            sizes.add(name.stat().st_size)
+        time.sleep(0.0005)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert sizes == {len(data)} and LocalStore(tmp_path / "store").get(cid_of(data)) == data
     assert names(tmp_path / "store") == [cid_of(data)]
 
 
@@ -406,6 +406,7 @@ def test_too_large(strict: Server) -> None:
     assert asked(strict, head(20_000_001)) == (413, "the body has 20000001 bytes: wanted at most 20000000")
     waiting = connected(strict, head(20_000_001, "/api/v0/add", "Expect: 100-continue"))
     assert answer(waiting)[0] == 413
+    assert asked(strict, head(30_000_000) + bytes(30_000_000))[0] == 413
     with pytest.raises(StoreError, match="413 .*wanted at most 20000000"):
         strict.store.put(bytes(30_000_000))
     body = multipart(bytes(20_000_000 - len(multipart(b""))))
@@ -471,11 +472,9 @@ def test_slow_clients_are_dropped_and_hold_nobody_up(strict: Server) -> None:
     ]
     with ThreadPoolExecutor(8) as pool:
         times = [pool.submit(dripping, connection, b"" if i == 0 else b"a") for i, connection in enumerate(slow)]
-        start = time.monotonic()
         data = os.urandom(100_000)
         assert strict.store.get(strict.store.put(data)) == data
-        assert time.monotonic() - start < SECONDS - 0.3  # none of them had been dropped yet
-        assert not any(future.done() for future in times)
+        assert not any(future.done() for future in times)  # it was served beside them, not after them
         assert all(SECONDS - 0.5 < future.result() < SECONDS + 2 for future in times)
     got = 0
     with contextlib.suppress(OSError):
