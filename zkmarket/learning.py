@@ -385,7 +385,6 @@ def train(
                 total += loss.detach()
             if not total.isfinite():
                 raise _diverged(training, epoch)
-    model.zero_grad()
     after = layout.flatten(model.state_dict())
     if not np.isfinite(after).all():
         raise _diverged(training, training.epochs)

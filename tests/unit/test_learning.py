@@ -589,6 +589,17 @@ def test_training_is_the_same_in_another_process(tmp_path: Path):
     assert (done.stdout.split(), done.stderr) == ([here.tobytes().hex(), "False"], "")
 
 
+def test_torch_has_the_threads_that_the_settings_say():
+    seen = []
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    layout, theta = start(model)
+    train(model, layout, theta, some_data(3), Training(epochs=1, threads=3), 1)
+    evaluate(model, layout, theta, some_data(3), threads=2)
+    evaluate(model, layout, theta, some_data(3))
+    assert seen == [3, 2, 1]
+
+
 def test_torch_goes_on_as_if_nothing_had_happened():
     model, threads = Noisy(), torch.get_num_threads()
     layout, theta = start(model)
@@ -680,7 +691,7 @@ def test_the_size_of_a_test_set_does_not_matter():
 @pytest.mark.parametrize(
     ("training", "reason"),
     [
-        (Training(rate=1e20), r"diverged in epoch \d of 5, .*lower rate \(1e\+20\), momentum \(0.5\) or epochs"),
+        (Training(rate=1e20), r"diverged in epoch [1-4] of 5, .*lower rate \(1e\+20\), momentum \(0.5\) or epochs"),
         (Training(rate=1e38, epochs=1, batch=99), r"diverged in epoch 1 of 1, .*lower rate \(1e\+38\)"),
         (Training(rate=1e30, optimiser="adam"), r"lower rate \(1e\+30\) or epochs"),
     ],
