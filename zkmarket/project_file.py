@@ -535,7 +535,7 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
                 f"[money] needs a key {key}: with a token there is no default; {_description(('money', key))}",
                 ("money", "token"),
             )
-    stake = read.read("money", "stake", parse_amount, reward)
+    stake = read.read("money", "stake", parse_amount, max(1, reward))
     penalty = read.read("money", "penalty", parse_amount, max(1, stake // 10))
     least, most = read.get("rules", "least", MIN_ACCEPTED), read.get("rules", "most", 64)
     if least > most:
@@ -588,7 +588,7 @@ def _address(text: str) -> str:
     if not int(digits, 16):
         raise ValueError("an address of somebody, not zero")
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
-        raise ValueError(f"an address whose capitals are its checksum, {to_checksum_address(text.lower())}")
+        raise ValueError("an address whose capitals are its checksum, which is wrong: compare every digit")
     return to_checksum_address(text.lower())
 
 
@@ -684,18 +684,7 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
             ("project", "learning_rates"),
             f"[project] learning_rates has at most one rate a round, {project.rounds}: got {len(project.rates)}",
         )
-    for n, rule in project.filters.items():
-        if rule.f > (n - 3) // 2:
-            complaints.at(
-                ("rules", "f"),
-                f"[rules] f is at most {(n - 3) // 2} for {n} trainers, Multi-Krum needs N > 2f + 2: got {rule.f}",
-            )
-        elif not MIN_ACCEPTED <= rule.m <= n - rule.f:
-            complaints.at(
-                ("rules", "m"),
-                f"[rules] m is from {MIN_ACCEPTED} to N − f, {n - rule.f}, for {n} trainers: got {rule.m}",
-                ("rules", "f"),
-            )
+    _check_filters(project, complaints)
     _check_order(project, complaints)
     if project.logrows is not None and project.value_bits is not None and project.value_bits > project.logrows:
         complaints.at(
@@ -707,6 +696,20 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
         if not 1 <= seconds <= 366 * DAY:
             message = f'[windows] {item.name} is from 1s to 366d: got "{duration_text(seconds)}"'
             complaints.at(("windows", item.name), message)
+
+
+def _check_filters(project: ProjectFile, complaints: Complaints) -> None:
+    """Multi-Krum's own bounds, for the first number of trainers that does not keep to them."""
+    for n, rule in project.filters.items():
+        f, m = (n - 3) // 2, n - rule.f
+        if rule.f > f:
+            message = f"[rules] f is at most {f} for {n} trainers, Multi-Krum needs N > 2f + 2: got {rule.f}"
+            complaints.at(("rules", "f"), message)
+            break
+        if not MIN_ACCEPTED <= rule.m <= m:
+            message = f"[rules] m is from {MIN_ACCEPTED} to N − f, {m}, for {n} trainers: got {rule.m}"
+            complaints.at(("rules", "m"), message)
+            break
 
 
 def _check_order(project: ProjectFile, complaints: Complaints) -> None:

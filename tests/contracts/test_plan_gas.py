@@ -1,0 +1,56 @@
+"""The slopes of zkmarket/plan.py that benchmarks/gas.json does not hold, measured with verifiers that accept all."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.contracts.world import Scene
+from zkmarket.plan import (
+    ADMIT_SEAT_GAS,
+    CREATE_MODEL_GAS,
+    CREATE_PLAN_GAS,
+    CREATE_RANGE_GAS,
+    CREATE_RATES_GAS,
+    LOCK_SEAT_GAS,
+)
+
+pytestmark = pytest.mark.chain
+
+TOLERANCE = 0.05
+RATE = 10**9
+
+
+def test_create(scene: Scene) -> None:
+    def gas(rates: int = 1, **changes: object) -> int:
+        return scene.create(rates=(RATE,) * rates, **(changes | {"rounds": 8})).gas
+
+    one = gas(minTrainers=5, maxTrainers=5)
+    assert (gas(minTrainers=3, maxTrainers=5) - one) / 2 == pytest.approx(CREATE_PLAN_GAS, rel=TOLERANCE)
+    more = gas(rates=5, minTrainers=5, maxTrainers=5)
+    assert more - one == pytest.approx(CREATE_RATES_GAS, rel=TOLERANCE)
+
+
+def test_a_verifier_of_full_chunks_and_a_model(scene: Scene) -> None:
+    nobody = {"range": ("0x" + "00" * 20, bytes(32))}
+    small = {"params": 1000, "chunks": 1, "betaMin": 1000}
+    without = scene.create(rates=(RATE,), **small, **nobody).gas
+    assert scene.create(rates=(RATE,), **small).gas - without == pytest.approx(CREATE_RANGE_GAS, rel=TOLERANCE)
+    bare = scene.create(rates=(RATE,), **small, **nobody, model=bytes(32)).gas
+    assert without - bare == pytest.approx(CREATE_MODEL_GAS, rel=TOLERANCE)
+
+
+def test_admit_and_lock(scene: Scene) -> None:
+    members = scene.chain.accounts[2:10]
+    locks, last = {}, {}
+    for n in (3, 8):
+        own = dataclasses.replace(scene, trainers=list(members[:n]))
+        own.open(minTrainers=n, maxTrainers=n)
+        own.to_admit()
+        admitted = [own.project.admit(own.stranger, trainer, own.receipt(trainer)).gas for trainer in own.trainers]
+        last[n] = admitted[-1]
+        locks[n] = own.project.lock(own.stranger).gas
+        assert admitted[-1] - admitted[0] == pytest.approx((n - 1) * ADMIT_SEAT_GAS, rel=TOLERANCE)
+    assert (locks[8] - locks[3]) / 5 == pytest.approx(LOCK_SEAT_GAS, rel=TOLERANCE)
+    assert (last[8] - last[3]) / 5 == pytest.approx(ADMIT_SEAT_GAS, rel=TOLERANCE)
