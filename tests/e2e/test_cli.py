@@ -509,7 +509,7 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
 
 def test_build_of_a_factory(flow: Flow, tmp_path: Path) -> None:
     """package.module:factory, for a torch module; K chosen by the cost model would do as well."""
-    arguments = ("build", "--trainers", 3, "--model", "zkmarket.demo:make_model", *RULE, "-o", "b", "--json")
+    arguments = ("build", "--trainers", 3, "--model", "zkmarket.learning:digits_mlp", *RULE, "-o", "b", "--json")
     result = succeeded(zkmarket(tmp_path, *arguments)).json
     assert (result["params"], result["chunks"]) == (2410, 3)
     layout = json.loads((tmp_path / "b/manifest.json").read_text())["layout"]
