@@ -1,6 +1,7 @@
 """The market on a chain: contracts compiled, verifiers deployed, projects created, rounds settled.
 
 The only file that knows Brownie. First the tools, then the chain, then `Market` and `Project`.
+Brownie compiles, encodes and reads; what is sent goes through wallet.py.
 
 Brownie is used as a library, closed in on every side: its data folder is a private temporary one, its
 compiler is npm's WebAssembly solc behind contracts/solc.cjs, its chain is an anvil of our own or the
@@ -29,7 +30,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -66,6 +67,7 @@ from .escrow import (
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
 from .round import RoundProof
 from .transcript import chunk_tag
+from .wallet import PACE, Wallet, send_from_node
 
 ROOT = Path(__file__).resolve().parents[1]
 """Where contracts/, node_modules/ and brownie-config.yaml are: zkmarket runs from its source tree."""
@@ -337,18 +339,15 @@ class Chain:
         """Timestamp of the latest block."""
         return self.web3.eth.get_block("latest")["timestamp"]
 
-    def keystore(self, path: Path, password: str) -> Any:
+    def wallet(self, path: Path, password: str, outbox: Path | None = None) -> Wallet:
         """An account from an encrypted keystore file, to send and sign with. The key stays in this process.
+
+        Args:
+            outbox: where a transaction is kept while it is on its way, so that no restart sends it twice.
 
         Raises InputError: no such file, not a keystore, or the wrong password.
         """
-        from eth_account import Account
-
-        try:
-            key = Account.decrypt(json.loads(Path(path).read_text()), password)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} cannot be opened as a keystore: {error}") from error
-        return _brownie().accounts.add(bytes(key).hex())
+        return Wallet.open(path, password, outbox)
 
     def code(self, address: str | bytes) -> bytes:
         """Code of an account; empty if it has none."""
@@ -402,11 +401,8 @@ class Chain:
             chain._revert(mark)
 
     def deploy(self, container: Any, sender: Any, *arguments: Any) -> Any:
-        """A new contract of `compile_contracts`. Deploy the libraries that it links to first, or name them by `at`.
-
-        A plain transaction: what Brownie's own `deploy` writes down about a public chain fails in this version.
-        """
-        return self.at(container, self._create(container._name, container.deploy.encode_input(*arguments), sender))
+        """A new contract of `compile_contracts`. Deploy the libraries that it links to first, or name them by `at`."""
+        return self.at(container, self._create(container._name, _encoded(container.deploy, *arguments), sender))
 
     def at(self, container: Any, address: str) -> Any:
         """A contract of `compile_contracts` that is on the chain already."""
@@ -415,7 +411,7 @@ class Chain:
 
     def deploy_verifier(self, verifier: CompiledVerifier, sender: Any) -> Any:
         """A new verifier contract with exactly this code."""
-        address = self._create("the verifier", "0x" + verifier.creation.hex(), sender)
+        address = self._create("the verifier", verifier.creation, sender)
         if bytes(self.web3.eth.get_code(address)) != verifier.runtime:
             raise ChainError(f"the verifier at {address} has other code than was deployed")
         return self.contract("Halo2Verifier", address, verifier.abi)
@@ -429,31 +425,60 @@ class Chain:
         if not self.web3.eth.get_code(address):
             raise ChainError(f"no contract at {address} on chain {self.id}: wanted {name}")
 
-    def _create(self, name: str, data: str, sender: Any) -> str:
-        return self.mined(f"deploying {name}", lambda: sender.transfer(data=data))["contractAddress"]
+    def _create(self, name: str, data: bytes, sender: Any) -> str:
+        return self.transact(f"deploying {name}", sender, None, data)["contractAddress"]
 
-    def mined(self, what: str, send: Callable[[], Any]) -> Any:
-        """Send a transaction with Brownie and return the node's receipt of it.
+    def transact(self, what: str, sender: Any, to: str | None, data: bytes, value: int = 0) -> Any:
+        """Send a transaction and wait until it is in the chain: the one way in which this package sends any.
 
-        Brownie takes a transaction for dropped if a busy node counts it before it can show it; then the
-        node is asked again.
+        Args:
+            what: in words, for messages.
+            sender: a `Wallet`, or an account that the chain's node signs for.
+            to: None creates a contract.
+            value: in wei.
+
+        Returns:
+            web3's receipt.
+
+        Raises:
+            TransactionReverted: the contract refuses, before it is sent or after.
+            ChainError: see `Wallet.send`.
         """
         with transacting(what):
-            try:
-                transaction = send().txid
-            except _brownie().exceptions.TransactionError as error:
-                found = re.search("0x[0-9a-f]{64}", str(error))
-                if found is None:
-                    raise
-                transaction = found[0]
-            receipt = self.web3.eth.wait_for_transaction_receipt(transaction, timeout=RPC_SECONDS)
-        if receipt["status"] != 1:  # ask again why, where it stood before
+            if isinstance(sender, Wallet):
+                done = sender.send(self.web3, what, to, data, value, pace=self._pace)
+            else:
+                # an estimate does not see what time a development chain was told that its next block has
+                gas = self.web3.eth.get_block("latest")["gasLimit"] if self.development else None
+                done = send_from_node(self.web3, what, str(sender), to, data, value, gas, pace=self._pace)
+        if done["status"] != 1:
+            self._ask_why(what, "0x" + bytes(done["transactionHash"]).hex(), done["blockNumber"])
+        return done
+
+    def settle_outbox(self, wallet: Wallet) -> Any | None:
+        """Finish what an earlier process of a wallet left on its way: to be done before the chain is looked at.
+
+        Returns its receipt, of a failed one too; None if there was nothing.
+        """
+        with transacting("finishing what is in the outbox"):
+            return wallet.settle_outbox(self.web3, pace=self._pace)
+
+    @property
+    def _pace(self) -> float:
+        return 0.1 if self.development else PACE
+
+    def _ask_why(self, what: str, transaction: str, block: int) -> None:
+        """TransactionReverted with what the contract said when it was mined, or says where it stood before."""
+        with transacting(what):
+            if self.development:  # its node can run the transaction again as it was; others do not always offer that
+                trace = self.web3.provider.make_request("debug_traceTransaction", [transaction, _CALLS_ONLY])
+                output = (trace.get("result") or {}).get("output", "0x")
+                if len(output) > 2:
+                    raise ValueError({"code": _REVERTED, "data": output})
+            sent = self.web3.eth.get_transaction(transaction)
             names = ("from", "to", "value", "gas", "input")
-            with transacting(what):
-                sent = self.web3.eth.get_transaction(transaction)
-                self.web3.eth.call({name: sent[name] for name in names}, receipt["blockNumber"] - 1)
-            raise TransactionReverted(f"{what} was reverted: transaction {transaction}")
-        return receipt
+            self.web3.eth.call({name: sent[name] for name in names if name in sent}, block - 1)
+        raise TransactionReverted(f"{what} was reverted: transaction {transaction}")
 
     def _only_development(self, what: str) -> None:
         if not self.development:
@@ -484,8 +509,8 @@ def transacting(what: str) -> Iterator[None]:
         raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
     except ValueError as error:  # the node's refusals, as Brownie passes them on
         told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        if told.get("code") == _REVERTED:
-            reason = _reason(told.get("data"))
+        if told.get("code") == _REVERTED or "execution reverted" in str(told.get("message")):
+            reason = _reason(told.get("data") or told.get("message"))
             raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
         raise ChainError(f"{what} failed: {told.get('message', error)}") from error
     except (
@@ -500,6 +525,9 @@ def transacting(what: str) -> Iterator[None]:
 
 _REVERTED = 3
 """The JSON-RPC error code for it."""
+
+_CALLS_ONLY = {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}
+"""Without the steps, which take minutes in a verifier."""
 
 
 def _reason(text: str | None) -> str:
@@ -561,6 +589,7 @@ def connect(rpc_url: str) -> Iterator[Chain]:
     if chain.development:
         network |= {"cmd": "anvil", "cmd_settings": {}}  # "cmd" is how Brownie knows a development network
     CONFIG.networks["zkmarket"] = network
+    CONFIG.settings["eager_caching"] = False  # it answers with a block that is some seconds old
     try:
         with transacting(f"connecting to {rpc_url}"):
             brownie.network.connect("zkmarket", launch_rpc=False)
@@ -580,7 +609,7 @@ def connect(rpc_url: str) -> Iterator[Chain]:
 @contextlib.contextmanager
 def development_chain(accounts: int = 20) -> Iterator[Chain]:
     """A fresh anvil of our own on a free port, with funded accounts, connected until the block ends."""
-    with _anvil_node(accounts) as rpc_url, connect(rpc_url) as chain:
+    with anvil_node(accounts) as rpc_url, connect(rpc_url) as chain:
         yield chain
 
 
@@ -589,18 +618,39 @@ _KEEPER = 'exec 3<&0; (read -r _ <&3; kill -9 $$) >/dev/null 2>&1 & exec 3<&- </
 
 
 @contextlib.contextmanager
-def _anvil_node(accounts: int, chain_id: int = DEVELOPMENT_CHAINS[0]) -> Iterator[str]:
-    """Start anvil; its RPC address. It ends with the block, or with this process whatever ends that."""
+def anvil_node(
+    accounts: int = 20,
+    chain_id: int = DEVELOPMENT_CHAINS[0],
+    state: Path | None = None,
+    port: int = 0,
+    block_seconds: int | None = None,
+) -> Iterator[str]:
+    """Start anvil; its RPC address. It ends with the block, or with this process whatever ends that.
+
+    Args:
+        state: a file that the chain is written to every second, and read from if it is there: a node that
+            is started again goes on with its chain, but for the last second if it was killed.
+        port: 0 lets the system choose a free one.
+        block_seconds: mine a block every so many seconds, and one for every transaction; default the latter.
+    """
     options = {
         "--host": "127.0.0.1",
-        "--port": 0,  # the system chooses a free one
+        "--port": port,
         "--chain-id": chain_id,
         "--accounts": accounts,
         "--block-base-fee-per-gas": 0,
         "--gas-limit": BLOCK_GAS,
         "--hardfork": "osaka",
     }
+    if state is not None:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        # blocks in the past can still be read after a restart; what does not fit memory stays beside the file
+        options |= {"--state": state, "--state-interval": 1, "--cache-path": state.with_name(state.name + ".cache")}
+    if block_seconds is not None:
+        options["--block-time"] = block_seconds
     words = [str(word) for option in options.items() for word in option]
+    words += ["--preserve-historical-states"] if state is not None else []
+    words += ["--mixed-mining"] if block_seconds is not None else []
     node = subprocess.Popen(
         ["/bin/sh", "-c", _KEEPER, "sh", _anvil(), *words],
         stdin=subprocess.PIPE,
@@ -629,13 +679,31 @@ def _anvil_node(accounts: int, chain_id: int = DEVELOPMENT_CHAINS[0]) -> Iterato
             port = None
         if port is None:
             raise ChainError(f"anvil did not start: {''.join(said[-5:]).strip() or 'it said nothing'}")
-        yield f"http://127.0.0.1:{port}"
+        rpc_url = f"http://127.0.0.1:{port}"
+        if state is not None:
+            _turn_clock_on(rpc_url)
+        yield rpc_url
     finally:
         node.kill()
         node.stdin.close()
         node.wait()
         reader.join(timeout=5)
         node.stdout.close()
+
+
+def _turn_clock_on(rpc_url: str) -> None:
+    """To the time of the latest block at least: anvil forgets that its clock was moved, and would step back."""
+    from urllib.request import Request, urlopen
+
+    def ask(method: str, *given: Any) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": given}).encode()
+        request = Request(rpc_url, body, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=RPC_SECONDS) as answer:
+            return json.load(answer)["result"]
+
+    last = int(ask("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    if last > time.time():
+        ask("evm_setTime", last + 1)
 
 
 # ---------------------------------------------------------------- what the chain says
@@ -727,11 +795,8 @@ def _named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
 
 def sign(chain: Chain, account: Any, message: dict[str, Any]) -> bytes:
     """An account's EIP-712 signature, 65 bytes: with its key, or by the node that holds it."""
-    key = getattr(account, "private_key", None)
-    if key is not None:
-        from eth_account import Account
-
-        return bytes(Account.sign_typed_data(key, full_message=message).signature)
+    if isinstance(account, Wallet):
+        return account.sign_typed(message)
     plain = json.loads(json.dumps(message, default=lambda value: "0x" + bytes(value).hex()))
     with transacting("signing"):
         answer = chain.web3.provider.make_request("eth_signTypedData_v4", [str(account), plain])
@@ -753,8 +818,9 @@ class _Deployed:
         self._topics = {"0x" + event_abi_to_log_topic(item).hex(): item for item in events}
 
     def _send(self, what: str, method: str, *arguments: Any, sender: Any, value: int = 0) -> Receipt:
-        given = {"from": sender, "value": value}
-        done = self.chain.mined(what, lambda: getattr(self.contract, method)(*arguments, given))
+        with transacting(what):
+            data = _encoded(getattr(self.contract, method), *arguments)
+        done = self.chain.transact(what, sender, self.address, data, value)
         transaction = "0x" + bytes(done["transactionHash"]).hex()
         return Receipt(what, transaction, done["blockNumber"], done["gasUsed"], self._decoded(done["logs"]))
 
@@ -817,6 +883,11 @@ class _Deployed:
                     yield from found
                     from_block = last + 1
             time.sleep(poll)
+
+
+def _encoded(method: Any, *arguments: Any) -> bytes:
+    """Calldata of a Brownie contract's method, or what creates the contract."""
+    return bytes.fromhex(method.encode_input(*arguments).removeprefix("0x"))
 
 
 def _plain(value: Any) -> Any:
@@ -886,8 +957,8 @@ class Market(_Deployed):
         value = offer.pool
         if offer.token != NOBODY:
             token = self.chain.contract("IERC20", offer.token, compile_contracts()["IERC20"].abi)
-            with transacting("approving the pool"):
-                token.approve(self.address, offer.pool, {"from": sender})
+            data = _encoded(token.approve, self.address, offer.pool)
+            self.chain.transact("approving the pool", sender, offer.token, data)
             value = 0
         done = self._send(
             "create", "create", terms, plan_words(builds, verifiers), offer.rates, offer.cid, sender=sender, value=value

@@ -218,7 +218,7 @@ print(market.compile_contracts(Path({str(folder)!r}))["Small"].bytecode)
 
 @pytest.fixture(params=[31337, 5], ids=["development", "public"])
 def any_chain(request: pytest.FixtureRequest) -> Iterator[Chain]:
-    with market._anvil_node(3, request.param) as rpc_url, market.connect(rpc_url) as chain:
+    with market.anvil_node(3, request.param) as rpc_url, market.connect(rpc_url) as chain:
         yield chain
 
 
@@ -262,22 +262,29 @@ def test_what_happens_in_a_rolled_back_block_is_undone(small: Any):
 
 
 def test_transactions_and_their_refusals(any_chain: Chain, small: Any, capsys: pytest.CaptureFixture):
-    """The same on a chain where Brownie asks the node to run everything, and on one where it takes care."""
+    """The same on a chain where a transaction is mined to see whether it fails, and on one where it is not sent."""
     owner = any_chain.accounts[0]
     contract = any_chain.deploy(small, owner)
-    with market.transacting("set"):
-        contract.set(3, {"from": owner})
+
+    def send(value: int, what: str) -> Any:
+        data = bytes.fromhex(contract.set.encode_input(value)[2:])
+        return any_chain.transact(what, owner, contract.address, data)
+
+    def call(value: int, what: str) -> None:
+        with market.transacting(what):
+            contract.set.call(value, {"from": owner})
+
+    done = send(3, "set")
+    assert (done["status"], done["to"], done["from"]) == (1, contract.address, owner.address)
     assert contract.value() == 3
     for value, reason in ((11, "TooMuch: 11, 10"), (5, "five"), (6, "")):
         said = f"setting {value} was reverted: {reason or 'no reason given'}"
-        for call in (contract.set, contract.set.call):
-            refused = pytest.raises(TransactionReverted, match=f"^{said}$")
-            with refused as caught, market.transacting(f"setting {value}"):
-                call(value, {"from": owner})
+        for ask in (send, call):
+            with pytest.raises(TransactionReverted, match=f"^{said}$") as caught:
+                ask(value, f"setting {value}")
             assert caught.value.reason == reason and caught.value.exit_code == 4
-    poor = pytest.raises(ChainError, match=r"paying failed: .*[Ii]nsufficient funds")
-    with poor as caught, market.transacting("paying"):
-        owner.transfer(any_chain.accounts[1], 10**30)
+    with pytest.raises(ChainError, match=r"paying failed: .*[Ii]nsufficient funds") as caught:
+        any_chain.transact("paying", owner, str(any_chain.accounts[1]), b"", 10**30)
     assert not isinstance(caught.value, TransactionReverted)
     assert contract.value() == 3
     assert any_chain.at(small, contract.address).value() == 3
@@ -285,7 +292,7 @@ def test_transactions_and_their_refusals(any_chain: Chain, small: Any, capsys: p
 
 
 def test_a_chain_with_value_on_it_cannot_be_played_with():
-    with market._anvil_node(2, 5) as rpc_url, market.connect(rpc_url) as chain:
+    with market.anvil_node(2, 5) as rpc_url, market.connect(rpc_url) as chain:
         assert not chain.development
         for play in (lambda: chain.pass_time(1), lambda: chain.rolled_back().__enter__()):
             with pytest.raises(InputError, match="chain 5 is not a development chain"):
@@ -309,7 +316,7 @@ def test_one_chain_a_process():
 
 
 def test_a_node_that_dies_is_an_error_and_no_more(small: Any):
-    with market._anvil_node(2) as rpc_url, market.connect(rpc_url) as chain:
+    with market.anvil_node(2) as rpc_url, market.connect(rpc_url) as chain:
         contract = chain.deploy(small, chain.accounts[0])
         kill_node(rpc_url)
         with pytest.raises(ChainError, match="asking failed"), market.transacting("asking"):
@@ -346,7 +353,7 @@ with market.development_chain() as chain:
 
 
 def test_an_anvil_that_does_not_start_says_why():
-    with pytest.raises(ChainError, match="anvil did not start: error: unexpected argument"), market._anvil_node(-1):
+    with pytest.raises(ChainError, match="anvil did not start: error: unexpected argument"), market.anvil_node(-1):
         pass
 
 

@@ -103,7 +103,7 @@ def push(value: int, width: int = 32) -> bytes:
     return bytes([0x5F + width]) + value.to_bytes(width, "big")
 
 
-def creation(before: bytes, code: bytes) -> str:
+def creation(before: bytes, code: bytes) -> bytes:
     """Init code that runs `before` and then leaves `code`: the storage is whatever `before` wrote."""
     end = (
         push(len(code), 2)
@@ -115,7 +115,7 @@ def creation(before: bytes, code: bytes) -> str:
         + b"\xf3"
     )
     assert len(end) == 15
-    return "0x" + (before + end + code).hex()
+    return before + end + code
 
 
 def store(slot: int, value: int) -> bytes:
@@ -286,11 +286,11 @@ def test_a_keystore_account_sends_and_signs(chain: Chain, scene: Scene, tmp_path
     path = tmp_path / "key.json"
     path.write_text(json.dumps(Account.encrypt(key, "secret", iterations=1024)))
     with pytest.raises(InputError, match="cannot be opened as a keystore"):
-        chain.keystore(path, "wrong")
+        chain.wallet(path, "wrong")
     with pytest.raises(InputError, match="cannot be opened as a keystore"):
-        chain.keystore(tmp_path / "none.json", "secret")
-    account = chain.keystore(path, "secret")
-    scene.owner.transfer(account, 5 * ETHER, silent=True)
+        chain.wallet(tmp_path / "none.json", "secret")
+    account = chain.wallet(path, "secret", tmp_path / "outbox.json")
+    chain.transact("paying", scene.owner, str(account), b"", 5 * ETHER)
     scene.create(aggregator=str(account))
     assert scene.project.accept(account).event("Accepted").arguments["bondWei"] == 3 * ETHER
     message = market.membership_message(chain.id, scene.project.address, str(account))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+from eth_account import Account
 
 from tests.contracts.conftest import PARAMS
 from tests.contracts.world import CID, ETHER, Scene
@@ -16,6 +17,7 @@ from zkmarket.artifacts import Build
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
 from zkmarket.escrow import NO_VERIFIER, NOBODY, Offer, Phase, Verifiers, check_builds, terms_words
 from zkmarket.market import MAX_CODE, Chain, Market, Project, compiled_code
+from zkmarket.wallet import Wallet
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
@@ -164,7 +166,7 @@ def test_a_node_signs_as_a_key_does(chain: Chain, scene: Scene) -> None:
     """anvil's first account has a key that everybody knows."""
     scene.create()
     known = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
-    local = market._brownie().accounts.add(known)
+    local = Wallet(Account.from_key(known))
     assert str(local) == str(scene.owner)
     assert scene.project.sign_membership(local, scene.stranger) == scene.project.sign_membership(
         str(scene.owner), scene.stranger
@@ -236,25 +238,27 @@ def test_a_market_and_its_projects_can_be_found_again(chain: Chain, scene: Scene
         Project(chain, str(scene.stranger))
 
 
-def test_a_transaction_that_brownie_takes_for_dropped_is_found(chain: Chain, scene: Scene) -> None:
-    """On a busy node Brownie may not see a transaction that has been mined."""
-    dropped = market._brownie().exceptions.TransactionError
-
-    def send() -> Any:
-        done = scene.owner.transfer(scene.stranger, 1, silent=True)
-        raise dropped(f"Tx dropped without known replacement: {done.txid}")
-
-    def fail() -> Any:
-        raise dropped("something else")
-
-    def refused() -> Any:
-        given = {"from": scene.stranger, "gas_limit": 10**6, "allow_revert": True, "required_confs": 0}
-        done = scene.project.contract.skip(given)
-        raise dropped(f"Tx dropped without known replacement: {done.txid}")
-
+@pytest.mark.parametrize("traces", [True, False], ids=["a node that traces", "a node that does not"])
+def test_a_transaction_that_was_mined_and_failed_says_why(
+    chain: Chain, scene: Scene, monkeypatch: pytest.MonkeyPatch, traces: bool
+) -> None:
     scene.create()
-    assert chain.mined("pay", send)["status"] == 1
-    with pytest.raises(TransactionReverted, match=r"skip was reverted: WrongPhase\(have=CREATED, want=OPEN\)"):
-        chain.mined("skip", refused)
-    with pytest.raises(ChainError, match="pay failed: something else"):
-        chain.mined("pay", fail)
+    assert chain.transact("pay", scene.owner, str(scene.stranger), b"", 1)["status"] == 1
+    provider, block = chain.web3.provider, chain.web3.eth.block_number
+    real, asked = provider.make_request, []
+
+    def make_request(method: str, given: Any) -> Any:
+        asked.append(method)
+        if method == "debug_traceTransaction" and not traces:
+            return {"error": {"code": -32601, "message": "no such method"}}
+        return real(method, given)
+
+    monkeypatch.setattr(provider, "make_request", make_request)
+    data = bytes.fromhex(scene.project.contract.skip.encode_input()[2:])
+    with pytest.raises(TransactionReverted, match=r"^skip was reverted: WrongPhase\(have=CREATED, want=OPEN\)$"):
+        chain.transact("skip", scene.stranger, scene.project.address, data)
+    assert asked == ["eth_sendTransaction", "debug_traceTransaction"]  # and eth_call, which web3 sends another way
+    assert chain.web3.eth.block_number == block + 1
+    with pytest.raises(ChainError, match="pay failed: ") as caught:
+        chain.transact("pay", "0x" + "77" * 20, str(scene.stranger), b"", 1)  # the node has not its key
+    assert not isinstance(caught.value, TransactionReverted)
