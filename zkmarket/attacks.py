@@ -1,22 +1,12 @@
-"""Trainers that cheat, for the demo and the tests: what each sends instead of an honest update.
-
-    python -m zkmarket.attacks ATTACK [options of `zkmarket trainer run`]
-
-An attacker is an ordinary trainer program with another `learn`, or, for `copy`, another submission.
-"""
+"""Trainers that cheat, for the demo and the tests: what each sends instead of an honest update."""
 
 from __future__ import annotations
 
-import argparse
-import functools
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backend import Progress
-from .commitment import Commitment
-from .errors import InputError, TransactionReverted
+from .errors import InputError
 
 if TYPE_CHECKING:
     from .learning import Dataset
@@ -65,50 +55,3 @@ def attacking(attack: str, learn: Learn, seed: int) -> Learn:
 
 def _honest(attack: str, learn: Learn, lesson: Lesson) -> np.ndarray:
     return np.zeros_like(lesson.theta) if attack == "free-ride" else learn(lesson)
-
-
-def _run(attack: str, arguments: argparse.Namespace, progress: Progress) -> Any:
-    """`zkmarket trainer run` of an attacker."""
-    from .roles import trainer, verbs
-
-    class Attacker(trainer.Trainer):
-        """Does not clip. A thief submits what others have submitted."""
-
-        tried: int = 0
-
-        def bound(self, started: Any) -> None:
-            return None
-
-        def submit(self, state: Any) -> str | None:
-            if attack != "copy":
-                return super().submit(state)
-            others = self.desk.project.commitments(state.round)
-            if not others or self.tried == state.round:
-                return f"round {state.round}: waiting for something to steal"
-            self.tried = state.round
-            loot = Commitment(others[0].round_id, int(self.desk.me, 16), others[0].points, others[0].range_proofs)
-            try:
-                self.desk.project.submit(self.desk.wallet, loot, b"Qm")
-            except TransactionReverted as error:
-                return f"round {state.round}: the stolen commitment was refused: {error}"
-            return f"round {state.round}: the stolen commitment was taken"
-
-    with verbs.open_desk(arguments, progress) as desk:
-        verbs.prepare_trainer(arguments, desk)
-        learn = verbs.learner(desk, wrong_labels if attack == "label-flip" else None)
-        seed = int(desk.me, 16) % 2**32
-        result = Attacker(desk, attacking(attack, learn, seed), arguments.withdraw).run()
-    return result, f"{attack}: {result['rounds']}"
-
-
-def main(words: list[str] | None = None) -> int:
-    from . import cli
-
-    attack, *rest = sys.argv[1:] if words is None else words
-    if attack not in ATTACKS:
-        raise SystemExit(f"unknown attack {attack!r}: one of {', '.join(ATTACKS)}")
-    return cli.main(["trainer", "run", *rest], functools.partial(_run, attack))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -108,7 +108,7 @@ def _progress(silent: bool) -> Iterator[Progress]:
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-    with Live(*columns, console=Console(stderr=True), transient=True) as live:
+    with Live(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as live:
         yield Reporter(live)
 
 

@@ -319,7 +319,7 @@ class Stage:
         log = self.folder / "logs" / f"{name}.log"
         given = self.words(name, *words)
         if attacker:
-            self.programs[name] = Program(name, log, [self.cast.attack, *given[2:]], "zkmarket.attacks")
+            self.programs[name] = Program(name, log, [self.cast.attack, *given[2:]], "zkmarket.roles.attacker")
         else:
             self.programs[name] = Program(name, log, given)
 

@@ -27,8 +27,6 @@ from .artifacts import Manifest
 from .build import MAX_RANGE_BLOCKS, Spec, choose_logrows, range_blocks
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
-from .plan import plan as plan  # for callers: what a file means belongs together
-from .plan import plan_text as plan_text
 from .quantise import FixedPoint, ParameterLayout
 from .rules import MIN_ACCEPTED, MultiKrum
 from .statements import MAX_LOGROWS, MIN_LOGROWS, Circuit, chunk_size, project_circuits, settlement_logrows, value_bound

@@ -18,7 +18,10 @@ from zkmarket.errors import OpeningMismatch, ZkmarketError
 pytestmark = pytest.mark.unit
 
 PACKAGE = Path(zkmarket.__file__).parent
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+)
 
 
 def drawn() -> dict[str, tuple[str | None, int]]:
@@ -40,7 +43,7 @@ def test_the_drawn_tree_is_the_tree():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, BaseException)]
     actual = {c.__name__: (c.__base__.__name__ if c is not ZkmarketError else None, c.exit_code) for c in classes}
     assert drawn() == actual
-    assert len(actual) == 15
+    assert len(actual) == 17
     assert ZkmarketError.__bases__ == (Exception,)
 
 
@@ -67,7 +70,7 @@ def test_an_opening_mismatch_names_its_slot():
 
 def test_every_error_is_raised_or_has_children():
     """No class that nothing raises."""
-    source = "\n".join(path.read_text() for path in PACKAGE.glob("*.py") if path.stem != "errors")
+    source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.stem != "errors")
     parents = {parent for parent, _ in drawn().values()}
     for name in drawn():
         assert name in parents or f"raise {name}(" in source, name
@@ -79,11 +82,17 @@ def test_every_error_is_raised_or_has_children():
 def imports(module: str) -> tuple[set[str], set[str]]:
     """(modules of the package, top-level names of others) that a module imports, inside functions too."""
     own, foreign = set(), set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+    path = PACKAGE / f"{module.replace('.', '/')}.py"
+    inside = not path.exists()
+    path = path.with_suffix("") / "__init__.py" if inside else path
+    here = ["zkmarket", *module.split(".")][: None if inside else -1]
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level:
-            names = [f"zkmarket.{node.module}" if node.module else f"zkmarket.{alias.name}" for alias in node.names]
+            base = ".".join(here[: len(here) - node.level + 1])
+            base = f"{base}.{node.module}" if node.module else base
+            names = [name if (name := f"{base}.{alias.name}")[9:] in MODULES else base for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
         else:
@@ -92,8 +101,8 @@ def imports(module: str) -> tuple[set[str], set[str]]:
             top, _, rest = name.partition(".")
             if top != "zkmarket":
                 foreign.add(top)
-            elif rest.partition(".")[0] in MODULES:
-                own.add(rest.partition(".")[0])
+            elif rest in MODULES:
+                own.add(rest)
     return own, foreign
 
 
@@ -117,8 +126,9 @@ def test_only_the_backend_imports_ezkl():
 
 
 def test_only_the_market_imports_brownie():
-    for name in ("brownie", "web3", "hypothesis"):
+    for name in ("brownie", "hypothesis"):
         assert [module for module in MODULES if name in imports(module)[1]] == ["market"]
+    assert [module for module in MODULES if "web3" in imports(module)[1]] == ["market", "wallet"]
 
 
 def test_arithmetic_stands_on_nothing_heavy():

@@ -50,8 +50,7 @@ Learn = Callable[[Lesson], np.ndarray]
 
 def join(desk: Desk) -> Receipt | None:
     """Inspect the project, then pay the stake in; None if it is paid already."""
-    own = desk.project.account(desk.me)
-    if own["stakeWei"] == desk.terms["stakeWei"] and desk.me in desk.history.log().members():
+    if desk.project.account(desk.me)["stakeWei"] == desk.terms["stakeWei"]:
         return None
     desk.inspected()
     return _join(desk)
@@ -64,10 +63,15 @@ def _join(desk: Desk) -> Receipt:
 
 
 class Trainer:
-    """The program `zkmarket trainer run`."""
+    """The program `zkmarket trainer run`.
 
-    def __init__(self, desk: Desk, learn: Learn, withdraw: bool = False):
-        self.desk, self.learn, self.withdraws = desk, learn, withdraw
+    Args:
+        join: become a trainer as soon as the project takes trainers.
+        withdraw: take out what is owed when the project has ended.
+    """
+
+    def __init__(self, desk: Desk, learn: Learn, join: bool = False, withdraw: bool = False):
+        self.desk, self.learn, self.joins, self.withdraws = desk, learn, join, withdraw
         self.verified: set[int] = set()
         self.handed_over: set[int] = set()
 
@@ -81,7 +85,11 @@ class Trainer:
             if self.withdraws:
                 withdraw(self.desk)
             return None
-        if state.phase == Phase.SUBMIT and state.now <= state.deadline:
+        in_time = state.now <= state.deadline
+        if self.joins and in_time and state.phase in (Phase.OPEN, Phase.SUBMIT):
+            join(self.desk)
+            self.joins = False
+        if state.phase == Phase.SUBMIT and in_time:
             return self.submit(state)
         called = self.desk.time_out(state)
         if called:

@@ -108,7 +108,7 @@ def owner_example(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def owner_plan(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..project_file import plan, plan_text
+    from ..plan import plan, plan_text
 
     file, layout, _ = _project_file(arguments.file)
     gwei = arguments.gas_price
@@ -220,18 +220,9 @@ def trainer_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     with open_desk(arguments, progress) as desk:
         learn = learner(desk)
-        prepare_trainer(arguments, desk)
-        result = trainer.Trainer(desk, learn, arguments.withdraw).run()
+        import_keyring(arguments, desk)
+        result = trainer.Trainer(desk, learn, arguments.join, arguments.withdraw).run()
     return result, _trainer_text(result)
-
-
-def prepare_trainer(arguments: argparse.Namespace, desk: Desk) -> None:
-    """What comes before the loop: the owner's keyring, if there is one, and joining, if that is asked for."""
-    from . import trainer
-
-    _import_keyring(arguments, desk)
-    if arguments.join:
-        trainer.join(desk)
 
 
 def learner(desk: Desk, change: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
@@ -240,10 +231,18 @@ def learner(desk: Desk, change: Callable[[Any], Any] | None = None) -> Callable[
 
     model, data = load_model(desk.settings["model"]), load_dataset(desk.settings["data"])
     data = change(data) if change else data
-    numbers = {"epochs": int, "batch": int, "rate": float, "momentum": float, "seed": int}
     given = {name: desk.settings.get(name) for name in TRAINING}
-    training = Training(**{name: numbers.get(name, str)(value) for name, value in given.items() if value is not None})
+    training = Training(**{name: _number(name, value) for name, value in given.items() if value is not None})
     return lambda lesson: train(model, desk.prospectus.layout, lesson.theta, data, training, lesson.round)
+
+
+def _number(name: str, text: str) -> Any:
+    """A training option in its own type; settings hold text."""
+    kinds = {"epochs": int, "batch": int, "seed": int, "rate": float, "momentum": float}
+    try:
+        return kinds.get(name, str)(text)
+    except ValueError:
+        raise InputError(f"--{name} is a number: got {text!r}") from None
 
 
 def trainer_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -286,7 +285,7 @@ def aggregator_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import aggregator
 
     with open_desk(arguments, progress) as desk:
-        _import_keyring(arguments, desk)
+        import_keyring(arguments, desk)
         result = aggregator.Aggregator(desk, arguments.trainers, arguments.withdraw).run()
     return result, _lines(result)
 
@@ -299,7 +298,7 @@ def aggregator_status(arguments: argparse.Namespace, progress: Progress) -> Answ
     return result, _lines(result)
 
 
-def _import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
+def import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
     if arguments.keyring is not None:
         desk.history.import_keyring(arguments.keyring)
 
@@ -376,7 +375,7 @@ def add_verbs(verb: AddVerb, verbs: Any) -> None:
     made.add_argument("--momentum", help="of sgd (0.5)")
     made.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="(auto: by the targets)")
     made.add_argument("--seed", help="of batches and dropout (0)")
-    made.add_argument("--join", action="store_true", help="join first, as `trainer join` does: pays the stake in")
+    made.add_argument("--join", action="store_true", help="as `trainer join`, once trainers can: pays the stake in")
     made.add_argument("--membership", metavar="HEX", help="the owner's signature; remembered in the folder")
     _add_keyring(made)
     _add_withdraw(made)
