@@ -127,7 +127,7 @@ class Real:
         real.receipts["create"] = project.created
         real.receipts["accept"] = project.accept(self.aggregator)
         for trainer in joined:
-            real.receipts["join"] = project.join(trainer)
+            real.receipts["join"] = project.join(trainer, encryption_key=KEY)
         return real
 
 
