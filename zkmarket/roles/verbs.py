@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..backend import Progress
+from ..backend import PASSWORD_VARIABLE, Progress
 from ..commitment import read_address
 from ..errors import InputError
 from ..files import atomic_write
@@ -36,7 +36,6 @@ REMEMBERED = (
     "data",
     *TRAINING,
 )
-PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
 
 
 # ---------------------------------------------------------------- from arguments to a desk
