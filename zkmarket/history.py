@@ -6,6 +6,7 @@ same θ, bit for bit. A round whose aggregate is withheld, or was claimed as not
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from .auditor import open_aggregate, verify_round, verify_settlement
 from .backend import Progress, quiet
 from .commitment import Commitment
 from .contribution import shares
-from .errors import ChainError, InputError, PassedOn, ProofRejected, SealError
+from .errors import ChainError, InputError, PassedOn, ProofRejected, SealError, StoreError
 from .escrow import RATE_UNIT, point_words
 from .field import Point
 from .files import atomic_write, parse_json
@@ -332,18 +333,20 @@ class History:
             atomic_write(self.folder / "keyring.json", text.encode(), mode=0o600)
 
     def _keyring_of_the_log(self, log: Log) -> dict[int, bytes]:
-        """The newest keyring that was sealed to the caller; empty if there is none."""
+        """What all keyrings together have that were sealed to the caller, the newest first to be believed.
+
+        A new aggregator's may lack rounds that an earlier one's has. One that cannot be had keeps nobody from the others.
+        """
         assert self.key is not None
+        found: dict[int, bytes] = {}
         for event in reversed(log.of("Started")):
             cid = _cid(event.arguments["keyring"])
             if cid is None:
                 continue
-            blob = self.store.get(cid, envelope_limit(36 * event.arguments["round"]))
-            try:
-                return decode_keyring(unseal(blob, content_key(blob, self.key)))
-            except SealError:
-                continue
-        return {}
+            with contextlib.suppress(SealError, StoreError):
+                blob = self.store.get(cid, envelope_limit(36 * event.arguments["round"]))
+                found = decode_keyring(unseal(blob, content_key(blob, self.key))) | found
+        return found
 
 
 def _read_keyring(path: Path) -> dict[int, bytes]:
