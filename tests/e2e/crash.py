@@ -1,0 +1,331 @@
+"""Roles that kill themselves at every step, once at each, and are started again each time.
+
+A step is named by its kind, without round numbers, addresses and hashes:
+
+    file:NAME:begun, written, renamed     nothing yet; a temporary name is filled; the name is there
+    folder:NAME:begun, half, written, renamed     the same of a folder that appears whole
+    transact:WHAT:begun, kept, sent, done         not built; in the outbox and at no node; at the node, no receipt looked
+                                                  at; receipt seen, outbox empty, nothing concluded from it
+    transact:outbox:sent, done            the same of what a restarted process finishes
+    store:CALLER:begun, written, done     as of a file
+    proof:NAME:STEP                       a prover has ended this step and is at work on the next one
+
+Whoever comes to a step that nobody was killed at claims it in a file and kills its whole process group. After `kept`,
+`sent` and `done` the transaction is made, so a call that is made once can die in one of the three ways only: several
+callers, or rounds, share a file of claims, and each takes the next way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.e2e.town import Role, Town
+
+DEATHS = 100
+"""More than any role has steps: whoever dies so often does not come on."""
+
+OPEN_FILES = re.compile(
+    r"(settings|deployed|statement|commitment|round|refusals|manifest)\.json|\d{6}\.json|prospectus|PROJECT\.toml"
+    r"|model\.npz|\.lock|.*\.lock"
+)
+"""Names in a role's folder that are no secret. All others have mode 0600, whatever is killed when."""
+
+TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
+
+
+@dataclass(frozen=True)
+class Crashes:
+    """Called in a role's process before it begins: from then on it dies at every step that is not claimed yet.
+
+    Attributes:
+        folder: the role's.
+        shared: the folder of claims and records, of one role or of several that share them.
+        spared: steps at which nobody is to die.
+    """
+
+    folder: Path
+    shared: Path
+    spared: frozenset[str] = frozenset()
+
+    def __call__(self) -> None:
+        temporary = self.folder.with_name(f"{self.folder.name}.tmp")
+        temporary.mkdir(exist_ok=True)
+        tempfile.tempdir = str(temporary)
+        _patch_files(self)
+        _patch_transactions(self)
+        _patch_store(self)
+        _patch_proofs(self)
+
+    def reach(self, step: str) -> None:
+        """Die here, unless somebody did."""
+        if step in self.spared:
+            return
+        with (self.shared / "claims").open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if step in file.read().splitlines():
+                return
+            file.write(f"{step}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.killpg(0, signal.SIGKILL)
+        time.sleep(60)
+
+    def record(self, kind: str, *what: Any) -> None:
+        """Write down what the test looks at in the end."""
+        line = json.dumps([kind, self.folder.name, *what]) + "\n"
+        with (self.shared / "records").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line)
+
+    def name(self, path: Path) -> str | None:
+        """The kind of a file; None if it is none of the role's, or inside a folder that has no name yet."""
+        try:
+            inside = path.resolve().relative_to(self.folder.resolve())
+        except ValueError:
+            return None
+        if any(part.startswith(".") for part in inside.parts):
+            return None
+        text = re.sub(r"0x[0-9a-fA-F]{40}", "ADDRESS", str(inside))
+        return re.sub(r"\d{5,}", "N", re.sub(r"[0-9a-f]{64}", "KEY", text))
+
+
+def _patch_files(crashes: Crashes) -> None:
+    from zkmarket import build, files, prospectus
+
+    replacing, new_folder, link, keys = files.replacing, files.new_folder, build.link_or_copy, build.keys_of
+
+    @contextlib.contextmanager
+    def dying_replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
+        name = crashes.name(path)
+        if name is None:
+            with replacing(path, mode) as temporary:
+                yield temporary
+            return
+        crashes.reach(f"file:{name}:begun")
+        with replacing(path, mode) as temporary:
+            yield temporary
+            crashes.reach(f"file:{name}:written")
+        if path.name == "opening.npz":
+            crashes.record("opening", path.parent.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        if name != "outbox.json":  # that is a step of the transaction
+            crashes.reach(f"file:{name}:renamed")
+
+    @contextlib.contextmanager
+    def dying_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+        name = crashes.name(path)
+        if name is None:
+            with new_folder(path, replace) as temporary:
+                yield temporary
+            return
+        crashes.reach(f"folder:{name}:begun")
+        with new_folder(path, replace) as temporary:
+            yield temporary
+            crashes.reach(f"folder:{name}:written")
+        crashes.reach(f"folder:{name}:renamed")
+
+    def dying_link(source: Path, target: Path) -> None:
+        link(source, target)
+        crashes.reach("folder:builds:half")
+
+    def dying_keys(*given: Any) -> Any:
+        found = keys(*given)
+        crashes.reach("keys")
+        return found
+
+    files.replacing = dying_replacing
+    files.new_folder = build.new_folder = dying_folder
+    build.link_or_copy = dying_link
+    build.keys_of = dying_keys
+    assert prospectus.build is build.build
+
+
+def _patch_transactions(crashes: Crashes) -> None:
+    from zkmarket.market import Chain
+    from zkmarket.wallet import Wallet
+
+    transact, settle_outbox, keep, broadcast = Chain.transact, Chain.settle_outbox, Wallet._keep, Wallet._broadcast
+    now = {"what": ""}
+
+    def dying_transact(chain: Chain, what: str, *given: Any, **more: Any) -> Any:
+        now["what"] = what
+        crashes.reach(f"transact:{what}:begun")
+        done = transact(chain, what, *given, **more)
+        crashes.reach(f"transact:{what}:done")
+        return done
+
+    def dying_settle_outbox(chain: Chain, wallet: Wallet) -> Any:
+        now["what"] = "outbox"
+        done = settle_outbox(chain, wallet)
+        if done is not None:
+            crashes.reach("transact:outbox:done")
+        return done
+
+    def dying_keep(wallet: Wallet, entry: Any) -> None:
+        keep(wallet, entry)
+        crashes.reach(f"transact:{now['what']}:kept")
+
+    def dying_broadcast(wallet: Wallet, node: Any, entry: Any) -> None:
+        broadcast(wallet, node, entry)
+        crashes.reach(f"transact:{now['what']}:sent")
+
+    Chain.transact, Chain.settle_outbox = dying_transact, dying_settle_outbox
+    Wallet._keep, Wallet._broadcast = dying_keep, dying_broadcast
+
+
+def _patch_store(crashes: Crashes) -> None:
+    from zkmarket import store
+
+    put, cid_of_parts = store.LocalStore.put, store.cid_of_parts
+    now = {"who": ""}
+
+    def dying_put(self: store.LocalStore, data: bytes) -> str:
+        now["who"] = sys._getframe(1).f_code.co_name
+        crashes.reach(f"store:{now['who']}:begun")
+        cid = put(self, data)
+        crashes.reach(f"store:{now['who']}:done")
+        return cid
+
+    def dying_cid_of_parts(parts: Any) -> str:
+        cid = cid_of_parts(parts)
+        if sys._getframe(1).f_code.co_name == "put_parts":
+            crashes.reach(f"store:{now['who']}:written")
+        return cid
+
+    store.LocalStore.put, store.cid_of_parts = dying_put, dying_cid_of_parts
+
+
+def _patch_proofs(crashes: Crashes) -> None:
+    from zkmarket import backend, commitment, gram
+
+    run_child, range_job, commit_mask = backend._run_child, commitment.range_job, gram.Mask.commit
+
+    def dying_run_child(tasks: list[dict], progress: Callable[[str], None]) -> None:
+        def told(text: str) -> None:
+            progress(text)
+            crashes.reach(f"proof:{re.sub('[0-9]+', 'N', text)}")
+
+        run_child(tasks, told)
+
+    def recorded_range_job(build: Any, opening: Any, round_id: Any, trainer: int, chunk: int) -> Any:
+        salts = hashlib.sha256(opening.salts[chunk].tobytes()).hexdigest()
+        crashes.record("range proof", round_id.round, chunk, salts)
+        return range_job(build, opening, round_id, trainer, chunk)
+
+    def recorded_commit(mask: gram.Mask, build: Any) -> Any:
+        points = commit_mask(mask, build)
+        crashes.record("mask", [f"{x:x}" for x, _ in points])
+        return points
+
+    backend._run_child, commitment.range_job, gram.Mask.commit = dying_run_child, recorded_range_job, recorded_commit
+
+
+# ---------------------------------------------------------------- the test's side
+
+
+@dataclass
+class Mortal:
+    """A role that is started again whenever it was killed by itself, and looked at while it is dead."""
+
+    folder: Path
+    start: Callable[[], Role]
+    deaths: int = 0
+    role: Role | None = None
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def ended(self) -> bool:
+        """Start it, or start it again. True when it has ended by itself."""
+        if self.role is None:
+            self.role = self.start()
+        if self.role.code is None:
+            return False
+        if self.role.code != -signal.SIGKILL:
+            return True
+        self.deaths += 1
+        assert self.deaths <= DEATHS
+        self.look()
+        self.role = self.start()
+        return False
+
+    def look(self) -> None:
+        """No prover has outlived it, no secret is readable by others, and no key was made anew."""
+        assert self.role is not None
+        end = time.monotonic() + 5
+        while left := _alive(self.role.pid):
+            assert time.monotonic() < end, f"{self.role.name} was killed, and left {left}"
+            time.sleep(0.02)
+        for path in self.folder.rglob("*"):
+            if path.is_file() and "builds" not in path.relative_to(self.folder).parts:
+                temporary = TEMPORARY.fullmatch(path.name)
+                name = temporary[1] if temporary else path.name
+                if not OPEN_FILES.fullmatch(name):
+                    assert path.stat().st_mode & 0o077 == 0, f"{path} can be read by others"
+                if path.suffix == ".key" and not temporary:
+                    key = path.read_text()
+                    assert self.seen.setdefault(path.name, key) == key, f"{path} was made anew"
+        for name in self.seen:
+            assert (self.folder / name).is_file() or (self.folder / "keys" / name).is_file(), f"{name} is lost"
+
+    def finish(self, place: Town) -> dict[str, Any]:
+        """Run a command until it has ended by itself; its result."""
+        place.until(self.ended)
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        assert self.role is not None
+        return self.role.result()
+
+
+def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...], count: int = 3) -> None:
+    """Move the clock as `Town.conduct` does, and start again whoever has died, until all mortals have ended."""
+    from zkmarket.escrow import Phase
+
+    def step() -> bool:
+        ended = [mortal.ended() for mortal in mortals.values()]
+        state = place.project.state()
+        received = state.phase == Phase.SETTLED and place.opened(state.round, *readers)
+        if (state.phase == Phase.SUBMIT and place.submitted(count)) or received:
+            place.pass_deadline()
+        return all(ended)
+
+    place.until(step, 600)
+
+
+def _alive(group: int) -> list[str]:
+    """Processes of a group that still run."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return []
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(one.pid) == group and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(one.cmdline()))
+    return found
+
+
+def claims(shared: Path) -> set[str]:
+    return set((shared / "claims").read_text().splitlines())
+
+
+def records(shared: Path, kind: str) -> list[tuple[Any, ...]]:
+    """What was recorded of a kind: the role's folder and the rest."""
+    path = shared / "records"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [tuple(line[1:]) for line in map(json.loads, lines) if line[0] == kind]
