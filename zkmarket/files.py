@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -165,6 +166,23 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile ends the names that are given to it above
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `replacing` and `new_folder` left in a folder when they were killed.
+
+    Call it while no other process can be writing there.
+    """
+    for path in folder.glob(".*"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

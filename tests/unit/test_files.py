@@ -17,6 +17,7 @@ from zkmarket.files import (
     locked,
     new_folder,
     replacing,
+    sweep,
 )
 
 pytestmark = pytest.mark.unit
@@ -165,3 +166,24 @@ def test_a_lock_is_held_and_freed(tmp_path: Path):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with path.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# ---------------------------------------------------------------- what kill -9 leaves
+
+
+def test_what_was_half_written_is_swept(tmp_path: Path):
+    """Exactly the names that a killed `replacing` or `new_folder` leaves; nothing else, and nothing in folders."""
+    for name in (".lock", "value", ".value", ".value.npz", "outbox.json.lock", "folder/.value.abcdefgh"):
+        atomic_write(tmp_path / name, b"kept")
+    left = []
+    for context in (replacing(tmp_path / "value"), new_folder(tmp_path / "build")):
+        temporary = context.__enter__()
+        left.append((context, temporary))  # held, or it would clean up
+        if temporary.is_dir():
+            (temporary / "half").write_bytes(b"half")
+    sweep(tmp_path)
+    assert not any(temporary.exists() for _, temporary in left)
+    assert names(tmp_path) == [".lock", ".value", ".value.npz", "folder", "outbox.json.lock", "value"]
+    assert names(tmp_path / "folder") == [".value.abcdefgh"]
+    assert (tmp_path / "value").read_bytes() == b"kept"
+    sweep(tmp_path / "missing")

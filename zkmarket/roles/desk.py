@@ -28,7 +28,7 @@ from ..artifacts import Build
 from ..backend import Progress, quiet
 from ..errors import ChainError, InputError, StoreError, TransactionReverted, ZkmarketError
 from ..escrow import Phase
-from ..files import locked, read_json, write_json
+from ..files import locked, read_json, sweep, write_json
 from ..history import History, Log, Settled, fetch_prospectus
 from ..inspection import Inspection, inspect
 from ..market import Chain, Project, State, connect
@@ -307,6 +307,7 @@ def at_desk(
     folder = settings.folder
     busy = f"another process works in {folder}: a role has one process; wait for it, or stop it"
     with locked(folder / ".lock", otherwise=busy):
+        _sweep(folder)
         wallet = None
         if password is not None:
             path = Path(settings["keystore"])
@@ -319,6 +320,14 @@ def at_desk(
             if wallet is not None:
                 chain.settle_outbox(wallet)  # what a killed process left on its way, before anything is looked at
             yield Desk(settings, chain, wallet, progress, **options)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove half-written files of killed processes: they may hold salts and keys that nothing else knows of."""
+    for part in (folder, folder / "builds", folder / "keys", folder / "aggregates"):
+        sweep(part)
+    for part in (folder / "rounds").glob("**"):
+        sweep(part)
 
 
 def phase_text(state: State) -> str:
