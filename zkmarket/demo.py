@@ -42,6 +42,16 @@ ETHER = 10**18
 FUNDS = 100 * ETHER
 STAKE, PENALTY, FEE_SHARE = ETHER, ETHER // 10, 10
 PASSWORD = "demo"  # of keystores that hold a development chain's coins, for as long as the demo runs
+PHASES = {
+    "CREATED": "inspect and accept",
+    "OPEN": "join and start",
+    "SUBMIT": "train, prove range",
+    "ADMIT": "hand over, admit",
+    "PROVE": "prove and settle",
+    "SETTLED": "verify and open",
+}
+"""What a phase's time goes into; everybody works at once, on the same cores."""
+
 SECONDS = 600
 """No phase of a demo takes longer; one that does has failed."""
 
@@ -156,11 +166,14 @@ class Timer:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
+            self.add(name, time.monotonic() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 2)
 
 
 class Program:
@@ -170,10 +183,12 @@ class Program:
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         self.output = log.with_suffix(".json")
+        from .market import dying_with_us
+
         with log.open("ab") as errors, self.output.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *words],
-                stdin=subprocess.DEVNULL,
+                dying_with_us([sys.executable, "-m", module, *words]),
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=errors,
                 env=os.environ | {"ZKMARKET_PASSWORD": PASSWORD},
@@ -198,6 +213,8 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
 
 # ---------------------------------------------------------------- the stage
@@ -216,7 +233,7 @@ class Stage:
     def play(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         from .market import anvil_node, connect
 
-        began = time.perf_counter()
+        began = time.monotonic()
         self.progress(srs.WARNING)
         srs.generate()
         rpc = self.rpc or stack.enter_context(anvil_node())
@@ -228,11 +245,10 @@ class Stage:
             project = self.set_up()
             self.start_programs()
             self.conduct(project)
-            with self.timer.step("withdraw and end"):
+            with self.timer.step("withdraw"):
                 outputs = {name: program.result() for name, program in self.programs.items()}
-            self.timer.seconds["all"] = round(time.perf_counter() - began, 2)
-            with self.timer.step("accuracy, for this report"):
-                return Account(self, project, outputs).result()
+            self.timer.add("total", time.monotonic() - began)
+            return Account(self, project, outputs).result()
 
     def stop(self) -> None:
         for program in self.programs.values():
@@ -294,7 +310,7 @@ class Stage:
         self.progress("owner: keys, prospectus, contracts")
         with self.timer.step("keys and contracts"):
             self.created = self.once("owner", "owner", "create", str(file))
-        with self.timer.step("pay in and list trainers"):
+        with self.timer.step("pay in, list"):
             self.paid = self.once("owner", "owner", "pay-in")
             self.progress(f"owner: {self.paid['pool'] / ETHER:g} ether in escrow of {self.paid['project']}")
             listed = self.once("owner", "owner", "list", *(self.addresses[name] for name in self.names))
@@ -337,9 +353,7 @@ class Stage:
             state = project.state()
             if (state.phase, state.round) != seen:
                 if seen is not None:
-                    name = f"{seen[0].name.lower()}"
-                    spent = time.monotonic() - since
-                    self.timer.seconds[name] = round(self.timer.seconds.get(name, 0) + spent, 2)
+                    self.timer.add(PHASES[seen[0].name], time.monotonic() - since)
                 seen, since = (state.phase, state.round), time.monotonic()
                 self.progress(f"round {state.round}: {state.phase.name}")
             if state.phase == Phase.ENDED:

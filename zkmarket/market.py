@@ -46,7 +46,7 @@ from . import backend
 from .artifacts import Build, Manifest
 from .backend import Progress, Proof, quiet
 from .commitment import Commitment, RoundId
-from .errors import ArtifactError, ChainError, InputError, TransactionReverted
+from .errors import ArtifactError, ChainError, InputError, PassedOn, TransactionReverted
 from .escrow import (
     NO_VERIFIER,
     NOBODY,
@@ -334,10 +334,16 @@ class Chain:
     def web3(self) -> Any:
         return _brownie().web3
 
+    def head(self) -> bytes:
+        """Hash of the latest block: whether anything has happened, for one call."""
+        with transacting("reading the latest block"):
+            return bytes(self.web3.eth.get_block("latest")["hash"])
+
     @property
     def now(self) -> int:
         """Timestamp of the latest block."""
-        return self.web3.eth.get_block("latest")["timestamp"]
+        with transacting("reading the latest block"):
+            return self.web3.eth.get_block("latest")["timestamp"]
 
     def wallet(self, path: Path, password: str, outbox: Path | None = None) -> Wallet:
         """An account from an encrypted keystore file, to send and sign with. The key stays in this process.
@@ -412,7 +418,7 @@ class Chain:
     def deploy_verifier(self, verifier: CompiledVerifier, sender: Any) -> Any:
         """A new verifier contract with exactly this code."""
         address = self._create("the verifier", verifier.creation, sender)
-        if bytes(self.web3.eth.get_code(address)) != verifier.runtime:
+        if self.code(address) != verifier.runtime:
             raise ChainError(f"the verifier at {address} has other code than was deployed")
         return self.contract("Halo2Verifier", address, verifier.abi)
 
@@ -422,7 +428,7 @@ class Chain:
         return _brownie().Contract.from_abi(name, address, abi, persist=False)
 
     def _check_code(self, name: str, address: str) -> None:
-        if not self.web3.eth.get_code(address):
+        if not self.code(address):
             raise ChainError(f"no contract at {address} on chain {self.id}: wanted {name}")
 
     def _create(self, name: str, data: bytes, sender: Any) -> str:
@@ -613,8 +619,13 @@ def development_chain(accounts: int = 20) -> Iterator[Chain]:
         yield chain
 
 
-# The shell becomes the node. Its helper waits for the end of our pipe, which even kill -9 of this process brings.
+# The shell becomes the command. Its helper waits for the end of our pipe, which even kill -9 of this process brings.
 _KEEPER = 'exec 3<&0; (read -r _ <&3; kill -9 $$) >/dev/null 2>&1 & exec 3<&- </dev/null; exec "$@"'
+
+
+def dying_with_us(command: list[str]) -> list[str]:
+    """A command to start with ``stdin=PIPE``: it ends when this process does, whatever ends that."""
+    return ["/bin/sh", "-c", _KEEPER, "sh", *command]
 
 
 @contextlib.contextmanager
@@ -652,7 +663,7 @@ def anvil_node(
     words += ["--preserve-historical-states"] if state is not None else []
     words += ["--mixed-mining"] if block_seconds is not None else []
     node = subprocess.Popen(
-        ["/bin/sh", "-c", _KEEPER, "sh", _anvil(), *words],
+        dying_with_us([_anvil(), *words]),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -855,11 +866,12 @@ class _Deployed:
 
     def events(self, from_block: int = 0, to_block: int | str = "latest") -> tuple[Event, ...]:
         """All that the contract logged, in order; nothing if the chain has not come to `from_block` yet."""
-        if to_block == "latest" and from_block > self.chain.web3.eth.block_number:
-            return ()
+        with transacting("reading the block number"):
+            if to_block == "latest" and from_block > self.chain.web3.eth.block_number:
+                return ()
         return self._logged(from_block, to_block, [])
 
-    def _logged(self, from_block: int, to_block: int | str, topics: list[str]) -> tuple[Event, ...]:
+    def _logged(self, from_block: int, to_block: int | str, topics: list[str | None]) -> tuple[Event, ...]:
         where = {"address": self.address, "fromBlock": from_block, "toBlock": to_block, "topics": topics}
         with transacting("reading events"):
             return self._decoded(self.chain.web3.eth.get_logs(where))
@@ -939,8 +951,7 @@ class Market(_Deployed):
 
         def deployed(build: Build, name: str) -> Verifier:
             progress(f"verifier of {name}, N={build.manifest.trainers}: compiling and deploying")
-            made = verifier_of(build, name)
-            return Verifier(self.chain.deploy_verifier(made, sender).address, keccak(made.runtime))
+            return self.deploy_verifier(build, name, sender)
 
         shared = {name: deployed(first, name) for name in first.manifest.value["circuits"] if name != "settlement"}
         return Verifiers(
@@ -949,6 +960,24 @@ class Market(_Deployed):
             shared[first.manifest.last_range_circuit],
             {n: deployed(builds[n], "settlement") for n in numbers},
         )
+
+    def deploy_verifier(self, build: Build, circuit: str, sender: Any) -> Verifier:
+        """The verifier of one circuit of a build, newly deployed."""
+        made = verifier_of(build, circuit)
+        return Verifier(self.chain.deploy_verifier(made, sender).address, keccak(made.runtime))
+
+    def verifier_at(self, address: str | None, build: Build, circuit: str) -> Verifier | None:
+        """The verifier at an address, if it is the one of this circuit; else None."""
+        if address is None:
+            return None
+        code = verifier_of(build, circuit).runtime
+        return Verifier(address, keccak(code)) if self.chain.code(address) == code else None
+
+    def projects_of(self, owner: str) -> list[str]:
+        """Addresses of the projects that this factory made for an owner, in order."""
+        topic = next(topic for topic, item in self._topics.items() if item["name"] == "ProjectCreated")
+        found = self._logged(0, "latest", [topic, None, "0x" + owner[2:].lower().rjust(64, "0")])
+        return [event.arguments["project"] for event in found]
 
     def create(self, offer: Offer, builds: Mapping[int, Build], verifiers: Verifiers, sender: Any) -> Project:
         """A project with its whole pool in escrow; the sender is its owner. A token's pool is approved first."""
@@ -1024,6 +1053,15 @@ class Project(_Deployed):
         """Who made the project; believe it only if that factory lists it."""
         return self._call("factory")
 
+    def creation(self) -> Event:
+        """The log entry of the factory that made it: terms, plans, rates, and the prospectus's CID."""
+        market = Market(self.chain, self.factory())
+        topic = next(topic for topic, item in market._topics.items() if item["name"] == "ProjectCreated")
+        found = market._logged(0, "latest", [topic, "0x" + self.address[2:].lower().rjust(64, "0")])
+        if not found:
+            raise ChainError(f"the factory {market.address} logged no creation of {self.address}")
+        return found[0]
+
     def terms(self) -> dict[str, Any]:
         """What the owner fixed at creation, by the names of Types.sol."""
         return self._read("terms")
@@ -1056,8 +1094,8 @@ class Project(_Deployed):
     def commitments(self, round_number: int) -> list[Commitment]:
         """What was submitted to a round, with the range proofs, in the order of submission.
 
-        Raises ChainError for a submission that another contract passed on: its range proofs, which the
-        project has verified, are not in the transaction's own calldata.
+        A submission that another contract passed on comes without range proofs: the project has verified them,
+        but they are not in the transaction's own calldata.
         """
         round_id = self.round_id(round_number)
         found = []
@@ -1065,7 +1103,10 @@ class Project(_Deployed):
             said = event.arguments
             points = tuple(zip(said["points"][::2], said["points"][1::2], strict=True))
             trainer = int(said["trainer"], 16)
-            data = self._calldata(event, "submit")[2]
+            try:
+                data = self._calldata(event, "submit")[2]
+            except PassedOn:
+                data = ()
             proofs = []
             for chunk, proof in enumerate(data):
                 tag = chunk_tag(round_id.chain_id, round_id.project, round_number, chunk, trainer)
@@ -1081,7 +1122,8 @@ class Project(_Deployed):
             manifest: of the build for as many trainers as were admitted.
 
         Raises:
-            ChainError: the round was not settled, or the transaction was passed on by another contract.
+            ChainError: the round was not settled.
+            PassedOn: the transaction was passed on by another contract.
         """
         settled = self._of_round("Settled", round_number)
         if not settled:
@@ -1101,7 +1143,7 @@ class Project(_Deployed):
             sent = self.chain.web3.eth.get_transaction(event.transaction)
         contract = self.chain.web3.eth.contract(self.address, abi=self.container.abi)
         if sent["to"] != self.address:
-            raise ChainError(
+            raise PassedOn(
                 f"transaction {event.transaction} was passed on by another contract: no calldata of {method}"
             )
         function, given = contract.decode_function_input(sent["input"])
