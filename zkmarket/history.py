@@ -335,7 +335,7 @@ class History:
     def _keyring_of_the_log(self, log: Log) -> dict[int, bytes]:
         """What all keyrings together have that were sealed to the caller, the newest first to be believed.
 
-        A new aggregator's may lack rounds that an earlier one's has. One that cannot be had keeps nobody from the others.
+        A new aggregator's may lack rounds that an earlier one's has. One that cannot be had keeps nobody from others.
         """
         assert self.key is not None
         found: dict[int, bytes] = {}
