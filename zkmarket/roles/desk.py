@@ -175,7 +175,7 @@ class Desk:
         looked = 0.0
         while True:
             try:
-                block = self.chain.head()
+                block = self.chain.tip()
                 if block == last and time.monotonic() - looked < 20 * self.poll:
                     time.sleep(self.poll)
                     continue
@@ -224,7 +224,7 @@ class Desk:
 
         Returns what was called; None if nothing is due.
         """
-        call = self._overdue(state)
+        call = self.overdue(state)
         if call is None or not self.due(
             (state.phase, state.round, state.voids, call), self.grace if grace is None else grace
         ):
@@ -233,7 +233,8 @@ class Desk:
         getattr(self.project, call)(self.wallet)
         return call
 
-    def _overdue(self, state: State) -> str | None:
+    def overdue(self, state: State) -> str | None:
+        """The time-out that may be called now."""
         limit = state.deadline
         if state.phase == Phase.SETTLED and state.claimed:
             limit += self.terms["windows"]["lock"]
