@@ -454,9 +454,8 @@ class Chain:
             if isinstance(sender, Wallet):
                 done = sender.send(self.web3, what, to, data, value, pace=self._pace)
             else:
-                # an estimate does not see what time a development chain was told that its next block has
-                gas = self.web3.eth.get_block("latest")["gasLimit"] if self.development else None
-                done = send_from_node(self.web3, what, str(sender), to, data, value, gas, pace=self._pace)
+                gas, price = self._development_gas() if self.development else (None, None)
+                done = send_from_node(self.web3, what, str(sender), to, data, value, gas, price, pace=self._pace)
         if done["status"] != 1:
             self._ask_why(what, "0x" + bytes(done["transactionHash"]).hex(), done["blockNumber"])
         return done
@@ -468,6 +467,14 @@ class Chain:
         """
         with transacting("finishing what is in the outbox"):
             return wallet.settle_outbox(self.web3, pace=self._pace)
+
+    def _development_gas(self) -> tuple[int, int]:
+        """As much as a block has, for no more than the chain takes: nothing, on ours.
+
+        Not estimated: an estimate does not see what time the chain was told that its next block has.
+        """
+        block = self.web3.eth.get_block("latest")
+        return block["gasLimit"], 2 * block.get("baseFeePerGas", 0)
 
     @property
     def _pace(self) -> float:

@@ -147,12 +147,13 @@ def _pauses(longest: float) -> Iterator[None]:
 
 def send_from_node(
     web3: Any, what: str, sender: str, to: str | None, data: bytes, value: int, gas: int | None = None,
-    pace: float = PACE, deadline: float = DEADLINE_SECONDS,
+    price: int | None = None, pace: float = PACE, deadline: float = DEADLINE_SECONDS,
 ) -> Any:  # fmt: skip
     """Have the node sign and send for an account whose key it has; the receipt. Nothing is kept of it here.
 
     Args:
         gas: default what the node estimates, and a tenth more.
+        price: of gas, in wei; default what the node takes.
 
     Raises:
         NodeRefused: the contract refuses, or the node does.
@@ -160,7 +161,8 @@ def send_from_node(
     """
     node = _Node(web3, pace)
     gas = node.gas(sender, to, data, value) if gas is None else gas
-    sent = node.ask("eth_sendTransaction", _request(sender, to, data, value) | {"gas": hex(gas)})
+    pays = {"gas": hex(gas)} | ({} if price is None else {"gasPrice": hex(price)})
+    sent = node.ask("eth_sendTransaction", _request(sender, to, data, value) | pays)
     end = time.monotonic() + deadline
     for _ in _pauses(pace):
         told = ""
@@ -241,6 +243,8 @@ class Wallet:
         self.outbox = outbox
         self.bump_after = bump_after
         self.deadline = deadline
+        self.sent_block = 0
+        """Of the last transaction that this process has sent; before it the chain does not show what was done."""
 
     def __str__(self) -> str:
         return self.address
@@ -387,6 +391,7 @@ class Wallet:
             try:
                 done = None if fresh and first else node.receipt(*entry.hashes)
                 if done is not None:
+                    self.sent_block = done["blockNumber"]
                     self._close()
                     return done
                 now = time.monotonic()

@@ -450,12 +450,13 @@ def test_an_older_version_counts_too(bank: Bank, beside: Any, quick: None) -> No
 
 
 def replace_by_another(bank: Bank, nonce: int) -> None:
-    """Another program with the same key sends, and is mined."""
+    """Another program with the same key pays more, and is mined."""
+    price = 2 * bank.kept()["fields"]["maxFeePerGas"]
     fields = {
         "chainId": 31337,
         "nonce": nonce,
         "gas": 21_000,
-        "gasPrice": 1000 * GWEI,
+        "gasPrice": price,
         "to": Web3.to_checksum_address(OTHER),
         "value": 9,
     }
