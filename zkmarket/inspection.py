@@ -19,6 +19,7 @@ from .backend import Progress, quiet
 from .errors import ChainError
 from .escrow import NO_VERIFIER, NOBODY, Phase, check_builds
 from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_of
+from .wallet import NodeAway
 
 CLONE = (bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3"))
 """Code of an EIP-1167 clone, before and after the address that it delegates to."""
@@ -90,6 +91,13 @@ def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: P
     return found
 
 
+def inspect_origin(chain: Chain, address: str) -> Inspection:
+    """Only that a project comes from a factory of the sources here: quick, and needs no keys."""
+    found = Inspection(address)
+    _inspect_code(chain, address, found)
+    return found
+
+
 def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
     code = chain.code(address)
     if not code:
@@ -100,9 +108,11 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
     implementation = to_checksum_address(code[len(head) : len(head) + 20])
     try:
         factory = Project(chain, address).factory()
-        created = chain.creation_of(factory, "Deployed(address)")
+    except NodeAway:  # says nothing of the contract
+        raise
     except ChainError:  # it is anything
-        factory, created = NOBODY, None
+        factory = NOBODY
+    created = chain.creation_of(factory, "Deployed(address)")
     # code alone proves nothing: an account can be created with the right code and any storage. A factory that was
     # created by our code has made its projects by our code, and lists them
     library = library_of_creation("Factory", "Proofs", created) if created else None

@@ -23,14 +23,17 @@ class Auditor:
     def __init__(self, desk: Desk):
         self.desk = desk
         self.audits: dict[int, dict[str, Any]] = {}
+        self.inspected = False
 
     def run(self) -> dict[str, Any]:
         """Verify each round as it is settled, until the project ends."""
-        self.desk.inspected()
         self.desk.run(self.step)
         return {"project": self.desk.project.address, "rounds": list(self.audits.values())}
 
     def step(self, state: State) -> str | None:
+        if not self.inspected:
+            self.desk.inspected()
+            self.inspected = True
         log = self.desk.history.log()
         for settled in log.settled():
             if settled.round not in self.audits:
