@@ -67,7 +67,7 @@ from .escrow import (
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
 from .round import RoundProof
 from .transcript import chunk_tag
-from .wallet import PACE, Wallet, send_from_node
+from .wallet import PACE, NodeAway, Wallet, send_from_node
 
 ROOT = Path(__file__).resolve().parents[1]
 """Where contracts/, node_modules/ and brownie-config.yaml are: zkmarket runs from its source tree."""
@@ -413,7 +413,8 @@ class Chain:
     def at(self, container: Any, address: str) -> Any:
         """A contract of `compile_contracts` that is on the chain already."""
         self._check_code(container._name, address)
-        return container.at(address, persist=False)
+        with transacting("reading code"):
+            return container.at(address, persist=False)
 
     def deploy_verifier(self, verifier: CompiledVerifier, sender: Any) -> Any:
         """A new verifier contract with exactly this code."""
@@ -425,7 +426,8 @@ class Chain:
     def contract(self, name: str, address: str, abi: list[dict[str, Any]]) -> Any:
         """A contract of any ABI that is on the chain already."""
         self._check_code(name, address)
-        return _brownie().Contract.from_abi(name, address, abi, persist=False)
+        with transacting("reading code"):
+            return _brownie().Contract.from_abi(name, address, abi, persist=False)
 
     def _check_code(self, name: str, address: str) -> None:
         if not self.code(address):
@@ -504,7 +506,7 @@ def transacting(what: str) -> Iterator[None]:
 
     Raises:
         TransactionReverted: the contract refused; `reason` is what it said.
-        ChainError: the node failed or cannot be reached.
+        ChainError: the node failed; NodeAway if it cannot be reached.
     """
     brownie = _brownie()
     from requests import RequestException
@@ -526,13 +528,9 @@ def transacting(what: str) -> Iterator[None]:
             reason = _reason(told.get("data") or told.get("message"))
             raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
         raise ChainError(f"{what} failed: {told.get('message', error)}") from error
-    except (
-        Web3Exception,
-        RequestException,
-        ConnectionError,
-        exceptions.RPCRequestError,
-        exceptions.TransactionError,
-    ) as error:
+    except (RequestException, ConnectionError) as error:
+        raise NodeAway(f"{what} failed: {error}") from error
+    except (Web3Exception, exceptions.RPCRequestError, exceptions.TransactionError) as error:
         raise ChainError(f"{what} failed: {error}") from error
 
 

@@ -63,7 +63,12 @@ class Aggregator:
 
     def __init__(self, desk: Desk, wanted: int | None = None, withdraw: bool = False):
         self.desk, self.withdraws = desk, withdraw
-        self.wanted = wanted or desk.terms["maxTrainers"]
+        self._wanted = wanted
+        self.undelivered: dict[tuple[int, str], str] = {}
+
+    @property
+    def wanted(self) -> int:
+        return self._wanted or self.desk.terms["maxTrainers"]
 
     def run(self) -> dict[str, Any]:
         """Hold the office until the project ends or the office is another's."""
@@ -127,8 +132,7 @@ class Aggregator:
         enough = self.wanted if state.now < earliest + window // 2 else desk.terms["minTrainers"]
         if len(members) < enough:
             return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
-        key = SealingKey.fresh()
-        key.save(self._key_file(key.public))
+        key = self.fresh_key(log)
         keyring = b""
         if keys := desk.history.keys():
             blob, _ = seal(encode_keyring(keys), self.readers(log))
@@ -140,6 +144,19 @@ class Aggregator:
     def readers(self, log: Log) -> list[bytes]:
         """Who may open aggregates: the owner, the trainers, the aggregator itself."""
         return [self.desk.prospectus.owner_key, self.desk.sealing_key.public, *log.members().values()]
+
+    def fresh_key(self, log: Log) -> SealingKey:
+        """A key that no round in the log has: a new one, or that of a start which never came or was taken back.
+
+        A reorganisation can take a start back when updates are sealed to its key already.
+        """
+        used = {event.arguments["encryptionKey"].hex() for event in log.of("Started")}
+        for path in sorted((self.desk.folder / "keys").glob("*.key")):
+            if path.stem not in used:
+                return SealingKey.load(path)
+        key = SealingKey.fresh()
+        key.save(self._key_file(key.public))
+        return key
 
     def _key_file(self, public: bytes) -> Path:
         return self.desk.folder / "keys" / f"{public.hex()}.key"

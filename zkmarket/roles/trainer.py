@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..store import cid_of, cid_to_bytes
 from ..trainer import commit_update
 from .desk import Desk, until
 
-UPDATE_FILE, SEALED_FILE = "update.npy", "update.sealed"
+UPDATE_FILE = "update.npy"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Trainer:
 
     def __init__(self, desk: Desk, learn: Learn, join: bool = False, withdraw: bool = False):
         self.desk, self.learn, self.joins, self.withdraws = desk, learn, join, withdraw
+        self.joined = False
         self.verified: set[int] = set()
         self.handed_over: set[int] = set()
 
@@ -87,8 +89,7 @@ class Trainer:
             return None
         in_time = state.now <= state.deadline
         if self.joins and in_time and state.phase in (Phase.OPEN, Phase.SUBMIT):
-            join(self.desk)
-            self.joins = False
+            self.join()
         if state.phase == Phase.SUBMIT and in_time:
             return self.submit(state)
         called = self.desk.time_out(state)
@@ -107,6 +108,16 @@ class Trainer:
             Phase.PROVE: f"round {state.round}: waiting for the aggregator's proof, {until(state)}",
             Phase.VACANT: f"the aggregator failed: waiting for another, {until(state)}",
         }[state.phase]
+
+    def join(self) -> None:
+        """Join, once; and again if a reorganisation took that back, but not after leaving or being removed."""
+        own = self.desk.project.account(self.desk.me)
+        if self.joined and own["stakeWei"] == 0:
+            joined = [event.arguments["trainer"] for event in self.desk.history.log().of("Joined")]
+            self.joined = self.desk.me in joined
+        if not self.joined:
+            join(self.desk)
+            self.joined = True
 
     # ---- SUBMIT
 
@@ -154,11 +165,15 @@ class Trainer:
             "count",
             desk.progress,
         )
-        sealed = folder / SEALED_FILE
+        sealed = self.sealed_file(started)
         if not sealed.exists():
             opening = Opening.load(folder / OPENING_FILE, build.manifest)
             atomic_write(sealed, seal_update(opening, started.encryption_key), mode=0o600)
         return made.commitment, cid_of(sealed.read_bytes())
+
+    def sealed_file(self, started: Started) -> Path:
+        """One for each key: a reorganisation can change the key of a round that was submitted to."""
+        return self.desk.round_folder(started.round) / f"update-{started.encryption_key.hex()[:16]}.sealed"
 
     def bound(self, started: Started) -> int | None:
         """What the update is clipped to: longer ones earn nothing."""
@@ -186,7 +201,7 @@ class Trainer:
             return f"round {number}: admitted; waiting for the others, {until(state)}"
         if number not in self.handed_over:
             desk.progress(f"round {number}: handing the sealed update over")
-            desk.store.put((desk.round_folder(number) / SEALED_FILE).read_bytes())
+            desk.store.put(self.sealed_file(desk.history.log().started(number)).read_bytes())
             self.handed_over.add(number)
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
 
