@@ -535,8 +535,7 @@ class Account:
         rows = []
         audits = {audit["round"]: audit for audit in self.outputs["auditor"]["rounds"]}
         for one in settled:
-            if not one.withheld and not one.skipped:
-                theta = self.history.step(one, self.log, theta)
+            theta = self.history.after(one, self.log, theta)
             updates = [learn(plain, one.round, last) for learn in learners]
             last = np.mean(updates, axis=0)
             plain = plain + last

@@ -7,8 +7,9 @@ same θ, bit for bit. A round whose aggregate is withheld, or was claimed as not
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,16 @@ from .auditor import open_aggregate, verify_round, verify_settlement
 from .backend import Progress, quiet
 from .commitment import Commitment
 from .contribution import shares
-from .errors import ChainError, InputError, PassedOn, ProofRejected, SealError, StoreError
+from .errors import (
+    ChainError,
+    InputError,
+    OpeningMismatch,
+    PassedOn,
+    ProofRejected,
+    SealError,
+    StoreError,
+    ZkmarketError,
+)
 from .escrow import RATE_UNIT, point_words
 from .field import Point
 from .files import atomic_write, parse_json
@@ -141,16 +151,28 @@ class Log:
             )
         return found
 
+    def last_settled(self, number: int) -> Settled:
+        """A round that the state says is settled; ChainError if the log does not have it yet."""
+        found = self.settled()
+        if not found or found[-1].round != number:
+            raise ChainError(f"the log has no settlement of round {number}: a reorganisation, or a node that is behind")
+        return found[-1]
+
     def members(self) -> dict[str, bytes]:
-        """Encryption keys of who is a trainer now, by address."""
-        found: dict[str, bytes] = {}
+        """Encryption keys of who is a trainer now, by address: whoever has a stake that no penalty has eaten."""
+        keys: dict[str, bytes] = {}
+        stakes: dict[str, int] = {}
         for event in self.events:
             said = event.arguments
+            who = said.get("trainer")
             if event.name == "Joined":
-                found[said["trainer"]] = said["encryptionKey"]
-            elif event.name == "Left" or (event.name == "Skipped" and said["removed"]):
-                found.pop(said["trainer"], None)
-        return found
+                keys[who] = said["encryptionKey"]
+                stakes[who] = stakes.get(who, 0) + said["stakeWei"]
+            elif event.name in ("Skipped", "Refused"):
+                stakes[who] = 0 if said.get("removed") else stakes.get(who, 0) - said["burntWei"]
+            elif event.name == "Left":
+                stakes[who] = 0
+        return {who: key for who, key in keys.items() if stakes[who] > 0}
 
 
 def _points(words: list[int]) -> tuple[Point, ...]:
@@ -200,9 +222,21 @@ class History:
         self.project, self.prospectus, self.builds, self.store = project, prospectus, builds, store
         self.folder, self.key, self.progress = folder, key, progress
         self.disagreements: dict[int, str] = {}
+        self._checked: set[tuple[str, bytes]] = set()
+        self._events: tuple[Event, ...] = ()
+        self._until: tuple[int, bytes] | None = None
 
     def log(self) -> Log:
-        return Log(self.project.events())
+        """All that the project has logged. What was read is read again only if its blocks are not there any more."""
+        chain = self.project.chain
+        if self._until is None or chain.block_hash(self._until[0]) != self._until[1]:
+            self._events, self._until = (), None
+        start = 0 if self._until is None else self._until[0] + 1
+        number, digest = chain.tip()
+        if number >= start:
+            self._events += self.project.events(start, number)
+            self._until = number, digest
+        return Log(self._events)
 
     # ---- verifying
 
@@ -249,35 +283,56 @@ class History:
             SealError: it is served, but not to this reader, or damaged.
             OpeningMismatch, InputError: what is served is not the aggregate that was proven.
         """
-        build = self.build_of(len(settled.trainers))
-        path = self.folder / "aggregates" / f"{settled.round:05d}.bin"
+        manifest = self.build_of(len(settled.trainers)).manifest
+        path = self._aggregate_file(settled.round)
         if path.is_file():
-            return decode_aggregate(path.read_bytes(), build.manifest)
+            try:
+                return self._opened(settled, path.read_bytes())
+            except (SealError, OpeningMismatch, InputError):  # of a round that a reorganisation took back
+                path.unlink()
         if settled.cid is None:
             raise SealError(f"round {settled.round}: the aggregate's CID is none that a store knows: it is not served")
-        blob = self.store.get(settled.cid, envelope_limit(aggregate_size(build.manifest)))
-        keys = self.keys()
-        if settled.round not in keys and self.key is not None:
+        blob = self.store.get(settled.cid, envelope_limit(aggregate_size(manifest)))
+        error: ZkmarketError | None = None
+        for key in self._content_keys(settled.round, blob, log):
             try:
-                keys[settled.round] = content_key(blob, self.key)
-            except SealError:
-                keys |= self._keyring_of_the_log(log)
-        if settled.round not in keys:
-            raise SealError(
-                f"round {settled.round}: the aggregate was sealed before you joined, and no keyring has its key:"
-                " wait for the next round's keyring, or ask the owner for one (zkmarket owner keyring)"
-            )
-        plain = unseal(blob, keys[settled.round])
-        served = decode_aggregate(plain, build.manifest)
-        self.apply(settled, served.aggregate, np.zeros(build.manifest.params))  # it opens its commitment, or raises
-        self.keep_keys(keys)
-        atomic_write(path, plain, mode=0o600)
+                plain = unseal(blob, key)
+                served = self._opened(settled, plain)
+            except (SealError, OpeningMismatch, InputError) as wrong:
+                error = wrong
+                continue
+            self.keep(settled.round, plain, key)  # only a key that has opened what was proven is believed from now on
+            return served
+        raise error or SealError(
+            f"round {settled.round}: the aggregate was sealed before you joined, and no keyring has its key:"
+            " wait for the next round's keyring, or ask the owner for one (zkmarket owner keyring)"
+        )
+
+    def _content_keys(self, number: int, blob: bytes, log: Log) -> Iterator[bytes]:
+        """What may open an envelope: the key in it for the caller, one that is known, one of the log's keyrings."""
+        if self.key is not None:
+            with contextlib.suppress(SealError):
+                yield content_key(blob, self.key)
+        if number in (known := self.keys()):
+            yield known[number]
+        yield from self._keys_of_the_log(number, log)
+
+    def _opened(self, settled: Settled, plain: bytes) -> Served:
+        """What is in an envelope, once it opens the round's proven commitment; that is computed once a process."""
+        served = decode_aggregate(plain, self.build_of(len(settled.trainers)).manifest)
+        seen = settled.transaction, hashlib.sha256(plain).digest()
+        if seen not in self._checked:
+            self.apply(settled, served.aggregate, np.zeros(len(served.aggregate.values)))
+            self._checked.add(seen)
         return served
 
+    def _aggregate_file(self, number: int) -> Path:
+        return self.folder / "aggregates" / f"{number:05d}.bin"
+
     def keep(self, number: int, plain: bytes, key: bytes) -> None:
-        """Remember an aggregate that the caller made itself."""
+        """Remember an aggregate that opens its commitment, or that the caller made itself."""
         self.keep_keys(self.keys() | {number: key})
-        atomic_write(self.folder / "aggregates" / f"{number:05d}.bin", plain, mode=0o600)
+        atomic_write(self._aggregate_file(number), plain, mode=0o600)
 
     def apply(self, settled: Settled, aggregate: Aggregate, theta: np.ndarray) -> np.ndarray:
         """θ + η·Agg/(accepted·2^s), once the aggregate opens its proven commitment."""
@@ -291,21 +346,19 @@ class History:
         """
         theta = self.prospectus.theta
         for settled in log.settled():
-            if before is not None and settled.round >= before:
+            if settled.round >= before if before is not None else settled.skipped is None:
                 break
-            if settled.skipped is None and before is None:
-                break
-            if settled.skipped or settled.withheld:
-                continue
-            theta = self.step(settled, log, theta)
+            theta = self.after(settled, log, theta)
         return theta
 
-    def step(self, settled: Settled, log: Log, theta: np.ndarray) -> np.ndarray:
-        """θ after a round, compared with what the aggregator says that it is.
+    def after(self, settled: Settled, log: Log, theta: np.ndarray) -> np.ndarray:
+        """θ after a round that was closed, or one that counts until it is; compared with what the aggregator says.
 
         Another digest is said and kept in `disagreements`, but stops nobody: θ follows from proven aggregates, and an
         aggregator must not be able to halt the trainers with a number that proves nothing.
         """
+        if settled.skipped or settled.withheld:
+            return theta
         served = self.aggregate(settled, log)
         after = self.apply(settled, served.aggregate, theta)
         if served.theta not in (theta_digest(after), bytes(32)) and settled.round not in self.disagreements:
@@ -324,29 +377,31 @@ class History:
         return _read_keyring(path) if path.is_file() else {}
 
     def import_keyring(self, path: Path) -> None:
-        """Add the keys of a file from the owner; what is here already stays."""
-        self.keep_keys(_read_keyring(path) | self.keys())
+        """Add the keys of a file from the owner; what is here already, and opens nothing, gives way."""
+        self.keep_keys(self.keys() | _read_keyring(path))
 
     def keep_keys(self, keys: Mapping[int, bytes]) -> None:
         if keys != self.keys():
             text = json.dumps({str(number): key.hex() for number, key in sorted(keys.items())}, indent=1)
             atomic_write(self.folder / "keyring.json", text.encode(), mode=0o600)
 
-    def _keyring_of_the_log(self, log: Log) -> dict[int, bytes]:
-        """What all keyrings together have that were sealed to the caller, the newest first to be believed.
+    def _keys_of_the_log(self, number: int, log: Log) -> Iterator[bytes]:
+        """A round's content key by the keyrings that were sealed to the caller, the newest first.
 
-        A new aggregator's may lack rounds that an earlier one's has. One that cannot be had keeps nobody from others.
+        A new aggregator's may lack rounds that an earlier one's has, or lie. One that cannot be had keeps nobody from
+        the others.
         """
-        assert self.key is not None
-        found: dict[int, bytes] = {}
+        if self.key is None:
+            return
         for event in reversed(log.of("Started")):
             cid = _cid(event.arguments["keyring"])
-            if cid is None:
+            if cid is None or event.arguments["round"] <= number:
                 continue
             with contextlib.suppress(SealError, StoreError):
                 blob = self.store.get(cid, envelope_limit(36 * event.arguments["round"]))
-                found = decode_keyring(unseal(blob, content_key(blob, self.key))) | found
-        return found
+                found = decode_keyring(unseal(blob, content_key(blob, self.key)))
+                if number in found:
+                    yield found[number]
 
 
 def _read_keyring(path: Path) -> dict[int, bytes]:

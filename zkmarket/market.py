@@ -38,9 +38,15 @@ from queue import Empty, Queue
 from types import ModuleType
 from typing import Any
 
+import eth_abi
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
-from eth_utils.abi import event_abi_to_log_topic, event_signature_to_log_topic
+from eth_utils.abi import (
+    collapse_if_tuple,
+    event_abi_to_log_topic,
+    event_signature_to_log_topic,
+    function_abi_to_4byte_selector,
+)
 
 from . import backend
 from .artifacts import Build, Manifest
@@ -334,10 +340,21 @@ class Chain:
     def web3(self) -> Any:
         return _brownie().web3
 
-    def head(self) -> bytes:
-        """Hash of the latest block: whether anything has happened, for one call."""
+    def tip(self) -> tuple[int, bytes]:
+        """Number and hash of the latest block: whether anything has happened, for one call."""
         with transacting("reading the latest block"):
-            return bytes(self.web3.eth.get_block("latest")["hash"])
+            block = self.web3.eth.get_block("latest")
+            return block["number"], bytes(block["hash"])
+
+    def block_hash(self, number: int) -> bytes | None:
+        """Hash of a block; None if the chain has not come to it."""
+        from web3.exceptions import BlockNotFound
+
+        with transacting("reading a block"):
+            try:
+                return bytes(self.web3.eth.get_block(number)["hash"])
+            except BlockNotFound:
+                return None
 
     @property
     def now(self) -> int:
@@ -1144,17 +1161,24 @@ class Project(_Deployed):
         return list(self._logged(0, "latest", [topic, f"0x{round_number:064x}"]))
 
     def _calldata(self, event: Event, method: str) -> tuple[Any, ...]:
+        """Arguments of the call that logged an event, read as the contract reads them: it takes any padding.
+
+        PassedOn if that call is not the transaction's own: another contract made it, or this one called another
+        (by a payment, say) that called back.
+        """
         with transacting("reading a transaction"):
             sent = self.chain.web3.eth.get_transaction(event.transaction)
-        contract = self.chain.web3.eth.contract(self.address, abi=self.container.abi)
-        if sent["to"] != self.address:
+        item = next(item for item in self.container.abi if item.get("name") == method)
+        data, selector = bytes(sent["input"]), function_abi_to_4byte_selector(item)
+        if sent["to"] != self.address or not data.startswith(selector):
             raise PassedOn(
                 f"transaction {event.transaction} was passed on by another contract: no calldata of {method}"
             )
-        function, given = contract.decode_function_input(sent["input"])
-        if function.fn_name != method:
-            raise ChainError(f"transaction {event.transaction} calls {function.fn_name}: wanted {method}")
-        return tuple(_plain(given[item["name"]]) for item in function.abi["inputs"])
+        types = [collapse_if_tuple(part) for part in item["inputs"]]
+        try:
+            return tuple(_plain(value) for value in eth_abi.decode(types, data[4:], strict=False))
+        except eth_abi.exceptions.DecodingError as error:
+            raise PassedOn(f"transaction {event.transaction} has calldata that cannot be read: {error}") from error
 
     @functools.cached_property
     def _padded(self) -> bool:

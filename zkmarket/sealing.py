@@ -8,6 +8,7 @@ later. Every plaintext has one length for all values, so that a ciphertext's len
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,18 +155,16 @@ def envelope_limit(plain: int) -> int:
 def seal(plain: bytes, readers: Iterable[bytes], key: bytes | None = None) -> tuple[bytes, bytes]:
     """An envelope that the holders of these public keys can open, and its content key.
 
-    A key to which nothing can be sealed is left out: its owner harms itself only, and must not be able to stop
-    the others' delivery.
+    Nothing that a reader is can stop the others' delivery: a key to which nothing can be sealed is left out, and so is
+    who comes after MAX_READERS others. Name the most important first.
     """
     key = key or random(KEY_BYTES)
     entries = []
-    for reader in sorted(set(readers)):
-        try:
+    for reader in dict.fromkeys(readers):
+        if len(entries) == MAX_READERS:
+            break
+        with contextlib.suppress(CryptoError, ValueError, TypeError):
             entries.append(reader + SealedBox(PublicKey(reader)).encrypt(key))
-        except (CryptoError, ValueError, TypeError):
-            continue
-    if len(entries) > MAX_READERS:
-        raise InputError(f"an envelope has at most {MAX_READERS} readers: got {len(entries)}")
     head = ENVELOPE + len(entries).to_bytes(4, "little")
     return head + b"".join(entries) + bytes(SecretBox(key).encrypt(plain)), key
 

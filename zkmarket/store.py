@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 import requests
@@ -27,6 +30,9 @@ from .errors import InputError, StoreError
 
 CHUNK = 262_144
 LINKS = 174
+MAX_ANSWER = 1 << 16
+"""Largest answer to a put that is read, in bytes."""
+
 MAX_BLOB = 1 << 30
 """Largest blob that is fetched unless the caller says how large it may be."""
 
@@ -317,8 +323,9 @@ class IpfsStore:
         options = {"pin": "true", "cid-version": 0, "raw-leaves": "false", "chunker": f"size-{CHUNK}"}
 
         def add(left: float) -> str:
-            answer = self._ask("add", options, left, files={"file": data})
-            return str(answer.json()["Hash"])
+            with self._ask("add", options, left, files={"file": data}) as answer:
+                said = b"".join(_until(answer.iter_content(1 << 12), MAX_ANSWER, time.monotonic() + left))
+            return str(json.loads(said)["Hash"])
 
         found = self._tried(f"put {cid}", add)
         if found != cid:
@@ -330,18 +337,18 @@ class IpfsStore:
 
         def cat(left: float) -> bytes:
             deadline = time.monotonic() + left
-            with self._ask("cat", {"arg": cid}, left, stream=True) as answer:
+            with self._ask("cat", {"arg": cid}, left) as answer:
                 return b"".join(_until(answer.iter_content(1 << 16), limit, deadline))
 
         return _checked(cid, self._tried(f"get {cid}", cat), limit, self.url)
 
     def pin(self, cid: str) -> None:
         cid_to_bytes(cid)
-        self._tried(f"pin {cid}", lambda left: self._ask("pin/add", {"arg": cid}, left))
+        self._tried(f"pin {cid}", lambda left: self._ask("pin/add", {"arg": cid}, left).close())
 
     def _ask(self, command: str, options: dict[str, Any], seconds: float, **more: Any) -> requests.Response:
         url = f"{self.url.rstrip('/')}/api/v0/{command}"
-        answer = requests.post(url, params=options, timeout=seconds, allow_redirects=False, **more)
+        answer = requests.post(url, params=options, timeout=seconds, allow_redirects=False, stream=True, **more)
         if answer.status_code != 200:
             reason = next(answer.iter_content(300), b"").decode("utf-8", "replace")
             raise requests.HTTPError(f"{answer.status_code} {reason}", response=answer)
@@ -352,13 +359,39 @@ class IpfsStore:
         deadline = time.monotonic() + self.seconds
         for attempt in range(1, self.attempts + 1):
             try:
-                return step(max(0.1, deadline - time.monotonic()))
+                return _within(max(0.1, deadline - time.monotonic()), step)
             except (requests.RequestException, KeyError, ValueError) as error:
                 pause = 0.2 * 2**attempt
-                if attempt == self.attempts or time.monotonic() + pause > deadline:
+                status = getattr(getattr(error, "response", None), "status_code", 500)
+                final = 400 <= status < 500 and status not in (408, 429)
+                if final or attempt == self.attempts or time.monotonic() + pause > deadline:
                     raise StoreError(f"{what}: {self.url} failed {attempt} times, at last with: {error}") from error
                 time.sleep(pause)
         raise AssertionError("not reached")
+
+
+def _within(seconds: float, step: Callable[[float], Made]) -> Made:
+    """Run a step in a thread, and leave it behind when the time is over.
+
+    A node that sends a byte now and then, in a head or a body, holds whoever reads for as long as it likes: a time-out
+    of the connection starts anew with each byte.
+    """
+    done: Queue[tuple[Made | None, Exception | None]] = Queue(1)
+
+    def work() -> None:
+        try:
+            done.put((step(seconds), None))
+        except Exception as error:
+            done.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        made, error = done.get(timeout=seconds)
+    except Empty:
+        raise requests.Timeout("it is too slow") from None
+    if error is not None:
+        raise error
+    return made  # type: ignore[return-value]
 
 
 def _until(parts: Iterator[bytes], limit: int, deadline: float) -> Iterator[bytes]:

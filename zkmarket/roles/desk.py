@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +27,20 @@ from typing import Any
 
 from ..artifacts import Build
 from ..backend import Progress, quiet
-from ..errors import ChainError, InputError, StoreError, TransactionReverted, ZkmarketError
+from ..errors import (
+    BackendError,
+    ChainError,
+    InputError,
+    OpeningMismatch,
+    ProofRejected,
+    SealError,
+    StoreError,
+    TransactionReverted,
+)
 from ..escrow import Phase
-from ..files import locked, read_json, sweep, write_json
+from ..files import atomic_write, locked, read_json, sweep
 from ..history import History, Log, Settled, fetch_prospectus
-from ..inspection import Inspection, inspect
+from ..inspection import Inspection, inspect, inspect_origin
 from ..market import Chain, Project, State, connect
 from ..prospectus import Prospectus, digest_of, make_builds
 from ..sealing import SealingKey, kept_key
@@ -39,6 +49,9 @@ from ..wallet import Wallet
 
 PATIENCE = 3600.0
 """Seconds for which a chain or a store may fail before a role gives up; it can be started again."""
+
+UNAVAILABLE = (StoreError, SealError, OpeningMismatch, InputError)
+"""An aggregate that is not served, not to this reader, or not the one that was proven."""
 
 REFUSALS = 5
 """So many equal refusals of a contract in a row are no race with others any more."""
@@ -58,11 +71,21 @@ class Settings:
         kept = read_json(path, "settings") if path.exists() else {}
         if not isinstance(kept, dict):
             raise InputError(f"{path} does not hold settings: delete it and give them again")
-        return cls(folder, kept | {name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        settings = cls(folder, kept | given)
+        if "project" in given:
+            settings.belongs_to("project", given["project"], kept.get("project"))
+        return settings
+
+    def belongs_to(self, what: str, given: Any, kept: Any) -> None:
+        """A folder is of one project on one chain: rounds, keys and openings in it go by their numbers."""
+        if kept not in (None, given):
+            raise InputError(f"{self.folder} belongs to {what} {kept}, not to {given}: choose a new folder")
 
     def save(self) -> None:
-        if not (self.folder / "settings.json").exists() or read_json(self.folder / "settings.json", "") != self.value:
-            write_json(self.folder / "settings.json", self.value)
+        path = self.folder / "settings.json"
+        if not path.exists() or read_json(path, "settings") != self.value:
+            atomic_write(path, (json.dumps(self.value, indent=1) + "\n").encode(), mode=0o600)
 
     def __getitem__(self, name: str) -> str:
         if name not in self.value:
@@ -138,6 +161,12 @@ class Desk:
 
     @functools.cached_property
     def builds(self) -> dict[int, Build]:
+        """Made for the numbers in the prospectus, once they are the contract's: keys take minutes."""
+        some = next(iter(self.prospectus.specs.values()))
+        got = (min(self.prospectus.specs), max(self.prospectus.specs), some.params, some.logrows)
+        want = tuple(self.terms[name] for name in ("minTrainers", "maxTrainers", "params", "logrows"))
+        if got != want or len(self.prospectus.specs) != got[1] - got[0] + 1:
+            raise ProofRejected(f"the prospectus is for least, most, D, K = {got}: the contract's terms are {want}")
         return make_builds(self.prospectus, self.folder / "builds", self.progress)
 
     @functools.cached_property
@@ -153,7 +182,9 @@ class Desk:
 
     def inspected(self) -> Inspection:
         """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
-        found = inspect(self.chain, self.project.address, self.builds, self.progress)
+        found = inspect_origin(self.chain, self.project.address)  # before any work is done for it
+        if not found.wrong:
+            found = inspect(self.chain, self.project.address, self.builds, self.progress)
         for warning in found.warnings:
             self.progress(f"note: {warning}")
         if found.wrong:
@@ -166,8 +197,8 @@ class Desk:
         """Look at the chain and take a step, again and again, until a step returns None.
 
         A step looks at the state and does at most what is due; it returns what it now waits for. It is taken on
-        every new block, and every few seconds besides. Chain and store may fail for `patience` seconds; a contract's
-        refusal is looked at again, since another may have acted first, until it says the same five times.
+        every new block, and every few seconds besides. Chain, store and prover may fail for `patience` seconds; a
+        contract's refusal is looked at again, since another may have acted first, until it says the same five times.
         """
         failing_since: float | None = None
         refused, refusals = "", 0
@@ -180,7 +211,11 @@ class Desk:
                     time.sleep(self.poll)
                     continue
                 last, looked = block, time.monotonic()
-                waiting = step(self.project.state(self.depth))
+                state = self.project.state(self.depth)
+                if self.depth and self._wallet and state.block < self._wallet.sent_block:
+                    waiting = f"waiting for {self.depth} blocks on top of the last transaction"
+                else:
+                    waiting = step(state)
             except TransactionReverted as error:
                 refusals = refusals + 1 if str(error) == refused else 1
                 refused, last = str(error), None
@@ -189,7 +224,7 @@ class Desk:
                 self.progress(f"{error}; looking again")
                 time.sleep(self.poll * 2**refusals)
                 continue
-            except (ChainError, StoreError) as error:
+            except (ChainError, StoreError, BackendError) as error:
                 now = time.monotonic()
                 failing_since = failing_since or now
                 if now - failing_since > self.patience:
@@ -259,19 +294,14 @@ class Desk:
 
         A claim is made when half of the window has passed, and taken back when the aggregate comes after all.
         """
-        settled = log.settled()[-1]
-        if settled.round not in verified:
-            self.history.verify(settled, log)
-            verified.add(settled.round)
-            self.progress(f"round {settled.round}: verified, {sum(settled.mask)} of {len(settled.mask)} accepted")
+        settled = log.last_settled(state.round)
+        self.verify(settled, log, verified)
         if settled.withheld:
             return f"round {settled.round} is settled, its aggregate is withheld: waiting for the next round"
         mine = self._claimed_by_me(log, settled)
         try:
             self.history.aggregate(settled, log)
-        except ChainError:
-            raise
-        except ZkmarketError as error:  # not served, not to us, or not what was proven
+        except UNAVAILABLE as error:
             half = state.deadline - self.terms["windows"]["claim"] // 2
             if may_claim and mine is None and half < state.now <= state.deadline:
                 self.progress(f"round {settled.round}: the aggregate cannot be had ({error}): claiming it")
@@ -280,6 +310,13 @@ class Desk:
         if mine:
             self.project.unclaim(self.wallet)
         return f"round {settled.round} is settled and its aggregate opens its commitment: waiting for the next round"
+
+    def verify(self, settled: Settled, log: Log, verified: set[int]) -> None:
+        """Verify a round that this process has not verified yet."""
+        if settled.round not in verified:
+            self.history.verify(settled, log)
+            verified.add(settled.round)
+            self.progress(f"round {settled.round}: verified, {sum(settled.mask)} of {len(settled.mask)} accepted")
 
     def _claimed_by_me(self, log: Log, settled: Settled) -> bool | None:
         """True: my claim stands; False: I took it back; None: I have not claimed."""
@@ -314,10 +351,10 @@ def at_desk(
             path = Path(settings["keystore"])
             wallet = Wallet.open(path, password(path), folder / "outbox.json")
         with connect(settings["rpc"]) as chain:
-            known = settings.get("chain")
-            if known not in (None, chain.id):
-                raise InputError(f"{folder} belongs to chain {known}: {settings['rpc']} is chain {chain.id}")
-            settings.set(chain=chain.id)
+            genesis = (chain.block_hash(0) or b"").hex()
+            settings.belongs_to("chain", chain.id, settings.get("chain"))
+            settings.belongs_to("the chain with genesis", genesis, settings.get("genesis"))
+            settings.set(chain=chain.id, genesis=genesis)
             if wallet is not None:
                 chain.settle_outbox(wallet)  # what a killed process left on its way, before anything is looked at
             yield Desk(settings, chain, wallet, progress, **options)

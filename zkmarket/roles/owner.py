@@ -24,7 +24,7 @@ from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
 from ..sealing import kept_key
 from ..store import cid_of, cid_to_bytes
-from .desk import Desk, until
+from .desk import UNAVAILABLE, Desk, until
 from .trainer import withdraw
 
 PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
@@ -205,21 +205,31 @@ class Owner:
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
 
     def write(self) -> dict[str, Any]:
-        """The model after the last closed round, in model.npz by the layout's names; said where it cannot be had."""
+        """The model after the last closed round, in model.npz by the layout's names.
+
+        Where a round that counts cannot be had, the model before it is written, and `missing` says which and why.
+        """
         desk = self.desk
         log = desk.history.log()
-        for settled in log.settled():
+        closed = [one for one in log.settled() if one.skipped is not None]
+        theta, rounds = desk.prospectus.theta, 0
+        missing: str | None = None
+        for settled in closed:
             if settled.round not in self.verified:
                 desk.history.verify(settled, log)
                 self.verified.add(settled.round)
-        theta = desk.history.model(log)
+            try:
+                theta = desk.history.after(settled, log, theta)
+            except UNAVAILABLE as error:
+                missing = f"round {settled.round}: {error}"
+                break
+            rounds += 1
         digest = theta_digest(theta).hex()
         path = desk.folder / MODEL_FILE
         if digest != self.written:
-            save_npz(path, desk.prospectus.layout.unflatten(theta))
+            save_npz(path, desk.prospectus.layout.unflatten(theta), mode=0o600)
             self.written = digest
-        closed = [one for one in log.settled() if one.skipped is not None]
-        return {"model": str(path), "theta": digest, "rounds": len(closed)}
+        return {"model": str(path), "theta": digest, "rounds": rounds, "missing": missing}
 
 
 def status(desk: Desk) -> dict[str, Any]:
@@ -252,7 +262,10 @@ def keyring(desk: Desk) -> dict[str, str]:
     log = desk.history.log()
     for settled in log.settled():
         if not settled.withheld and not settled.skipped:
-            desk.history.aggregate(settled, log)
+            try:
+                desk.history.aggregate(settled, log)
+            except UNAVAILABLE as error:
+                desk.progress(f"round {settled.round} is not in the keyring: {error}")
     return {str(number): key.hex() for number, key in sorted(desk.history.keys().items())}
 
 
