@@ -194,6 +194,7 @@ class Owner:
         if state.phase == Phase.ENDED:
             if self.withdraws:
                 withdraw(self.desk)
+            self.write()  # here, where a store that fails is waited for
             return None
         called = self.desk.time_out(state)
         if called:
