@@ -126,6 +126,18 @@ class Log:
                 found[said["trainer"]] = Submitted(said["trainer"], _points(said["points"]), said["cid"])
         return found
 
+    def submission(self, number: int, trainer: str, points: bytes) -> Submitted:
+        """A trainer's, if it is the seat's; ChainError if the log is another chain's, or behind.
+
+        Args:
+            points: keccak of the commitment's points, as the seat holds it.
+        """
+        found = self.submitted(number).get(trainer)
+        words = b"" if found is None else b"".join(word.to_bytes(32, "big") for word in point_words(found.points))
+        if found is None or keccak(words) != points:
+            raise ChainError(f"the log has not the submission of {trainer} that is on its seat: a node that is behind")
+        return found
+
     def settled(self) -> list[Settled]:
         """Settled rounds in order."""
         closed = {event.arguments["round"]: event.arguments["skipped"] for event in self.of("Closed")}
@@ -409,14 +421,6 @@ def _read_keyring(path: Path) -> dict[int, bytes]:
         return {int(number): bytes.fromhex(key) for number, key in parse_json(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is not a keyring: {type(error).__name__}") from None
-
-
-def points_of(submitted: Submitted, seat_points: bytes) -> tuple[Point, ...]:
-    """Points of a submission, once they are those of the seat."""
-    data = b"".join(word.to_bytes(32, "big") for word in point_words(submitted.points))
-    if keccak(data) != seat_points:
-        raise ChainError(f"the log's points of {submitted.trainer} are not its seat's: a node that is behind")
-    return submitted.points
 
 
 def unproven(project: Project, number: int, submitted: Submitted) -> Commitment:

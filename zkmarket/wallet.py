@@ -297,7 +297,8 @@ class Wallet:
         try:
             account = Account.from_key(Account.decrypt(parse_json(Path(path).read_bytes()), password))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-            raise InputError(f"{path} cannot be opened as a keystore: {error}") from error
+            reason = "wrong password" if str(error) == "MAC mismatch" else error
+            raise InputError(f"{path} cannot be opened as a keystore: {reason}") from error
         return cls(account, None if outbox is None else Path(outbox), bump_after, deadline)
 
     def sign_typed(self, message: dict[str, Any]) -> bytes:

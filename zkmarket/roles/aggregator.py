@@ -7,7 +7,8 @@ for what can never become right; what is merely not there yet is asked for again
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ..errors import (
 )
 from ..escrow import NOBODY, RATE_UNIT, Phase
 from ..files import atomic_write, read_json, write_json
-from ..history import Log, points_of, unproven
+from ..history import Log, unproven
 from ..market import State
 from ..prospectus import theta_digest
 from ..round import Aggregate, RoundProof
@@ -42,7 +43,7 @@ from ..sealing import (
     sealed_update_size,
 )
 from ..store import cid_from_bytes, cid_to_bytes
-from .desk import Desk, until
+from .desk import UNAVAILABLE, Desk, until
 from .trainer import withdraw
 
 PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggregate.sealed"
@@ -65,6 +66,7 @@ class Aggregator:
         self.desk, self.withdraws = desk, withdraw
         self._wanted = wanted
         self.undelivered: dict[tuple[int, str], str] = {}
+        self.refused: set[tuple[int, str, bytes]] = set()
 
     @property
     def wanted(self) -> int:
@@ -89,6 +91,8 @@ class Aggregator:
             called = self.close(state)
             if called:
                 return f"called {called}"
+        if state.now > state.deadline and state.phase in (Phase.ADMIT, Phase.PROVE):
+            return f"round {state.round}: too late; it fails, at the cost of the bond, as soon as anybody says so"
         if state.phase in (Phase.CREATED, Phase.VACANT):
             return self.accept(state)
         if state.phase == Phase.OPEN:
@@ -104,9 +108,15 @@ class Aggregator:
 
     def close(self, state: State) -> str | None:
         """Time-outs at once, and the lock as soon as everybody is admitted. Not those that cost the aggregator."""
-        if state.phase == Phase.ADMIT and all(seat["admitted"] for seat in self.desk.project.seats(state.round)):
-            self.desk.project.lock(self.desk.wallet)
-            return "lock"
+        if state.phase == Phase.ADMIT:
+            seats = self.desk.project.seats(state.round)
+            if all(seat["admitted"] for seat in seats):
+                self.desk.project.lock(self.desk.wallet)
+                return "lock"
+            if state.now > state.deadline:
+                self.refuse_undelivered(state.round, seats)
+        if self.desk.overdue(state) in ("fail", "fail_admission"):
+            return None
         return self.desk.time_out(state, grace=0)
 
     # ---- CREATED, VACANT, OPEN
@@ -142,8 +152,14 @@ class Aggregator:
         return "started"
 
     def readers(self, log: Log) -> list[bytes]:
-        """Who may open aggregates: the owner, the trainers, the aggregator itself."""
-        return [self.desk.prospectus.owner_key, self.desk.sealing_key.public, *log.members().values()]
+        """Who may open aggregates: the owner, the aggregator itself, the trainers; those of the last round first.
+
+        An envelope has room for some thousands: who joins with more accounts pushes nobody out who takes part.
+        """
+        members = log.members()
+        latest = max((event.arguments["round"] for event in log.of("Submitted")), default=0)
+        active = [members[who] for who in log.submitted(latest) if who in members]
+        return [self.desk.prospectus.owner_key, self.desk.sealing_key.public, *active, *members.values()]
 
     def fresh_key(self, log: Log) -> SealingKey:
         """A key that no round in the log has: a new one, or that of a start which never came or was taken back.
@@ -173,30 +189,43 @@ class Aggregator:
     # ---- ADMIT
 
     def admit(self, state: State) -> str:
-        """Fetch what is not admitted yet, and give receipts for what opens its commitment."""
+        """Fetch what is not admitted yet, and give a receipt for what opens its commitment as soon as it is here."""
         desk, number = self.desk, state.round
         log = desk.history.log()
         key = self.round_key(log, number)
-        refusals = self.refusals(number)
         seats = [seat for seat in desk.project.seats(number) if not seat["admitted"]]
-        open_ = [seat for seat in seats if seat["trainer"] not in refusals]
+        wanted = [seat for seat in seats if (number, seat["trainer"], seat["points"]) not in self.refused]
         missing = 0
         with ThreadPoolExecutor(FETCHERS) as pool:
-            found = list(pool.map(lambda seat: self._try(log, key, number, seat), open_))
-        for seat, reason in zip(open_, found, strict=True):
-            who = seat["trainer"]
-            if reason is None:
-                self.give_receipt(number, seat)
-            elif isinstance(reason, StoreError):
-                missing += 1
-            else:
-                desk.progress(f"round {number}: refused {who}: {reason}")
-                refusals[who] = f"{type(reason).__name__}: {reason}"
-                write_json(self._refusals_file(number), refusals)
+            fetched = {pool.submit(self._try, log, key, number, seat): seat for seat in wanted}
+            for done in as_completed(fetched):
+                seat, reason = fetched[done], done.result()
+                if reason is None:
+                    self.give_receipt(number, seat)
+                elif isinstance(reason, StoreError):
+                    missing += 1
+                    self.undelivered[number, seat["trainer"]] = f"{type(reason).__name__}: {reason}"
+                else:
+                    self.refuse(number, seat, reason)
         return (
-            f"round {number}: {missing} sealed updates are not in the store yet, {len(refusals)} are refused,"
-            f" {until(state)}"
+            f"round {number}: {missing} sealed updates are not in the store yet, {len(self.refusals(number))} are"
+            f" refused, {until(state)}"
         )
+
+    def refuse(self, number: int, seat: dict[str, Any], reason: ZkmarketError) -> None:
+        """Write down why an update can never be admitted; it is not fetched again."""
+        who = seat["trainer"]
+        self.desk.progress(f"round {number}: refused {who}: {reason}")
+        self.refused.add((number, who, seat["points"]))
+        write_json(self._refusals_file(number), self.refusals(number) | {who: f"{type(reason).__name__}: {reason}"})
+
+    def refuse_undelivered(self, number: int, seats: list[dict[str, Any]]) -> None:
+        """Reasons for those whose update has not come in time."""
+        refusals = self.refusals(number)
+        late = [seat["trainer"] for seat in seats if not seat["admitted"] and seat["trainer"] not in refusals]
+        reasons = {who: self.undelivered.get((number, who), "StoreError: not delivered in time") for who in late}
+        if reasons:
+            write_json(self._refusals_file(number), refusals | reasons)
 
     def _try(self, log: Log, key: SealingKey, number: int, seat: dict[str, Any]) -> ZkmarketError | None:
         """None if the update is here and opens its commitment; else why not."""
@@ -210,12 +239,15 @@ class Aggregator:
         """A trainer's update, from the folder or from the store; kept once it has been checked."""
         desk, who = self.desk, seat["trainer"]
         build = next(iter(desk.builds.values()))
-        submitted = log.submitted(number)[who]
-        points_of(submitted, seat["points"])
+        submitted = log.submission(number, who, seat["points"])
         commitment = unproven(desk.project, number, submitted)
-        path = desk.round_folder(number) / "openings" / f"{who}.npz"
+        # by its points: a reorganisation can put another commitment on the same seat
+        path = desk.round_folder(number) / "openings" / f"{who}-{seat['points'].hex()[:16]}.npz"
         if path.is_file():
-            return Submission(commitment, Opening.load(path, build.manifest))
+            with contextlib.suppress(InputError, StatementFalse):  # a damaged file is no trainer's fault
+                opening = Opening.load(path, build.manifest)
+                check_opening(build, opening, commitment.points)
+                return Submission(commitment, opening)
         blob = desk.store.get(cid_from_bytes(submitted.cid), sealed_update_size(build.manifest))
         submission = Submission(commitment, open_update(blob, key, build.manifest))
         check_opening(build, submission.opening, commitment.points)
@@ -295,7 +327,7 @@ class Aggregator:
         history = self.desk.history
         try:
             theta = history.model(log, before=state.round)
-        except (SealError, StoreError) as error:
+        except UNAVAILABLE as error:  # another aggregator's round must not keep this one from settling
             self.desk.progress(f"round {state.round}: the model is not known here: {error}")
             return bytes(32)
         rates = self.desk.project.rates()

@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from eth_hash.auto import keccak
 
 from ..commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
-from ..errors import InputError, SealError
+from ..errors import InputError, SealError, TransactionReverted
 from ..escrow import Phase
 from ..files import atomic_write
 from ..history import Log, Started
 from ..market import Receipt, State
 from ..prospectus import theta_digest
 from ..quantise import dequantise
-from ..sealing import seal_update
+from ..sealing import SealingKey, seal_update
 from ..store import cid_of, cid_to_bytes
 from ..trainer import commit_update
-from .desk import Desk, until
+from .desk import UNAVAILABLE, Desk, until
 
 UPDATE_FILE = "update.npy"
 
@@ -50,8 +51,12 @@ Learn = Callable[[Lesson], np.ndarray]
 
 
 def join(desk: Desk) -> Receipt | None:
-    """Inspect the project, then pay the stake in; None if it is paid already."""
-    if desk.project.account(desk.me)["stakeWei"] == desk.terms["stakeWei"]:
+    """Inspect the project, then pay the stake in; None if it is paid already.
+
+    With a full stake but another encryption key on chain (of a folder that is lost, say) it registers this folder's.
+    """
+    full = desk.project.account(desk.me)["stakeWei"] == desk.terms["stakeWei"]
+    if full and desk.history.log().members().get(desk.me) == desk.sealing_key.public:
         return None
     desk.inspected()
     return _join(desk)
@@ -99,7 +104,7 @@ class Trainer:
             return self.hand_over(state)
         if state.phase == Phase.SETTLED:
             log = self.desk.history.log()
-            had_a_seat = self.desk.me in log.settled()[-1].trainers
+            had_a_seat = self.desk.me in log.last_settled(state.round).trainers
             return self.desk.receive(state, log, may_claim=had_a_seat, verified=self.verified)
         return {
             Phase.CREATED: f"waiting for the aggregator to accept, {until(state)}",
@@ -136,10 +141,16 @@ class Trainer:
         started = log.started(number)
         try:
             commitment, cid = self.committed(log, started)
-        except SealError as error:  # the model cannot be known: nothing can be trained from it
-            return f"round {number}: {error}"
+        except UNAVAILABLE as error:  # the model cannot be known: nothing can be trained from it
+            return f"round {number}: nothing is submitted: {error}"
         desk.progress(f"round {number}: submitting")
-        desk.project.submit(desk.wallet, commitment, cid_to_bytes(cid))
+        try:
+            desk.project.submit(desk.wallet, commitment, cid_to_bytes(cid))
+        except TransactionReverted as error:
+            if not error.reason.startswith("StakeNotFull"):
+                raise
+            _join(desk)  # a void round's penalty, which an account shows only once it is used
+            return f"round {number}: stake filled up; submitting again"
         return f"round {number}: submitted; waiting for the others, {until(state)}"
 
     def committed(self, log: Log, started: Started) -> tuple[Commitment, str]:
@@ -147,6 +158,10 @@ class Trainer:
         desk, number = self.desk, started.round
         folder = desk.round_folder(number)
         build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
+        sealed = self.sealed_file(started)
+        if (folder / COMMITMENT_FILE).exists() and sealed.exists():
+            made = Commitment.load(folder / COMMITMENT_FILE, build.manifest)
+            return made, cid_of(sealed.read_bytes())
         path = folder / UPDATE_FILE
         if not path.exists():
             lesson = self.lesson(log, number)
@@ -165,10 +180,9 @@ class Trainer:
             "count",
             desk.progress,
         )
-        sealed = self.sealed_file(started)
         if not sealed.exists():
             opening = Opening.load(folder / OPENING_FILE, build.manifest)
-            atomic_write(sealed, seal_update(opening, started.encryption_key), mode=0o600)
+            atomic_write(sealed, seal_for_round(opening, started), mode=0o600)
         return made.commitment, cid_of(sealed.read_bytes())
 
     def sealed_file(self, started: Started) -> Path:
@@ -182,6 +196,9 @@ class Trainer:
     def lesson(self, log: Log, number: int) -> Lesson:
         history = self.desk.history
         last = None
+        for settled in log.settled():
+            if settled.round < number:
+                self.desk.verify(settled, log, self.verified)
         moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
         if moved:
             manifest = history.build_of(len(moved[-1].trainers)).manifest
@@ -201,9 +218,24 @@ class Trainer:
             return f"round {number}: admitted; waiting for the others, {until(state)}"
         if number not in self.handed_over:
             desk.progress(f"round {number}: handing the sealed update over")
-            desk.store.put(self.sealed_file(desk.history.log().started(number)).read_bytes())
             self.handed_over.add(number)
+        blobs = [path.read_bytes() for path in sorted(desk.round_folder(number).glob("update-*.sealed"))]
+        for blob in blobs:  # one for each key that the round had; again at each look, should the store lose it
+            if keccak(cid_to_bytes(cid_of(blob))) == seats[desk.me]["cid"]:
+                desk.store.put(blob)
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
+
+
+def seal_for_round(opening: Opening, started: Started) -> bytes:
+    """An update sealed to the round's key.
+
+    An aggregator may start a round with a key to which nothing can be sealed. Who then did not submit would pay for
+    a void round alone; what nobody can open costs the aggregator its receipt, and the penalty, too.
+    """
+    try:
+        return seal_update(opening, started.encryption_key)
+    except SealError:
+        return seal_update(opening, SealingKey.fresh().public)
 
 
 # ---------------------------------------------------------------- verbs beside `run`
