@@ -61,8 +61,13 @@ def hasten(place: Town, what: Callable[[], Any], seconds: float = SECONDS) -> An
     return place.until(look, seconds)
 
 
+def submitted(place: Town, count: int, seconds: float = SECONDS) -> None:
+    """Wait for so many submissions to the round that is open."""
+    place.until(lambda: place.project.state().phase == Phase.SUBMIT and place.submitted(count), seconds)
+
+
 def close_submissions(place: Town, count: int) -> None:
-    place.until(lambda: place.submitted(count))
+    submitted(place, count)
     place.pass_deadline()
 
 
@@ -162,7 +167,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
         dan = place.trainer("dan", prepare=culprits.culprit, PLAN=dan_plan)
         eve = place.trainer("eve", prepare=culprits.culprit, PLAN=eve_plan)
         for number in (2, 3, 4, 5):
-            place.until(lambda: place.submitted(5))  # noqa: B023
+            submitted(place, 5)
             assert project.state().round == number
             if number == 2:
                 leaving(place)
@@ -390,7 +395,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         next_round(place, ("owner", "ann", "bob"))
 
         # round 3
-        place.until(lambda: place.submitted(3))
+        submitted(place, 3)
         assert place.opened(2, "cyd")  # with the keyring that was named at the start
         owner.kill()
         place.pass_deadline()
@@ -432,8 +437,8 @@ def test_sixteen_trainers_at_once(tmp_path: Path, chain: Chain, record_property:
         seconds = 4 * SECONDS
         place.until(lambda: place.project.state().phase == Phase.SUBMIT, seconds)
         joined = time.monotonic()
-        place.until(lambda: place.submitted(16), seconds)
-        submitted = time.monotonic()
+        submitted(place, 16, seconds)
+        committed = time.monotonic()
         place.pass_deadline()
         place.until_phase(Phase.SETTLED, seconds)
         settled = time.monotonic()
@@ -449,7 +454,7 @@ def test_sixteen_trainers_at_once(tmp_path: Path, chain: Chain, record_property:
             assert row["pay"] == place.pay()[place.addresses[name]]
         assert sum(place.pay().values()) == pytest.approx(ETHER, abs=16)
         assert len({theta(place, name) for name in names}) == 1
-        spent = np.diff([began, joined, submitted, settled, ended]).round(1).tolist()
+        spent = np.diff([began, joined, committed, settled, ended]).round(1).tolist()
         seconds_of = dict(zip(("join", "submit", "settle", "end"), spent, strict=True))
         print(f"sixteen trainers, seconds: {seconds_of}")
         record_property("seconds", seconds_of)
