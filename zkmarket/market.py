@@ -546,9 +546,16 @@ def transacting(what: str) -> Iterator[None]:
             raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
         raise ChainError(f"{what} failed: {told.get('message', error)}") from error
     except (RequestException, ConnectionError) as error:
-        raise NodeAway(f"{what} failed: {error}") from error
+        raise NodeAway(f"{what} failed: {_innermost(error)}") from error
     except (Web3Exception, exceptions.RPCRequestError, exceptions.TransactionError) as error:
         raise ChainError(f"{what} failed: {error}") from error
+
+
+def _innermost(error: BaseException) -> str:
+    """What went wrong with a connection, without the layers of requests and urllib3 around it."""
+    inner = [getattr(error, "reason", None), *error.args, error.__cause__]
+    below = next((one for one in inner if isinstance(one, BaseException)), None)
+    return str(error) if below is None else _innermost(below)
 
 
 _REVERTED = 3
@@ -612,7 +619,7 @@ def connect(rpc_url: str) -> Iterator[Chain]:
     try:
         chain = Chain(rpc_url, Web3(HTTPProvider(rpc_url, {"timeout": RPC_SECONDS})).eth.chain_id)
     except Exception as error:  # requests, web3 and urllib3 have a dozen kinds
-        raise ChainError(f"no chain answers at {rpc_url}: {error}") from error
+        raise ChainError(f"no chain answers at {rpc_url}: {_innermost(error)}") from error
     network = {"id": "zkmarket", "name": "zkmarket", "host": rpc_url, "timeout": RPC_SECONDS, "chainid": str(chain.id)}
     if chain.development:
         network |= {"cmd": "anvil", "cmd_settings": {}}  # "cmd" is how Brownie knows a development network
