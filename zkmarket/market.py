@@ -865,8 +865,14 @@ class _Deployed:
         return Receipt(what, transaction, done["blockNumber"], done["gasUsed"], self._decoded(done["logs"]))
 
     def _call(self, method: str, *arguments: Any, block: int | None = None) -> Any:
-        with transacting(f"reading {method}"):
-            return _plain(getattr(self.contract, method).call(*arguments, block_identifier=block))
+        try:
+            with transacting(f"reading {method}"):
+                return _plain(getattr(self.contract, method).call(*arguments, block_identifier=block))
+        except TransactionReverted as error:
+            if error.reason:
+                raise
+            message = f"the contract at {self.address} does not answer {method}: is it a {self.name} of zkmarket?"
+            raise ChainError(message) from error
 
     def _read(self, method: str, *arguments: Any) -> Any:
         """A view that returns one struct, or an array of them, as dicts."""

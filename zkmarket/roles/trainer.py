@@ -118,11 +118,14 @@ class Trainer:
         """Join, once; and again if a reorganisation took that back, but not after leaving or being removed."""
         own = self.desk.project.account(self.desk.me)
         if self.joined and own["stakeWei"] == 0:
-            joined = [event.arguments["trainer"] for event in self.desk.history.log().of("Joined")]
-            self.joined = self.desk.me in joined
+            self.joined = self.in_log()
         if not self.joined:
             join(self.desk)
             self.joined = True
+
+    def in_log(self) -> bool:
+        """Whether this account has ever joined."""
+        return any(event.arguments["trainer"] == self.desk.me for event in self.desk.history.log().of("Joined"))
 
     # ---- SUBMIT
 
@@ -132,6 +135,8 @@ class Trainer:
         if own["lastRound"] == number:
             return f"round {number}: submitted; waiting for the others, {until(state)}"
         if own["stakeWei"] == 0:
+            if self.joins and not self.in_log():  # since this step began
+                return "the join was taken back by a reorganisation: joining again"
             raise InputError(f"{desk.me} is no trainer of {desk.project.address}: run `zkmarket trainer join`")
         if len(desk.project.seats(number)) >= desk.terms["maxTrainers"]:
             return f"round {number}: no seat is left; waiting for the next round"
