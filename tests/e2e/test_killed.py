@@ -1,0 +1,325 @@
+"""kill -9 of a role at every step, then a restart: the round completes, and nothing is paid, used or lost twice.
+
+Each test kills one kind of role only, once at every step of `crash`; the others run undisturbed. What happened is read
+from the chain: every transaction of every account, to the wei.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.e2e.crash import TEMPORARY, Crashes, Mortal, claims, live, records
+from tests.e2e.town import ETHER, MODEL, PASSWORD, PROJECT, TRAINERS, Role, Town, town, town_chain
+from zkmarket.artifacts import Build
+from zkmarket.commitment import Opening, check_opening
+from zkmarket.escrow import Phase
+from zkmarket.market import Chain, Market, Project
+from zkmarket.wallet import Wallet
+
+pytestmark = pytest.mark.e2e
+
+FUNDS, REWARD, FEE = 100 * ETHER, ETHER, ETHER // 10
+QUICK = ("--poll", 0.05, "--grace", 600)
+"""Nobody else calls a time-out that a role is due to call, however long that is dead."""
+
+
+def steps(kind: str, stages: str, *names: str) -> set[str]:
+    return {f"{kind}:{name}:{stage}" for name in names for stage in stages.split()}
+
+
+def files(*names: str) -> set[str]:
+    return steps("file", "begun written renamed", *names)
+
+
+KEYS = {"keys", "folder:builds:half"} | steps("folder", "begun written renamed", "builds/build-3")
+DESK = files("settings.json", "prospectus") | KEYS
+ACCOUNT = (
+    files("sealing.key") | steps("file", "begun written", "outbox.json") | steps("transact", "sent done", "outbox")
+)
+OPENED = files("keyring.json", "aggregates/N.bin")
+PROVER = "witness mock prove verify"
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Chain]:
+    with town_chain() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("deployed") / "deployed.json"
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    return folder
+
+
+# ---------------------------------------------------------------- what an account did
+
+
+@dataclass(frozen=True)
+class Books:
+    """Every transaction of some accounts since a block: what it was, whether it succeeded, and the gas that was paid."""
+
+    calls: dict[str, Counter[str]]
+    failed: dict[str, Counter[str]]
+    gas_wei: dict[str, int]
+
+
+def books(place: Town, since: int) -> Books:
+    web3 = place.chain.web3
+    names = {address: name for name, address in place.addresses.items()}
+    contract = web3.eth.contract(place.project.address, abi=place.project.container.abi)
+    calls: dict[str, Counter[str]] = {name: Counter() for name in place.addresses}
+    failed: dict[str, Counter[str]] = {name: Counter() for name in place.addresses}
+    gas = dict.fromkeys(place.addresses, 0)
+    for number in range(since + 1, web3.eth.block_number + 1):
+        for sent in web3.eth.get_block(number, full_transactions=True)["transactions"]:
+            if sent["from"] not in names:
+                continue
+            name, receipt = names[sent["from"]], web3.eth.get_transaction_receipt(sent["hash"])
+            if sent.get("to") is None:
+                what = "deployment"
+            elif sent["to"] == place.project.address:
+                what = contract.decode_function_input(sent["input"])[0].fn_name
+            else:
+                what = "create"
+            (calls if receipt["status"] == 1 else failed)[name][what] += 1
+            gas[name] += receipt["gasUsed"] * receipt["effectiveGasPrice"]
+    for name, address in place.addresses.items():
+        count = calls[name].total() + failed[name].total()
+        assert web3.eth.get_transaction_count(address) == count  # by nonce: none was overlooked
+    return Books(calls, failed, gas)
+
+
+def check_money(place: Town, since: int, rounds: int, deployments: int | None = None) -> None:
+    """Everybody sent each transaction once, none failed, and every wei is where it belongs.
+
+    Args:
+        deployments: contracts that the owner deployed; None: not looked at here.
+    """
+    project, found = place.project, books(place, since)
+    (settled_pay, state) = (place.pay(), project.state())
+    assert state.phase == Phase.ENDED and (state.settled, state.voids) == (rounds, 0)
+    for settled in place.log().settled():
+        assert settled.trainers and len(set(settled.trainers)) == len(TRAINERS)
+        assert REWARD - len(TRAINERS) < sum(settled.pay) <= REWARD
+    assert found.failed == {name: Counter() for name in place.addresses}
+    for name in TRAINERS:
+        assert found.calls[name] == {"join": 1, "submit": rounds, "withdraw": 1}
+    each = {"start": 1, "admit": len(TRAINERS), "lock": 1, "settle": 1, "next": 1}
+    wanted = {name: times * rounds for name, times in each.items()} | {"accept": 1, "withdraw": 1}
+    assert found.calls["aggregator"] == wanted
+    if deployments is not None:
+        assert found.calls["owner"].pop("deployment", 0) == deployments
+    else:
+        found.calls["owner"].pop("deployment", None)
+    dust = rounds * REWARD - sum(settled_pay.values())
+    assert found.calls["owner"] == {"create": 1} | ({"withdraw": 1} if dust else {})
+    gains = {"owner": dust - rounds * (REWARD + FEE), "aggregator": rounds * FEE}
+    gains |= {name: settled_pay[place.addresses[name]] for name in TRAINERS}
+    for name, gain in gains.items():
+        assert place.chain.balance(place.addresses[name]) == FUNDS + gain - found.gas_wei[name], name
+    assert place.chain.balance(project.address) == 0
+    owner = place.addresses["owner"]
+    assert Market(place.chain, project.factory()).projects_of(owner) == [project.address]
+
+
+# ---------------------------------------------------------------- what is in the folders
+
+
+def check_folder(mortal: Mortal) -> None:
+    """Nothing is half-written, nothing waits to be sent, and no prover left a witness."""
+    mortal.look()
+    left = [str(path) for path in mortal.folder.rglob("*") if TEMPORARY.fullmatch(path.name)]
+    assert left == []
+    assert not (mortal.folder / "outbox.json").exists()
+    assert list(mortal.folder.with_name(f"{mortal.folder.name}.tmp").iterdir()) == []
+
+
+def check_salts(place: Town, shared: Path, rounds: int) -> None:
+    """No salt is used twice, in no round and by no trainer, and what was committed to is what is kept.
+
+    A chunk has 8 salts. A proof that somebody sees reveals one evaluation of its column and so spends one salt. The
+    protocol shows one range proof a chunk; the Gram argument opens columns under the mask only. An attempt that was
+    killed is counted as seen, though it was not: so up to 7 attempts leave a salt to hide the commitment.
+    """
+    build = Build.load(place.folder / "owner/builds/build-3")
+    salts: list[bytes] = []
+    for number in range(1, rounds + 1):
+        for name in TRAINERS:
+            path = place.folder / name / f"rounds/{number:05d}/opening.npz"
+            opening = Opening.load(path, build.manifest)
+            check_opening(build, opening, place.log().submitted(number)[place.addresses[name]].points)
+            salts += [salt.tobytes() for salt in opening.salts.reshape(-1, 32)]
+            written = [found[2] for found in records(shared, "opening") if found[:2] == (name, f"{number:05d}")]
+            assert written in ([], [hashlib.sha256(path.read_bytes()).hexdigest()])  # [] where nobody was killed
+    assert len(set(salts)) == len(salts) == rounds * len(TRAINERS) * build.manifest.salts * build.manifest.chunks
+    attempts = records(shared, "range proof")
+    spent = Counter((name, number, chunk) for name, number, chunk, _ in attempts)
+    assert all(count <= build.manifest.salts - 1 for count in spent.values())
+    used = {(name, number, chunk, digest) for name, number, chunk, digest in attempts}
+    assert len(used) == len(spent)  # one set of salts for all attempts
+    assert len({digest for *_, digest in used}) == len(used)  # that no other chunk uses
+
+
+def mortal(place: Town, shared: Path, name: str, start: Callable[..., Role], steps: str = ".*") -> Mortal:
+    crashes = Crashes(place.folder / name, shared, steps)
+    return Mortal(crashes.folder, lambda: start(prepare=crashes))
+
+
+def without(place: Town, *names: str) -> dict[str, Role]:
+    """Everybody else, undisturbed."""
+    start: dict[str, Callable[..., Role]] = {
+        "aggregator": place.aggregator,
+        "owner": lambda *words: place.owner("receive", "--withdraw", *words),
+    }
+    start |= {name: lambda *words, name=name: place.trainer(name, *words) for name in TRAINERS}
+    return {name: begin(*QUICK) for name, begin in start.items() if name not in names}
+
+
+# ---------------------------------------------------------------- one test a role
+
+
+def test_trainers(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
+    """Three trainers share the steps: each dies at the next one that nobody died at."""
+    since, rounds = chain.web3.eth.block_number, 2
+    with town(tmp_path, chain, rounds=rounds, deployed=deployed) as place:
+        others = without(place, *TRAINERS)
+        mortals = {}
+        for name in TRAINERS:
+            mortals[name] = mortal(place, shared, name, lambda name=name, **more: place.trainer(name, *QUICK, **more))
+        live(place, mortals, ("owner", *TRAINERS))
+        results = {name: one.result() for name, one in mortals.items()}
+        thetas = {role.result().get("theta") for name, role in others.items() if name == "owner"}
+        assert others["aggregator"].result()["refusals"] == {}
+        assert len(thetas) == 1
+
+        check_money(place, since, rounds)
+        check_salts(place, shared, rounds)
+        assert len(records(shared, "opening")) == rounds * len(TRAINERS)
+        for name, one in mortals.items():
+            assert results[name]["disagreements"] == {}
+            check_folder(one)
+        made = "update.npy statement.json opening.npz range-proofs/N.json commitment.json update-KEY.sealed"
+        assert claims(shared) >= DESK | ACCOUNT | OPENED | files(
+            *(f"rounds/N/{name}" for name in made.split())
+        ) | steps("transact", "begun kept sent done", "join", "submit", "withdraw") | steps(
+            "store", "begun written done", "hand_over"
+        ) | {f"proof:range proof of chunk N: {step}" for step in PROVER.split()}
+        assert sum(one.deaths for one in mortals.values()) == len(claims(shared))
+
+
+def test_aggregator(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
+    """Three rounds, so that each of a round's transactions can die in each of three ways."""
+    since, rounds = chain.web3.eth.block_number, 3
+    with town(tmp_path, chain, rounds=rounds, deployed=deployed) as place:
+        others = without(place, "aggregator")
+        one = mortal(place, shared, "aggregator", lambda **more: place.aggregator(*QUICK, **more))
+        live(place, {"aggregator": one}, ("owner", *TRAINERS))
+        assert one.result()["refusals"] == {}
+        results = {name: role.result() for name, role in others.items()}
+        assert all(results[name]["disagreements"] == {} for name in TRAINERS)
+
+        check_money(place, since, rounds)
+        check_salts(place, shared, rounds)
+        check_folder(one)
+        masks = [coordinate for *_, points in records(shared, "mask") for coordinate in points]
+        assert len(set(masks)) == len(masks) > rounds  # drawn anew for each attempt
+        keys = {path.stem for path in (one.folder / "keys").iterdir()}
+        started = [place.log().started(number).encryption_key.hex() for number in range(1, rounds + 1)]
+        assert set(started) == keys and len(keys) == rounds
+        made = "openings/ADDRESS.npz aggregate.npz round.json aggregate.sealed"
+        assert claims(shared) >= DESK | ACCOUNT | OPENED | files("keys/KEY.key") | files(
+            *(f"rounds/N/{name}" for name in made.split())
+        ) | steps("transact", "begun kept sent done", "start", "admit", "lock", "settle", "next") | steps(
+            "transact", "begun kept", "accept", "withdraw"
+        ) | steps("store", "begun written done", "start", "published") | {
+            f"proof:{circuit} proof: {step}" for circuit in ("gram", "settlement") for step in PROVER.split()
+        }
+        assert one.deaths == len(claims(shared))
+
+
+def test_auditor(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
+    since = chain.web3.eth.block_number
+    with town(tmp_path, chain, deployed=deployed) as place:
+        others = without(place)
+        one = mortal(place, shared, "auditor", lambda **more: place.auditor("watch", *QUICK, **more))
+        live(
+            place,
+            {"auditor": one}
+            | {name: Mortal(place.folder / name, lambda role=role: role) for name, role in others.items()},
+            ("owner", *TRAINERS),
+        )
+        (row,) = one.result()["rounds"]
+        assert row["verified"] and row["aggregate"] == "served"
+        check_money(place, since, 1)
+        check_folder(one)
+        assert claims(shared) == DESK
+        assert one.deaths == len(claims(shared))
+
+
+def test_owner(tmp_path: Path, chain: Chain, shared: Path) -> None:
+    """From an empty folder to the model: create, pay-in, list, receive."""
+    since, addresses = chain.web3.eth.block_number, people(tmp_path, chain, "owner", "aggregator", *TRAINERS)
+    place = Town(tmp_path, chain, addresses, str(tmp_path / "store"), None, {})  # type: ignore[arg-type]
+    try:
+        file = project_file(tmp_path, addresses["aggregator"])
+
+        def command(*words: object) -> Mortal:
+            return mortal(place, shared, "owner", lambda **more: place.owner(*words, **more))
+
+        created, paid = command("create", file), command("pay-in")
+        place.until(created.ended)
+        created.result()
+        place.until(paid.ended)
+        place.project = Project(chain, paid.result()["project"])
+        listed = command("list", *(addresses[name] for name in TRAINERS))
+        place.until(listed.ended)
+        place.memberships = {name: listed.result()["memberships"][addresses[name]] for name in TRAINERS}
+        others = without(place, "owner")
+        received = command("receive", "--withdraw", *QUICK)
+        live(place, {"owner": received}, ("owner", *TRAINERS))
+        assert received.result()["rounds"] == 1
+        assert all(role.result()["phase"] == "ENDED" for role in others.values())
+        with np.load(tmp_path / "owner/model.npz") as model:
+            assert model.files
+
+        check_money(place, since, 1)
+        check_folder(received)
+        assert claims(shared) >= DESK | ACCOUNT | OPENED | files("PROJECT.toml", "deployed.json", "model.npz") | steps(
+            "transact", "begun", "deploying Proofs", "deploying Factory", "create", "withdraw"
+        ) | steps("transact", "begun kept sent done", "deploying the verifier") | steps(
+            "store", "begun written done", "create"
+        )
+        deaths = sum(one.deaths for one in (created, paid, listed, received))
+        assert deaths == len(claims(shared))
+    finally:
+        place.close()
+
+
+def people(folder: Path, chain: Chain, *names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        found[name] = Wallet.create(folder / name / "keystore.json", PASSWORD, light=True)
+        chain.transact("funding", chain.accounts[0], found[name], b"", FUNDS)
+    return found
+
+
+def project_file(folder: Path, aggregator: str) -> Path:
+    path = folder / "PROJECT.toml"
+    given: dict[str, Any] = {"rounds": 1, "aggregator": aggregator, "model": MODEL, "least": 3, "most": 3}
+    path.write_text(PROJECT.format(windows="", **given))
+    return path
