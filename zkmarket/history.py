@@ -241,10 +241,10 @@ class History:
     def log(self) -> Log:
         """All that the project has logged. What was read is read again only if its blocks are not there any more."""
         chain = self.project.chain
+        number, digest = chain.tip()  # first: a reorganisation after it is found now, or by this hash at the next look
         if self._until is None or chain.block_hash(self._until[0]) != self._until[1]:
             self._events, self._until = (), None
         start = 0 if self._until is None else self._until[0] + 1
-        number, digest = chain.tip()
         if number >= start:
             self._events += self.project.events(start, number)
             self._until = number, digest

@@ -1,0 +1,222 @@
+"""A project's past without a chain: a log that is written by hand, blobs in memory, commitments that are hashes.
+
+What roles and history do with what chain and store say is tested here, and what those two may do to harm them; that
+commitments bind, and what a chain really says, is tested with real ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zkmarket import backend
+from zkmarket.artifacts import Manifest
+from zkmarket.build import Spec
+from zkmarket.commitment import RoundId, column_of
+from zkmarket.errors import PassedOn, StoreError
+from zkmarket.escrow import Phase, point_words
+from zkmarket.field import Point
+from zkmarket.history import History, Settled
+from zkmarket.market import Event, State
+from zkmarket.prospectus import Prospectus
+from zkmarket.quantise import ParameterLayout
+from zkmarket.round import Aggregate
+from zkmarket.rules import MultiKrum
+from zkmarket.sealing import SealingKey, Served, encode_aggregate, encode_keyring, seal
+from zkmarket.store import MAX_BLOB, cid_of, cid_to_bytes
+
+MANIFEST = Manifest(json.loads((Path(__file__).parents[2] / "artifacts/golden/build/manifest.json").read_text()))
+LAYOUT = ParameterLayout.of({"weight": np.zeros(MANIFEST.params, np.float32)})
+TRAINERS = tuple(f"0x{digit * 40}" for digit in "123")
+ME, OTHER, PROJECT = TRAINERS[0], TRAINERS[1], "0x" + "ab" * 20
+OWNER, AGGREGATOR = SealingKey.fresh(), SealingKey.fresh()
+ETHER = 10**18
+BUILD: Any = SimpleNamespace(manifest=MANIFEST, files=lambda circuit: None)
+TERMS = {
+    "minTrainers": 3,
+    "maxTrainers": 3,
+    "params": MANIFEST.params,
+    "logrows": MANIFEST.logrows,
+    "stakeWei": ETHER,
+    "bondWei": 3 * ETHER,
+    "reward": 3000,
+    "windows": {"claim": 100, "lock": 100, "start": 100},
+}
+PROSPECTUS = Prospectus(
+    "a past",
+    {3: Spec(3, MANIFEST.params, MultiKrum.default(3), logrows=MANIFEST.logrows, layout=LAYOUT)},
+    "ab" * 32,
+    np.zeros(MANIFEST.params),
+    OWNER.public,
+)
+
+
+def hashed(files: Any, logrows: int, columns: Sequence[Sequence[str]]) -> list[Point]:
+    """In place of `backend.commit`: binding, and no work. Not points of the curve."""
+    digests = [hashlib.sha256("".join(column).encode()).hexdigest() for column in columns]
+    return [(int(digest[:32], 16), int(digest[32:], 16)) for digest in digests]
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "commit", hashed)
+
+
+def aggregate_of(seed: int) -> Aggregate:
+    salts = np.zeros((MANIFEST.chunks, MANIFEST.salts, 32), np.uint8)
+    salts[..., 0] = seed
+    return Aggregate(np.arange(MANIFEST.params, dtype=np.int64) * seed, salts)
+
+
+def points_of(opening: Any) -> tuple[Point, ...]:
+    """Of an opening or an aggregate."""
+    columns = [column_of(opening.values, opening.salts, chunk, MANIFEST.chunk) for chunk in range(MANIFEST.chunks)]
+    return tuple(hashed(None, 0, columns))
+
+
+class Blobs:
+    """A store that can lose blobs, and notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    def put(self, data: bytes) -> str:
+        self.blobs[cid_of(data)] = data
+        return cid_of(data)
+
+    def get(self, cid: str, limit: int = MAX_BLOB) -> bytes:
+        self.asked.append(cid)
+        if cid not in self.blobs or len(self.blobs[cid]) > limit:
+            raise StoreError(f"no blob {cid}")
+        return self.blobs[cid]
+
+    def pin(self, cid: str) -> None:
+        self.get(cid)
+
+
+class Blocks:
+    """A chain: the hashes of its blocks."""
+
+    id, development, rpc_url = 31337, True, "http://127.0.0.1:1"
+
+    def __init__(self, count: int = 1, fork: int = 0):
+        self.hashes = [hashlib.sha256(b"%d %d" % (fork, number)).digest() for number in range(count)]
+
+    def tip(self) -> tuple[int, bytes]:
+        return len(self.hashes) - 1, self.hashes[-1]
+
+    def block_hash(self, number: int) -> bytes | None:
+        return self.hashes[number] if number < len(self.hashes) else None
+
+    def mine(self, fork: int = 0) -> int:
+        self.hashes.append(hashlib.sha256(b"%d %d" % (fork, len(self.hashes))).digest())
+        return len(self.hashes) - 1
+
+
+@dataclass
+class Past:
+    """A project whose log is written here, an event a block; `sent` has what was sent to it."""
+
+    store: Blobs = field(default_factory=Blobs)
+    chain: Blocks = field(default_factory=Blocks)
+    logged: list[Event] = field(default_factory=list)
+    address: str = PROJECT
+    asked: list[tuple[int, Any]] = field(default_factory=list)
+    sent: list[tuple[Any, ...]] = field(default_factory=list)
+    verified: list[int] = field(default_factory=list)
+    taken: list[dict[str, Any]] = field(default_factory=list)
+    own: dict[str, int] = field(default_factory=lambda: {"stakeWei": ETHER, "lastRound": 0})
+
+    # ---- what happened
+
+    def log(self, name: str, **arguments: Any) -> None:
+        block = self.chain.mine()
+        self.logged.append(Event(name, arguments, block, f"0x{block:064x}"))
+
+    def start(self, number: int, keyring: bytes = b"", key: bytes = b"\x11" * 32) -> None:
+        self.log("Started", round=number, encryptionKey=key, beta=1000, keyring=keyring)
+
+    def keyring(self, keys: dict[int, bytes], *readers: SealingKey) -> bytes:
+        """Sealed and stored; its CID as it stands on chain."""
+        return cid_to_bytes(self.store.put(seal(encode_keyring(keys), [reader.public for reader in readers])[0]))
+
+    def settle(self, number: int, *readers: SealingKey, served: Aggregate | None = None, closed: bool = True) -> bytes:
+        """A round whose proven aggregate is `aggregate_of(number)`, and whose served one may be another.
+
+        Returns the content key of its envelope.
+        """
+        plain = encode_aggregate(Served(served or aggregate_of(number), bytes(32)))
+        blob, key = seal(plain, [reader.public for reader in readers])
+        self.settled_as(number, aggregate_of(number), cid_to_bytes(self.store.put(blob)))
+        if closed:
+            self.log("Closed", round=number, skipped=False)
+        return key
+
+    def settled_as(self, number: int, aggregate: Aggregate, cid: bytes) -> None:
+        settlement = {
+            "trainers": list(TRAINERS),
+            "mask": 0b111,
+            "scores": [1, 1, 1],
+            "pay": [1000, 1000, 1000],
+            "aggregate": point_words(points_of(aggregate)),
+            "cid": cid,
+            "beta": 1000,
+            "rate": 10**9,
+        }
+        self.log("Settled", round=number, settlement=settlement)
+
+    def history(self, folder: Path, reader: SealingKey | None, said: list[str] | None = None) -> History:
+        told = (lambda text: None) if said is None else said.append
+        return History(self, PROSPECTUS, {3: BUILD}, self.store, folder, reader, told)  # type: ignore[arg-type]
+
+    # ---- what a Project answers
+
+    def events(self, from_block: int = 0, to_block: int | str = "latest") -> tuple[Event, ...]:
+        self.asked.append((from_block, to_block))
+        last = len(self.chain.hashes) if to_block == "latest" else int(to_block)
+        return tuple(event for event in self.logged if from_block <= event.block <= last)
+
+    def terms(self) -> dict[str, Any]:
+        return TERMS
+
+    def rates(self) -> list[int]:
+        return [10**9]
+
+    def account(self, who: Any) -> dict[str, int]:
+        return self.own
+
+    def seats(self, number: int) -> list[dict[str, Any]]:
+        return self.taken
+
+    def round_id(self, number: int) -> RoundId:
+        return RoundId(self.chain.id, int(self.address, 16), number)
+
+    def round_proof(self, manifest: Manifest, number: int) -> Any:
+        self.verified.append(number)
+        raise PassedOn("passed on by another contract")
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("claim", "unclaim", "join", "submit", "settle_round", "start_round", "sign_publication"):
+            raise AttributeError(name)
+        return lambda sender, *arguments: self.sent.append((name, *arguments)) or b"signed"
+
+
+def state_of(phase: Phase, **changes: Any) -> State:
+    values: dict[str, Any] = {
+        "phase": phase, "now": 1000, "deadline": 1010, "round": 1, "settled": 0, "voids": 0, "aggregator": OTHER,
+        "beta": 1000, "pool": 0, "bond_wei": 3 * ETHER, "unburnt_wei": 0, "ending": False, "claimed": False, "block": 0,
+    }  # fmt: skip
+    return State(**(values | changes))
+
+
+def last(settled: Iterable[Settled]) -> Settled:
+    return list(settled)[-1]
