@@ -82,6 +82,9 @@ def points_of(opening: Any) -> tuple[Point, ...]:
     return tuple(hashed(None, 0, columns))
 
 
+SENT = ("claim", "unclaim", "join", "submit", "start", "top_up", "settle", "withdraw", "sign_publication")
+
+
 class Blobs:
     """A store that can lose blobs, and notes what it is asked for."""
 
@@ -142,26 +145,26 @@ class Past:
         block = self.chain.mine()
         self.logged.append(Event(name, arguments, block, f"0x{block:064x}"))
 
-    def start(self, number: int, keyring: bytes = b"", key: bytes = b"\x11" * 32) -> None:
+    def started(self, number: int, keyring: bytes = b"", key: bytes = b"\x11" * 32) -> None:
         self.log("Started", round=number, encryptionKey=key, beta=1000, keyring=keyring)
 
     def keyring(self, keys: dict[int, bytes], *readers: SealingKey) -> bytes:
         """Sealed and stored; its CID as it stands on chain."""
         return cid_to_bytes(self.store.put(seal(encode_keyring(keys), [reader.public for reader in readers])[0]))
 
-    def settle(self, number: int, *readers: SealingKey, served: Aggregate | None = None, closed: bool = True) -> bytes:
+    def settled(self, number: int, *readers: SealingKey, served: Aggregate | None = None, closed: bool = True) -> bytes:
         """A round whose proven aggregate is `aggregate_of(number)`, and whose served one may be another.
 
         Returns the content key of its envelope.
         """
         plain = encode_aggregate(Served(served or aggregate_of(number), bytes(32)))
         blob, key = seal(plain, [reader.public for reader in readers])
-        self.settled_as(number, aggregate_of(number), cid_to_bytes(self.store.put(blob)))
+        self._settlement(number, aggregate_of(number), cid_to_bytes(self.store.put(blob)))
         if closed:
             self.log("Closed", round=number, skipped=False)
         return key
 
-    def settled_as(self, number: int, aggregate: Aggregate, cid: bytes) -> None:
+    def _settlement(self, number: int, aggregate: Aggregate, cid: bytes) -> None:
         settlement = {
             "trainers": list(TRAINERS),
             "mask": 0b111,
@@ -205,7 +208,7 @@ class Past:
         raise PassedOn("passed on by another contract")
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("claim", "unclaim", "join", "submit", "settle_round", "start_round", "sign_publication"):
+        if name not in SENT:
             raise AttributeError(name)
         return lambda sender, *arguments: self.sent.append((name, *arguments)) or b"signed"
 

@@ -57,7 +57,7 @@ def test_a_flood_of_events_is_read_once(past: Past, tmp_path: Path) -> None:
     """Attack: thousands of cheap events, so that whoever reads the whole log at each look falls behind."""
     history = past.history(tmp_path, None)
     for number in range(1, 4):
-        past.start(number)
+        past.started(number)
         assert len(history.log().events) == number
         assert len(history.log().events) == number
     assert past.asked == [(0, 1), (2, 2), (3, 3)]
@@ -66,7 +66,7 @@ def test_a_flood_of_events_is_read_once(past: Past, tmp_path: Path) -> None:
 def test_what_a_reorganisation_took_back_is_forgotten(past: Past, tmp_path: Path) -> None:
     """Attack: a start with one key, and after a reorganisation one with another."""
     history = past.history(tmp_path, None)
-    past.start(1, key=b"\x01" * 32)
+    past.started(1, key=b"\x01" * 32)
     assert history.log().started(1).encryption_key == b"\x01" * 32
     past.chain.hashes.pop()
     past.chain.mine(fork=1)
@@ -77,7 +77,7 @@ def test_what_a_reorganisation_took_back_is_forgotten(past: Past, tmp_path: Path
 
 def test_a_chain_that_is_shorter_now_is_read_again(past: Past, tmp_path: Path) -> None:
     history = past.history(tmp_path, None)
-    past.start(1)
+    past.started(1)
     assert history.log().events
     past.chain.hashes.pop()
     past.logged.clear()
@@ -116,7 +116,7 @@ def test_a_reorganisation_while_the_log_is_read_is_found_at_the_next_look(tmp_pa
     for before in (1, 2, 3):
         past = Read(chain=Turning())
         history = past.history(tmp_path, None)
-        past.start(1, key=b"\x01" * 32)
+        past.started(1, key=b"\x01" * 32)
         history.log()
         past.chain.mine()
         past.chain.answers = before
@@ -175,19 +175,22 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_an_aggregate_that_was_not_proven_is_refused_and_not_kept(what: str, past: Past, tmp_path: Path) -> None:
     served, reason = BAD[what]
-    past.start(1)
-    past.settle(1, READER, served=served)
+    past.started(1)
+    past.settled(1, READER, served=served)
     history = past.history(tmp_path, READER)
     with pytest.raises(reason):
         opened(history)
     assert not history.keys() and not list(tmp_path.rglob("*.bin"))
 
 
-@pytest.mark.parametrize("kept", [b"", b"x" * 100, encode_aggregate(Served(aggregate_of(9), bytes(32)))])
+KEPT = {"nothing": b"", "noise": b"x" * 100, "another": encode_aggregate(Served(aggregate_of(9), bytes(32)))}
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
 def test_a_kept_aggregate_that_opens_nothing_is_fetched_again(kept: bytes, past: Past, tmp_path: Path) -> None:
     """Attack: a reorganisation puts another aggregate under the number of one that was opened."""
-    past.start(1)
-    past.settle(1, READER)
+    past.started(1)
+    past.settled(1, READER)
     file = tmp_path / "aggregates" / "00001.bin"
     file.parent.mkdir()
     file.write_bytes(kept)
@@ -199,8 +202,8 @@ def test_a_kept_aggregate_that_opens_nothing_is_fetched_again(kept: bytes, past:
 def test_a_kept_aggregate_stays_when_this_machine_fails(
     past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past.start(1)
-    past.settle(1, READER)
+    past.started(1)
+    past.settled(1, READER)
     opened(past.history(tmp_path, READER))
 
     def fails(*_: object) -> None:
@@ -218,47 +221,47 @@ def test_a_kept_aggregate_stays_when_this_machine_fails(
 
 def test_a_keyring_of_garbage_is_never_stored(past: Past, tmp_path: Path) -> None:
     """Attack: a new aggregator's keyring with wrong keys, of rounds that are to come too."""
-    past.start(1)
-    key = past.settle(1, READER)
-    past.start(2, past.keyring({1: GARBAGE, 2: GARBAGE, 3: GARBAGE}, READER))
+    past.started(1)
+    key = past.settled(1, READER)
+    past.started(2, past.keyring({1: GARBAGE, 2: GARBAGE, 3: GARBAGE}, READER))
     history = past.history(tmp_path, READER)
     assert np.array_equal(opened(history), right())
-    second = past.settle(2, READER)
-    past.start(3, past.keyring({1: GARBAGE, 2: GARBAGE, 3: GARBAGE}, READER))
+    second = past.settled(2, READER)
+    past.started(3, past.keyring({1: GARBAGE, 2: GARBAGE, 3: GARBAGE}, READER))
     assert np.array_equal(opened(history, 2), right(2))
     assert history.keys() == {1: key, 2: second}
 
 
 def test_a_keyring_of_garbage_alone_stores_nothing(past: Past, tmp_path: Path) -> None:
-    past.start(1)
-    past.settle(1, OWNER)
-    past.start(2, past.keyring({1: GARBAGE, 2: GARBAGE}, READER))
+    past.started(1)
+    past.settled(1, OWNER)
+    past.started(2, past.keyring({1: GARBAGE, 2: GARBAGE}, READER))
     history = past.history(tmp_path, READER)
     with pytest.raises(SealError, match="does not open with this content key"):
         opened(history)
     assert not history.keys()
-    key = past.settle(2, READER)
+    key = past.settled(2, READER)
     assert np.array_equal(opened(history, 2), right(2)) and history.keys() == {2: key}
 
 
 def test_an_older_honest_keyring_serves_behind_a_newer_one_that_lies(past: Past, tmp_path: Path) -> None:
-    past.start(1)
-    key = past.settle(1, OWNER)
-    past.start(2, past.keyring({1: key}, READER, OWNER))
-    past.start(3, past.keyring({1: GARBAGE}, READER))
-    past.start(4, b"\x12\x20" + bytes(32))  # of a blob that nobody has
-    past.start(5, past.keyring({1: GARBAGE}, OWNER))  # not for this reader
-    past.start(6, past.keyring({}, READER))
+    past.started(1)
+    key = past.settled(1, OWNER)
+    past.started(2, past.keyring({1: key}, READER, OWNER))
+    past.started(3, past.keyring({1: GARBAGE}, READER))
+    past.started(4, b"\x12\x20" + bytes(32))  # of a blob that nobody has
+    past.started(5, past.keyring({1: GARBAGE}, OWNER))  # not for this reader
+    past.started(6, past.keyring({}, READER))
     history = past.history(tmp_path, READER)
     assert np.array_equal(opened(history), right()) and history.keys() == {1: key}
 
 
 def test_an_imported_key_that_opens_nothing_gives_way(past: Past, tmp_path: Path) -> None:
-    past.start(1)
-    first = past.settle(1, READER)
-    past.start(2)
-    second = past.settle(2, OWNER)
-    past.start(3, past.keyring({2: second}, READER))
+    past.started(1)
+    first = past.settled(1, READER)
+    past.started(2)
+    second = past.settled(2, OWNER)
+    past.started(3, past.keyring({2: second}, READER))
     (tmp_path / "from-the-owner.json").write_text(json.dumps({1: GARBAGE.hex(), 2: "ab", 3: GARBAGE.hex()}))
     history = past.history(tmp_path, READER)
     history.import_keyring(tmp_path / "from-the-owner.json")
@@ -267,8 +270,8 @@ def test_an_imported_key_that_opens_nothing_gives_way(past: Past, tmp_path: Path
 
 
 def test_an_imported_key_replaces_one_that_opens_nothing(past: Past, tmp_path: Path) -> None:
-    past.start(1)
-    key = past.settle(1, OWNER)
+    past.started(1)
+    key = past.settled(1, OWNER)
     history = past.history(tmp_path, READER)
     for number, text in enumerate((GARBAGE.hex(), key.hex())):
         (tmp_path / f"{number}.json").write_text(json.dumps({1: text}))
@@ -280,8 +283,8 @@ def test_an_imported_key_replaces_one_that_opens_nothing(past: Past, tmp_path: P
 
 
 def test_a_settlement_that_was_passed_on_is_taken_on_the_contracts_word_and_said(past: Past, tmp_path: Path) -> None:
-    past.start(1)
-    past.settle(1, AGGREGATOR)
+    past.started(1)
+    past.settled(1, AGGREGATOR)
     said: list[str] = []
     history = past.history(tmp_path, None, said)
     log = history.log()
@@ -292,8 +295,8 @@ def test_a_settlement_that_was_passed_on_is_taken_on_the_contracts_word_and_said
 
 def test_the_model_is_what_the_proven_aggregates_make(past: Past, tmp_path: Path) -> None:
     for number in (1, 2):
-        past.start(number)
-        past.settle(number, READER)
+        past.started(number)
+        past.settled(number, READER)
     history = past.history(tmp_path, READER)
     want = PROSPECTUS.theta + right(1) * 2.0**-9 / 3
     assert np.array_equal(history.model(history.log(), before=2), want)

@@ -136,7 +136,10 @@ class Desk:
 
     @functools.cached_property
     def project(self) -> Project:
-        return Project(self.chain, self.settings["project"])
+        """The project, if a factory of ours has made it: no other's word moves money, or makes keys for hours."""
+        project = Project(self.chain, self.settings["project"])
+        _stay_away(inspect_origin(self.chain, project.address))
+        return project
 
     @functools.cached_property
     def terms(self) -> dict[str, Any]:
@@ -182,13 +185,10 @@ class Desk:
 
     def inspected(self) -> Inspection:
         """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
-        found = inspect_origin(self.chain, self.project.address)  # before any work is done for it
-        if not found.wrong:
-            found = inspect(self.chain, self.project.address, self.builds, self.progress)
+        found = inspect(self.chain, self.project.address, self.builds, self.progress)
         for warning in found.warnings:
             self.progress(f"note: {warning}")
-        if found.wrong:
-            raise InputError(f"stay away from {self.project.address}: " + "; ".join(found.wrong))
+        _stay_away(found)
         return found
 
     # ---- the loop
@@ -358,6 +358,11 @@ def at_desk(
             if wallet is not None:
                 chain.settle_outbox(wallet)  # what a killed process left on its way, before anything is looked at
             yield Desk(settings, chain, wallet, progress, **options)
+
+
+def _stay_away(found: Inspection) -> None:
+    if found.wrong:
+        raise InputError(f"stay away from {found.address}: " + "; ".join(found.wrong))
 
 
 def _sweep(folder: Path) -> None:

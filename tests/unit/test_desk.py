@@ -1,0 +1,565 @@
+"""Roles against aggregators, trainers, stores and chains that mean them ill: no step of theirs stops or harms them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from eth_hash.auto import keccak
+
+from tests.unit.past import (
+    AGGREGATOR,
+    BUILD,
+    ETHER,
+    MANIFEST,
+    ME,
+    OTHER,
+    OWNER,
+    PROJECT,
+    PROSPECTUS,
+    TERMS,
+    TRAINERS,
+    Blocks,
+    Past,
+    aggregate_of,
+    commits,
+    last,
+    points_of,
+    state_of,
+)
+from zkmarket import backend, cli, sealing
+from zkmarket.commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, open_with_fresh_salts
+from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError, StoreError
+from zkmarket.escrow import Phase, point_words, points_hash
+from zkmarket.files import load_npz
+from zkmarket.inspection import Inspection
+from zkmarket.market import State
+from zkmarket.prospectus import theta_digest
+from zkmarket.roles import aggregator, auditor, desk, owner, trainer
+from zkmarket.roles.desk import UNAVAILABLE, Desk, Settings
+from zkmarket.round import Aggregate, Decision
+from zkmarket.sealing import SealingKey, decode_aggregate, seal_update, unseal
+from zkmarket.store import cid_of, cid_to_bytes
+
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
+__all__ = ["commits"]  # the fixture
+
+LOW_ORDER = bytes(32)
+"""A public key to which nothing can be sealed."""
+
+NOT_FIELD_ELEMENTS = Aggregate(aggregate_of(1).values, np.full_like(aggregate_of(1).salts, 255))
+BAD_AGGREGATES = {
+    "another": (aggregate_of(9), OpeningMismatch, "does not open the commitment"),
+    "no field elements": (NOT_FIELD_ELEMENTS, InputError, "not a field element"),
+}
+
+
+@pytest.fixture
+def past() -> Past:
+    return Past()
+
+
+@pytest.fixture
+def at(past: Past, tmp_path: Path) -> Desk:
+    return desk_of(past, tmp_path)
+
+
+def desk_of(past: Past, folder: Path, account: bool = True, **settings: Any) -> Desk:
+    """A desk at which everything is there already."""
+    wallet: Any = SimpleNamespace(address=ME, sent_block=0) if account else None
+    made = Desk(Settings(folder, {"project": PROJECT, **settings}), past.chain, wallet, said := Said(), poll=0.0)
+    parts = {"project": past, "store": past.store, "terms": TERMS, "prospectus": PROSPECTUS, "builds": {3: BUILD}}
+    vars(made).update(parts, said=said)
+    return made
+
+
+class Said(list[str]):
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+def heard(desk: Desk, text: str) -> bool:
+    return any(text in one for one in desk.progress)  # type: ignore[attr-defined]
+
+
+def opening(seed: int = 1) -> Opening:
+    return open_with_fresh_salts(np.arange(MANIFEST.params, dtype=np.int32) * seed, MANIFEST)
+
+
+# ---------------------------------------------------------------- readers of an envelope
+
+
+def test_thousands_of_accounts_push_no_active_trainer_out(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: more members than an envelope has room for, who joined first and have never submitted."""
+    monkeypatch.setattr(sealing, "MAX_READERS", 5)
+    sybils = [SealingKey.fresh() for _ in range(6)]
+    honest = {who: SealingKey.fresh() for who in TRAINERS}
+    members = {f"0x{number:040x}": key for number, key in enumerate(sybils)} | honest
+    for who, key in members.items():
+        past.log("Joined", trainer=who, stakeWei=ETHER, encryptionKey=key.public)
+    for who in TRAINERS:
+        past.log("Submitted", round=1, trainer=who, points=[], cid=b"")
+    log = at.history.log()
+    readers = aggregator.Aggregator(at).readers(log)
+    assert set(readers) == {OWNER.public, at.sealing_key.public, *(key.public for key in members.values())}
+    blob, key = sealing.seal(b"the sum", readers)
+    for reader in (OWNER, at.sealing_key, *honest.values()):
+        assert sealing.content_key(blob, reader) == key
+    for reader in sybils:
+        with pytest.raises(SealError, match="made for others"):
+            sealing.content_key(blob, reader)
+
+
+def test_who_has_left_is_no_reader(past: Past, at: Desk) -> None:
+    """Not even one that submitted to the last round."""
+    key = SealingKey.fresh().public
+    past.log("Joined", trainer=ME, stakeWei=ETHER, encryptionKey=key)
+    past.log("Submitted", round=1, trainer=ME, points=[], cid=b"")
+    roles = aggregator.Aggregator(at)
+    assert key in roles.readers(at.history.log())
+    past.log("Left", trainer=ME, refundWei=ETHER)
+    assert key not in roles.readers(at.history.log())
+
+
+# ---------------------------------------------------------------- an earlier aggregator's envelope
+
+
+@pytest.mark.parametrize("bad", BAD_AGGREGATES)
+def test_a_bad_envelope_of_an_earlier_aggregator_does_not_stop_the_next(
+    bad: str, past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: serve another aggregate than the proven one, and fail; whoever takes office next cannot settle."""
+    past.started(1)
+    past.settled(1, at.sealing_key, OWNER, served=BAD_AGGREGATES[bad][0])
+    past.started(2)
+    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
+    monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof: proven)
+    role = aggregator.Aggregator(at)
+    monkeypatch.setattr(role, "proven", lambda *_: ("the proof", aggregate_of(2)))
+    past.taken = [{"trainer": who} for who in TRAINERS]
+
+    assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
+    name, proof, cid, publication = past.sent[-1]
+    assert (name, proof, publication) == ("settle", "the proof", b"signed")
+    blob = past.store.blobs[next(one for one in past.store.blobs if cid_to_bytes(one) == cid)]
+    served = decode_aggregate(unseal(blob, sealing.content_key(blob, OWNER)), MANIFEST)
+    assert served.theta == bytes(32) and np.array_equal(served.aggregate.values, aggregate_of(2).values)
+    assert heard(at, "the model is not known here")
+
+
+def test_an_aggregator_that_can_open_all_says_what_the_model_is(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The honest twin."""
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    past.started(2)
+    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
+    monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof: proven)
+    state = state_of(Phase.PROVE, round=2, settled=1)
+    said = aggregator.Aggregator(at).theta_after(at.history.log(), BUILD, state, None, aggregate_of(2))  # type: ignore[arg-type]
+    first = aggregate_of(1).values * 2.0**-9 / 3
+    assert said == theta_digest(first + aggregate_of(2).values * 2.0**-9 / 3)
+
+
+@pytest.mark.parametrize("bad", BAD_AGGREGATES)
+def test_a_bad_envelope_is_unavailable_to_those_who_read_it(bad: str, past: Past, at: Desk) -> None:
+    served, kind, reason = BAD_AGGREGATES[bad]
+    past.started(1)
+    past.settled(1, at.sealing_key, served=served, closed=False)
+    log = at.history.log()
+    with pytest.raises(kind, match=reason) as caught:
+        at.history.aggregate(last(log.settled()), log)
+    assert isinstance(caught.value, UNAVAILABLE)
+    early = at.receive(state_of(Phase.SETTLED, now=900), log, may_claim=True, verified=set())
+    assert reason in early and not past.sent
+    at.receive(state_of(Phase.SETTLED, now=1000), log, may_claim=True, verified=set())
+    assert past.sent == [("claim",)]
+    past.log("Closed", round=1, skipped=False)
+    past.started(2)
+    said = trainer.Trainer(at, learn=lambda lesson: lesson.theta).submit(state_of(Phase.SUBMIT, round=2))
+    assert said and said.startswith("round 2: nothing is submitted: ") and reason in said
+
+
+# ---------------------------------------------------------------- openings on an aggregator's disk
+
+
+def seat(past: Past, key: SealingKey, sent: Opening, who: str = OTHER) -> dict[str, Any]:
+    """A submission in the log, sealed and stored; its seat."""
+    cid = cid_to_bytes(past.store.put(seal_update(sent, key.public)))
+    past.log("Submitted", round=1, trainer=who, points=point_words(points_of(sent)), cid=cid)
+    return {"trainer": who, "points": points_hash(points_of(sent)), "cid": keccak(cid), "admitted": False}
+
+
+def test_a_stale_opening_of_another_commitment_on_the_seat_is_not_used(past: Past, at: Desk) -> None:
+    """Attack: submit, be fetched, and have a reorganisation put another commitment on the seat."""
+    role, key = aggregator.Aggregator(at), SealingKey.fresh()
+    first, second = opening(1), opening(2)
+    taken = seat(past, key, first)
+    got = role.opening_of(at.history.log(), key, 1, taken)
+    assert np.array_equal(got.opening.values, first.values)
+    past.logged.clear()
+    taken = seat(past, key, second)
+    past.chain.hashes[:] = Blocks(len(past.chain.hashes), fork=1).hashes
+    got = role.opening_of(at.history.log(), key, 1, taken)
+    assert np.array_equal(got.opening.values, second.values) and got.commitment.points == points_of(second)
+
+
+@pytest.mark.parametrize("damage", ["another's", "empty", "cut", "noise"])
+def test_a_damaged_opening_is_fetched_again_and_no_trainers_fault(damage: str, past: Past, at: Desk) -> None:
+    role, key, sent = aggregator.Aggregator(at), SealingKey.fresh(), opening(1)
+    taken = seat(past, key, sent)
+    log = at.history.log()
+    role.opening_of(log, key, 1, taken)
+    past.store.asked.clear()
+    role.opening_of(log, key, 1, taken)
+    assert not past.store.asked, "what is on disk and right is not fetched again"
+    (file,) = (at.round_folder(1) / "openings").glob("*.npz")
+    if damage == "another's":
+        opening(2).save(file)
+    else:
+        data = file.read_bytes()
+        file.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "noise": b"\x00" * len(data)}[damage])
+    got = role.opening_of(log, key, 1, taken)
+    assert np.array_equal(got.opening.values, sent.values) and len(past.store.asked) == 1
+    assert not role.refusals(1)
+
+
+# ---------------------------------------------------------------- a round that starts with a useless key
+
+
+@pytest.fixture
+def committing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`commit_update` without range proofs."""
+
+    def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
+        made = opening(3)
+        made.save(folder / OPENING_FILE)
+        found = Commitment(round_id, who, points_of(made))
+        (folder / COMMITMENT_FILE).write_text("{}")
+        return SimpleNamespace(commitment=found)
+
+    monkeypatch.setattr(trainer, "commit_update", commit)
+
+
+@pytest.mark.parametrize("key", [LOW_ORDER, b"\x01" + bytes(31)])
+@pytest.mark.usefixtures("committing")
+def test_a_key_to_which_nothing_can_be_sealed_keeps_nobody_from_submitting(key: bytes, past: Past, at: Desk) -> None:
+    """Attack: start a round with a key of low order; who does not submit pays for the void round."""
+    with pytest.raises(SealError):
+        seal_update(opening(), key)
+    past.started(1, key=key)
+    said = trainer.Trainer(at, learn=lambda lesson: lesson.theta).submit(state_of(Phase.SUBMIT))
+    assert said and said.startswith("round 1: submitted")
+    (name, commitment, cid), (file,) = past.sent[-1], at.round_folder(1).glob("update-*.sealed")
+    assert (name, commitment.trainer, cid) == ("submit", int(ME, 16), cid_to_bytes(cid_of(file.read_bytes())))
+    assert len(file.read_bytes()) == sealing.sealed_update_size(MANIFEST)
+
+
+# ---------------------------------------------------------------- handing over
+
+
+def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(past: Past, at: Desk) -> None:
+    """Attack: a reorganisation changes the round's key after the update was sealed; or the store loses what it had."""
+    sent, folder = opening(), at.round_folder(1)
+    folder.mkdir(parents=True)
+    blobs = []
+    for number in range(3):
+        blobs.append(seal_update(sent, SealingKey.fresh().public))
+        (folder / f"update-{number}.sealed").write_bytes(blobs[-1])
+    mine = {"trainer": ME, "cid": keccak(cid_to_bytes(cid_of(blobs[1]))), "admitted": False}
+    past.taken = [{"trainer": OTHER, "cid": keccak(cid_to_bytes(cid_of(blobs[0]))), "admitted": False}, mine]
+    role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
+    for _ in range(2):
+        assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
+        assert past.store.blobs == {cid_of(blobs[1]): blobs[1]}
+        past.store.blobs.clear()
+    mine["admitted"] = True
+    assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
+
+
+# ---------------------------------------------------------------- claims
+
+
+def test_a_machine_that_fails_claims_nothing(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim costs the aggregator; it is made for what is not served, not for want of memory here."""
+    past.started(1)
+    past.settled(1, at.sealing_key, closed=False)
+    log, state = at.history.log(), state_of(Phase.SETTLED)
+
+    def fails(*_: object) -> None:
+        raise BackendError("no memory")
+
+    with monkeypatch.context() as patch, pytest.raises(BackendError):
+        patch.setattr(backend, "commit", fails)
+        at.receive(state, log, may_claim=True, verified=set())
+    assert not past.sent
+    assert "opens its commitment" in at.receive(state, log, may_claim=True, verified=set())
+
+
+def test_what_is_not_served_is_claimed_by_who_had_a_seat_and_unclaimed(past: Past, at: Desk) -> None:
+    """The honest twin."""
+    past.started(1)
+    past.settled(1, at.sealing_key, closed=False)
+    served, state = dict(past.store.blobs), state_of(Phase.SETTLED)
+    past.store.blobs.clear()
+    at.receive(state, at.history.log(), may_claim=False, verified=set())
+    assert not past.sent
+    at.receive(state, at.history.log(), may_claim=True, verified=set())
+    assert past.sent == [("claim",)]
+    past.log("Claimed", round=1, who=ME, held=True)
+    past.store.blobs.update(served)
+    at.receive(state, at.history.log(), may_claim=True, verified=set())
+    assert past.sent == [("claim",), ("unclaim",)]
+
+
+# ---------------------------------------------------------------- the owner's model
+
+
+def three_rounds(past: Past, at: Desk) -> str:
+    """The CID of the second's envelope."""
+    for number in (1, 2, 3):
+        past.started(number)
+        past.settled(number, at.sealing_key)
+    return last(one for one in at.history.log().settled() if one.round == 2).cid or ""
+
+
+def test_one_round_that_cannot_be_opened_leaves_the_owner_the_model_before_it(past: Past, at: Desk) -> None:
+    """Attack: serve one round's aggregate to nobody, so that the owner never gets any model."""
+    lost = three_rounds(past, at)
+    kept = past.store.blobs.pop(lost)
+    role = owner.Owner(at)
+    found = role.write()
+    first = aggregate_of(1).values * 2.0**-9 / 3
+    assert (found["rounds"], found["theta"]) == (1, theta_digest(first).hex())
+    assert found["missing"] == f"round 2: no blob {lost}"
+    assert np.array_equal(
+        load_npz(at.folder / "model.npz", "model", {"weight": 4 * MANIFEST.params})["weight"], first.astype(np.float32)
+    )
+    past.store.blobs[lost] = kept
+    found = role.write()
+    assert (found["rounds"], found["missing"]) == (3, None)
+
+
+def test_a_keyring_has_all_rounds_but_those_that_cannot_be_opened(past: Past, at: Desk) -> None:
+    past.store.blobs.pop(three_rounds(past, at))
+    keys = owner.keyring(at)
+    assert set(keys) == {"1", "3"} and heard(at, "round 2 is not in the keyring: no blob")
+
+
+# ---------------------------------------------------------------- rounds that nobody has verified
+
+
+def test_a_trainer_verifies_every_round_before_it_trains_from_it(past: Past, at: Desk) -> None:
+    """A trainer that comes late, or was away, has seen no round being settled."""
+    three_rounds(past, at)
+    role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
+    role.lesson(at.history.log(), 3)
+    assert past.verified == [1, 2]
+    role.lesson(at.history.log(), 4)
+    assert past.verified == [1, 2, 3]
+
+
+def test_a_round_that_does_not_verify_is_not_trained_from(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_rounds(past, at)
+
+    def rejected(*_: object) -> None:
+        raise ProofRejected("round 2: wrong")
+
+    monkeypatch.setattr(past, "round_proof", rejected)
+    learnt: list[Any] = []
+    past.started(4)
+    with pytest.raises(ProofRejected):
+        trainer.Trainer(at, learn=learnt.append).submit(state_of(Phase.SUBMIT, round=4))  # type: ignore[arg-type]
+    assert not learnt and not past.sent
+
+
+# ---------------------------------------------------------------- confirmations
+
+
+@pytest.mark.parametrize("depth, account", [(3, True), (0, True), (3, False)])
+def test_no_step_is_taken_before_the_own_transaction_is_deep_enough(
+    depth: int, account: bool, past: Past, tmp_path: Path
+) -> None:
+    """A state from before a transaction shows nothing of it: what was done would be done, and paid, twice."""
+    made = desk_of(past, tmp_path, account=account, confirmations=str(depth))
+    for _ in range(10):
+        past.chain.mine()
+    asked: list[int] = []
+
+    def state(depth: int) -> State:
+        past.chain.mine()  # a block a look
+        asked.append(block := past.chain.tip()[0] - depth)
+        return state_of(Phase.OPEN, block=block)
+
+    steps: list[int] = []
+    sent_in: list[int] = []
+
+    def step(state: State) -> str | None:
+        steps.append(state.block)
+        if not sent_in and account:
+            sent_in.append(past.chain.mine())
+            made.wallet.sent_block = sent_in[0]
+        return None if len(steps) == 3 else "waiting"
+
+    past.state = state  # type: ignore[attr-defined]
+    made.run(step)
+    assert steps[0] == asked[0] and len(steps) == 3
+    if account:
+        assert min(steps[1:]) >= sent_in[0]
+    if depth and account:
+        assert [block for block in asked if block < sent_in[0]] == [asked[0], *range(asked[0] + 2, sent_in[0])]
+        assert heard(made, "waiting for 3 blocks on top of the last transaction")
+    else:
+        assert steps == asked
+
+
+# ---------------------------------------------------------------- a folder's project and chain
+
+
+class Fork(Blocks):
+    def __init__(self, fork: int = 0, id: int = 31337):
+        super().__init__(1, fork)
+        self.id = id
+
+
+@pytest.fixture
+def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Exit code of `zkmarket trainer status` in one folder, on a chain that is given."""
+    keystore = SimpleNamespace(address=ME, sent_block=0)
+    monkeypatch.setattr(desk.Wallet, "open", lambda *_: keystore)
+    monkeypatch.setattr(trainer, "status", lambda at: {"rounds": []})
+    monkeypatch.setenv("ZKMARKET_PASSWORD", "test")
+
+    def run(chain: Any, *words: str) -> int:
+        chain.settle_outbox = lambda wallet: None
+        monkeypatch.setattr(desk, "connect", lambda rpc: contextlib.nullcontext(chain))
+        at = ["--state", str(tmp_path), "--rpc", "http://127.0.0.1:1", "--keystore", str(tmp_path / "key")]
+        return cli.main(["trainer", "status", *at, "--json", *words])
+
+    return run
+
+
+def test_a_folder_is_of_one_chain(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Attack: a node with the same chain id and another past: old rounds' files would serve for new ones."""
+    here = ("--project", PROJECT)
+    assert status(Fork(), *here) == status(Fork()) == 0
+    capsys.readouterr()
+    for other, name in ((Fork(id=1337), "chain"), (Fork(fork=1), "the chain with genesis")):
+        assert status(other, *here) == 2
+        said = json.loads(capsys.readouterr().out)
+        assert said["exit_code"] == 2 and f"belongs to {name} " in said["message"]
+    assert status(Fork(), *here) == 0
+
+
+def test_a_folder_is_of_one_project(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(Fork(), "--project", PROJECT) == 0
+    capsys.readouterr()
+    assert status(Fork(), "--project", "0x" + "cd" * 20) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert "belongs to project" in said["message"] and "choose a new folder" in said["message"]
+    assert status(Fork()) == status(Fork(), "--project", PROJECT) == 0
+
+
+# ---------------------------------------------------------------- before keys are made
+
+
+CHANGES = [("minTrainers", 2), ("maxTrainers", 4), ("params", MANIFEST.params + 1), ("logrows", 20)]
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """For whom keys were made."""
+    made: list[Any] = []
+    monkeypatch.setattr(desk, "make_builds", lambda prospectus, *_: made.append(prospectus) or {3: BUILD})
+    return made
+
+
+@pytest.mark.parametrize("name, value", CHANGES)
+def test_a_prospectus_of_other_numbers_costs_no_work(name: str, value: int, at: Desk, keys: list[Any]) -> None:
+    """Attack: terms of a small model, and a prospectus whose keys take hours and all memory."""
+    del at.builds
+    at.terms = TERMS | {name: value}
+    with pytest.raises(ProofRejected, match="the contract's terms are"):
+        _ = at.builds
+    assert not keys
+    at.terms = TERMS
+    assert at.builds == {3: BUILD} and keys == [PROSPECTUS]
+
+
+ACTS: dict[str, Callable[[Desk], Any]] = {
+    "join": trainer.join,
+    "submit with a stake to fill up": lambda at: trainer.Trainer(at, lambda _: _).run(),  # type: ignore[arg-type,return-value]
+    "train and join": lambda at: trainer.Trainer(at, lambda _: _, join=True).run(),  # type: ignore[arg-type,return-value]
+    "start with a bond to fill up": lambda at: aggregator.Aggregator(at).run(),
+    "import a keyring": lambda at: at.history.import_keyring(at.folder / "keyring"),
+    "withdraw": trainer.withdraw,
+    "status": trainer.status,
+    "audit": lambda at: auditor.Auditor(at).run(),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_project_of_another_factory_gets_no_key_and_no_money(
+    act: str, past: Past, at: Desk, keys: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a contract that looks like a project in which the reader has a part, and asks for a little more."""
+    for name in ("builds", "project"):
+        delattr(at, name)
+    order: list[str] = []
+    wrong = Inspection(PROJECT, wrong=["its factory is another"])
+    monkeypatch.setattr(desk, "inspect_origin", lambda *_: order.append("origin") or wrong)
+    monkeypatch.setattr(desk, "inspect", lambda *_: order.append("all") or Inspection(PROJECT))
+    monkeypatch.setattr(desk, "Project", lambda chain, address: past)
+    past.own = {"stakeWei": ETHER if act == "join" else 1, "lastRound": 0, "credit": ETHER, "refundWei": 1}
+    phase = Phase.SUBMIT if "stake" in act else Phase.OPEN
+    past.state = lambda depth=0: state_of(phase, aggregator=ME, bond_wei=1)  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="stay away from .*: its factory is another"):
+        ACTS[act](at)
+    assert not keys and order == ["origin"] and not past.sent
+
+
+def test_a_project_is_compared_with_the_callers_keys_once_its_origin_is_right(
+    past: Past, at: Desk, keys: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The honest twin."""
+    for name in ("builds", "project"):
+        delattr(at, name)
+    order: list[str] = []
+    monkeypatch.setattr(desk, "inspect_origin", lambda *_: order.append("origin") or Inspection(PROJECT))
+    monkeypatch.setattr(desk, "inspect", lambda *_: order.append("all") or Inspection(PROJECT))
+    monkeypatch.setattr(desk, "Project", lambda chain, address: past)
+    at.inspected()
+    assert keys == [PROSPECTUS] and order == ["origin", "all"]
+
+
+# ---------------------------------------------------------------- joining again
+
+
+def test_joining_with_a_full_stake_registers_the_folders_key(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that is lost another key is on chain: everything would be sealed to it."""
+    monkeypatch.setattr(Desk, "inspected", lambda self: None)
+    past.log("Joined", trainer=ME, stakeWei=ETHER, encryptionKey=AGGREGATOR.public)
+    trainer.join(at)
+    assert past.sent == [("join", b"", at.sealing_key.public)]
+    past.log("Joined", trainer=ME, stakeWei=0, encryptionKey=at.sealing_key.public)
+    assert trainer.join(at) is None and len(past.sent) == 1
+    past.own["stakeWei"] = ETHER // 2  # a penalty was taken
+    trainer.join(at)
+    assert past.sent[1:] == [("join", b"", at.sealing_key.public)]
+
+
+def test_a_store_that_is_away_is_unavailable_too() -> None:
+    assert StoreError in UNAVAILABLE and BackendError not in UNAVAILABLE
