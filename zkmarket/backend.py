@@ -40,19 +40,11 @@ UNUSABLE_ROWS = 6
 _STREAMS = threading.RLock()
 """Only one thread at a time may have the process's standard streams turned away."""
 
-PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
-"""Holds the password of a role's keystore. No child of ours needs it."""
-
 Progress = Callable[[str], None]
 
 
 def quiet(_: str) -> None:
     """The progress callback of who wants none."""
-
-
-def child_environment() -> dict[str, str]:
-    """What child processes get of ours: all but the password."""
-    return {name: value for name, value in os.environ.items() if name != PASSWORD_VARIABLE}
 
 
 @dataclass(frozen=True)
@@ -358,7 +350,7 @@ def verifier_source(files: CircuitFiles, seconds: float = 60) -> str:
         try:
             done = subprocess.run(
                 [sys.executable, "-c", _WRITE_VERIFIER, *map(str, words)],
-                env=child_environment() | {"HOME": name},
+                env={**os.environ, "HOME": name},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -454,7 +446,6 @@ def _run_child(tasks: list[dict], progress: Progress) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=child_environment(),
         cwd=Path(__file__).resolve().parents[1],
     )
     assert child.stdin and child.stdout

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..backend import PASSWORD_VARIABLE, Progress
+from ..backend import Progress
 from ..commitment import read_address
 from ..errors import InputError
 from ..files import atomic_write
@@ -36,6 +36,7 @@ REMEMBERED = (
     "data",
     *TRAINING,
 )
+PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
 
 
 # ---------------------------------------------------------------- from arguments to a desk
@@ -66,14 +67,18 @@ def _address(text: str) -> str:
 
 
 def read_password(keystore: Path, file: Path | None) -> str:
-    """From a file, from $ZKMARKET_PASSWORD, or asked for; never from an argument, which other users can see."""
+    """From a file, from $ZKMARKET_PASSWORD, or asked for; never from an argument, which other users can see.
+
+    The variable is taken out of the environment: provers and compilers are children of ours, and need no password.
+    """
+    given = os.environ.pop(PASSWORD_VARIABLE, None)
     if file is not None:
         try:
             return file.read_text().rstrip("\r\n")
         except OSError as error:
             raise InputError(f"no password can be read from {file}: {error}") from error
-    if PASSWORD_VARIABLE in os.environ:
-        return os.environ[PASSWORD_VARIABLE]
+    if given is not None:
+        return given
     if not sys.stdin.isatty():
         raise InputError(f"{keystore} needs a password: give --password-file, or set {PASSWORD_VARIABLE}")
     return getpass.getpass(f"password of {keystore}: ")
