@@ -8,6 +8,7 @@ is written down before it is committed to, and a restarted trainer sends the ver
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from ..trainer import commit_update
 from .desk import UNAVAILABLE, Desk, until
 
 UPDATE_FILE = "update.npy"
+HAND_OVER_AGAIN = 60.0
+"""Seconds after which a sealed update without a receipt is put into the store again."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Trainer:
         self.desk, self.learn, self.joins, self.withdraws = desk, learn, join, withdraw
         self.joined = False
         self.verified: set[int] = set()
-        self.handed_over: set[int] = set()
+        self.handed_over: dict[int, float] = {}
 
     def run(self) -> dict[str, Any]:
         """Take part until the project ends, or this account is no trainer any more."""
@@ -221,13 +224,14 @@ class Trainer:
             return f"round {number}: not among its trainers; waiting for the next round"
         if seats[desk.me]["admitted"]:
             return f"round {number}: admitted; waiting for the others, {until(state)}"
-        if number not in self.handed_over:
-            desk.progress(f"round {number}: handing the sealed update over")
-            self.handed_over.add(number)
+        if time.monotonic() < self.handed_over.get(number, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
+            return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
+        desk.progress(f"round {number}: handing the sealed update over")
         blobs = [path.read_bytes() for path in sorted(desk.round_folder(number).glob("update-*.sealed"))]
-        for blob in blobs:  # one for each key that the round had; again at each look, should the store lose it
+        for blob in blobs:  # one for each key that the round had; again after a while, should the store lose it
             if keccak(cid_to_bytes(cid_of(blob))) == seats[desk.me]["cid"]:
                 desk.store.put(blob)
+                self.handed_over[number] = time.monotonic()
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
 
 
