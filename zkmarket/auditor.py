@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import backend, gram, settlement
-from .artifacts import Build
+from .artifacts import Build, Manifest
 from .backend import Progress, quiet
 from .commitment import RoundId, column_of, verify_range
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
@@ -97,9 +97,16 @@ def open_aggregate(
     points = backend.commit(build.files("gram"), manifest.logrows, columns)
     if tuple(points) != decision.aggregate:
         raise OpeningMismatch("the aggregate does not open the commitment that was proven")
+    return apply_aggregate(manifest, sum(decision.mask), aggregate, model, rate)
+
+
+def apply_aggregate(
+    manifest: Manifest, accepted: int, aggregate: Aggregate, model: np.ndarray | None, rate: float
+) -> np.ndarray:
+    """θ + rate · Agg / (accepted · 2^s) of an aggregate that was checked; the same bits on every machine."""
     if not np.isfinite(rate):
         raise InputError(f"the learning rate is a finite number: got {rate}")
-    mean = dequantise(aggregate.values, manifest.fixed_point) / sum(decision.mask)
+    mean = dequantise(aggregate.values, manifest.fixed_point) / accepted
     base = np.zeros(manifest.params) if model is None else np.asarray(model, np.float64)
     if base.shape != (manifest.params,):
         raise InputError(f"the model has {base.shape} parameters: wanted ({manifest.params},)")

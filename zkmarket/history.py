@@ -17,7 +17,7 @@ import numpy as np
 from eth_hash.auto import keccak
 
 from .artifacts import Build
-from .auditor import open_aggregate, verify_round, verify_settlement
+from .auditor import apply_aggregate, open_aggregate, verify_round, verify_settlement
 from .backend import Progress, quiet
 from .commitment import Commitment
 from .contribution import shares
@@ -36,7 +36,7 @@ from .field import Point
 from .files import atomic_write, parse_json
 from .market import Event, Project
 from .prospectus import LIMIT, Prospectus, digest_of, theta_digest
-from .round import Aggregate, Decision
+from .round import Decision
 from .sealing import (
     SealingKey,
     Served,
@@ -334,7 +334,8 @@ class History:
         served = decode_aggregate(plain, self.build_of(len(settled.trainers)).manifest)
         seen = settled.transaction, hashlib.sha256(plain).digest()
         if seen not in self._checked:
-            self.apply(settled, served.aggregate, np.zeros(len(served.aggregate.values)))
+            build = self.build_of(len(settled.trainers))
+            open_aggregate(build, _decided_by_contract(settled), served.aggregate)  # or raises
             self._checked.add(seen)
         return served
 
@@ -345,11 +346,6 @@ class History:
         """Remember an aggregate that opens its commitment, or that the caller made itself."""
         self.keep_keys(self.keys() | {number: key})
         atomic_write(self._aggregate_file(number), plain, mode=0o600)
-
-    def apply(self, settled: Settled, aggregate: Aggregate, theta: np.ndarray) -> np.ndarray:
-        """θ + η·Agg/(accepted·2^s), once the aggregate opens its proven commitment."""
-        build = self.build_of(len(settled.trainers))
-        return open_aggregate(build, _decided_by_contract(settled), aggregate, theta, settled.rate / RATE_UNIT)
 
     def model(self, log: Log, before: int | None = None) -> np.ndarray:
         """θ before round `before`, or after the last closed round.
@@ -372,7 +368,8 @@ class History:
         if settled.skipped or settled.withheld:
             return theta
         served = self.aggregate(settled, log)
-        after = self.apply(settled, served.aggregate, theta)
+        manifest = self.build_of(len(settled.trainers)).manifest
+        after = apply_aggregate(manifest, sum(settled.mask), served.aggregate, theta, settled.rate / RATE_UNIT)
         if served.theta not in (theta_digest(after), bytes(32)) and settled.round not in self.disagreements:
             self.disagreements[settled.round] = served.theta.hex()
             self.progress(
