@@ -50,6 +50,10 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of a full disk: say which
     finally:
         temporary.unlink(missing_ok=True)
 
