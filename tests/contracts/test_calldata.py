@@ -1,0 +1,183 @@
+"""What an auditor reads from calldata, when who sends it does not want it read: real proofs, odd transactions.
+
+The contract takes any padding, and does not care who calls it. Whoever verifies a round again must read what the
+contract read, or say that the proof is in no calldata; it must never fail, since anybody may send a settlement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contracts import doubles
+from tests.contracts.real import CID, ETHER, KEY, Real, RealProject, encode_call, layout, made, params_of, real
+from zkmarket import history
+from zkmarket.aggregator import Submission
+from zkmarket.commitment import Commitment, verify_range
+from zkmarket.errors import PassedOn
+from zkmarket.escrow import Phase, settle_words, submit_words
+from zkmarket.history import History, Log
+from zkmarket.market import Chain
+from zkmarket.round import Decision
+
+pytestmark = [pytest.mark.chain, pytest.mark.proof]
+__all__ = ["real"]  # the fixture
+
+
+def dirty(project: RealProject, method: str, *arguments: Any) -> bytes:
+    """A call with ones for zeros in the padding of its byte strings, and with bytes after its end."""
+    data = bytearray(encode_call(project.project, method, *arguments))
+    labels = layout(project.project, method, *arguments)
+    lengths = {"cid": len(CID), "publication": 65}
+    padded = 0
+    for index, label in enumerate(labels):
+        name = label.split(" word ")[0]
+        if label.endswith(" and padding") and name in lengths:
+            end = 4 + 32 * (index + 1)
+            free = -lengths[name] % 32
+            assert free and bytes(data[end - free : end]) == bytes(free)
+            data[end - free : end] = b"\xff" * free
+            padded += 1
+    assert padded == (2 if method == "settle" else 1)
+    return bytes(data) + b"and more" * 5
+
+
+def send(project: RealProject, sender: Any, data: bytes) -> None:
+    project.chain.transact("an odd transaction", sender, project.project.address, data)
+
+
+def submit_dirty(project: RealProject, trainer: Any) -> Submission:
+    submission = project.submission(trainer)
+    points, proofs = submit_words(submission.commitment)
+    send(project, trainer, dirty(project, "submit", points, CID, proofs))
+    return submission
+
+
+def verified(project: RealProject, said: list[str]) -> Decision:
+    """What `History.verify` makes of the first round."""
+    past = History(project.project, None, project.builds, None, Path("/nowhere"), None, said.append)  # type: ignore[arg-type]
+    log = past.log()
+    return past.verify(log.settled()[0], log)
+
+
+def check(project: RealProject, decision: Decision) -> None:
+    """It is what the log says, and all are accepted."""
+    (settled,) = Log(project.project.events()).settled()
+    assert (decision.mask, decision.scores, decision.aggregate) == (settled.mask, settled.scores, settled.aggregate)
+    assert sum(decision.mask) == 3
+
+
+@dataclass
+class Odd:
+    """A project of two trainers and a contract that is the third: one round is proven for all tests here."""
+
+    project: RealProject
+    wallet: Any
+    rich: Any  # to whom the project owes a stake
+
+    @classmethod
+    def opened(cls, real: Real) -> Odd:
+        wallet = doubles.deploy(real.chain, doubles.WALLET)
+        project = real.open(made(3, 3, params_of(1)), members=2)
+        rich = real.trainers[10]
+        project.project.join(rich, encryption_key=KEY)
+        project.project.leave(rich)
+        odd = cls(project, wallet, rich)
+        odd.relay(encode_call(project.project, "join", b"", KEY), ETHER)
+        project.members.append(wallet)
+        return odd
+
+    def relay(self, data: bytes, value: int = 0) -> None:
+        self.wallet.run(self.project.project.address, data, {"from": self.project.real.stranger, "value": value})
+
+    def withdraw(self, data: bytes) -> None:
+        """Somebody's withdrawal to the contract, which passes a call on as it is paid."""
+        self.wallet.onPayment(self.project.project.address, data, {"from": self.project.real.stranger})
+        self.project.project.withdraw(self.rich, self.wallet.address)
+        assert self.wallet.reentered()
+
+    def submission(self) -> Submission:
+        """The contract's."""
+        return self.project.submission(self.wallet, self.project.updates()[0])
+
+    def locked(self) -> list[Submission]:
+        """A round in PROVE, the contract's submission relayed."""
+        self.project.start()
+        first = self.project.submit_all(self.project.members[:2])
+        self.relay(self.project.submit_data(self.submission().commitment))
+        lock(self.project)
+        return [*first, self.submission()]
+
+
+def lock(project: RealProject) -> None:
+    project.pass_deadline()
+    project.admit(project.members)
+    project.project.lock(project.real.stranger)
+
+
+def bare(submission: Submission) -> Commitment:
+    """Without what is in no calldata."""
+    return replace(submission.commitment, range_proofs=())
+
+
+def test_padding_that_is_not_zero_hides_no_proof(chain: Chain, real: Real) -> None:
+    """Attack: ones behind `cid`, which the contract ignores and a strict decoder refuses; and bytes behind the call."""
+    odd = Odd.opened(real)
+    project = odd.project
+    project.start()
+    first = [submit_dirty(project, trainer) for trainer in project.members[:2]]
+    odd.relay(project.submit_data(odd.submission().commitment))
+    slots = [one.commitment for one in first] + [bare(odd.submission())]
+    assert project.project.commitments(1) == slots
+    lock(project)
+    proof, _ = project.prove([*first, odd.submission()])
+    send(project, real.stranger, dirty(project, "settle", settle_words(proof), CID, project.publication(proof)))
+    assert project.project.round_proof(project.build.manifest, 1) == replace(proof, commitments=tuple(slots))
+    said: list[str] = []
+    decision = verified(project, said)
+    check(project, decision)
+    assert decision.nu > 0 and not said
+    for slot, one in enumerate(project.project.commitments(1)[:2], start=1):
+        verify_range(project.build, one, slot)
+
+
+def test_a_settlement_inside_a_withdrawal_is_taken_on_the_contracts_word(chain: Chain, real: Real) -> None:
+    """Attack: a transaction to the project itself, whose calldata is `withdraw`'s: the payee settles as it is paid."""
+    odd = Odd.opened(real)
+    project = odd.project
+    proof, _ = project.prove(odd.locked())
+    odd.withdraw(project.settle_data(proof))
+    assert project.project.state().phase == Phase.SETTLED
+    with pytest.raises(PassedOn, match="no calldata of settle"):
+        project.project.round_proof(project.build.manifest, 1)
+    said: list[str] = []
+    decision = verified(project, said)
+    check(project, decision)
+    assert decision.nu == 0 and len(said) == 1 and said[0].endswith("taken on the contract's word")
+
+
+@pytest.mark.parametrize("how", ["relayed", "inside a withdrawal"])
+def test_a_submission_that_was_passed_on_leaves_a_round_that_is_verified(
+    how: str, chain: Chain, real: Real, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a trainer that is a contract: its range proofs are in no transaction's own calldata."""
+    odd = Odd.opened(real)
+    project = odd.project
+    project.start()
+    submissions = [*project.submit_all(project.members[:2]), odd.submission()]
+    (odd.relay if how == "relayed" else odd.withdraw)(project.submit_data(submissions[2].commitment))
+    found = project.project.commitments(1)
+    assert found == [*(one.commitment for one in submissions[:2]), bare(submissions[2])]
+    lock(project)
+    proof, _ = project.prove(submissions)
+    project.settle(proof)
+    asked: list[str] = []
+    inner = history.verify_settlement
+    monkeypatch.setattr(history, "verify_settlement", lambda *given: asked.append("settlement") or inner(*given))
+    said: list[str] = []
+    decision = verified(project, said)
+    check(project, decision)
+    assert asked == ["settlement"] and decision.nu > 0 and not said
