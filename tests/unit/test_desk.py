@@ -250,7 +250,7 @@ def committing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "commit_update", commit)
 
 
-@pytest.mark.parametrize("key", [LOW_ORDER, b"\x01" + bytes(31)])
+@pytest.mark.parametrize("key", [LOW_ORDER, b"\x01" + bytes(31)], ids=["zeros", "one"])
 @pytest.mark.usefixtures("committing")
 def test_a_key_to_which_nothing_can_be_sealed_keeps_nobody_from_submitting(key: bytes, past: Past, at: Desk) -> None:
     """Attack: start a round with a key of low order; who does not submit pays for the void round."""
@@ -267,8 +267,12 @@ def test_a_key_to_which_nothing_can_be_sealed_keeps_nobody_from_submitting(key: 
 # ---------------------------------------------------------------- handing over
 
 
-def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(past: Past, at: Desk) -> None:
+def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Attack: a reorganisation changes the round's key after the update was sealed; or the store loses what it had."""
+    clock = 1000.0
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: clock))
     sent, folder = opening(), at.round_folder(1)
     folder.mkdir(parents=True)
     blobs = []
@@ -282,8 +286,29 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(past: Past, at
         assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
         assert past.store.blobs == {cid_of(blobs[1]): blobs[1]}
         past.store.blobs.clear()
+        clock += trainer.HAND_OVER_AGAIN + 1
     mine["admitted"] = True
     assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
+
+
+def test_a_store_that_failed_is_tried_again_at_the_next_look(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not put does not count as handed over."""
+    blob, folder = seal_update(opening(), SealingKey.fresh().public), at.round_folder(1)
+    folder.mkdir(parents=True)
+    (folder / "update-0.sealed").write_bytes(blob)
+    past.taken = [{"trainer": ME, "cid": keccak(cid_to_bytes(cid_of(blob))), "admitted": False}]
+    role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
+
+    def full(data: bytes) -> str:
+        raise StoreError("full")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError):
+        patch.setattr(past.store, "put", full)
+        role.hand_over(state_of(Phase.ADMIT))
+    role.hand_over(state_of(Phase.ADMIT))
+    assert past.store.blobs == {cid_of(blob): blob}
 
 
 # ---------------------------------------------------------------- claims
@@ -439,9 +464,9 @@ def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int
     keystore = SimpleNamespace(address=ME, sent_block=0)
     monkeypatch.setattr(desk.Wallet, "open", lambda *_: keystore)
     monkeypatch.setattr(trainer, "status", lambda at: {"rounds": []})
-    monkeypatch.setenv("ZKMARKET_PASSWORD", "test")
 
     def run(chain: Any, *words: str) -> int:
+        monkeypatch.setenv("ZKMARKET_PASSWORD", "test")  # it is taken out of the environment
         chain.settle_outbox = lambda wallet: None
         monkeypatch.setattr(desk, "connect", lambda rpc: contextlib.nullcontext(chain))
         at = ["--state", str(tmp_path), "--rpc", "http://127.0.0.1:1", "--keystore", str(tmp_path / "key")]
