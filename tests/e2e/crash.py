@@ -283,7 +283,7 @@ class Mortal:
 
     def finish(self, place: Town) -> dict[str, Any]:
         """Run a command until it has ended by itself; its result."""
-        place.until(self.ended)
+        place.until(self.ended, 600)
         return self.result()
 
     def result(self) -> dict[str, Any]:
@@ -291,19 +291,24 @@ class Mortal:
         return self.role.result()
 
 
+def ended(mortals: Mapping[str, Mortal]) -> list[bool]:
+    """Start again whoever has died; who has ended by itself."""
+    return [mortal.ended() for mortal in mortals.values()]
+
+
 def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...], count: int = 3) -> None:
     """Move the clock as `Town.conduct` does, and start again whoever has died, until all mortals have ended."""
     from zkmarket.escrow import Phase
 
     def step() -> bool:
-        ended = [mortal.ended() for mortal in mortals.values()]
+        done = ended(mortals)
         for role in place.roles:
             assert role.code in (None, 0, -signal.SIGKILL), f"{role.name} failed: {role.said()[-3000:]}"
         state = place.project.state()
         received = state.phase == Phase.SETTLED and place.opened(state.round, *readers)
         if (state.phase == Phase.SUBMIT and place.submitted(count)) or received:
             place.pass_deadline()
-        return all(ended)
+        return all(done)
 
     place.until(step, 600)
 

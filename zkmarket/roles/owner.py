@@ -7,18 +7,20 @@ deployed, and a project that the chain already has is found, not paid a second t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from eth_hash.auto import keccak
+from eth_utils import to_checksum_address
 
 from .. import srs
 from ..artifacts import Build
 from ..errors import InputError
 from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
 from ..files import atomic_write, read_json, save_npz, write_json
-from ..market import Market, Project, State, refuse_insecure, sign
+from ..market import Market, Project, State, library_of_creation, refuse_insecure, sign, transacting, verifier_of
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
@@ -104,8 +106,16 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     return {"project": address} | result
 
 
+LOOK_BACK = 32
+"""So many of the account's last transactions are looked at for contracts that were deployed and not written down."""
+
+
 class Deployed:
-    """Contracts of an owner, written down in deployed.json as they are deployed."""
+    """Contracts of an owner, written down in deployed.json as they are deployed.
+
+    A process that was killed between the two leaves a contract that its account has paid for: it is found again by the
+    account's nonces.
+    """
 
     def __init__(self, desk: Desk):
         self.desk = desk
@@ -123,8 +133,11 @@ class Deployed:
         if given and self.value.get("factory") != given:
             self._keep("factory", given)
         if "factory" not in self.value:
-            desk.progress("deploying the factory")
-            self._keep("factory", Market.deploy(desk.chain, desk.wallet).address)
+            found = next((address for address, _ in self._own() if _is_factory(desk, address)), None)
+            if found is None:
+                desk.progress("deploying the factory")
+                found = Market.deploy(desk.chain, desk.wallet).address
+            self._keep("factory", found)
         return Market(desk.chain, self.value["factory"])
 
     def verifiers(self, builds: dict[int, Build]) -> Verifiers:
@@ -143,10 +156,39 @@ class Deployed:
         market = self.factory()
         made = market.verifier_at(kept.get(label), build, circuit)
         if made is None:
-            self.desk.progress(f"deploying the verifier of {label}")
-            made = market.deploy_verifier(build, circuit, self.desk.wallet)
+            wanted = verifier_of(build, circuit).runtime
+            found = next((address for address, code in self._own() if code == wanted), None)
+            made = market.verifier_at(found, build, circuit)
+            if made is None:
+                self.desk.progress(f"deploying the verifier of {label}")
+                made = market.deploy_verifier(build, circuit, self.desk.wallet)
             self._keep("verifiers", kept | {label: made.address})
         return made
+
+    def _own(self) -> Iterator[tuple[str, bytes]]:
+        """Contracts that the account created lately and their code, the newest first."""
+        chain, me = self.desk.chain, self.desk.me
+        with transacting("counting transactions"):
+            count = chain.web3.eth.get_transaction_count(me)
+        for nonce in reversed(range(max(0, count - LOOK_BACK), count)):
+            address = created_at(me, nonce)
+            if code := chain.code(address):
+                yield address, code
+
+
+def _is_factory(desk: Desk, address: str) -> bool:
+    """Whether a contract is a factory as ours would be."""
+    created = desk.chain.creation_of(address, "Deployed(address)")
+    return created is not None and library_of_creation("Factory", "Proofs", created) is not None
+
+
+def created_at(account: str, nonce: int) -> str:
+    """Address of the contract that an account creates with a nonce: of the keccak of both in RLP."""
+    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
+    if not number or number[0] >= 0x80 or len(number) > 1:
+        number = bytes([0x80 + len(number)]) + number
+    both = bytes([0x80 + 20]) + bytes.fromhex(account[2:]) + number
+    return to_checksum_address(keccak(bytes([0xC0 + len(both)]) + both)[12:])
 
 
 # ---------------------------------------------------------------- a project that is running
