@@ -406,6 +406,13 @@ class Chain:
                     return bytes(sent["input"])
         return None
 
+    @staticmethod
+    def address_of_creation(account: str, nonce: int) -> str:
+        """Of the contract that an account creates with a nonce."""
+        from web3.utils.address import get_create_address
+
+        return get_create_address(account, nonce)
+
     def pass_time(self, seconds: int) -> None:
         """Move the clock of a development chain and mine a block at the new time."""
         self._only_development("its clock can be moved")

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
 
 from .. import srs
 from ..artifacts import Build
@@ -171,7 +169,7 @@ class Deployed:
         with transacting("counting transactions"):
             count = chain.web3.eth.get_transaction_count(me)
         for nonce in reversed(range(max(0, count - LOOK_BACK), count)):
-            address = created_at(me, nonce)
+            address = chain.address_of_creation(me, nonce)
             if code := chain.code(address):
                 yield address, code
 
@@ -180,15 +178,6 @@ def _is_factory(desk: Desk, address: str) -> bool:
     """Whether a contract is a factory as ours would be."""
     created = desk.chain.creation_of(address, "Deployed(address)")
     return created is not None and library_of_creation("Factory", "Proofs", created) is not None
-
-
-def created_at(account: str, nonce: int) -> str:
-    """Address of the contract that an account creates with a nonce: of the keccak of both in RLP."""
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    if not number or number[0] >= 0x80 or len(number) > 1:
-        number = bytes([0x80 + len(number)]) + number
-    both = bytes([0x80 + 20]) + bytes.fromhex(account[2:]) + number
-    return to_checksum_address(keccak(bytes([0xC0 + len(both)]) + both)[12:])
 
 
 # ---------------------------------------------------------------- a project that is running
