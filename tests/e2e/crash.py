@@ -296,21 +296,26 @@ def ended(mortals: Mapping[str, Mortal]) -> list[bool]:
     return [mortal.ended() for mortal in mortals.values()]
 
 
-def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...], count: int = 3) -> None:
+def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...]) -> None:
     """Move the clock as `Town.conduct` does, and start again whoever has died, until all mortals have ended."""
     from zkmarket.escrow import Phase
 
+    seen: list[Any] = [None]
+
     def step() -> bool:
+        """Whether anything has happened."""
         done = ended(mortals)
         for role in place.roles:
             assert role.code in (None, 0, -signal.SIGKILL), f"{role.name} failed: {role.said()[-3000:]}"
         state = place.project.state()
         received = state.phase == Phase.SETTLED and place.opened(state.round, *readers)
-        if (state.phase == Phase.SUBMIT and place.submitted(count)) or received:
+        if (state.phase == Phase.SUBMIT and place.submitted()) or received:
             place.pass_deadline()
-        return all(done)
+        before, seen[0] = seen[0], (done, state.phase, state.round, sum(one.deaths for one in mortals.values()))
+        return before != seen[0]
 
-    place.until(step, 600)
+    while seen[0] is None or not all(seen[0][0]):
+        place.until(step)
 
 
 def _alive(group: int) -> list[str]:
