@@ -244,7 +244,7 @@ def test_aggregator(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) 
         keys = {path.stem for path in (one.folder / "keys").iterdir()}
         started = [place.log().started(number).encryption_key.hex() for number in range(1, rounds + 1)]
         assert set(started) == keys and len(keys) == rounds
-        made = "openings/ADDRESS.npz aggregate.npz round.json aggregate.sealed"
+        made = "openings/ADDRESS-KEY.npz aggregate.npz round.json aggregate.sealed"
         assert claims(shared) >= DESK | ACCOUNT | OPENED | files("keys/KEY.key") | files(
             *(f"rounds/N/{name}" for name in made.split())
         ) | steps("transact", "begun kept sent done", "start", "admit", "lock", "settle", "next") | steps(
