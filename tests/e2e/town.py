@@ -21,7 +21,7 @@ from typing import Any
 
 from zkmarket.escrow import Phase
 from zkmarket.history import Log
-from zkmarket.market import Chain, Project, anvil_node, connect
+from zkmarket.market import Chain, Project, State, anvil_node, connect
 from zkmarket.wallet import Wallet
 
 PASSWORD = "test"
@@ -197,9 +197,9 @@ class Town:
     def until_phase(self, phase: Phase, seconds: float = SECONDS) -> None:
         self.until(lambda: self.project.state().phase == phase, seconds)
 
-    def pass_deadline(self) -> None:
-        """Move the clock just past the current phase's deadline."""
-        state = self.project.state()
+    def pass_deadline(self, state: State | None = None) -> None:
+        """Move the clock just past the phase's deadline: the current phase's, or the one that was looked at."""
+        state = state or self.project.state()
         if state.now <= state.deadline:
             self.chain.pass_time(state.deadline + 1 - state.now)
 
@@ -219,7 +219,7 @@ class Town:
                 return True
             received = state.phase == Phase.SETTLED and self.opened(state.round, *readers)
             if (state.phase == Phase.SUBMIT and self.submitted()) or received:
-                self.pass_deadline()
+                self.pass_deadline(state)
             return False
 
         self.until(step, 4 * SECONDS)

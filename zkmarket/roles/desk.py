@@ -201,7 +201,7 @@ class Desk:
         contract's refusal is looked at again, since another may have acted first, until it says the same five times.
         """
         failing_since: float | None = None
-        refused, refusals = "", 0
+        failures, refused, refusals = 0, "", 0
         last: Any = None
         looked = 0.0
         while True:
@@ -232,10 +232,11 @@ class Desk:
                 self.waits(
                     f"{error}; trying again for {self.patience - (now - failing_since):.0f} s at most", str(error)
                 )
-                last = None
-                time.sleep(min(5.0, 4 * self.poll))
+                last, failures = None, failures + 1
+                longest = 60.0 if isinstance(error, BackendError) else 5.0  # a prover that fails has worked for it
+                time.sleep(min(longest, 2 * self.poll * 2 ** min(failures, 10)))
                 continue
-            failing_since, refused, refusals = None, "", 0
+            failing_since, failures, refused, refusals = None, 0, "", 0
             if waiting is None:
                 return
             self.waits(waiting)
