@@ -91,13 +91,18 @@ class Odd:
         return odd
 
     def relay(self, data: bytes, value: int = 0) -> None:
-        self.wallet.run(self.project.project.address, data, {"from": self.project.real.stranger, "value": value})
+        self._order("run", data, value)
 
     def withdraw(self, data: bytes) -> None:
         """Somebody's withdrawal to the contract, which passes a call on as it is paid."""
-        self.wallet.onPayment(self.project.project.address, data, {"from": self.project.real.stranger})
+        self._order("onPayment", data)
         self.project.project.withdraw(self.rich, self.wallet.address)
         assert self.wallet.reentered()
+
+    def _order(self, method: str, data: bytes, value: int = 0) -> None:
+        order = getattr(self.wallet, method).encode_input(self.project.project.address, data)
+        words = bytes.fromhex(order.removeprefix("0x"))
+        self.project.chain.transact(method, self.project.real.stranger, self.wallet.address, words, value)
 
     def submission(self) -> Submission:
         """The contract's."""
