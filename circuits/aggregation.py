@@ -1,0 +1,115 @@
+"""An aggregate of committed updates that no homomorphism gives: and the one that it does give, as a reference."""
+
+from __future__ import annotations
+
+import torch
+
+from . import NOISE
+
+
+class Aggregation(torch.nn.Module):
+    """Weighted sum, coordinate-wise median or trimmed sum of N committed updates of D parameters.
+
+    Relation:   for every coordinate k < D, in integers, with u_(1)k <= … <= u_(N)k the sorted values:
+                mean: a_k = Σ_i w_i u_ik; median: a_k = u_(⌈N/2⌉)k, the lower one where N is even;
+                trimmed: a_k = Σ_{t < j <= N − t} u_(j)k, the sum without the t smallest and t largest.
+                Opened: a_0..a_{D−1} are public. Committed: equal = the number of rows k < C in which the
+                committed column holds a_k, or 0 for k >= D; the verifier requires equal = C.
+    Domain:     mean: |Σ_i w_i u_ik| < p/2, so that the field element is the integer. Others: the difference
+                of two values of a coordinate, plus 1, is below base^digits; others are unprovable.
+    Public:     mean: w_1..w_N, then equal or a_0..a_{D−1}. Others: equal or a_0..a_{D−1}.
+    Private:    the N columns and their salts; with `committed`, the result's column; noise ‖ salts.
+    Not proven: that the updates are in range (the range proofs do; the order of field elements means nothing
+                without them), and that the weights are small: they are public, the verifier looks.
+
+    Inputs: N columns (C values ‖ S salts); with `committed`, the result's column, likewise; then for the mean
+    w_1..w_N ‖ salts, for the others 128 noise values ‖ `tail` salts.
+
+    Values are sorted coordinate by coordinate: ezkl proves a permutation and N − 1 comparisons, each in the
+    direction that holds, so that the counts of signs do not depend on data. The digits of the differences
+    do: what is said of noise in circuits/settlement.py holds here too, and it holds for one block of columns.
+    Hence the order: all inputs first, by way of one concatenation; then the noise, then the sorts. `tail`, the
+    length of the last input, moves the first lookup to where all of them fit one block.
+    zkmarket/direct.py asserts that they do.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        params: int,
+        chunk: int,
+        salts: int,
+        rule: str,
+        trim: int,
+        committed: bool,
+        tail: int,
+        sorted_noise: int,
+    ):
+        super().__init__()
+        self.n, self.params, self.chunk, self.salts = n, params, chunk, salts
+        self.rule, self.trim, self.committed = rule, trim, committed
+        self.tail, self.sorted_noise = tail, sorted_noise
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        columns = self.n + (1 if self.committed else 0)
+        head = self.n if self.rule == "mean" else NOISE
+        return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), torch.zeros(1, head + self.tail))
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        everything = torch.cat(inputs, 1)
+        column = self.chunk + self.salts
+        last = column * (len(inputs) - 1)
+
+        if self.rule == "mean":
+            weights = take(everything, range(last, last + self.n))
+            values = take(everything, [i * column + k for i in range(self.n) for k in range(self.params)])
+            result = torch.einsum("bi,ij->bj", weights, values.reshape(self.n, self.params))
+            return torch.cat([weights, self.output(everything, result)], 1)
+
+        noise = take(everything, range(last, last + NOISE))
+        nothing = decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))
+        values = take(everything, [i * column + k for k in range(self.params) for i in range(self.n)])
+        ordered = smallest(values.reshape(self.params, self.n), self.n)
+        output = self.output(everything, self.middle(ordered))
+        first = nothing + take(output, [0])
+        if self.committed:
+            return first
+        return torch.cat([first, take(output, range(1, self.params))], 1)
+
+    def middle(self, ordered: torch.Tensor) -> torch.Tensor:
+        """From (D, N) sorted rows to the result (1, D)."""
+        if self.rule == "median":
+            return take(ordered, [(self.n - 1) // 2]).reshape(1, self.params)
+        return take(ordered, range(self.trim, self.n - self.trim)).sum(1).reshape(1, self.params)
+
+    def output(self, everything: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+        """The result itself, or in how many of its C rows the committed column holds it (and 0 past D)."""
+        if not self.committed:
+            return result
+        start = self.n * (self.chunk + self.salts)
+        held = take(everything, range(start, start + self.chunk))
+        wanted = result
+        if self.params < self.chunk:
+            wanted = torch.cat([result, 0 * take(held, range(self.params, self.chunk))], 1)
+        return equal(held, wanted).sum(1).reshape(1, 1)
+
+
+def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+    """Columns by constant index."""
+    return torch.index_select(tensor, 1, torch.tensor(list(indices)))
+
+
+def smallest(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """The `count` smallest of each row, ascending. ezkl proves a permutation and N − 1 comparisons."""
+    return torch.topk(tensor, count, dim=1, largest=False, sorted=True)[0]
+
+
+def equal(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """1 where two field elements are the same, else 0: by the inverse of the difference, without a lookup."""
+    return torch.eq(a, b).to(a.dtype)
+
+
+def decomposed(noise: torch.Tensor) -> torch.Tensor:
+    """Decompose every noise value into digits and a sign; returns 0 (s³ = s), or the optimiser drops it."""
+    one = take(torch.sign(noise), [0])
+    return one * one * one - one

@@ -1,0 +1,145 @@
+"""A whole round in one circuit: filter, scores and sum of committed updates, without a challenge."""
+
+from __future__ import annotations
+
+import torch
+
+from . import NOISE
+
+
+class Round(torch.nn.Module):
+    """Norm bound, Multi-Krum(f, m), scores, median squared norm and sum of the accepted of N committed updates.
+
+    Relation:   G_ij = Σ_{k < D} u_ik u_jk, and for i = 1..N, in integers, what circuits/settlement.py says:
+                inside_i = (G_ii <= β); score_i = krum_f(i) + (1 − inside_i)·penalty;
+                mask_i = inside_i and (score_i <= m-th smallest score);
+                φ_i = Σ_j mask_j G_ij; contribution_i = mask_i · max(0, φ_i), or of 2φ_i − G_ii;
+                ν = lower median of G_ii; and a_k = Σ_i mask_i u_ik for k < D.
+                Opened: a_0..a_{D−1} are public. Committed: equal = the number of rows k < C in which the
+                committed column holds a_k, or 0 for k >= D; the verifier requires equal = C.
+    Domain:     every compared value is below base^digits in absolute value; others are unprovable.
+    Public:     β, mask_1..N, contribution_1..N, ν, then equal or a_0..a_{D−1}, in this order.
+    Private:    the N columns and their salts; with `committed`, the aggregate's column; noise ‖ salts.
+    Not proven: that the updates are in range and zero past D (the range proofs do; without them inner products
+                are of field elements, not of integers).
+
+    Inputs: N columns (C values ‖ S salts); with `committed`, the aggregate's column, likewise; then
+    β ‖ 128 noise ‖ `tail` salts.
+
+    The plain reference of the folded path: no mask slot, no challenge, no transcript; N(N+1)/2 inner products of
+    D rows each instead of one for all. What the lookups would leak, and what stops it, is said in
+    circuits/settlement.py. It holds for one block of columns, so everything with a lookup stands together: all
+    inputs come first, by way of one concatenation, then the Gram matrix, and by way of another the
+    noise and all comparisons; the sum comes last. `tail`, the length of the last input, moves the first lookup to
+    where all of them fit one block. zkmarket/direct.py asserts that they do.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        params: int,
+        chunk: int,
+        salts: int,
+        f: int,
+        m: int,
+        penalty: int,
+        score: str,
+        committed: bool,
+        tail: int,
+        sorted_noise: int,
+    ):
+        super().__init__()
+        self.n, self.params, self.chunk, self.salts = n, params, chunk, salts
+        self.f, self.m, self.score = f, m, score
+        self.penalty = float(penalty)
+        self.committed = committed
+        self.tail, self.sorted_noise = tail, sorted_noise
+        self.pairs = [(i, j) for i in range(n) for j in range(i, n)]
+        self.index = {pair: at for at, (i, j) in enumerate(self.pairs) for pair in ((i, j), (j, i))}
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        columns = self.n + (1 if self.committed else 0)
+        last = torch.zeros(1, 1 + NOISE + self.tail)
+        return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), last)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        n = self.n
+        everything = torch.cat(inputs, 1)
+        column = self.chunk + self.salts
+        last = column * (len(inputs) - 1)
+        updates = [take(everything, range(i * column, i * column + self.params)) for i in range(n)]
+        upper = [torch.einsum("bi,bi->b", updates[i], updates[j]).reshape(1, 1) for i, j in self.pairs]
+        known = torch.cat([*upper, take(everything, range(last, last + 1 + NOISE))], 1)
+
+        beta = take(known, [len(upper)])
+        noise = take(known, range(len(upper) + 1, len(upper) + 1 + NOISE))
+        nothing = decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))
+
+        norms = self.entries_of(known, [(i, i) for i in range(n)])
+        inside = at_least_zero(beta - norms)
+        krum = self.distance_sums(known) + (1 - inside) * self.penalty
+        threshold = take(smallest(krum, self.m), [self.m - 1])
+        mask = at_least_zero(threshold - krum) * inside
+
+        square = self.entries_of(known, [(i, j) for i in range(n) for j in range(n)]).reshape(n, n)
+        phi = torch.einsum("ij,bj->bi", square, mask)
+        if self.score == "leave-one-out":
+            phi = 2 * phi - norms
+        contribution = phi * at_least_zero(phi) * mask
+        median = take(smallest(norms, (n - 1) // 2 + 1), [(n - 1) // 2])
+
+        aggregate = torch.einsum("bi,ij->bj", mask, torch.cat(updates, 0))
+        output = self.output(everything, aggregate)
+        return torch.cat([beta + nothing, mask, contribution, median, output], 1)
+
+    def entries_of(self, known: torch.Tensor, pairs: list[tuple[int, int]]) -> torch.Tensor:
+        """G_ij by constant index, so that each inner product is computed once."""
+        return take(known, [self.index[pair] for pair in pairs])
+
+    def distance_sums(self, known: torch.Tensor) -> torch.Tensor:
+        """Krum scores: for each i the sum of the n − f − 2 smallest distances to others. Shape (1, n)."""
+        n = self.n
+        pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
+        own = self.entries_of(known, [(i, i) for i, _ in pairs])
+        other = self.entries_of(known, [(j, j) for _, j in pairs])
+        inner = self.entries_of(known, pairs)
+        distance = (own + other - 2 * inner).reshape(n, n - 1)
+        return smallest(distance, n - self.f - 2).sum(1).reshape(1, n)
+
+    def output(self, everything: torch.Tensor, aggregate: torch.Tensor) -> torch.Tensor:
+        """The aggregate itself, or in how many of its C rows the committed column holds it (and 0 past D)."""
+        if not self.committed:
+            return aggregate
+        start = self.n * (self.chunk + self.salts)
+        held = take(everything, range(start, start + self.chunk))
+        wanted = aggregate
+        if self.params < self.chunk:
+            wanted = torch.cat([aggregate, 0 * take(held, range(self.params, self.chunk))], 1)
+        return equal(held, wanted).sum(1).reshape(1, 1)
+
+
+def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+    """Columns by constant index."""
+    return torch.index_select(tensor, 1, torch.tensor(list(indices)))
+
+
+def smallest(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """The `count` smallest of each row, ascending. ezkl proves a permutation and N − 1 comparisons."""
+    return torch.topk(tensor, count, dim=1, largest=False, sorted=True)[0]
+
+
+def at_least_zero(x: torch.Tensor) -> torch.Tensor:
+    """1 where x >= 0, else 0, with a sign count that does not depend on x (see circuits/settlement.py)."""
+    odd = 2 * x + 1
+    return take(torch.gt(torch.cat([odd, -odd], 1), 0).to(x.dtype), range(x.shape[1]))
+
+
+def equal(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """1 where two field elements are the same, else 0: by the inverse of the difference, without a lookup."""
+    return torch.eq(a, b).to(a.dtype)
+
+
+def decomposed(noise: torch.Tensor) -> torch.Tensor:
+    """Decompose every noise value into digits and a sign; returns 0 (s³ = s), or the optimiser drops it."""
+    one = take(torch.sign(noise), [0])
+    return one * one * one - one

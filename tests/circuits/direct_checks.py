@@ -1,0 +1,546 @@
+"""What the suite asks of the direct circuits: the honest ones pass every check, each mutant fails the one it is for."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from circuits import NOISE
+from tests.circuits.checks import Check, scalars, settings
+from tests.circuits.harness import (
+    FIELD_EDGES,
+    NO_DECOMPOSITION,
+    Compiled,
+    Inputs,
+    Invalid,
+    Valid,
+    changed,
+    check_circuit,
+)
+from zkmarket.direct import (
+    MAX_WEIGHT,
+    Rule,
+    aggregation_statement,
+    check_one_block,
+    combine_updates,
+    decide,
+    layout,
+    round_statement,
+)
+from zkmarket.field import P
+from zkmarket.rules import MultiKrum
+from zkmarket.settlement import Outcome
+from zkmarket.statements import SALTS, Circuit, value_bound
+
+Updates = Sequence[Sequence[int]]
+
+
+def one_block(circuit: Compiled) -> None:
+    """Everything with a lookup lies in one block of columns, by ezkl's own log."""
+    check_one_block(layout(circuit.files.folder / "circuit.onnx", circuit.circuit.how), circuit.circuit.how.logrows)
+
+
+def fresh_noise(circuit: Circuit, seed: int = 6) -> list[int]:
+    rng = random.Random(seed)
+    bits = circuit.domain.bits
+    return [rng.choice((-1, 1)) * rng.randrange(1 << bits - (at < 64)) for at in range(NOISE)]
+
+
+def columns_of(circuit: Circuit, vectors: Updates, salts: int | None = None, past: int = 0) -> Inputs:
+    """C values ‖ S salts each; `past` is what stands in the last row of each chunk."""
+    chunk, many = circuit.numbers["chunk"], circuit.numbers["salts"]
+    ends = scalars(many) if salts is None else [salts] * many
+    out = []
+    for vector in vectors:
+        values = [int(v) for v in vector] + [0] * (chunk - len(vector))
+        out.append([*changed(values, chunk - 1, past), *ends] if past else [*values, *ends])
+    return out
+
+
+# ---------------------------------------------------------------- aggregation
+
+
+@dataclass(frozen=True)
+class Combine:
+    """An aggregation circuit's numbers."""
+
+    rule: Rule
+    n: int = 5
+    params: int = 8
+    output: str = "opened"
+    logrows: int = 13
+
+    @functools.cache  # noqa: B019 (a handful a session)
+    def circuit(self) -> Circuit:
+        return aggregation_statement(self.logrows, self.n, self.params, self.rule, self.output)
+
+    def __str__(self) -> str:
+        return f"{self.n}-{self.rule}-{self.output}"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Inputs of one aggregation: honest ones, until something is replaced."""
+
+    of: Combine
+    updates: Updates
+    weights: tuple[int, ...] = ()
+    noise: tuple[int, ...] = ()
+    salts: int | None = None
+    past: int = 0
+    column: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def used_weights(self) -> list[int]:
+        return list(self.weights) or [1] * self.of.n
+
+    def result(self) -> list[int]:
+        """The oracle of zkmarket/direct.py."""
+        weights = self.used_weights if self.of.rule.name == "mean" else None
+        return combine_updates(self.of.rule, np.array(self.updates, np.int64), weights).tolist()
+
+    def inputs(self) -> Inputs:
+        circuit = self.of.circuit()
+        out = list(columns_of(circuit, self.updates, self.salts, self.past))
+        if circuit.numbers["committed"]:
+            held = columns_of(circuit, [self.result()], self.salts)[0]
+            for at, value in self.column.items():
+                held = changed(held, at, value)
+            out.append(held)
+        head = self.used_weights if self.of.rule.name == "mean" else list(self.noise) or fresh_noise(circuit)
+        tail = circuit.numbers["tail"]
+        return [*out, [*head, *(scalars(tail) if self.salts is None else [self.salts] * tail)]]
+
+    def outputs(self) -> list[int]:
+        numbers = self.of.circuit().numbers
+        head = self.used_weights if self.of.rule.name == "mean" else []
+        if not numbers["committed"]:
+            return [*head, *self.result()]
+        honest = [*self.result(), *[0] * (numbers["chunk"] - self.of.params)]
+        wrong = sum(at < numbers["chunk"] and value != honest[at] for at, value in self.column.items())
+        return [*head, numbers["chunk"] - wrong]
+
+    def valid(self, what: str) -> Valid:
+        return Valid(what, self.inputs(), self.outputs())
+
+
+def combine_of(circuit: Compiled) -> Combine:
+    numbers = circuit.circuit.numbers
+    made = Combine(
+        Rule(numbers["rule"], numbers["trim"]),
+        numbers["n"],
+        numbers["params"],
+        "committed" if numbers["committed"] else "opened",
+        circuit.circuit.how.logrows,
+    )
+    assert made.circuit().numbers == numbers
+    return made
+
+
+def random_updates(n: int, d: int, bound: int, seed: int = 1) -> list[list[int]]:
+    rng = random.Random(seed)
+    return [[rng.randrange(-bound, bound) for _ in range(d)] for _ in range(n)]
+
+
+def across(*coordinates: Sequence[int]) -> list[list[int]]:
+    """Updates of which coordinate k has these N values: one witness tries many cases."""
+    return [list(update) for update in zip(*coordinates, strict=True)]
+
+
+def aggregation_oracle(circuit: Compiled) -> None:
+    """Every output is the oracle's: ordinary and tied coordinates, and the edges of the range."""
+    of = combine_of(circuit)
+    n, d, q = of.n, of.params, value_bound(of.logrows)
+    edges = across(
+        [-q] * (n // 2) + [q - 1] * (n - n // 2),
+        [-q] * (n - n // 2) + [q - 1] * (n // 2),
+        [-q] + [q - 1] * (n - 1),
+        [q - 1] * (n - 1) + [-q],
+        [0] * n,
+        [-7] * n,
+        [5] * (n - 1) + [4],
+        range(-n, 0),
+    )
+    cases = {"edges and ties": edges, "random": random_updates(n, d, q), "few values": random_updates(n, d, 2, seed=2)}
+    check_circuit(circuit, valid=[Combination(of, updates).valid(what) for what, updates in cases.items()])
+
+
+def aggregation_each_slot(circuit: Compiled) -> None:
+    """Each slot in turn holds the smallest, the middle and the largest value; each coordinate is its own."""
+    of = combine_of(circuit)
+    ladders = [[100 * ((i + k) % of.n) * (-1 if k % 2 else 1) + k for i in range(of.n)] for k in range(of.params)]
+    assert of.params >= of.n
+    check_circuit(circuit, valid=[Combination(of, across(*ladders)).valid("a ladder, turned")])
+
+
+def aggregation_weights(circuit: Compiled) -> None:
+    """Weights are those of their slots, and echoed; zero and the largest among them."""
+    of = combine_of(circuit)
+    q = value_bound(of.logrows)
+    updates = random_updates(of.n, of.params, q, seed=3)
+    weights = {
+        "distinct": tuple(range(1, of.n + 1)),
+        "one alone": (0,) * (of.n - 1) + (7,),
+        "none": (0,) * (of.n - 1) + (0,),
+        "the largest": (MAX_WEIGHT,) * of.n,
+    }
+    cases = [Combination(of, updates, weights=w).valid(what) for what, w in weights.items()]
+    corner = [[-q] * of.params] * of.n
+    check_circuit(circuit, valid=[*cases, Combination(of, corner, (MAX_WEIGHT,) * of.n).valid("the largest sum")])
+
+
+def aggregation_salts(circuit: Compiled) -> None:
+    """Neither salts nor what stands past D in an update's chunk take part."""
+    of = combine_of(circuit)
+    updates = random_updates(of.n, of.params, 50)
+    cases = [Combination(of, updates, salts=salt).valid(f"salts {salt:#x}") for salt in (FIELD_EDGES[4], 2**128)]
+    check_circuit(circuit, valid=[*cases, Combination(of, updates, past=77).valid("a value in the last row")])
+
+
+def aggregation_domain(circuit: Compiled) -> None:
+    """A difference of base^digits − 2 is the largest that is compared; one more is refused, never wrapped."""
+    of = combine_of(circuit)
+    limit = 1 << circuit.circuit.domain.bits
+    base = [[0] * of.params] * (of.n - 1)
+    largest = [limit - 2, 2 - limit, *[0] * (of.params - 3), limit - 2]
+    refused = []
+    for at in (0, 1, of.params - 1):
+        refused.append(changed([0] * of.params, at, largest[at] + (1 if largest[at] > 0 else -1)))
+    refused += [[value, *[0] * (of.params - 1)] for value in (2**64, 2**127, 2**128 + 5, 2**253)]
+    honest = Combination(of, [*base, [0] * of.params]).inputs()
+    invalid = [
+        Invalid(
+            f"update {update}",
+            [*honest[: of.n - 1], columns_of(circuit.circuit, [update])[0], *honest[of.n :]],
+            NO_DECOMPOSITION,
+        )
+        for update in refused
+    ]
+    check_circuit(circuit, [Combination(of, [*base, largest]).valid("the largest differences")], invalid)
+
+
+def aggregation_noise(circuit: Compiled) -> None:
+    """Each noise value is decomposed, and outputs do not depend on it."""
+    of = combine_of(circuit)
+    case = Combination(of, random_updates(of.n, of.params, 9))
+    check_noise_values(circuit, case.outputs(), lambda noise: replace(case, noise=tuple(noise)).inputs())
+
+
+def check_noise_values(circuit: Compiled, outputs: list[int], inputs) -> None:
+    """The largest noise is accepted and one more is refused, at both ends and in the middle."""
+    limit = 1 << circuit.circuit.domain.bits
+    places = (0, NOISE // 2, NOISE - 1)
+    largest = [limit - 1, *[7] * (NOISE - 3), limit - 1, 1 - limit]  # those sorted along are not that far apart
+    check_circuit(
+        circuit,
+        [Valid("the largest noise", inputs(largest), outputs)],
+        [
+            Invalid(f"noise value {at} is base^digits", inputs(changed([7] * NOISE, at, limit)), NO_DECOMPOSITION)
+            for at in places
+        ],
+    )
+
+
+def aggregation_column(circuit: Compiled) -> None:
+    """`equal` counts the rows of the committed column that are right: of the result, and of the zeros past D."""
+    of = combine_of(circuit)
+    chunk = circuit.circuit.numbers["chunk"]
+    case = Combination(of, random_updates(of.n, of.params, 50, seed=4))
+    first, last = case.result()[0], case.result()[-1]
+    columns = {
+        "honest, with salts of another kind": {chunk: 0, chunk + SALTS - 1: 5},
+        "the first value": {0: first + 1},
+        "the last value": {of.params - 1: last - 1},
+        "the first row past D": {of.params: 1},
+        "the last row of the chunk": {chunk - 1: -1},
+        "two that cancel": {0: first + 1, 1: case.result()[1] - 1},
+        "two whose squares cancel": {of.params: 1, of.params + 1: ROOT_OF_MINUS_ONE},
+    }
+    cases = [replace(case, column=column) for column in columns.values()]
+    assert [chunk - each.outputs()[-1] for each in cases] == [0, 1, 1, 1, 1, 2, 2]
+    check_circuit(circuit, valid=[each.valid(what) for what, each in zip(columns, cases, strict=True)])
+
+
+ROOT_OF_MINUS_ONE = pow(7, (P - 1) // 4, P)
+"""x with x² = −1: why a sum of squares proves nothing of field elements that nobody bounded."""
+
+
+MEAN: dict[str, Check] = {
+    "settings": settings,
+    "oracle": aggregation_oracle,
+    "each slot": aggregation_each_slot,
+    "weights": aggregation_weights,
+    "salts": aggregation_salts,
+}
+SORTED: dict[str, Check] = {
+    "settings": settings,
+    "one block": one_block,
+    "oracle": aggregation_oracle,
+    "each slot": aggregation_each_slot,
+    "salts": aggregation_salts,
+    "domain": aggregation_domain,
+    "noise": aggregation_noise,
+}
+COLUMN: dict[str, Check] = {"column": aggregation_column}
+
+
+# ---------------------------------------------------------------- round
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """A round circuit's numbers."""
+
+    n: int
+    filter: MultiKrum
+    score: str = "shapley"
+    params: int = 6
+    output: str = "opened"
+    logrows: int = 13
+
+    @functools.cache  # noqa: B019 (a handful a session)
+    def circuit(self) -> Circuit:
+        return round_statement(self.logrows, self.n, self.params, self.beta_max, self.filter, self.score, self.output)
+
+    @property
+    def beta_max(self) -> int:
+        return self.params * value_bound(self.logrows) ** 2
+
+    def __str__(self) -> str:
+        return f"{self.n}-{self.filter}-{self.score}-{self.output}"
+
+
+@dataclass(frozen=True)
+class Played:
+    """Inputs of one round: honest ones, until something is replaced. Updates may be shorter than D."""
+
+    of: Rounds
+    updates: Updates
+    beta: int
+    noise: tuple[int, ...] = ()
+    salts: int | None = None
+    past: int = 0
+    column: dict[int, int] = field(default_factory=dict)
+
+    def values(self) -> list[list[int]]:
+        return [[*update, *[0] * (self.of.params - len(update))] for update in self.updates]
+
+    def decision(self) -> Outcome:
+        """The integer oracle of zkmarket/direct.py."""
+        domain = self.of.circuit().domain
+        manifest = SimpleNamespace(filter=self.of.filter, domain=domain, score=self.of.score)
+        return decide(manifest, self.values(), self.beta)
+
+    def total(self) -> list[int]:
+        mask = self.decision().mask
+        return [sum(bit * v for bit, v in zip(mask, at, strict=True)) for at in zip(*self.values(), strict=True)]
+
+    def inputs(self) -> Inputs:
+        circuit = self.of.circuit()
+        out = list(columns_of(circuit, self.updates, self.salts, self.past))
+        if circuit.numbers["committed"]:
+            held = columns_of(circuit, [self.total()], self.salts)[0]
+            for at, value in self.column.items():
+                held = changed(held, at, value)
+            out.append(held)
+        tail = circuit.numbers["tail"]
+        ends = scalars(tail) if self.salts is None else [self.salts] * tail
+        return [*out, [self.beta, *(self.noise or fresh_noise(circuit)), *ends]]
+
+    def outputs(self) -> list[int]:
+        numbers, outcome = self.of.circuit().numbers, self.decision()
+        rest = self.total()
+        if numbers["committed"]:
+            honest = [*rest, *[0] * (numbers["chunk"] - self.of.params)]
+            wrong = sum(at < numbers["chunk"] and value != honest[at] for at, value in self.column.items())
+            rest = [numbers["chunk"] - wrong]
+        return [self.beta, *outcome.mask, *outcome.scores, outcome.nu, *rest]
+
+    def valid(self, what: str) -> Valid:
+        return Valid(what, self.inputs(), self.outputs())
+
+
+def rounds_of(circuit: Compiled) -> Rounds:
+    numbers = circuit.circuit.numbers
+    made = Rounds(
+        numbers["n"],
+        MultiKrum(numbers["f"], numbers["m"]),
+        numbers["score"],
+        numbers["params"],
+        "committed" if numbers["committed"] else "opened",
+        circuit.circuit.how.logrows,
+    )
+    assert made.circuit().numbers == numbers
+    return made
+
+
+def norm(update: Sequence[int]) -> int:
+    return sum(v * v for v in update)
+
+
+def play(of: Rounds, updates: Updates, beta: int | None = None) -> Played:
+    """A round of these updates; β lets all of them in unless said otherwise."""
+    return Played(of, updates, max(map(norm, updates)) if beta is None else beta)
+
+
+def search(of: Rounds, wanted, spread: int = 4, size: int = 3) -> Played:
+    """The first of a fixed sequence of small random rounds that is as wanted."""
+    for seed in range(5000):
+        rng = random.Random(seed)
+        found = play(of, [[rng.randint(-spread, spread) for _ in range(size)] for _ in range(of.n)])
+        if wanted(found):
+            return found
+    raise AssertionError("no such round: change the search")
+
+
+def raw_scores(case: Played) -> list[int]:
+    """Scores before mask and clipping, from the definition <u_i, Agg>."""
+    total = case.total()
+    phi = [sum(a * b for a, b in zip(update, total, strict=True)) for update in case.values()]
+    if case.of.score == "leave-one-out":
+        return [2 * p - norm(update) for p, update in zip(phi, case.updates, strict=True)]
+    return phi
+
+
+def cluster(of: Rounds, seed: int = 1) -> list[list[int]]:
+    """N − 1 similar updates and one that points the other way."""
+    rng = random.Random(seed)
+    common = [rng.randint(-50, 50) for _ in range(of.params)]
+    return [*[[c + rng.randint(-12, 12) for c in common] for _ in range(of.n - 1)], [-c for c in common]]
+
+
+def line(n: int) -> list[list[int]]:
+    return [[2**i] for i in range(n)]
+
+
+def round_oracle(circuit: Compiled) -> None:
+    """Every output is the oracle's, on ordinary, tied and empty rounds, and at the edges of the range."""
+    of = rounds_of(circuit)
+    n, d, q, m = of.n, of.params, value_bound(of.logrows), of.filter.m
+    low, high = [-q] * d, [q - 1] * d
+    cases = {
+        "cluster and outlier": play(of, cluster(of)),
+        "all the same": play(of, [cluster(of)[0]] * n),
+        "all zero, β = 0": play(of, [[0]] * n, beta=0),
+        "distinct norms": play(of, line(n)),
+        "opposite corners": play(of, [*[low] * (n // 2), *[high] * (n - n // 2)]),
+        "opposite corners, β = 0": play(of, [*[low] * (n // 2), *[high] * (n - n // 2)], beta=0),
+        "one axis each": play(of, [[0] * (i % d) + [5 + i] for i in range(n)]),
+    }
+    if m < n:
+        cases["more than m accepted, by a tie"] = search(of, lambda c: sum(c.decision().mask) > m, spread=2)
+        cases["exactly m accepted"] = search(of, lambda c: sum(c.decision().mask) == m and 0 not in raw_scores(c))
+    check_circuit(circuit, valid=[case.valid(what) for what, case in cases.items()])
+
+
+def round_last_inside(circuit: Compiled) -> None:
+    """G_ii = β is inside and β + 1 is not: for all at once, and for each update alone."""
+    of = rounds_of(circuit)
+    same = play(of, [[9, 9]] * of.n)
+    below = replace(same, beta=same.beta - 1)
+    assert (sum(same.decision().mask), sum(below.decision().mask)) == (of.n, 0)
+    cases = [same.valid("β = G_ii for all"), below.valid("β = G_ii − 1 for all")]
+    for i in (0, of.n - 1):
+        update = line(of.n)[i]
+        over = play(of, line(of.n), beta=norm(update) - 1)
+        assert over.decision().mask[i] == 0
+        cases += [play(of, line(of.n), beta=norm(update)).valid(f"β = G_{i}{i}"), over.valid(f"β = G_{i}{i} − 1")]
+    check_circuit(circuit, valid=cases)
+
+
+def round_long_updates(circuit: Compiled) -> None:
+    """Long updates that clone themselves would rank first: with the bound in the ranking they are never accepted."""
+    of = rounds_of(circuit)
+    n, f = of.n, of.filter.f
+    clones = play(of, [*[[10 + i, 3 * i] for i in range(f + 1)], *[[400, 0]] * (n - f - 1)], beta=10_000)
+    assert clones.decision().mask == (1,) * (f + 1) + (0,) * (n - f - 1)
+    one = play(of, [*[[20, i] for i in range(n - 1)], [500, 500]], beta=10_000)
+    none = play(of, [[300 + i, 1] for i in range(n)], beta=10_000)
+    assert sum(none.decision().mask) == 0
+    check_circuit(circuit, valid=[clones.valid("clones"), one.valid("one long"), none.valid("all over β")])
+
+
+def round_scores(circuit: Compiled) -> None:
+    """Accepted scores are clipped at 0; the rejected have 0, although they would have more."""
+    of = rounds_of(circuit)
+
+    def clipped(case: Played) -> bool:
+        return any(bit and v < 0 for bit, v in zip(case.decision().mask, raw_scores(case), strict=True))
+
+    long = play(of, [*[[5, 1]] * (of.n - 1), [9, 2]], beta=50)
+    assert long.decision().mask[-1] == 0 < raw_scores(long)[-1]
+    check_circuit(circuit, valid=[search(of, clipped).valid("negative"), long.valid("rejected, and positive")])
+
+
+def round_median(circuit: Compiled) -> None:
+    """ν is the lower median of the squared norms, long updates included, in any order."""
+    of = rounds_of(circuit)
+    updates, cases = line(of.n), []
+    for what, order in (("ascending", updates), ("descending", updates[::-1]), ("rotated", updates[1:] + updates[:1])):
+        case = play(of, order, beta=1)
+        assert case.decision().nu == 4 ** ((of.n - 1) // 2)
+        cases.append(case.valid(what))
+    check_circuit(circuit, valid=cases)
+
+
+def round_salts(circuit: Compiled) -> None:
+    """Neither salts nor what stands past D in an update's chunk take part."""
+    of = rounds_of(circuit)
+    case = play(of, cluster(of))
+    cases = [replace(case, salts=salt).valid(f"salts {salt:#x}") for salt in (FIELD_EDGES[4], 2**128)]
+    check_circuit(circuit, valid=[*cases, replace(case, past=77).valid("a value in the last row")])
+
+
+def round_domain(circuit: Compiled) -> None:
+    """Values whose squares the digits cannot hold are refused, never wrapped."""
+    of = rounds_of(circuit)
+    bits = circuit.circuit.domain.bits
+    zero = play(of, [[0]] * of.n, beta=5)
+    largest = replace(zero, beta=(1 << bits - 1) - 1)
+    refused = {"the smallest β that the digits do not hold": replace(zero, beta=1 << bits - 1)}
+    for value in (1 << -(-bits // 2), 2**64, 2**100, 2**127 + 1, 2**200):
+        refused[f"a value of {value:#x}"] = replace(zero, updates=[*zero.updates[1:], [value]])
+    check_circuit(
+        circuit,
+        [zero.valid("the honest twin"), largest.valid("the largest β")],
+        [Invalid(what, each.inputs(), NO_DECOMPOSITION) for what, each in refused.items()],
+    )
+
+
+def round_noise(circuit: Compiled) -> None:
+    """Each noise value is decomposed, and outputs do not depend on it."""
+    of = rounds_of(circuit)
+    case = play(of, cluster(of))
+    check_noise_values(circuit, case.outputs(), lambda noise: replace(case, noise=tuple(noise)).inputs())
+
+
+def round_column(circuit: Compiled) -> None:
+    """`equal` counts the rows of the committed column that are right."""
+    of = rounds_of(circuit)
+    chunk = circuit.circuit.numbers["chunk"]
+    case = play(of, cluster(of))
+    first = case.total()[0]
+    columns = [{}, {0: first + 1}, {of.params: 1}, {chunk - 1: -1, of.params: 1}, {chunk: 0}]
+    cases = [replace(case, column=column) for column in columns]
+    assert [chunk - each.outputs()[-1] for each in cases] == [0, 1, 1, 2, 0]
+    check_circuit(circuit, valid=[each.valid(str(each.column)) for each in cases])
+
+
+ROUND: dict[str, Check] = {
+    "settings": settings,
+    "one block": one_block,
+    "oracle": round_oracle,
+    "last inside": round_last_inside,
+    "long updates": round_long_updates,
+    "scores": round_scores,
+    "median": round_median,
+    "salts": round_salts,
+    "domain": round_domain,
+    "noise": round_noise,
+}
+ROUND_COLUMN: dict[str, Check] = {"column": round_column}

@@ -1,0 +1,132 @@
+"""The round circuit against the integer oracle of the settlement, in every output."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.circuits import direct_checks as checks
+from tests.circuits.conftest import Compile
+from tests.circuits.direct_checks import Played, Rounds, play
+from tests.circuits.harness import check_circuit
+from zkmarket.direct import SPARE, WITHOUT_LOOKUP, layout, round_lookup_rows, round_statement
+from zkmarket.errors import DomainError, RuleError
+from zkmarket.rules import MultiKrum
+from zkmarket.statements import usable_rows, value_bound
+
+FIVE = Rounds(5, MultiKrum(1, 3))
+ALONE = Rounds(3, MultiKrum(0, 3), "leave-one-out")
+
+
+@pytest.mark.circuit
+@pytest.mark.parametrize("check", checks.ROUND)
+def test_it_is_the_integer_oracle(compile_once: Compile, check: str):
+    checks.ROUND[check](compile_once(FIVE.circuit()))
+
+
+@pytest.mark.circuit
+@pytest.mark.parametrize("check", ["settings", "oracle", "scores"])
+def test_so_it_is_with_leave_one_out(compile_once: Compile, check: str):
+    checks.ROUND[check](compile_once(ALONE.circuit()))
+
+
+@pytest.mark.circuit
+def test_a_committed_sum_is_compared_row_by_row(compile_once: Compile):
+    of = Rounds(3, MultiKrum(0, 3), output="committed")
+    circuit = compile_once(of.circuit())
+    checks.settings(circuit)
+    checks.one_block(circuit)
+    checks.ROUND_COLUMN["column"](circuit)
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> Played:
+    of = draw(st.sampled_from([FIVE, ALONE]))
+    q = value_bound(of.logrows)
+    value = st.one_of(st.integers(-3, 3), st.integers(-q, q - 1), st.sampled_from([-q, q - 1]))
+    update = st.lists(value, min_size=of.params, max_size=of.params)
+    updates: list[list[int]] = []
+    for _ in range(of.n):
+        copied = updates and draw(st.booleans()) and draw(st.booleans())
+        updates.append(draw(st.sampled_from(updates)) if copied else draw(update))
+    norms = [checks.norm(update) for update in updates]
+    beta = draw(st.one_of(st.sampled_from(norms), st.integers(0, of.beta_max)))
+    return Played(of, updates, max(0, min(of.beta_max, beta + draw(st.integers(-1, 1)))))
+
+
+@pytest.mark.circuit
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(rounds(), st.data())
+def test_permuted_trainers_have_permuted_decisions(compile_once: Compile, case: Played, data: st.DataObject):
+    """Equivariance, and on the way the oracle on random updates: ν and the sum stay, mask and scores move."""
+    n = case.of.n
+    order = data.draw(st.permutations(range(n)))
+    moved = Played(case.of, [case.updates[i] for i in order], case.beta)
+    before, after = case.outputs(), moved.outputs()
+    assert after[1 : n + 1] == [before[1 + i] for i in order]
+    assert after[n + 1 : 2 * n + 1] == [before[n + 1 + i] for i in order]
+    assert after[2 * n + 1 :] == before[2 * n + 1 :]
+    check_circuit(compile_once(case.of.circuit()), valid=[case.valid("as drawn"), moved.valid("permuted")])
+
+
+@pytest.mark.circuit
+def test_the_outputs_are_in_the_documented_order(compile_once: Compile):
+    """β, mask, scores, ν, sum: by hand, for three updates 1, 2 and 2 of one value."""
+    of = Rounds(3, MultiKrum(0, 3))
+    case = play(of, [[1], [2], [2]])
+    expected = [4, 1, 1, 1, 5, 10, 10, 4, 5, 0, 0, 0, 0, 0]
+    assert case.outputs() == expected, "the oracle itself"
+    assert compile_once(of.circuit()).run(case.inputs()) == expected
+
+
+# ---------------------------------------------------------------- size
+
+
+SIZES = [(13, 3, 2, "shapley"), (13, 4, 600, "leave-one-out"), (13, 6, 100, "shapley"), (14, 8, 1210, "leave-one-out")]
+
+
+@pytest.mark.circuit
+@pytest.mark.parametrize(("logrows", "n", "params", "score"), SIZES)
+def test_rows_are_what_is_computed_without_compiling(
+    compile_once: Compile, logrows: int, n: int, params: int, score: str
+):
+    """The first lookup is where it was computed, so `tail` moves all of them into one block; no check is missing."""
+    of = Rounds(n, MultiKrum.default(n), score, params, "opened", logrows)
+    circuit = compile_once(of.circuit())
+    checks.settings(circuit)
+    checks.one_block(circuit)
+    operations = layout(circuit.files.folder / "circuit.onnx", circuit.circuit.how)
+    looked = [op for op in operations if op.name not in WITHOUT_LOOKUP]
+    rows = round_lookup_rows(of.filter, n, score, circuit.circuit.domain)
+    assert looked[-1].end - looked[0].start == rows
+    assert len({op.name for op in looked}) == 3, "signs, sorts and comparisons: another would be a new kind of leak"
+    if circuit.circuit.numbers["tail"] > 8:
+        assert looked[0].start % usable_rows(logrows) < SPARE // 2, "moved to the start of a block"
+
+
+@pytest.mark.unit
+def test_what_does_not_fit_is_refused_with_what_to_change():
+    bound = value_bound(12)
+    with pytest.raises(DomainError, match="must fit one block of columns.*raise logrows"):
+        round_statement(12, 3, 20, 20 * bound**2, MultiKrum(0, 3), "shapley", "opened")
+    with pytest.raises(DomainError, match="updates of one chunk, 2 to 8176 parameters.*raise logrows"):
+        round_statement(13, 3, 8177, 1, MultiKrum(0, 3), "shapley", "opened")
+    with pytest.raises(RuleError, match="multi-krum needs N > 2f"):
+        round_statement(13, 4, 20, 1, MultiKrum(1, 3), "shapley", "opened")
+
+
+@pytest.mark.unit
+def test_the_decision_is_that_of_numpy():
+    """The oracle's Gram matrix is the updates': against int64 linear algebra."""
+    rng = random.Random(4)
+    updates = [[rng.randint(-4092, 4091) for _ in range(6)] for _ in range(5)]
+    case = play(FIVE, updates)
+    gram = np.array(updates, np.int64) @ np.array(updates, np.int64).T
+    assert case.decision().nu == sorted(np.diag(gram))[2]
+    accepted = np.flatnonzero(case.decision().mask)
+    expected = np.maximum(0, gram[:, accepted].sum(1)) * np.array(case.decision().mask)
+    assert list(case.decision().scores) == expected.tolist()

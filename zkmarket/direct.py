@@ -1,0 +1,775 @@
+"""Direct circuits: the plain statements on committed updates, for small models and as a reference.
+
+Two circuits, for updates of one chunk, on the commitments that everything else uses:
+
+- ``aggregation`` (circuits/aggregation.py): weighted sum, coordinate-wise median or trimmed sum. The last two
+  are not linear, so no homomorphism gives them.
+- ``round`` (circuits/round.py): filter, scores and sum at once. It decides what `settlement.decide` and the
+  folded path decide, without a challenge, and costs N(N+1)/2 inner products of D rows instead of one of C.
+
+The result is *committed* (a column more, of which the circuit proves that it holds the result: its commitment
+is one of the proof's points) or *opened* (public outputs), chosen when keys are made. Prove and verify stand
+side by side; so do the integer oracles, which must agree with the circuits in every bit.
+
+Each proof opens the columns that it takes: it spends one salt of every update, retries included.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from circuits import NOISE
+
+from . import backend, settlement, srs
+from .artifacts import Build, Manifest
+from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
+from .build import keys_of
+from .commitment import Commitment, Opening, check_opening, column_of, verify_range
+from .contribution import check_score
+from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
+from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
+from .round import Aggregate, check_slots
+from .rules import MIN_ACCEPTED, SCORE_LIMIT, Domain, MultiKrum
+from .settlement import Outcome
+from .statements import (
+    MAX_LOGROWS,
+    MIN_LOGROWS,
+    SALTS,
+    Circuit,
+    Inputs,
+    chunk_size,
+    noise_covers,
+    sorted_noise,
+    value_bound,
+)
+
+MAX_WEIGHT = (1 << 16) - 1
+"""A weight is small: sums of N·MAX_WEIGHT·Q are integers far below p."""
+
+OUTPUTS = ("committed", "opened")
+
+WITHOUT_LOOKUP = frozenset(
+    ("Input", "SLICE", "GATHER", "CONCAT", "RESHAPE", "EINSUM", "ADD", "SUB", "MULT", "NEG", "POW", "SUM")
+    + ("IDENTITY", "EQUALS", "CONST")
+)
+"""Operations of ezkl that look nothing up which depends on data. Any other is taken to look something up."""
+
+SPARE = 256
+"""Rows of a block that are left free beside the lookups: room for `tail`, and for what a dot product copies when
+it crosses from one block to the next."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a coordinate's N values become one: ``mean``, ``median`` or ``trimmed:t=T``."""
+
+    name: str
+    trim: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        match = re.fullmatch(r"mean|median|trimmed:t=([0-9]{1,4})", text.replace(" ", ""))
+        if not match:
+            raise RuleError(f"unknown aggregation: got {text!r}, wanted mean, median or trimmed:t=T")
+        return cls("trimmed", int(match[1])) if match[1] else cls(match[0])
+
+    def __str__(self) -> str:
+        return f"trimmed:t={self.trim}" if self.name == "trimmed" else self.name
+
+    def check(self, n: int) -> None:
+        """Raise RuleError unless the rule is defined for n updates. Nothing is ever clamped."""
+        if n < MIN_ACCEPTED:
+            raise RuleError(f"an aggregate needs at least {MIN_ACCEPTED} updates, or it reveals them: got N={n}")
+        if self.name == "trimmed" and not 1 <= self.trim <= (n - 1) // 2:
+            raise RuleError(f"trimmed needs 1 <= t and N > 2t: got N={n}, t={self.trim}")
+        if self.name not in ("mean", "median", "trimmed") or (self.trim and self.name != "trimmed"):
+            raise RuleError(f"unknown aggregation: got {self}")
+
+    def divisor(self, n: int, weights: Sequence[int] | None = None) -> int:
+        """What the result is to be divided by: Σ w, 1, or N − 2t."""
+        if self.name == "mean":
+            return sum(weights or [1] * n)
+        return 1 if self.name == "median" else n - 2 * self.trim
+
+
+# ---------------------------------------------------------------- the oracles
+
+
+def combine_updates(rule: Rule, updates: np.ndarray, weights: Sequence[int] | None = None) -> np.ndarray:
+    """The definition: (N, D) integers to (D,) integers.
+
+    mean: Σ_i w_i u_ik (weights 1 where none are given). median: the ⌈N/2⌉-th smallest of a coordinate's values, which
+    for even N is the lower of the two in the middle. trimmed: the sum of the values without the t smallest
+    and the t largest (Yin et al. 2018). Sums, not quotients: `Rule.divisor` says by what to divide.
+    """
+    n = len(updates)
+    rule.check(n)
+    updates = np.asarray(updates, np.int64)
+    if rule.name == "mean":
+        return np.asarray([1] * n if weights is None else weights, np.int64) @ updates
+    ordered = np.sort(updates, axis=0)
+    if rule.name == "median":
+        return ordered[(n + 1) // 2 - 1]
+    return ordered[rule.trim : n - rule.trim].sum(axis=0)
+
+
+def decide(manifest: Manifest, updates: np.ndarray, beta: int) -> Outcome:
+    """The decision on (N, D) integer updates: their Gram matrix in Python integers, then settlement's oracle."""
+    rows = [[int(v) for v in update] for update in updates]
+    gram = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in rows] for u in rows]
+    return settlement.decide(manifest, gram, beta)
+
+
+def check_weights(weights: Sequence[int], n: int) -> None:
+    """Raise RuleError unless these are N small weights of which at least three are not 0."""
+    if len(weights) != n or any(type(w) is not int or not 0 <= w <= MAX_WEIGHT for w in weights):
+        raise RuleError(f"weights are {n} integers from 0 to {MAX_WEIGHT}: got {list(weights)[:8]}")
+    if sum(w > 0 for w in weights) < MIN_ACCEPTED:
+        raise RuleError(
+            f"at least {MIN_ACCEPTED} weights are not 0, or the sum reveals updates: got {list(weights)[:8]}"
+        )
+
+
+# ---------------------------------------------------------------- the statements in numbers
+
+
+def sort_rows(n: int, digits: int) -> int:
+    """Rows of sorting n values: n − 1 comparisons."""
+    return (21 + 3 * digits) * (n - 1) + 3
+
+
+def noise_rows(drawn: int, digits: int) -> int:
+    """Rows of the noise: decomposed, `drawn` of it sorted, and both tied to an output."""
+    return (NOISE + 1) * (10 + 3 * digits) + NOISE + 7 + sort_rows(drawn, digits)
+
+
+def aggregation_lookup_rows(n: int, d: int, domain: Domain) -> int:
+    """Rows from the first lookup to the last of a median or trimmed sum."""
+    return noise_rows(sorted_noise(domain.bits), domain.digits) + d * sort_rows(n, domain.digits)
+
+
+def round_lookup_rows(rule: MultiKrum, n: int, score: str, domain: Domain) -> int:
+    """Rows from the first lookup to the last of a round."""
+    digits, near = domain.digits, n - rule.f - 2
+    constant = 4 + 3 * digits
+    signs = 2 * n * (17 + 3 * digits)  # of n numbers and of their opposites
+    distances = 1 + 3 * n * (n - 1) + constant + n * sort_rows(n - 1, digits) + (n * near if near > 1 else 0)
+    bound = 4 * n + 2 * constant + signs
+    mask = 3 * n + sort_rows(n, digits) + rule.m + 4 * n + signs + n
+    scores = n * n + (2 * n if score == "leave-one-out" else 0) + 3 * n + signs + 2 * n
+    median = sort_rows(n, digits)
+    return noise_rows(sorted_noise(domain.bits), digits) + distances + bound + mask + scores + median
+
+
+def output_rows(d: int, chunk: int, committed: bool) -> int:
+    """Rows of the output: the committed column is compared row by row."""
+    return 7 * chunk + 1 if committed else d
+
+
+def tail_of(before: int, lookups: int, logrows: int, salts: int) -> int:
+    """Length of the last input's end: salts, and as many more as move the lookups into one block of columns.
+
+    Every block is a lookup argument of its own, with its own unblinded multiplicities: data in a block without
+    noise would be bare.
+    """
+    usable = usable_rows(logrows)
+    if lookups + SPARE > usable:
+        raise DomainError(
+            f"a direct circuit's lookups take {lookups} rows and must fit one block of columns, {usable - SPARE} at"
+            f" 2^{logrows} rows: raise logrows, or lower the number of parameters or of trainers"
+        )
+    at = before % usable
+    return salts if at + lookups + SPARE // 2 <= usable else salts + usable - at
+
+
+def check_size(d: int, logrows: int, salts: int) -> int:
+    """C, if the updates are one chunk each."""
+    if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
+        raise DomainError(f"logrows is from {MIN_LOGROWS} to {MAX_LOGROWS}: got {logrows}")
+    chunk = chunk_size(logrows, salts)
+    if not 2 <= d <= chunk:  # to ezkl a single value is a product of its own, for which it begins a new column
+        raise DomainError(
+            f"a direct circuit takes updates of one chunk, 2 to {chunk} parameters at 2^{logrows} rows: got {d};"
+            " raise logrows"
+        )
+    return chunk
+
+
+def check_noise(domain: Domain, what: str) -> None:
+    if not noise_covers(NOISE * domain.digits, 1 << domain.digit_bits):
+        raise DomainError(f"{NOISE} noise values do not cover what {what} reveals")
+
+
+def value_domain(logrows: int) -> Domain:
+    """What an aggregation compares: differences of two values of [−Q, Q), plus 1."""
+    bounds = {"order of a coordinate's values": 2 * value_bound(logrows)}
+    digit_bits = logrows - 1
+    return Domain(bounds, 0, digit_bits, -(-max(bounds.values()).bit_length() // digit_bits))
+
+
+def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str, salts: int = SALTS) -> Circuit:
+    """The aggregation circuit of exactly N updates of D parameters."""
+    rule.check(n)
+    chunk, committed = check_size(d, logrows, salts), is_committed(output)
+    column, digit_bits = chunk + salts, logrows - 1
+    columns = n + (1 if committed else 0)
+    mean = rule.name == "mean"
+    domain = None if mean else value_domain(logrows)
+    head, lookups, tail = n, 0, salts
+    if domain is not None:
+        check_noise(domain, "an aggregation proof")
+        head, lookups = NOISE, aggregation_lookup_rows(n, d, domain)
+        tail = tail_of(columns * column + NOISE + salts, lookups, logrows, salts)
+    numbers = {
+        "n": n,
+        "params": d,
+        "chunk": chunk,
+        "salts": salts,
+        "rule": rule.name,
+        "trim": rule.trim,
+        "committed": committed,
+        "tail": tail,
+        "sorted_noise": 0 if domain is None else sorted_noise(domain.bits),
+    }
+    kept = {"mean": n, "median": n, "trimmed": n - 2 * rule.trim}[rule.name]
+    fixed = columns * column + head + tail + d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
+
+    def module():
+        from circuits.aggregation import Aggregation
+
+        return Aggregation(**numbers)
+
+    def inputs(value: int = 0, noise: int = 1) -> Inputs:
+        rows = [[value], *[[0]] * (columns - 1)]
+        last = [1] * n if mean else [noise] * NOISE
+        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(tail)]
+
+    how = Compilation(logrows)
+    refused = {}
+    if domain is not None:
+        how = Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits)
+        beyond = 1 << domain.bits
+        refused = {"a value beyond all digits": {"value": beyond}, "noise beyond all digits": {"noise": beyond}}
+    return Circuit(
+        "aggregation.py",
+        module,
+        numbers,
+        how,
+        lookups=0,
+        range_checks=[] if mean else [[-1, 1], [0, (1 << digit_bits) - 1]],
+        rows=(fixed + lookups, fixed + lookups + SPARE),
+        instances=(n if mean else 0) + (1 if committed else d),
+        committed=[*[column] * columns, head + tail],
+        sample=inputs,
+        refused=lambda: {name: (inputs(**bad), "General synthesis error") for name, bad in refused.items()},
+        domain=domain,
+    )
+
+
+def round_statement(
+    logrows: int, n: int, d: int, beta_max: int, rule: MultiKrum, score: str, output: str, salts: int = SALTS
+) -> Circuit:
+    """The round circuit of exactly N updates of D parameters."""
+    rule.check(n)
+    check_score(score)
+    chunk, committed = check_size(d, logrows, salts), is_committed(output)
+    column, digit_bits = chunk + salts, logrows - 1
+    columns, entries = n + (1 if committed else 0), n * (n + 1) // 2
+    domain = Domain.of(n, d, value_bound(logrows), beta_max, rule, score, digit_bits)
+    check_noise(domain, f"the round proof of {n} trainers")
+    lookups = round_lookup_rows(rule, n, score, domain)
+    head = 1 + NOISE
+    before = columns * column + head + salts + entries * (d + 1) + head
+    tail = tail_of(before, lookups, logrows, salts)
+    numbers = {
+        "n": n,
+        "params": d,
+        "chunk": chunk,
+        "salts": salts,
+        "f": rule.f,
+        "m": rule.m,
+        "penalty": domain.penalty,
+        "score": score,
+        "committed": committed,
+        "tail": tail,
+        "sorted_noise": sorted_noise(domain.bits),
+    }
+
+    def module():
+        from circuits.round import Round
+
+        return Round(**numbers)
+
+    def inputs(value: int = 0, noise: int = 1) -> Inputs:
+        rows = [[value], *[[0]] * (columns - 1)]
+        last = [1 << 20, *[noise] * NOISE]
+        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(tail)]
+
+    beyond = 1 << domain.bits
+    fixed = before - salts + tail + d * (2 * n - 1) + output_rows(d, chunk, committed)
+    return Circuit(
+        "round.py",
+        module,
+        numbers,
+        Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
+        lookups=0,
+        range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
+        rows=(fixed + lookups, fixed + lookups + SPARE),
+        instances=2 * n + 2 + (1 if committed else d),
+        committed=[*[column] * columns, head + tail],
+        sample=inputs,
+        refused=lambda: {
+            "a squared norm beyond all digits": (inputs(value=beyond), "General synthesis error"),
+            "noise beyond all digits": (inputs(noise=beyond), "General synthesis error"),
+        },
+        domain=domain,
+    )
+
+
+def is_committed(output: str) -> bool:
+    if output not in OUTPUTS:
+        raise InputError(f"unknown output: got {output!r}, wanted {' or '.join(OUTPUTS)}")
+    return output == "committed"
+
+
+def padded(values: Sequence[int], chunk: int, salts: int) -> list[str]:
+    return [scalar_hex(v) for v in values] + [scalar_hex(0)] * (chunk - len(values)) + fresh(salts)
+
+
+def fresh(count: int) -> list[str]:
+    return to_hex(random_scalars(count))
+
+
+# ---------------------------------------------------------------- where the lookups are
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a compiled circuit and its rows: start <= row < end, counted through all blocks of columns."""
+
+    name: str
+    start: int
+    end: int
+
+
+def layout(onnx: Path, how: Compilation) -> list[Operation]:
+    """Where ezkl puts each operation, from its own log of the layout; in a child, whose log it is.
+
+    Raises BackendError if the log is not what it is in the pinned version.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        task = {"onnx": str(onnx), "how": asdict(how), "folder": folder}
+        done = subprocess.run(
+            [sys.executable, "-m", "zkmarket.direct"],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).resolve().parents[1],
+            timeout=1200,
+        )
+    if done.returncode:
+        raise BackendError(f"ezkl did not lay the circuit out: {done.stderr.strip()[-300:]}")
+    names, starts = json.loads(done.stdout)
+    if not names or len(starts) != len(names) + 1 or starts != sorted(starts) or starts[0] != 0:
+        raise BackendError("ezkl's log of the layout is not what it was: wanted a start of each operation, and the end")
+    return [Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True)]
+
+
+def _layout_child() -> None:
+    """Compile the task on stdin; print the operations' names, their first rows and the last row."""
+    import logging
+
+    names: list[str] = []
+    starts: list[int] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if found := re.match(r"laying out \d+: (\S+)", text):
+                names.append(found[1])
+            elif found := re.match(r"\(rows=\d+, coord=(\d+),", text):
+                starts.append(int(found[1]))
+
+    for name in ("ezkl.graph.model", "ezkl.circuit.ops.region"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(Listener())
+        logger.propagate = False
+    task = json.load(sys.stdin)
+    settings = backend.compile_circuit(Path(task["onnx"]), Compilation(**task["how"]), Path(task["folder"]))
+    if starts[-1:] != [settings["num_rows"]]:
+        sys.exit("the log ends elsewhere than the circuit")
+    print(json.dumps([names, starts]))
+
+
+def check_one_block(operations: Sequence[Operation], logrows: int) -> None:
+    """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise."""
+    looked = [op for op in operations if op.name not in WITHOUT_LOOKUP]
+    if not looked:
+        return
+    usable = usable_rows(logrows)
+    first, last = looked[0].start // usable, (looked[-1].end - 1) // usable
+    if first != last:
+        raise ArtifactError(
+            f"lookups lie in blocks {first} to {last} of columns, wanted one: a block without noise would be bare"
+            f" ({looked[0].name} starts in row {looked[0].start}, {looked[-1].name} ends in {looked[-1].end})"
+        )
+
+
+# ---------------------------------------------------------------- keys
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A direct circuit of a project, with its keys.
+
+    Attributes:
+        build: the project's, whose commitments the circuit takes.
+        rule: of an aggregation; None for a round.
+    """
+
+    build: Build
+    circuit: Circuit
+    files: CircuitFiles
+    rule: Rule | None
+
+    @property
+    def committed(self) -> bool:
+        return self.circuit.numbers["committed"]
+
+
+def aggregation_keys(build: Build, rule: Rule, output: str = "committed", progress: Progress = quiet) -> Direct:
+    """Make or fetch the keys of an aggregation of the project's updates."""
+    manifest = build.manifest
+    circuit = aggregation_statement(manifest.logrows, manifest.trainers, manifest.params, rule, output, manifest.salts)
+    return Direct(build, circuit, _keys(build, circuit, progress), rule)
+
+
+def round_keys(build: Build, output: str = "committed", progress: Progress = quiet) -> Direct:
+    """Make or fetch the keys of the project's round in one circuit."""
+    manifest = build.manifest
+    circuit = round_statement(
+        manifest.logrows,
+        manifest.trainers,
+        manifest.params,
+        manifest.beta_max,
+        manifest.filter,
+        manifest.score,
+        output,
+        manifest.salts,
+    )
+    return Direct(build, circuit, _keys(build, circuit, progress), None)
+
+
+def _keys(build: Build, circuit: Circuit, progress: Progress) -> CircuitFiles:
+    ceremony = srs.by_id(build.manifest.value["srs"]["id"])
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = Path(folder) / "circuit.onnx"
+        backend.export_onnx(circuit.module(), onnx)
+        check_one_block(layout(onnx, circuit.how), circuit.how.logrows)
+    folder, entry = keys_of(circuit, ceremony, progress)
+    return CircuitFiles(folder, ceremony.path(circuit.how.logrows), entry["proof_bytes"])
+
+
+# ---------------------------------------------------------------- prove
+
+
+def prove_aggregation(
+    direct: Direct,
+    openings: Sequence[Opening],
+    commitments: Sequence[Commitment],
+    weights: Sequence[int] | None = None,
+    progress: Progress = quiet,
+) -> tuple[Proof, Aggregate]:
+    """Combine N opened updates and prove it.
+
+    Args:
+        weights: of a mean, one small integer an update; default 1 each.
+
+    Returns:
+        The proof, and the result with salts; where it is committed these open its commitment.
+
+    Raises:
+        OpeningMismatch: an update does not open its commitment.
+        RuleError: weights that are not small, or too few of them.
+    """
+    rule = direct.rule
+    assert rule is not None
+    manifest = direct.build.manifest
+    if rule.name != "mean" and weights is not None:
+        raise RuleError(f"only a mean has weights: the rule is {rule}")
+    weights = [1] * len(openings) if weights is None else list(weights)
+    check_weights(weights, manifest.trainers)
+    _check_openings(direct, openings, commitments)
+    values = combine_updates(rule, np.stack([opening.values for opening in openings]), weights)
+    salts = random_scalars(manifest.salts).reshape(1, manifest.salts, 32)
+    result = Aggregate(values, salts)
+    head = [scalar_hex(w) for w in weights] if rule.name == "mean" else noise(direct.circuit)
+    proof = _prove(direct, openings, result, head, "aggregation proof", progress)
+    combined = _read_aggregation(direct, commitments, proof, weights if rule.name == "mean" else None)
+    _check_own(combined.values, combined.point, result, direct)
+    return proof, result
+
+
+def prove_round(
+    direct: Direct,
+    openings: Sequence[Opening],
+    commitments: Sequence[Commitment],
+    beta: int | None = None,
+    progress: Progress = quiet,
+) -> tuple[Proof, Aggregate | None]:
+    """Filter, score and add up N opened updates, and prove it.
+
+    Returns:
+        The proof, and the sum of the accepted with the sum of their salts, so that its commitment is the one that
+        the folded path computes; or None where too few are accepted.
+
+    Raises:
+        OpeningMismatch: an update does not open its commitment.
+        InputError: the aggregate would be opened, and too few are accepted to open it.
+    """
+    manifest = direct.build.manifest
+    beta = manifest.beta_max if beta is None else beta
+    settlement.check_beta(manifest, beta)
+    _check_openings(direct, openings, commitments)
+    outcome = decide(manifest, np.stack([opening.values for opening in openings]), beta)
+    withheld = sum(outcome.mask) < manifest.min_accepted
+    if withheld and not direct.committed:
+        raise InputError(
+            f"the aggregate cannot be opened: {sum(outcome.mask)} updates are accepted, wanted at least"
+            f" {manifest.min_accepted}, or it reveals them; use a round whose aggregate is committed"
+        )
+    total = _sum(manifest, openings, outcome.mask)
+    head = [scalar_hex(beta), *noise(direct.circuit)]
+    proof = _prove(direct, openings, total, head, "round proof", progress)
+    decision = _read_round(direct, commitments, beta, proof)
+    if decision.outcome != outcome:
+        raise BackendError(f"the circuit and the integer oracle disagree: got {decision.outcome}, wanted {outcome}")
+    _check_own(decision.values, decision.point, total, direct)
+    return proof, None if withheld else total
+
+
+def noise(circuit: Circuit) -> list[str]:
+    """128 values of either sign, uniform over all digits; those that are sorted along have one bit less."""
+    assert circuit.domain is not None
+    bits, short = circuit.domain.bits, circuit.numbers["sorted_noise"]
+    drawn = (secrets.choice((-1, 1)) * secrets.randbelow(1 << (bits - (at < short))) for at in range(NOISE))
+    return [scalar_hex(v) for v in drawn]
+
+
+def deadline(direct: Direct) -> float:
+    """Seconds for one step: `backend.deadline` goes by the rows of one block, this by those of all."""
+    rows = json.loads(direct.files.settings.read_text())["num_rows"]
+    return backend.deadline(max(direct.circuit.how.logrows, math.ceil(math.log2(rows))))
+
+
+def _prove(
+    direct: Direct, openings: Sequence[Opening], result: Aggregate, head: list[str], what: str, progress: Progress
+) -> Proof:
+    chunk = direct.build.manifest.chunk
+    columns = [opening.column(0, chunk) for opening in openings]
+    if direct.committed:
+        columns.append(column_of(result.values, result.salts, 0, chunk))
+    job = ProofJob(what, direct.files, [*columns, head + fresh(direct.circuit.numbers["tail"])])
+    return backend.prove([job], progress, deadline(direct))[0]
+
+
+def _check_openings(direct: Direct, openings: Sequence[Opening], commitments: Sequence[Commitment]) -> None:
+    n = direct.build.manifest.trainers
+    if len(openings) != n or len(commitments) != n:
+        raise InputError(
+            f"a direct circuit takes {n} updates: got {len(openings)} openings, {len(commitments)} commitments"
+        )
+    for slot, (opening, commitment) in enumerate(zip(openings, commitments, strict=True), start=1):
+        check_opening(direct.build, opening, commitment.points, slot)
+
+
+def _sum(manifest: Manifest, openings: Sequence[Opening], mask: Sequence[int]) -> Aggregate:
+    accepted = [opening for opening, bit in zip(openings, mask, strict=True) if bit]
+    values = np.zeros(manifest.params, np.int64)
+    salts = [0] * manifest.salts
+    for opening in accepted:
+        values += opening.values
+        for at, salt in enumerate(opening.salts[0]):
+            salts[at] = (salts[at] + int.from_bytes(salt.tobytes(), "little")) % P
+    return Aggregate(values, from_ints(salts).reshape(1, manifest.salts, 32))
+
+
+def _check_own(values: tuple[int, ...] | None, point: Point | None, result: Aggregate, direct: Direct) -> None:
+    """A prover's last look: what its own proof says is what it computed."""
+    if point is not None:
+        check_result(direct.build, point, result)
+    elif values != tuple(result.values.tolist()):
+        raise BackendError("the circuit and the integer oracle disagree on the result")
+
+
+# ---------------------------------------------------------------- verify
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What a verified aggregation proof says.
+
+    Attributes:
+        weights: of a mean; None otherwise.
+        divisor: what the result is to be divided by.
+        values, point: the result, opened or committed; the other is None.
+    """
+
+    rule: Rule
+    weights: tuple[int, ...] | None
+    divisor: int
+    values: tuple[int, ...] | None
+    point: Point | None
+
+
+@dataclass(frozen=True)
+class DirectDecision:
+    """What a verified round proof says: mask, scores and ν as from a settlement, and the sum of the accepted."""
+
+    outcome: Outcome
+    values: tuple[int, ...] | None
+    point: Point | None
+
+
+def verify_aggregation(
+    direct: Direct, commitments: Sequence[Commitment], proof: Proof, weights: Sequence[int] | None = None
+) -> Combined:
+    """Check an aggregation proof, and the range proofs of its updates.
+
+    Args:
+        weights: those that the caller wants; None takes the proof's, and the caller must look at them.
+
+    Raises ProofRejected with the reason.
+    """
+    _check_commitments(direct, commitments)
+    return verify_admitted_aggregation(direct, commitments, proof, weights)
+
+
+def verify_admitted_aggregation(
+    direct: Direct, commitments: Sequence[Commitment], proof: Proof, weights: Sequence[int] | None = None
+) -> Combined:
+    """The same for updates whose range proofs were checked when they were admitted."""
+    combined = _read_aggregation(direct, commitments, proof, weights)
+    backend.verify(direct.files, proof, "aggregation proof")
+    return combined
+
+
+def verify_round(direct: Direct, commitments: Sequence[Commitment], beta: int, proof: Proof) -> DirectDecision:
+    """Check a round proof, and the range proofs of its updates. Raises ProofRejected with the reason."""
+    _check_commitments(direct, commitments)
+    return verify_admitted_round(direct, commitments, beta, proof)
+
+
+def verify_admitted_round(direct: Direct, commitments: Sequence[Commitment], beta: int, proof: Proof) -> DirectDecision:
+    """The same for updates whose range proofs were checked when they were admitted."""
+    try:
+        settlement.check_beta(direct.build.manifest, beta)
+    except DomainError as error:
+        raise ProofRejected(str(error)) from error
+    decision = _read_round(direct, commitments, beta, proof)
+    backend.verify(direct.files, proof, "round proof")
+    return decision
+
+
+def check_result(build: Build, point: Point, result: Aggregate) -> None:
+    """Raise OpeningMismatch unless a received result opens the commitment that was proven."""
+    column = column_of(result.values, result.salts, 0, build.manifest.chunk)
+    if backend.commit(build.files("gram"), build.manifest.logrows, [column])[0] != point:
+        raise OpeningMismatch("the result does not open the commitment that was proven")
+
+
+def _check_commitments(direct: Direct, commitments: Sequence[Commitment]) -> None:
+    if not commitments:
+        raise ProofRejected("a direct proof is about commitments: got none")
+    check_slots(direct.build, commitments, commitments[0].round_id)
+    for slot, commitment in enumerate(commitments, start=1):
+        verify_range(direct.build, commitment, slot)
+
+
+def _read_aggregation(
+    direct: Direct, commitments: Sequence[Commitment], proof: Proof, weights: Sequence[int] | None
+) -> Combined:
+    n, rule = direct.build.manifest.trainers, direct.rule
+    assert rule is not None
+    what = "aggregation proof"
+    _check_points(direct, commitments, proof, what)
+    mean = rule.name == "mean"
+    if not mean and weights is not None:
+        raise RuleError(f"only a mean has weights: the rule is {rule}")
+    used = proof.instances[:n] if mean else None
+    if used is not None:
+        if weights is not None and used != tuple(weights):
+            raise ProofRejected(f"{what} uses other weights: got {list(used)[:8]}, wanted {list(weights)[:8]}")
+        try:
+            check_weights(used, n)
+        except RuleError as error:
+            raise ProofRejected(f"{what}: {error}") from error
+    most = (sum(used) if used else rule.divisor(n)) * direct.build.manifest.bound
+    values, point = _read_result(direct, proof, n if mean else 0, most, what)
+    return Combined(rule, used, rule.divisor(n, used), values, point)
+
+
+def _read_round(direct: Direct, commitments: Sequence[Commitment], beta: int, proof: Proof) -> DirectDecision:
+    manifest, what = direct.build.manifest, "round proof"
+    n = manifest.trainers
+    _check_points(direct, commitments, proof, what)
+    if proof.instances[0] != beta:
+        raise ProofRejected(f"{what} uses another norm bound: got {proof.instances[0]}, wanted {beta}")
+    rest = proof.instances[1:]
+    outcome = Outcome(rest[:n], rest[n : 2 * n], rest[2 * n])
+    if any(bit not in (0, 1) for bit in outcome.mask):
+        raise ProofRejected(f"{what}: a mask entry is neither 0 nor 1")
+    if any(value >= SCORE_LIMIT for value in (*outcome.scores, outcome.nu)):
+        raise ProofRejected(f"{what}: a score or ν is not below 2^64")
+    if not direct.committed and sum(outcome.mask) < manifest.min_accepted:
+        raise ProofRejected(
+            f"{what} opens an aggregate of {sum(outcome.mask)} updates: wanted at least {manifest.min_accepted}"
+        )
+    values, point = _read_result(direct, proof, 2 * n + 2, n * manifest.bound, what)
+    return DirectDecision(outcome, values, point)
+
+
+def _check_points(direct: Direct, commitments: Sequence[Commitment], proof: Proof, what: str) -> None:
+    """The proof is about these commitments, slot by slot, and has as many outputs as it should."""
+    if len(proof.instances) != direct.circuit.instances:
+        raise ProofRejected(f"{what} has {len(proof.instances)} instances: wanted {direct.circuit.instances}")
+    n = direct.build.manifest.trainers
+    if len(commitments) != n:
+        raise ProofRejected(f"{what} is about {n} updates: got {len(commitments)} commitments")
+    for slot, commitment in enumerate(commitments, start=1):
+        if len(commitment.points) != 1 or proof.point(slot - 1) != encode_point(commitment.points[0]):
+            raise ProofRejected(f"{what} is of another update than the one committed in slot {slot}")
+
+
+def _read_result(
+    direct: Direct, proof: Proof, start: int, most: int, what: str
+) -> tuple[tuple[int, ...] | None, Point | None]:
+    """The opened values, or the commitment of which the circuit says that every row is right."""
+    manifest = direct.build.manifest
+    if direct.committed:
+        if proof.instances[start] != manifest.chunk:
+            raise ProofRejected(
+                f"{what}: the committed column holds the result in {proof.instances[start]} rows,"
+                f" wanted all {manifest.chunk}"
+            )
+        return None, decode_point(proof.point(manifest.trainers))
+    values = tuple(v if v <= P // 2 else v - P for v in proof.instances[start:])
+    if any(abs(v) > most for v in values):
+        raise ProofRejected(f"{what}: a value of the result is beyond {most}")
+    return values, None
+
+
+if __name__ == "__main__":
+    _layout_child()
