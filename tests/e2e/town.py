@@ -188,7 +188,7 @@ class Town:
         end = time.monotonic() + seconds
         while not (found := what()):
             if time.monotonic() > end:
-                state = self.project.state()
+                state = self.project.state() if self.project else None
                 last = [f"{role.name} ({role.code}): {role.said()[-400:]}" for role in self.roles]
                 raise AssertionError(f"not within {seconds} s; the project is {state}\n" + "\n".join(last))
             time.sleep(0.05)

@@ -842,7 +842,8 @@ def test_the_text_names_everything(tmp_path: Path):
 def test_reading_and_planning_need_no_torch():
     program = (
         "import sys; from zkmarket.project_file import EXAMPLE, ProjectFile; from zkmarket.plan import plan;"
-        " from zkmarket.quantise import ParameterLayout as L; plan(ProjectFile.load(EXAMPLE), L(('w',), ((2410,),), ('float32',)));"
+        " from zkmarket.quantise import ParameterLayout as L;"
+        " plan(ProjectFile.load(EXAMPLE), L(('w',), ((2410,),), ('float32',)));"
         " sys.exit('torch' in sys.modules or 'ezkl' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
