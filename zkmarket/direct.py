@@ -509,9 +509,9 @@ def prove_aggregation(
     manifest = direct.build.manifest
     if rule.name != "mean" and weights is not None:
         raise RuleError(f"only a mean has weights: the rule is {rule}")
+    _check_openings(direct, openings, commitments)
     weights = [1] * len(openings) if weights is None else list(weights)
     check_weights(weights, manifest.trainers)
-    _check_openings(direct, openings, commitments)
     values = combine_updates(rule, np.stack([opening.values for opening in openings]), weights)
     salts = random_scalars(manifest.salts).reshape(1, manifest.salts, 32)
     result = Aggregate(values, salts)

@@ -77,7 +77,7 @@ def combinations(draw: st.DrawFn) -> Combination:
 
 
 @pytest.mark.circuit
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(combinations(), st.data())
 def test_permuted_updates_have_the_same_aggregate(compile_once: Compile, case: Combination, data: st.DataObject):
     """Invariance: a median and a trimmed sum do not know slots; a weighted sum moves with its weights."""

@@ -59,7 +59,7 @@ def rounds(draw: st.DrawFn) -> Played:
 
 
 @pytest.mark.circuit
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(rounds(), st.data())
 def test_permuted_trainers_have_permuted_decisions(compile_once: Compile, case: Played, data: st.DataObject):
     """Equivariance, and on the way the oracle on random updates: ν and the sum stay, mask and scores move."""

@@ -1,0 +1,161 @@
+"""Copies of the direct circuits with one line broken: the checks that the honest ones pass must fail on each."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.circuits import direct_checks as checks
+from tests.circuits.checks import Check
+from tests.circuits.conftest import Compile
+from tests.circuits.direct_checks import Combine, Rounds
+from tests.circuits.harness import Mutation, compiled
+from tests.circuits.test_direct_aggregation import SORTED
+from tests.circuits.test_direct_round import FIVE
+from tests.circuits.test_mutants import Mutant, broken
+from zkmarket.direct import Rule
+from zkmarket.errors import ArtifactError
+from zkmarket.rules import MultiKrum
+from zkmarket.statements import Circuit
+
+# ruff: noqa: E501 (a line a mutant)
+pytestmark = pytest.mark.circuit
+
+HONEST = {of.circuit().source + str(of.circuit().numbers) for of in (*SORTED, FIVE)}
+"""Circuits that pass all their checks in the files beside this one."""
+
+
+def assert_caught(compile_once: Compile, circuit: Circuit, suite: dict[str, Check], mutant: Mutant) -> None:
+    """The named check passes on the honest circuit, here or in the file beside, and fails on the mutant as stated."""
+    check = suite[mutant.check]
+    if circuit.source + str(circuit.numbers) not in HONEST:
+        check(compile_once(circuit))
+    caught = pytest.raises((AssertionError, ArtifactError), match=mutant.reason)
+    with compiled(circuit, mutant.mutation) as wrong, caught:
+        check(wrong)
+
+
+# ---------------------------------------------------------------- weighted sum
+
+MEAN_CIRCUIT = Combine(Rule("mean"), 4, output="committed", logrows=10).circuit()
+WEIGHTED = 'result = torch.einsum("bi,ij->bj", weights, values.reshape(self.n, self.params))'
+ECHO = "torch.cat([weights, self.output(everything, result)], 1)"
+HELD = "held = take(everything, range(start, start + self.chunk))"
+COUNT = "return equal(held, wanted).sum(1).reshape(1, 1)"
+MEAN = [
+    broken("weights are not bound: the sum is plain", WEIGHTED, WEIGHTED.replace("weights,", "0 * weights + 1,"), "weights"),
+    broken("weights are not bound: others are echoed", ECHO, ECHO.replace("[weights,", "[0 * weights + 1,"), "weights"),
+    broken("the last slot is missing", WEIGHTED, WEIGHTED.replace("weights,", "weights[:, :-1],").replace("self.n, self.params)", "self.n, self.params)[:-1]"), "weights"),
+    broken("a salt row is read as a weight", "range(last, last + self.n)", "range(last + 1, last + self.n + 1)", "weights"),
+    broken("columns without their salts, so that slots are shifted", "column = self.chunk + self.salts\n        last", "column = self.chunk\n        last", "each slot"),
+    broken("padding is not compared", HELD, HELD.replace("self.chunk)", "self.params)") + "\n        return equal(held, result).sum(1).reshape(1, 1) + self.chunk - self.params", "column"),
+    broken("the sum of the differences", COUNT, "return self.chunk - (held - wanted).sum(1).reshape(1, 1)", "column"),
+    broken("the sum of squares", COUNT, "return self.chunk - ((held - wanted) * (held - wanted)).sum(1).reshape(1, 1)", "column"),
+    broken("a salt of the column is compared", HELD, "held = take(everything, range(start + 1, start + self.chunk + 1))", "column"),
+    broken("an update is compared, not the column", "start = self.n *", "start = 0 *", "column"),
+    broken("nothing is compared", COUNT, "return 0 * held.sum(1).reshape(1, 1) + self.chunk", "settings", "has (committed inputs|.* rows)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MEAN, ids=str)
+def test_a_broken_weighted_sum_is_caught(compile_once: Compile, mutant: Mutant):
+    assert_caught(compile_once, MEAN_CIRCUIT, checks.MEAN | checks.COLUMN, mutant)
+
+
+# ---------------------------------------------------------------- median and trimmed sum
+
+MEDIAN_CIRCUIT = Combine(Rule("median"), 4).circuit()
+TRIMMED_CIRCUIT = Combine(Rule("trimmed", 1), 5).circuit()
+MIDDLE = "take(ordered, [(self.n - 1) // 2])"
+KEPT = "range(self.trim, self.n - self.trim)"
+SORTS = "ordered = smallest(values.reshape(self.params, self.n), self.n)"
+NOTHING = "nothing = decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))"
+NOISY = "noise = take(everything, range(last, last + NOISE))"
+MEDIAN = [
+    broken("the upper median", MIDDLE, "take(ordered, [self.n // 2])", "oracle"),
+    broken("the smallest value", MIDDLE, "take(ordered, [0])", "oracle"),
+    broken("no order: a slot's value", SORTS, "ordered = values.reshape(self.params, self.n)", "each slot"),
+    broken("no order, by its rows", SORTS, "ordered = values.reshape(self.params, self.n)", "settings", "a check was dropped"),
+    broken("no domain: a value is taken for the middle one unseen", SORTS, "ordered = values.reshape(self.params, self.n)", "domain", "accepted|other outputs"),
+    broken("the last slot is missing", "for i in range(self.n)])\n        ordered", "for i in [*range(self.n - 1), 0]])\n        ordered", "each slot"),
+    broken("a coordinate is missing", "for k in range(self.params) for i", "for k in [*range(self.params - 1), 0] for i", "each slot"),
+    broken("slots are shifted into salts", "column = self.chunk + self.salts\n        last", "column = self.chunk + self.salts - 1\n        last", "salts", "other outputs|refused"),
+    broken("no noise", NOTHING, "nothing = 0 * take(noise, [0])", "settings", "a check was dropped"),
+    broken("no noise, tried", NOTHING, "nothing = 0 * take(noise, [0])", "noise", "accepted"),
+    broken("noise not sorted", NOTHING, "nothing = decomposed(noise)", "settings", "a check was dropped"),
+    broken("the last noise value is not decomposed", NOISY, "noise = take(everything, range(last, last + NOISE - 1))", "noise", "accepted"),
+    broken("a salt is noise", NOISY, "noise = take(everything, range(last + 1, last + NOISE + 1))", "oracle", "refused"),
+    broken("noise in another block than the data", NOISY, "noise = take(inputs[-1], range(NOISE))", "one block", "lookups lie in blocks"),
+]  # fmt: skip
+TRIMMED = [
+    broken("the smallest is kept", KEPT, "range(self.trim - 1, self.n - self.trim)", "oracle"),
+    broken("the largest is kept", KEPT, "range(self.trim, self.n - self.trim + 1)", "oracle"),
+    broken("one too many is dropped", KEPT, "range(self.trim, self.n - self.trim - 1)", "oracle"),
+    broken("slots are dropped, not values", SORTS, "ordered = values.reshape(self.params, self.n)", "each slot"),
+]
+
+
+@pytest.mark.parametrize("mutant", MEDIAN, ids=str)
+def test_a_broken_median_is_caught(compile_once: Compile, mutant: Mutant):
+    assert_caught(compile_once, MEDIAN_CIRCUIT, checks.SORTED, mutant)
+
+
+@pytest.mark.parametrize("mutant", TRIMMED, ids=str)
+def test_a_broken_trimmed_sum_is_caught(compile_once: Compile, mutant: Mutant):
+    assert_caught(compile_once, TRIMMED_CIRCUIT, checks.SORTED, mutant)
+
+
+# ---------------------------------------------------------------- round
+
+ROUND_CIRCUIT = Rounds(5, MultiKrum(1, 3)).circuit()
+INSIDE = "inside = at_least_zero(beta - norms)"
+MASK = "mask = at_least_zero(threshold - krum) * inside"
+KRUM = "krum = self.distance_sums(known) + (1 - inside) * self.penalty"
+NEIGHBOURS = "smallest(distance, n - self.f - 2)"
+CONTRIBUTION = "contribution = phi * at_least_zero(phi) * mask"
+LOWER = "median = take(smallest(norms, (n - 1) // 2 + 1), [(n - 1) // 2])"
+SUM = 'aggregate = torch.einsum("bi,ij->bj", mask, torch.cat(updates, 0))'
+UPDATES = "range(i * column, i * column + self.params)"
+SYMMETRISED = "take(torch.gt(torch.cat([odd, -odd], 1), 0).to(x.dtype), range(x.shape[1]))"
+ROUND = [
+    broken("< for <= at the norm bound", INSIDE, "inside = at_least_zero(beta - norms - 1)", "last inside"),
+    broken("< for <= at the threshold", MASK, MASK.replace("krum)", "krum - 1)"), "oracle"),
+    broken("the norm bound not in the ranking", KRUM, "krum = self.distance_sums(known)", "long updates"),
+    broken("a penalty of 1", "self.penalty = float(penalty)", "self.penalty = 1.0", "long updates"),
+    broken("the norm bound in the ranking only", MASK, MASK.removesuffix(" * inside"), "long updates"),
+    broken("one neighbour too many", NEIGHBOURS, "smallest(distance, n - self.f - 1)", "oracle"),
+    broken("one neighbour too few", NEIGHBOURS, "smallest(distance, n - self.f - 3)", "oracle"),
+    broken("the threshold is the (m+1)-th", "smallest(krum, self.m), [self.m - 1]", "smallest(krum, self.m + 1), [self.m]", "oracle"),
+    broken("the rejected keep their score", CONTRIBUTION, "contribution = phi * at_least_zero(phi)", "scores"),
+    broken("negative scores are not clipped", CONTRIBUTION, "contribution = phi * mask", "scores"),
+    broken("the upper median", LOWER, "median = take(smallest(norms, n // 2), [n // 2 - 1])", "median"),
+    broken("the sum of all, not of the accepted", SUM, SUM.replace("mask,", "0 * mask + 1,"), "oracle"),
+    broken("the sum without the last slot", SUM, SUM.replace("mask,", "mask[:, :-1],").replace("torch.cat(updates, 0)", "torch.cat(updates[:-1], 0)"), "oracle"),
+    broken("an inner product without the last coordinate", 'einsum("bi,bi->b", updates[i], updates[j])', 'einsum("bi,bi->b", updates[i][:, :-1], updates[j][:, :-1])', "oracle"),
+    broken("a salt is a parameter", UPDATES, "[*range(i * column, i * column + self.params - 1), i * column + self.chunk]", "salts", "refused|other outputs"),
+    broken("padding is a parameter", UPDATES, "[*range(i * column, i * column + self.params - 1), i * column + self.chunk - 1]", "salts"),
+    broken("a slot twice", "for i in range(n)]\n        upper", "for i in [*range(n - 1), 0]]\n        upper", "oracle"),
+    broken("signs not symmetrised", SYMMETRISED, "torch.gt(odd, 0).to(x.dtype)", "settings", "a check was dropped"),
+    broken("0 is not at least 0", "odd = 2 * x + 1", "odd = x", "last inside"),
+    broken("no noise", NOTHING, "nothing = 0 * take(noise, [0])", "settings", "a check was dropped"),
+    broken("no noise, tried", NOTHING, "nothing = 0 * take(noise, [0])", "noise", "accepted"),
+    broken("the last noise value is not decomposed", "range(len(upper) + 1, len(upper) + 1 + NOISE)", "range(len(upper) + 1, len(upper) + NOISE)", "noise", "accepted"),
+    broken("β is not echoed", "torch.cat([beta + nothing,", "torch.cat([0 * beta + nothing,", "oracle"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", ROUND, ids=str)
+def test_a_broken_round_is_caught(compile_once: Compile, mutant: Mutant):
+    assert_caught(compile_once, ROUND_CIRCUIT, checks.ROUND, mutant)
+
+
+def test_a_round_with_lookups_in_two_blocks_is_caught(compile_once: Compile):
+    """Without `tail` the comparisons of this one would cross into a block without noise."""
+    of = Rounds(4, MultiKrum(0, 4), params=600)
+    assert of.circuit().numbers["tail"] > 8
+    mutant = Mutant(
+        "the last input is only as long as its salts",
+        Mutation({"torch.zeros(1, 1 + NOISE + self.tail)": "torch.zeros(1, 1 + NOISE + self.salts)"}),
+        "one block",
+        "lookups lie in blocks",
+    )
+    assert_caught(compile_once, of.circuit(), checks.ROUND, mutant)

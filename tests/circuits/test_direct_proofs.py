@@ -1,0 +1,229 @@
+"""Real proofs of the direct circuits on the engine's commitments, beside the folded path; and lies about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.circuits.leak import Basis, Table, points_of
+from tests.circuits.test_histogram_attack import decomposed_values
+from tests.conftest import make_build, submit
+from zkmarket import direct
+from zkmarket.aggregator import Submission, prove_round
+from zkmarket.artifacts import Build
+from zkmarket.auditor import verify_settlement
+from zkmarket.backend import Proof
+from zkmarket.direct import Direct, Rule, aggregation_keys, check_result, round_keys
+from zkmarket.errors import InputError, OpeningMismatch, ProofRejected, RuleError
+from zkmarket.field import P, encode_point
+from zkmarket.round import Aggregate
+from zkmarket.rules import MultiKrum
+from zkmarket.settlement import Outcome
+
+pytestmark = pytest.mark.proof
+
+WEIGHTS = (3, 1, 65535)
+
+
+@dataclass(frozen=True)
+class Proven:
+    direct: Direct
+    submissions: Sequence[Submission]
+    proof: Proof
+    result: Aggregate
+
+    @property
+    def openings(self):
+        return [s.opening for s in self.submissions]
+
+    @property
+    def commitments(self):
+        return [s.commitment for s in self.submissions]
+
+    def with_instance(self, at: int, value: int) -> Proof:
+        instances = list(self.proof.instances)
+        instances[at] = value % P
+        return replace(self.proof, instances=tuple(instances))
+
+
+def updates(n: int, d: int, length: int = 60) -> np.ndarray:
+    return np.random.default_rng(7).integers(-length, length + 1, (n, d))
+
+
+# ---------------------------------------------------------------- weighted sum, committed
+
+
+@pytest.fixture(scope="module")
+def weighted(one_chunk_build: Build) -> Proven:
+    """N = 3, D = 40, K = 10, with range proofs."""
+    made = aggregation_keys(one_chunk_build, Rule("mean"))
+    submissions = [submit(one_chunk_build, u, 0x2000 + i) for i, u in enumerate(updates(3, 40))]
+    openings, commitments = [s.opening for s in submissions], [s.commitment for s in submissions]
+    return Proven(made, submissions, *direct.prove_aggregation(made, openings, commitments, WEIGHTS))
+
+
+def test_a_weighted_sum_is_proven_on_the_engines_commitments(weighted: Proven):
+    combined = direct.verify_aggregation(weighted.direct, weighted.commitments, weighted.proof, WEIGHTS)
+    assert (combined.weights, combined.divisor, combined.values) == (WEIGHTS, sum(WEIGHTS), None)
+    assert np.array_equal(weighted.result.values, WEIGHTS @ updates(3, 40))
+    check_result(weighted.direct.build, combined.point, weighted.result)
+    for slot, commitment in enumerate(weighted.commitments):
+        assert weighted.proof.point(slot) == encode_point(commitment.points[0])
+    changed = weighted.result.values + (np.arange(40) == 39)
+    with pytest.raises(OpeningMismatch, match="does not open the commitment that was proven"):
+        check_result(weighted.direct.build, combined.point, Aggregate(changed, weighted.result.salts))
+
+
+def test_lies_about_a_weighted_sum_are_refused(weighted: Proven):
+    made, commitments = weighted.direct, weighted.commitments
+    chunk = made.build.manifest.chunk
+
+    def refused(reason: str, proof: Proof = weighted.proof, by=commitments, weights=None) -> None:
+        with pytest.raises(ProofRejected, match=reason):
+            direct.verify_admitted_aggregation(made, by, proof, weights)
+
+    refused("uses other weights", weights=(3, 1, 65534))
+    refused("weights are 3 integers from 0 to 65535", weighted.with_instance(2, 65536))
+    refused("weights are 3 integers from 0 to 65535", weighted.with_instance(0, -3))
+    refused("at least 3 weights are not 0", weighted.with_instance(1, 0))
+    refused("does not verify", weighted.with_instance(0, 4))
+    refused(f"holds the result in {chunk - 1} rows, wanted all {chunk}", weighted.with_instance(3, chunk - 1))
+    refused("of another update than the one committed in slot 1", by=commitments[::-1])
+    refused("about 3 updates: got 2", by=commitments[:2])
+    refused("has 3 instances: wanted 4", replace(weighted.proof, instances=weighted.proof.instances[:3]))
+    other = bytearray(weighted.proof.data)
+    other[64 * 3 : 64 * 4] = encode_point(commitments[0].points[0])  # another column than the proven one
+    refused("does not verify", replace(weighted.proof, data=bytes(other)))
+    with pytest.raises(ProofRejected, match=r"range proof of chunk 0|another's tag|range proofs: wanted"):
+        bare = [replace(commitments[0], range_proofs=()), *commitments[1:]]
+        direct.verify_aggregation(made, bare, weighted.proof)
+
+
+def test_a_false_result_cannot_be_proven_as_the_right_one(weighted: Proven, monkeypatch: pytest.MonkeyPatch):
+    """A prover who commits to another vector can prove only that it differs: in how many rows is an output."""
+    honest = direct.combine_updates
+
+    def lie(*arguments) -> np.ndarray:
+        return honest(*arguments) + (np.arange(40) == 5)
+
+    monkeypatch.setattr(direct, "combine_updates", lie)
+    with pytest.raises(ProofRejected, match="holds the result in 1007 rows, wanted all 1008"):
+        direct.prove_aggregation(weighted.direct, weighted.openings, weighted.commitments, WEIGHTS)
+
+
+def test_what_must_not_be_combined_is_refused_before_it_is_proven(weighted: Proven):
+    made, openings, commitments = weighted.direct, weighted.openings, weighted.commitments
+    with pytest.raises(RuleError, match="weights are 3 integers from 0 to 65535"):
+        direct.prove_aggregation(made, openings, commitments, (1, 2, 65536))
+    with pytest.raises(RuleError, match="at least 3 weights are not 0"):
+        direct.prove_aggregation(made, openings, commitments, (1, 2, 0))
+    with pytest.raises(InputError, match="takes 3 updates: got 2 openings"):
+        direct.prove_aggregation(made, openings[:2], commitments[:2])
+    with pytest.raises(OpeningMismatch, match="slot 1: the update does not open its commitment"):
+        direct.prove_aggregation(made, openings[::-1], commitments)
+
+
+# ---------------------------------------------------------------- round, opened, beside the folded path
+
+
+@pytest.fixture(scope="module")
+def round_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return make_build(
+        tmp_path_factory.mktemp("builds") / "direct", trainers=3, params=40, filter=MultiKrum(0, 3), logrows=13
+    )
+
+
+@pytest.fixture(scope="module")
+def noises() -> list[list[str]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def played(round_build: Build, noises: list[list[str]]) -> Proven:
+    made = round_keys(round_build, "opened")
+    submissions = [submit(round_build, u, 0x3000 + i, ranges=False) for i, u in enumerate(updates(3, 40))]
+    openings, commitments = [s.opening for s in submissions], [s.commitment for s in submissions]
+    honest = direct.noise
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(direct, "noise", lambda circuit: noises.append(honest(circuit)) or noises[-1])
+        return Proven(made, submissions, *direct.prove_round(made, openings, commitments))
+
+
+def test_the_direct_round_decides_what_the_folded_path_decides(played: Proven):
+    """Mask, scores, ν and aggregate on the same openings; the sum of the salts opens the folded path's commitment."""
+    build = played.direct.build
+    folded, aggregate = prove_round(build, played.submissions)
+    decision = verify_settlement(build, folded)
+    plain = direct.verify_admitted_round(played.direct, played.commitments, build.manifest.beta_max, played.proof)
+    assert plain.outcome == Outcome(decision.mask, decision.scores, decision.nu)
+    assert sum(decision.mask) == 3 and max(decision.scores) > 0
+    assert plain.values == tuple(aggregate.values.tolist()) == tuple(played.result.values.tolist())
+    assert np.array_equal(played.result.salts, aggregate.salts)
+    check_result(build, decision.aggregate[0], played.result)
+
+
+def test_lies_about_a_round_are_refused(played: Proven):
+    made, commitments, beta = played.direct, played.commitments, played.direct.build.manifest.beta_max
+
+    def refused(reason: str, proof: Proof = played.proof, by=commitments, bound: int = beta) -> None:
+        with pytest.raises(ProofRejected, match=reason):
+            direct.verify_admitted_round(made, by, bound, proof)
+
+    refused("uses another norm bound", bound=beta - 1)
+    refused("the norm bound is from 0 to beta_max", bound=beta + 1)
+    refused("of another update than the one committed in slot 1", by=[commitments[1], commitments[0], commitments[2]])
+    refused("a mask entry is neither 0 nor 1", played.with_instance(1, 2))
+    refused("opens an aggregate of 2 updates: wanted at least 3", played.with_instance(1, 0))
+    refused("a score or ν is not below 2", played.with_instance(4, 2**64))
+    refused("does not verify", played.with_instance(4, played.proof.instances[4] + 1))
+    refused("does not verify", played.with_instance(-1, played.proof.instances[-1] + 1))
+    refused("a value of the result is beyond", played.with_instance(-1, 3 * 4092 + 1))
+    refused("a value of the result is beyond", played.with_instance(-1, -3 * 4092 - 1))
+    with pytest.raises(ProofRejected, match="range proofs: wanted 1"):
+        direct.verify_round(made, commitments, beta, played.proof)
+
+
+def test_too_few_accepted_are_not_opened(played: Proven):
+    with pytest.raises(InputError, match="0 updates are accepted, wanted at least 3, or it reveals them"):
+        direct.prove_round(played.direct, played.openings, played.commitments, beta=0)
+
+
+# ---------------------------------------------------------------- what the lookups tell
+
+
+def test_all_digits_are_in_one_argument_together_with_the_noise(played: Proven, noises: list[list[str]]):
+    """Whoever knows every update finds no commitment without the noise; with it there is one of all digits together.
+
+    A digit that was looked up in another block of columns would be missing in it.
+    """
+    made, manifest = played.direct, played.direct.build.manifest
+    domain = made.circuit.domain
+    rows = updates(3, 40).tolist()
+    gram = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in rows] for u in rows]
+    outcome = direct.decide(manifest, updates(3, 40), manifest.beta_max)
+    case = SimpleNamespace(
+        trainers=lambda: gram,
+        rules=SimpleNamespace(n=3, filter=manifest.filter, score=manifest.score),
+        beta=manifest.beta_max,
+        domain=domain,
+        decision=lambda: outcome,
+    )
+    drawn = [int.from_bytes(bytes.fromhex(text), "little") for text in noises[0]]
+    noise = [v if v <= P // 2 else v - P for v in drawn]
+    assert len(set(noise)) > 120 and min(noise) < 0 < max(noise)
+
+    def digits(values: list[int]) -> list[int]:
+        last = (1 << domain.digit_bits) - 1
+        return [abs(v) >> domain.digit_bits * k & last for v in values for k in range(domain.digits)]
+
+    table = Table(Basis(made.files.srs, 13), 0, 1 << domain.digit_bits)
+    points = points_of(played.proof)
+    everything = decomposed_values(case, noise)
+    of_noise = len(noise) + made.circuit.numbers["sorted_noise"]
+    assert table.commit(digits(everything)) in points, "the model is right: with the noise it is found"
+    assert table.commit(digits(everything[3 + of_noise :])) not in points
+    assert table.commit(digits(everything[:3] + everything[4:])) not in points, "all but one noise value do not help"
