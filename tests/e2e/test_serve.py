@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -386,6 +387,7 @@ GOOD = multipart(b"garbage test")
         multipart(b"x", head=b"Content-Type: application/x-directory\r\n"),
         multipart(b"x", head=b"A: b\r\n" * 20_000),
     ],
+    ids=itertools.count(),  # some are random, and workers must agree on names
 )
 def test_garbage_in_a_body(one: Server, body: bytes) -> None:
     before = names(one.folder)
