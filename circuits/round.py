@@ -28,10 +28,15 @@ class Round(torch.nn.Module):
 
     The plain reference of the folded path: no mask slot, no challenge, no transcript; N(N+1)/2 inner products of
     D rows each instead of one for all. What the lookups would leak, and what stops it, is said in
-    circuits/settlement.py. It holds for one block of columns, so everything with a lookup stands together: all
-    inputs come first, by way of one concatenation, then the Gram matrix, and by way of another the
-    noise and all comparisons; the sum comes last. `tail`, the length of the last input, moves the first lookup to
-    where all of them fit one block. zkmarket/direct.py asserts that they do.
+    circuits/settlement.py, with two differences that come of the many blocks of columns which N whole columns take:
+
+    - What is said there holds for one block, so everything with a lookup stands together: all inputs come first, by
+      way of one concatenation, then the Gram matrix, and by way of another the noise and all comparisons; the sum
+      comes last. `tail`, the length of the last input, moves the first lookup to where all of them fit one block.
+      zkmarket/direct.py asserts that they do.
+    - The blocks without lookups have running sums that everybody knows, and share the blinding of the others: the
+      running sum of the signs is bare by itself. The order of signs must not depend on data either, not only their
+      counts. So all comparisons are sorts, in which every sign is positive.
     """
 
     def __init__(
@@ -129,9 +134,13 @@ def smallest(tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def at_least_zero(x: torch.Tensor) -> torch.Tensor:
-    """1 where x >= 0, else 0, with a sign count that does not depend on x (see circuits/settlement.py)."""
-    odd = 2 * x + 1
-    return take(torch.gt(torch.cat([odd, -odd], 1), 0).to(x.dtype), range(x.shape[1]))
+    """1 where x >= 0, else 0: whether 2x + 1, which is odd, is the larger of itself and its opposite.
+
+    Like every other comparison here this one is made in the direction that holds, so that its sign tells nothing.
+    """
+    odd = (2 * x + 1).reshape(-1, 1)
+    larger = take(smallest(torch.cat([odd, -odd], 1), 2), [1])
+    return equal(odd, larger).reshape(1, -1)
 
 
 def equal(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,7 @@ from .contribution import check_score
 from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
 from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
 from .round import Aggregate, check_slots
-from .rules import MIN_ACCEPTED, SCORE_LIMIT, Domain, MultiKrum
+from .rules import INTEGER_LIMIT, MIN_ACCEPTED, SCORE_LIMIT, Domain, MultiKrum
 from .settlement import Outcome
 from .statements import (
     MAX_LOGROWS,
@@ -64,6 +64,10 @@ WITHOUT_LOOKUP = frozenset(
     + ("IDENTITY", "EQUALS", "CONST")
 )
 """Operations of ezkl that look nothing up which depends on data. Any other is taken to look something up."""
+
+WITH_LOOKUP = frozenset(("SIGN", "TOPK"))
+"""The others that may be there: SIGN of the noise, and sorts, whose comparisons all hold in one direction. The sign
+of anything else would be in the running sum of the signs, which is bare: blocks without lookups share its blinding."""
 
 SPARE = 256
 """Rows of a block that are left free beside the lookups: room for `tail`, and for what a dot product copies when
@@ -163,11 +167,11 @@ def round_lookup_rows(rule: MultiKrum, n: int, score: str, domain: Domain) -> in
     """Rows from the first lookup to the last of a round."""
     digits, near = domain.digits, n - rule.f - 2
     constant = 4 + 3 * digits
-    signs = 2 * n * (17 + 3 * digits)  # of n numbers and of their opposites
+    decision = 11 * n + n * sort_rows(2, digits)  # 2x + 1, its opposite, the larger one, and which it is
     distances = 1 + 3 * n * (n - 1) + constant + n * sort_rows(n - 1, digits) + (n * near if near > 1 else 0)
-    bound = 4 * n + 2 * constant + signs
-    mask = 3 * n + sort_rows(n, digits) + rule.m + 4 * n + signs + n
-    scores = n * n + (2 * n if score == "leave-one-out" else 0) + 3 * n + signs + 2 * n
+    bound = n + constant + decision
+    mask = 3 * n + sort_rows(n, digits) + rule.m + n + decision + n
+    scores = n * n + (2 * n if score == "leave-one-out" else 0) + decision + 2 * n
     median = sort_rows(n, digits)
     return noise_rows(sorted_noise(domain.bits), digits) + distances + bound + mask + scores + median
 
@@ -216,6 +220,20 @@ def value_domain(logrows: int) -> Domain:
     bounds = {"order of a coordinate's values": 2 * value_bound(logrows)}
     digit_bits = logrows - 1
     return Domain(bounds, 0, digit_bits, -(-max(bounds.values()).bit_length() // digit_bits))
+
+
+def round_domain(logrows: int, n: int, d: int, beta_max: int, rule: MultiKrum, score: str) -> Domain:
+    """What a round compares: the settlement's bounds, where those of a sign are of 2x + 1 against its opposite."""
+    settled = Domain.of(n, d, value_bound(logrows), beta_max, rule, score, logrows - 1)
+    signs = ("squared norm against beta", "krum score against the m-th", "sign of the score")
+    bounds = {name: 2 * bound + 1 if name in signs else bound for name, bound in settled.bounds.items()}
+    if max(bounds.values()) > INTEGER_LIMIT:
+        raise DomainError(
+            f"a round compares values of 2^{max(bounds.values()).bit_length()}, wanted at most 2^120: lower the number"
+            " of parameters, of trainers, or logrows"
+        )
+    digits = -(-max(bounds.values()).bit_length() // settled.digit_bits)
+    return Domain(bounds, settled.penalty, settled.digit_bits, digits)
 
 
 def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str, salts: int = SALTS) -> Circuit:
@@ -286,7 +304,7 @@ def round_statement(
     chunk, committed = check_size(d, logrows, salts), is_committed(output)
     column, digit_bits = chunk + salts, logrows - 1
     columns, entries = n + (1 if committed else 0), n * (n + 1) // 2
-    domain = Domain.of(n, d, value_bound(logrows), beta_max, rule, score, digit_bits)
+    domain = round_domain(logrows, n, d, beta_max, rule, score)
     check_noise(domain, f"the round proof of {n} trainers")
     lookups = round_lookup_rows(rule, n, score, domain)
     head = 1 + NOISE
@@ -414,10 +432,17 @@ def _layout_child() -> None:
 
 
 def check_one_block(operations: Sequence[Operation], logrows: int) -> None:
-    """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise."""
+    """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise.
+
+    And unless that is the noise and sorts, and nothing else.
+    """
     looked = [op for op in operations if op.name not in WITHOUT_LOOKUP]
     if not looked:
         return
+    if other := sorted({op.name for op in looked} - WITH_LOOKUP):
+        raise ArtifactError(f"the circuit looks up in {', '.join(other)}: wanted sorts and noise only")
+    if (signs := sum(op.name == "SIGN" for op in looked)) != 2 or looked[0].name != "SIGN":
+        raise ArtifactError(f"the circuit takes {signs} signs, wanted 2: of the noise, first, and of its sort")
     usable = usable_rows(logrows)
     first, last = looked[0].start // usable, (looked[-1].end - 1) // usable
     if first != last:

@@ -115,7 +115,8 @@ CONTRIBUTION = "contribution = phi * at_least_zero(phi) * mask"
 LOWER = "median = take(smallest(norms, (n - 1) // 2 + 1), [(n - 1) // 2])"
 SUM = 'aggregate = torch.einsum("bi,ij->bj", mask, torch.cat(updates, 0))'
 UPDATES = "range(i * column, i * column + self.params)"
-SYMMETRISED = "take(torch.gt(torch.cat([odd, -odd], 1), 0).to(x.dtype), range(x.shape[1]))"
+LARGER = "larger = take(smallest(torch.cat([odd, -odd], 1), 2), [1])"
+WHICH = "return equal(odd, larger).reshape(1, -1)"
 ROUND = [
     broken("< for <= at the norm bound", INSIDE, "inside = at_least_zero(beta - norms - 1)", "last inside"),
     broken("< for <= at the threshold", MASK, MASK.replace("krum)", "krum - 1)"), "oracle"),
@@ -134,8 +135,10 @@ ROUND = [
     broken("a salt is a parameter", UPDATES, "[*range(i * column, i * column + self.params - 1), i * column + self.chunk]", "salts", "refused|other outputs"),
     broken("padding is a parameter", UPDATES, "[*range(i * column, i * column + self.params - 1), i * column + self.chunk - 1]", "salts"),
     broken("a slot twice", "for i in range(n)]\n        upper", "for i in [*range(n - 1), 0]]\n        upper", "oracle"),
-    broken("signs not symmetrised", SYMMETRISED, "torch.gt(odd, 0).to(x.dtype)", "settings", "a check was dropped"),
-    broken("0 is not at least 0", "odd = 2 * x + 1", "odd = x", "last inside"),
+    broken("a comparison whose sign tells the outcome", WHICH, "return torch.gt(odd, 0).to(x.dtype).reshape(1, -1)", "one block", "looks up in GREATER"),
+    broken("a sign that tells the outcome", WHICH, "return ((torch.sign(odd) + larger / larger) / 2).reshape(1, -1)", "one block", "takes 5 signs, wanted 2|looks up in"),
+    broken("the smaller of a number and its opposite", LARGER, "larger = take(smallest(torch.cat([odd, -odd], 1), 2), [0])", "oracle"),
+    broken("0 is not at least 0", "odd = (2 * x + 1)", "odd = (2 * x - 1)", "last inside"),
     broken("no noise", NOTHING, "nothing = 0 * take(noise, [0])", "settings", "a check was dropped"),
     broken("no noise, tried", NOTHING, "nothing = 0 * take(noise, [0])", "noise", "accepted"),
     broken("the last noise value is not decomposed", "range(len(upper) + 1, len(upper) + 1 + NOISE)", "range(len(upper) + 1, len(upper) + NOISE)", "noise", "accepted"),

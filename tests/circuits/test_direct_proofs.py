@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.circuits.leak import Basis, Table, points_of
-from tests.circuits.test_histogram_attack import decomposed_values
 from tests.conftest import make_build, submit
 from zkmarket import direct
 from zkmarket.aggregator import Submission, prove_round
@@ -195,6 +193,30 @@ def test_too_few_accepted_are_not_opened(played: Proven):
 # ---------------------------------------------------------------- what the lookups tell
 
 
+def steps(values: Sequence[int]) -> list[int]:
+    """What a sort decomposes: neighbours as b − a + 1."""
+    ordered = sorted(values)
+    return [b - a + 1 for a, b in zip(ordered, ordered[1:], strict=False)]
+
+
+def decomposed_data(gram: list[list[int]], beta: int, played: Proven, outcome: Outcome) -> list[int]:
+    """Every integer of the data that the round circuit decomposes: what an attacker computes from a guess of G."""
+    rule, n = played.direct.build.manifest.filter, len(gram)
+    norms = [gram[i][i] for i in range(n)]
+
+    def decisions(values: Sequence[int]) -> list[int]:
+        return [2 * abs(2 * value + 1) + 1 for value in values]
+
+    out, ranked = decisions([beta - norm for norm in norms]) + steps(norms), []
+    for i in range(n):
+        distances = [norms[i] + norms[j] - 2 * gram[i][j] for j in range(n) if j != i]
+        out += steps(distances)
+        ranked.append(sum(sorted(distances)[: n - rule.f - 2]))  # all are inside β here
+    phi = [sum(g * bit for g, bit in zip(row, outcome.mask, strict=True)) for row in gram]
+    out += steps(ranked) + decisions([sorted(ranked)[rule.m - 1] - score for score in ranked]) + decisions(phi)
+    return out
+
+
 def test_all_digits_are_in_one_argument_together_with_the_noise(played: Proven, noises: list[list[str]]):
     """Whoever knows every update finds no commitment without the noise; with it there is one of all digits together.
 
@@ -205,25 +227,22 @@ def test_all_digits_are_in_one_argument_together_with_the_noise(played: Proven, 
     rows = updates(3, 40).tolist()
     gram = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in rows] for u in rows]
     outcome = direct.decide(manifest, updates(3, 40), manifest.beta_max)
-    case = SimpleNamespace(
-        trainers=lambda: gram,
-        rules=SimpleNamespace(n=3, filter=manifest.filter, score=manifest.score),
-        beta=manifest.beta_max,
-        domain=domain,
-        decision=lambda: outcome,
-    )
-    drawn = [int.from_bytes(bytes.fromhex(text), "little") for text in noises[0]]
-    noise = [v if v <= P // 2 else v - P for v in drawn]
+    data = decomposed_data(gram, manifest.beta_max, played, outcome)
+    fields = [int.from_bytes(bytes.fromhex(text), "little") for text in noises[0]]
+    noise = [v if v <= P // 2 else v - P for v in fields]
     assert len(set(noise)) > 120 and min(noise) < 0 < max(noise)
+    drawn = noise[: made.circuit.numbers["sorted_noise"]]
+    everything = [*noise, *steps(drawn), min(drawn), *data]
 
-    def digits(values: list[int]) -> list[int]:
+    def found(values: list[int], constants: Sequence[int]) -> bool:
         last = (1 << domain.digit_bits) - 1
-        return [abs(v) >> domain.digit_bits * k & last for v in values for k in range(domain.digits)]
+        digits = [abs(v) >> domain.digit_bits * k & last for v in [*constants, *values] for k in range(domain.digits)]
+        return table.commit(digits) in points
 
     table = Table(Basis(made.files.srs, 13), 0, 1 << domain.digit_bits)
     points = points_of(played.proof)
-    everything = decomposed_values(case, noise)
-    of_noise = len(noise) + made.circuit.numbers["sorted_noise"]
-    assert table.commit(digits(everything)) in points, "the model is right: with the noise it is found"
-    assert table.commit(digits(everything[3 + of_noise :])) not in points
-    assert table.commit(digits(everything[:3] + everything[4:])) not in points, "all but one noise value do not help"
+    constants = next((c for c in ((), (1,), (2,), (1, 2), (0, 1, 2)) if found(everything, c)), None)
+    assert constants is not None, "the model is right: with the noise it is found"
+    assert not found(data, constants)
+    assert not found(everything[1:], constants), "all but one noise value do not help"
+    assert not found(everything[:-1], constants), "nor does a proof of other data"
