@@ -1,0 +1,132 @@
+"""The direct circuits' numbers, rules and refusals, without a circuit."""
+
+from __future__ import annotations
+
+import pytest
+
+from circuits import NOISE
+from zkmarket.direct import (
+    MAX_WEIGHT,
+    SPARE,
+    Operation,
+    Rule,
+    aggregation_statement,
+    check_one_block,
+    check_weights,
+    round_domain,
+    tail_of,
+    value_domain,
+)
+from zkmarket.errors import ArtifactError, DomainError, InputError, RuleError
+from zkmarket.rules import Domain, MultiKrum
+from zkmarket.statements import SALTS, noise_covers, sorted_noise, usable_rows, value_bound
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("text", ["mean", "median", "trimmed:t=2"])
+def test_a_rule_is_read_as_it_is_written(text: str):
+    assert str(Rule.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "average", "trimmed", "trimmed:t=-1", "median:t=1", "trimmed:t=²"])
+def test_what_is_no_rule_is_refused(text: str):
+    with pytest.raises(RuleError, match="unknown aggregation: got .*wanted mean, median or trimmed:t=T"):
+        Rule.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "reason"),
+    [
+        (Rule("median"), 2, "at least 3 updates, or it reveals them: got N=2"),
+        (Rule("trimmed", 0), 5, "1 <= t and N > 2t: got N=5, t=0"),
+        (Rule("trimmed", 2), 4, "1 <= t and N > 2t: got N=4, t=2"),
+        (Rule("median", 1), 5, "unknown aggregation"),
+        (Rule("mode"), 5, "unknown aggregation"),
+    ],
+)
+def test_a_rule_that_is_not_defined_for_n_is_refused(rule: Rule, n: int, reason: str):
+    with pytest.raises(RuleError, match=reason):
+        rule.check(n)
+
+
+def test_divisors():
+    assert Rule("mean").divisor(4) == 4
+    assert Rule("mean").divisor(3, (2, 3, 5)) == 10
+    assert Rule("median").divisor(4) == 1
+    assert Rule("trimmed", 2).divisor(7) == 3
+
+
+def test_weights_are_small_and_enough_of_them_count():
+    check_weights((0, 1, MAX_WEIGHT, 1), 4)
+    for bad in ((1, 1), (1, 1, -1), (1, 1, MAX_WEIGHT + 1), (1, 1, 1.0), (1, 1, True)):
+        with pytest.raises(RuleError, match="weights are 3 integers from 0 to 65535"):
+            check_weights(bad, 3)
+    with pytest.raises(RuleError, match="at least 3 weights are not 0"):
+        check_weights((0, 1, 1), 3)
+
+
+def test_an_unknown_output_is_refused():
+    with pytest.raises(InputError, match="unknown output: got 'public', wanted committed or opened"):
+        aggregation_statement(10, 3, 40, Rule("mean"), "public")
+
+
+# ---------------------------------------------------------------- one block of columns
+
+
+@pytest.mark.parametrize("logrows", [11, 13, 16])
+@pytest.mark.parametrize("lookups", [1, 500, 1500, "most"])
+def test_the_tail_moves_all_lookups_into_one_block(logrows: int, lookups: int | str):
+    usable = usable_rows(logrows)
+    rows = usable - SPARE if lookups == "most" else lookups
+    for before in (*range(0, 3 * usable, 97), usable - 1, usable, usable + 1):
+        tail = tail_of(before, rows, logrows, SALTS)
+        start = before + tail - SALTS
+        assert tail >= SALTS
+        assert 1 + NOISE + tail < usable, "the last input is itself shorter than a column"
+        for late in (0, SPARE // 4):  # what a dot product copies where it crosses into another block
+            assert (start + late) // usable == (start + late + rows - 1) // usable
+    with pytest.raises(DomainError, match="must fit one block of columns"):
+        tail_of(0, usable - SPARE + 1, logrows, SALTS)
+
+
+NOISE_FIRST = [("Input", 0, 100), ("SIGN", 100, 200), ("TOPK", 200, 300), ("SIGN", 300, 310), ("TOPK", 310, 500)]
+
+
+def operations(*changes: tuple[int, tuple[str, int, int]]) -> list[Operation]:
+    items = dict(enumerate(NOISE_FIRST)) | dict(changes)
+    return [Operation(*items[at]) for at in sorted(items)]
+
+
+def test_lookups_in_two_blocks_are_found():
+    usable = usable_rows(10)
+    check_one_block(operations(), 10)
+    check_one_block(operations((4, ("TOPK", 310, usable)), (5, ("EQUALS", usable, 9 * usable))), 10)
+    with pytest.raises(ArtifactError, match=r"blocks 0 to 1 of columns.*SIGN starts in row 100, TOPK ends in 1019"):
+        check_one_block(operations((4, ("TOPK", 310, usable + 1))), 10)
+    with pytest.raises(ArtifactError, match="looks up in GREATER: wanted sorts and noise only"):
+        check_one_block(operations((4, ("GREATER", 310, 320))), 10)
+    with pytest.raises(ArtifactError, match="takes 3 signs, wanted 2"):
+        check_one_block(operations((4, ("SIGN", 310, 320))), 10)
+    with pytest.raises(ArtifactError, match="of the noise, first"):
+        check_one_block(operations((0, ("TOPK", 0, 100))), 10)
+    check_one_block([Operation("EINSUM", 0, 5000)], 10)
+
+
+@pytest.mark.parametrize("logrows", [13, 14, 17])
+def test_the_noise_covers_what_an_argument_reveals(logrows: int):
+    domain = value_domain(logrows)
+    assert domain.digits == 2 and max(domain.bounds.values()) < 1 << domain.bits
+    assert noise_covers(NOISE * domain.digits, 1 << domain.digit_bits)
+    assert sorted_noise(domain.bits) * (domain.bits - 1) >= 1270
+
+
+def test_a_rounds_domain_holds_a_number_and_its_opposite():
+    """A sign is decided by sorting 2x + 1 and −2x − 1: their difference, plus 1, is twice the settled bound, plus 1."""
+    rule, q = MultiKrum(2, 6), value_bound(13)
+    settled = Domain.of(8, 1210, q, 1210 * q * q, rule, "leave-one-out", 12)
+    domain = round_domain(13, 8, 1210, 1210 * q * q, rule, "leave-one-out")
+    assert domain.penalty == settled.penalty
+    for name, bound in settled.bounds.items():
+        assert domain.bounds[name] == (bound if name.startswith("order") else 2 * bound + 1)
+    assert domain.bits >= max(domain.bounds.values()).bit_length()
