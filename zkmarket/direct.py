@@ -20,11 +20,9 @@ import json
 import math
 import re
 import secrets
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +35,9 @@ from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet
 from .build import keys_of
 from .commitment import Commitment, Opening, check_opening, column_of, verify_range
 from .contribution import check_score
-from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
+from .errors import BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
 from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
+from .placement import check_one_block, operations
 from .round import Aggregate, check_slots
 from .rules import INTEGER_LIMIT, MIN_ACCEPTED, SCORE_LIMIT, Domain, MultiKrum
 from .settlement import Outcome
@@ -58,16 +57,6 @@ MAX_WEIGHT = (1 << 16) - 1
 """A weight is small: sums of N·MAX_WEIGHT·Q are integers far below p."""
 
 OUTPUTS = ("committed", "opened")
-
-WITHOUT_LOOKUP = frozenset(
-    ("Input", "SLICE", "GATHER", "CONCAT", "RESHAPE", "EINSUM", "ADD", "SUB", "MULT", "NEG", "POW", "SUM")
-    + ("IDENTITY", "EQUALS", "CONST")
-)
-"""Operations of ezkl that look nothing up which depends on data. Any other is taken to look something up."""
-
-WITH_LOOKUP = frozenset(("SIGN", "TOPK"))
-"""The others that may be there: SIGN of the noise, and sorts, whose comparisons all hold in one direction. The sign
-of anything else would be in the running sum of the signs, which is bare: blocks without lookups share its blinding."""
 
 SPARE = 256
 """Rows of a block that are left free beside the lookups: room for `tail`, and for what a dot product copies when
@@ -369,89 +358,6 @@ def fresh(count: int) -> list[str]:
     return to_hex(random_scalars(count))
 
 
-# ---------------------------------------------------------------- where the lookups are
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation of a compiled circuit and its rows: start <= row < end, counted through all blocks of columns."""
-
-    name: str
-    start: int
-    end: int
-
-
-def layout(onnx: Path, how: Compilation) -> list[Operation]:
-    """Where ezkl puts each operation, from its own log of the layout; in a child, whose log it is.
-
-    Raises BackendError if the log is not what it is in the pinned version.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        task = {"onnx": str(onnx), "how": asdict(how), "folder": folder}
-        done = subprocess.run(
-            [sys.executable, "-m", "zkmarket.direct"],
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).resolve().parents[1],
-            timeout=1200,
-        )
-    if done.returncode:
-        raise BackendError(f"ezkl did not lay the circuit out: {done.stderr.strip()[-300:]}")
-    names, starts = json.loads(done.stdout)
-    if not names or len(starts) != len(names) + 1 or starts != sorted(starts) or starts[0] != 0:
-        raise BackendError("ezkl's log of the layout is not what it was: wanted a start of each operation, and the end")
-    return [Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True)]
-
-
-def _layout_child() -> None:
-    """Compile the task on stdin; print the operations' names, their first rows and the last row."""
-    import logging
-
-    names: list[str] = []
-    starts: list[int] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            text = record.getMessage()
-            if found := re.match(r"laying out \d+: (\S+)", text):
-                names.append(found[1])
-            elif found := re.match(r"\(rows=\d+, coord=(\d+),", text):
-                starts.append(int(found[1]))
-
-    for name in ("ezkl.graph.model", "ezkl.circuit.ops.region"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.DEBUG)
-        logger.addHandler(Listener())
-        logger.propagate = False
-    task = json.load(sys.stdin)
-    settings = backend.compile_circuit(Path(task["onnx"]), Compilation(**task["how"]), Path(task["folder"]))
-    if starts[-1:] != [settings["num_rows"]]:
-        sys.exit("the log ends elsewhere than the circuit")
-    print(json.dumps([names, starts]))
-
-
-def check_one_block(operations: Sequence[Operation], logrows: int) -> None:
-    """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise.
-
-    And unless that is the noise and sorts, and nothing else.
-    """
-    looked = [op for op in operations if op.name not in WITHOUT_LOOKUP]
-    if not looked:
-        return
-    if other := sorted({op.name for op in looked} - WITH_LOOKUP):
-        raise ArtifactError(f"the circuit looks up in {', '.join(other)}: wanted sorts and noise only")
-    if (signs := sum(op.name == "SIGN" for op in looked)) != 2 or looked[0].name != "SIGN":
-        raise ArtifactError(f"the circuit takes {signs} signs, wanted 2: of the noise, first, and of its sort")
-    usable = usable_rows(logrows)
-    first, last = looked[0].start // usable, (looked[-1].end - 1) // usable
-    if first != last:
-        raise ArtifactError(
-            f"lookups lie in blocks {first} to {last} of columns, wanted one: a block without noise would be bare"
-            f" ({looked[0].name} starts in row {looked[0].start}, {looked[-1].name} ends in {looked[-1].end})"
-        )
-
-
 # ---------------------------------------------------------------- keys
 
 
@@ -502,7 +408,7 @@ def _keys(build: Build, circuit: Circuit, progress: Progress) -> CircuitFiles:
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "circuit.onnx"
         backend.export_onnx(circuit.module(), onnx)
-        check_one_block(layout(onnx, circuit.how), circuit.how.logrows)
+        check_one_block(operations(onnx, circuit.how), circuit.how.logrows)
     folder, entry = keys_of(circuit, ceremony, progress)
     return CircuitFiles(folder, ceremony.path(circuit.how.logrows), entry["proof_bytes"])
 
@@ -794,7 +700,3 @@ def _read_result(
     if any(abs(v) > most for v in values):
         raise ProofRejected(f"{what}: a value of the result is beyond {most}")
     return values, None
-
-
-if __name__ == "__main__":
-    _layout_child()

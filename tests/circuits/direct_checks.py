@@ -26,13 +26,12 @@ from zkmarket.direct import (
     MAX_WEIGHT,
     Rule,
     aggregation_statement,
-    check_one_block,
     combine_updates,
     decide,
-    layout,
     round_statement,
 )
 from zkmarket.field import P
+from zkmarket.placement import check_one_block, operations
 from zkmarket.rules import MultiKrum
 from zkmarket.settlement import Outcome
 from zkmarket.statements import SALTS, Circuit, value_bound
@@ -42,7 +41,7 @@ Updates = Sequence[Sequence[int]]
 
 def one_block(circuit: Compiled) -> None:
     """Everything with a lookup lies in one block of columns, by ezkl's own log."""
-    check_one_block(layout(circuit.files.folder / "circuit.onnx", circuit.circuit.how), circuit.circuit.how.logrows)
+    check_one_block(operations(circuit.files.folder / "circuit.onnx", circuit.circuit.how), circuit.circuit.how.logrows)
 
 
 def fresh_noise(circuit: Circuit, seed: int = 6) -> list[int]:

@@ -13,8 +13,9 @@ from tests.circuits import direct_checks as checks
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Played, Rounds, play
 from tests.circuits.harness import check_circuit
-from zkmarket.direct import SPARE, WITHOUT_LOOKUP, layout, round_lookup_rows, round_statement
+from zkmarket.direct import SPARE, round_lookup_rows, round_statement
 from zkmarket.errors import DomainError, RuleError
+from zkmarket.placement import WITHOUT_LOOKUP, operations
 from zkmarket.rules import MultiKrum
 from zkmarket.statements import usable_rows, value_bound
 
@@ -99,8 +100,8 @@ def test_rows_are_what_is_computed_without_compiling(
     circuit = compile_once(of.circuit())
     checks.settings(circuit)
     checks.one_block(circuit)
-    operations = layout(circuit.files.folder / "circuit.onnx", circuit.circuit.how)
-    looked = [op for op in operations if op.name not in WITHOUT_LOOKUP]
+    placed = operations(circuit.files.folder / "circuit.onnx", circuit.circuit.how)
+    looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
     rows = round_lookup_rows(of.filter, n, score, circuit.circuit.domain)
     assert looked[-1].end - looked[0].start == rows
     if circuit.circuit.numbers["tail"] > 8:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from circuits import NOISE
+from zkmarket import placement
+from zkmarket.backend import Compilation
 from zkmarket.direct import (
     MAX_WEIGHT,
     SPARE,
-    Operation,
     Rule,
     aggregation_statement,
-    check_one_block,
     check_weights,
     round_domain,
     tail_of,
     value_domain,
 )
-from zkmarket.errors import ArtifactError, DomainError, InputError, RuleError
+from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
+from zkmarket.placement import Operation, check_one_block
 from zkmarket.rules import Domain, MultiKrum
 from zkmarket.statements import SALTS, noise_covers, sorted_noise, usable_rows, value_bound
 
@@ -130,3 +133,21 @@ def test_a_rounds_domain_holds_a_number_and_its_opposite():
     for name, bound in settled.bounds.items():
         assert domain.bounds[name] == (bound if name.startswith("order") else 2 * bound + 1)
     assert domain.bits >= max(domain.bounds.values()).bit_length()
+
+
+# ---------------------------------------------------------------- the log of the layout
+
+
+def test_a_layout_that_cannot_be_read_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """Another log than that of the pinned version is no reason to believe that the lookups are where they should be."""
+    broken = tmp_path / "circuit.onnx"
+    broken.write_bytes(b"no circuit")
+    with pytest.raises(BackendError, match="ezkl did not lay the circuit out"):
+        placement.operations(broken, Compilation(13))
+    with pytest.raises(BackendTimeout, match="did not lay the circuit out within 0 s"):
+        placement.operations(broken, Compilation(13), seconds=0.01)
+    for printed in ("[[], [0]]", '[["SIGN"], [0]]', '[["SIGN", "TOPK"], [0, 50, 20]]', '[["SIGN"], [7, 9]]'):
+        done = subprocess.CompletedProcess([], 0, printed, "")
+        monkeypatch.setattr(placement.subprocess, "run", lambda *_, done=done, **__: done)
+        with pytest.raises(BackendError, match="log of the layout is not what it was"):
+            placement.operations(broken, Compilation(13))

@@ -1,0 +1,114 @@
+"""Where ezkl puts the operations of a circuit, and that everything with a lookup lies in one block of columns.
+
+Rows are counted through all blocks of columns. Each block is a lookup argument of its own with unblinded
+multiplicities; what hides them is noise that is looked up in the same block. The settings tell how many rows a
+circuit has but not what lies where: that is read from ezkl's own log, in a child process, whose log it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import backend
+from .backend import Compilation, usable_rows
+from .errors import ArtifactError, BackendError, BackendTimeout
+
+WITHOUT_LOOKUP = frozenset(
+    ("Input", "SLICE", "GATHER", "CONCAT", "RESHAPE", "EINSUM", "ADD", "SUB", "MULT", "NEG", "POW", "SUM")
+    + ("IDENTITY", "EQUALS", "CONST")
+)
+"""Operations of ezkl that look nothing up which depends on data. Any other is taken to look something up."""
+
+WITH_LOOKUP = frozenset(("SIGN", "TOPK"))
+"""The others that may be there: SIGN of the noise, and sorts, whose comparisons all hold in one direction. The sign
+of anything else would be in the running sum of the signs, which is bare: blocks without lookups share its blinding."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a compiled circuit and its rows: start <= row < end, counted through all blocks of columns."""
+
+    name: str
+    start: int
+    end: int
+
+
+def operations(onnx: Path, how: Compilation, seconds: float = 1200) -> list[Operation]:
+    """Where ezkl puts each operation, from its own log of the layout; in a child, whose log it is.
+
+    Raises BackendError if the log is not what it is in the pinned version, BackendTimeout if ezkl takes too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        task = {"onnx": str(onnx), "how": asdict(how), "folder": folder}
+        words = [sys.executable, "-m", "zkmarket.placement"]
+        root = Path(__file__).resolve().parents[1]
+        try:
+            done = subprocess.run(
+                words, input=json.dumps(task), capture_output=True, text=True, cwd=root, timeout=seconds
+            )
+        except subprocess.TimeoutExpired:
+            raise BackendTimeout(f"ezkl did not lay the circuit out within {seconds:.0f} s and was stopped") from None
+    if done.returncode:
+        raise BackendError(f"ezkl did not lay the circuit out: {done.stderr.strip()[-300:]}")
+    names, starts = json.loads(done.stdout)
+    if not names or len(starts) != len(names) + 1 or starts != sorted(starts) or starts[0] != 0:
+        raise BackendError("ezkl's log of the layout is not what it was: wanted a start of each operation, and the end")
+    return [Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True)]
+
+
+def _child_main() -> None:
+    """Compile the task on stdin; print the operations' names, their first rows and the last row."""
+    names: list[str] = []
+    starts: list[int] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if found := re.match(r"laying out \d+: (\S+)", text):
+                names.append(found[1])
+            elif found := re.match(r"\(rows=\d+, coord=(\d+),", text):
+                starts.append(int(found[1]))
+
+    for name in ("ezkl.graph.model", "ezkl.circuit.ops.region"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(Listener())
+        logger.propagate = False
+    task = json.load(sys.stdin)
+    settings = backend.compile_circuit(Path(task["onnx"]), Compilation(**task["how"]), Path(task["folder"]))
+    if starts[-1:] != [settings["num_rows"]]:
+        sys.exit("the log ends elsewhere than the circuit")
+    print(json.dumps([names, starts]))
+
+
+def check_one_block(placed: Sequence[Operation], logrows: int) -> None:
+    """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise.
+
+    And unless that is the noise and sorts, and nothing else.
+    """
+    looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
+    if not looked:
+        return
+    if other := sorted({op.name for op in looked} - WITH_LOOKUP):
+        raise ArtifactError(f"the circuit looks up in {', '.join(other)}: wanted sorts and noise only")
+    if (signs := sum(op.name == "SIGN" for op in looked)) != 2 or looked[0].name != "SIGN":
+        raise ArtifactError(f"the circuit takes {signs} signs, wanted 2: of the noise, first, and of its sort")
+    usable = usable_rows(logrows)
+    first, last = looked[0].start // usable, (looked[-1].end - 1) // usable
+    if first != last:
+        raise ArtifactError(
+            f"lookups lie in blocks {first} to {last} of columns, wanted one: a block without noise would be bare"
+            f" ({looked[0].name} starts in row {looked[0].start}, {looked[-1].name} ends in {looked[-1].end})"
+        )
+
+
+if __name__ == "__main__":
+    _child_main()
