@@ -22,6 +22,12 @@ from zkmarket.rules import MultiKrum
 # py_ecc lifts the recursion limit at import, so far that a test of deep nesting would crash the process
 sys.setrecursionlimit(1000)
 
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Short names for large values: a name goes into the environment of every process that a test starts."""
+    return f"{argname}-{len(val)}" if isinstance(val, bytes | str) and len(val) > 60 else None
+
+
 ROUND = RoundId(chain_id=31337, project=0xABCDEF, round=7)
 TRAINERS, PARAMS, LOGROWS = 5, 2500, 10  # three chunks of 1,008 values: not a power of two, the last one padded
 RULE = MultiKrum(1, 4)

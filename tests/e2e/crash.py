@@ -310,7 +310,7 @@ def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...]) -
         state = place.project.state()
         received = state.phase == Phase.SETTLED and place.opened(state.round, *readers)
         if (state.phase == Phase.SUBMIT and place.submitted()) or received:
-            place.pass_deadline()
+            place.pass_deadline(state)
         before, seen[0] = seen[0], (done, state.phase, state.round, sum(one.deaths for one in mortals.values()))
         return before != seen[0]
 

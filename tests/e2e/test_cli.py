@@ -379,8 +379,8 @@ def test_used_folder(flow: Flow) -> None:
         (("build", "--trainers", "3", "--model", "json:loads", "-o", "b"), "--model"),
         (("build", "--trainers", "3", "--model", "nothing.onnx", "-o", "b"), "no model at"),
         (("build", "--trainers", "3", "--model", "round.onnx", "-o", "b"), "is not an ONNX model"),
-        (("demo", "--rounds", "0"), "at least one round"),
-        (("demo", "--trainers", "5", "--attackers", "2"), "at most 1 attackers"),
+        (("demo", "--rounds", "0"), "from 1 to 100 rounds"),
+        (("demo", "--trainers", "5", "--attackers", "6"), "from 0 to 5 attackers"),
     ],
 )  # fmt: skip
 def test_wrong_input(flow: Flow, arguments: tuple[str, ...], reason: str) -> None:
