@@ -864,6 +864,10 @@ class _Deployed:
         events = [item for item in self.container.abi if item["type"] == "event"]
         self._topics = {"0x" + event_abi_to_log_topic(item).hex(): item for item in events}
 
+    def _topic(self, name: str) -> str:
+        """What marks an event of that name in the log."""
+        return next(topic for topic, item in self._topics.items() if item["name"] == name)
+
     def _send(self, what: str, method: str, *arguments: Any, sender: Any, value: int = 0) -> Receipt:
         with transacting(what):
             data = _encoded(getattr(self.contract, method), *arguments)
@@ -1017,7 +1021,7 @@ class Market(_Deployed):
 
     def projects_of(self, owner: str) -> list[str]:
         """Addresses of the projects that this factory made for an owner, in order."""
-        topic = next(topic for topic, item in self._topics.items() if item["name"] == "ProjectCreated")
+        topic = self._topic("ProjectCreated")
         found = self._logged(0, "latest", [topic, None, "0x" + owner[2:].lower().rjust(64, "0")])
         return [event.arguments["project"] for event in found]
 
@@ -1098,7 +1102,7 @@ class Project(_Deployed):
     def creation(self) -> Event:
         """The log entry of the factory that made it: terms, plans, rates, and the prospectus's CID."""
         market = Market(self.chain, self.factory())
-        topic = next(topic for topic, item in market._topics.items() if item["name"] == "ProjectCreated")
+        topic = market._topic("ProjectCreated")
         found = market._logged(0, "latest", [topic, "0x" + self.address[2:].lower().rjust(64, "0")])
         if not found:
             raise ChainError(f"the factory {market.address} logged no creation of {self.address}")
@@ -1177,7 +1181,7 @@ class Project(_Deployed):
         return round_proof_of(words, manifest, self.round_id(round_number), beta, slots)
 
     def _of_round(self, name: str, round_number: int) -> list[Event]:
-        topic = next(topic for topic, item in self._topics.items() if item["name"] == name)
+        topic = self._topic(name)
         return list(self._logged(0, "latest", [topic, f"0x{round_number:064x}"]))
 
     def _calldata(self, event: Event, method: str) -> tuple[Any, ...]:

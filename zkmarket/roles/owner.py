@@ -7,7 +7,7 @@ deployed, and a project that the chain already has is found, not paid a second t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +212,8 @@ def end(desk: Desk) -> str:
 class Owner:
     """The program `zkmarket owner receive`: every round verified and opened, the model written after each."""
 
-    def __init__(self, desk: Desk, withdraw: bool = False, said: Callable[[dict[str, Any]], None] = lambda _: None):
-        self.desk, self.withdraws, self.said = desk, withdraw, said
+    def __init__(self, desk: Desk, withdraw: bool = False):
+        self.desk, self.withdraws = desk, withdraw
         self.verified: set[int] = set()
         self.written: str = ""
 
