@@ -83,7 +83,10 @@ def _child_main() -> None:
         logger.addHandler(Listener())
         logger.propagate = False
     task = json.load(sys.stdin)
-    settings = backend.compile_circuit(Path(task["onnx"]), Compilation(**task["how"]), Path(task["folder"]))
+    given = task["how"]
+    table = given["lookup_range"]  # JSON knows no tuples
+    how = Compilation(**{**given, "lookup_range": tuple(table) if table else None})
+    settings = backend.compile_circuit(Path(task["onnx"]), how, Path(task["folder"]))
     if starts[-1:] != [settings["num_rows"]]:
         sys.exit("the log ends elsewhere than the circuit")
     print(json.dumps([names, starts]))
