@@ -24,6 +24,8 @@ contract Factory {
     uint256 private constant TRAINER_GAS = 30_000;
     uint256 private constant POINT_GAS = 10_000;
 
+    uint256 private constant MOST_SHIFT = 64; // of scores; they are then below 2^128 as proven
+
     uint256 private constant DEVELOPMENT = 31337;
     uint256 private constant DEVELOPMENT_GANACHE = 1337;
 
@@ -114,8 +116,6 @@ contract Factory {
         bool padded = t.params % chunk != 0;
         if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
-        uint256 most = t.maxTrainers;
-        _within("gas of settle", SETTLE_GAS + most * TRAINER_GAS + (most + 2) * chunks * POINT_GAS, 0, GAS_LIMIT);
     }
 
     function _checkWindows(Windows calldata w) private view {
@@ -136,11 +136,20 @@ contract Factory {
     function _checkPlans(Terms calldata t, Plan[] calldata plans) private view {
         uint256 want = uint256(t.maxTrainers) - t.minTrainers + 1;
         if (plans.length != want) revert MarketErrors.WrongLength("plans", plans.length, want);
+        uint256 references = plans[0].references;
+        _within("references", references, 0, 3);
+        uint256 slots = t.maxTrainers + (references & 1) + (references >> 1);
+        uint256 gas_ = SETTLE_GAS + slots * TRAINER_GAS + (slots + 2) * t.chunks * POINT_GAS;
+        _within("gas of settle", gas_, 0, GAS_LIMIT);
         for (uint256 i; i < want; ++i) {
             uint256 n = t.minTrainers + i;
             Plan calldata plan = plans[i];
             _within("f", plan.f, 0, (n - 3) / 2); // Multi-Krum: N >= 2f + 3
             _within("m", plan.m, t.minAccepted, n - plan.f);
+            // a round's root or last aggregate is there before it is known how many trainers it has
+            _within("references", plan.references, references, references);
+            // the only scores wider than 64 bits are products with the last aggregate's
+            _within("shift", plan.shift, 0, references & 2 == 0 ? 0 : MOST_SHIFT);
             if (plan.manifest == 0) revert MarketErrors.OutOfBounds("manifest", 0, 1, type(uint256).max);
             _checkVerifier(plan.settlement);
         }

@@ -34,4 +34,5 @@ library MarketErrors {
     error AlreadyClaimed(address who);
     error NotClaimed(address who);
     error AlreadyInitialised();
+    error NoRootSlot(uint256 references);
 }

@@ -6,7 +6,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {Accounts} from "./Accounts.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Proofs} from "./lib/Proofs.sol";
-import {Account, Outcome, Phase, Plan, RoundProof, Seat, Settlement, State, Terms} from "./Types.sol";
+import {Account, Facts, Outcome, Phase, Plan, RoundProof, Seat, Settlement, State, Terms} from "./Types.sol";
 
 /// @title A federated-learning project: a pool in escrow that is paid out on proofs alone.
 /// @notice One clone a project, made by the Factory. There is no admin key: what the owner may do is in this
@@ -23,6 +23,8 @@ contract Project is Accounts {
     bytes32 private constant MEMBERSHIP_TYPE = keccak256("Membership(address trainer)");
     bytes32 private constant RECEIPT_TYPE =
         keccak256("Receipt(address aggregator,uint256 round,address trainer,bytes32 points,bytes32 cid)");
+    bytes32 private constant ROOT_RECEIPT_TYPE =
+        keccak256("RootReceipt(address aggregator,uint256 round,bytes32 points)");
     bytes32 private constant PUBLICATION_TYPE =
         keccak256("Publication(uint256 round,bytes32 seed,bytes32 aggregate,bytes32 cid)");
 
@@ -38,6 +40,7 @@ contract Project is Accounts {
     uint128 public beta; // norm bound of the current round
     uint64 private _claims; // bit i: slot i + 1 says that the aggregate is not served
     bool private _ownerClaims;
+    uint8 private _references; // of every plan
 
     uint64 private _claimed; // who has claimed in this round: once each
     bool private _ownerClaimed;
@@ -48,6 +51,9 @@ contract Project is Accounts {
     uint64[] private _rates;
     Outcome private _outcome;
 
+    /// @notice keccak of the words of the owner's root update for a round; 0: none.
+    mapping(uint256 round => bytes32) public root;
+
     /// @notice Who made it, and checked its terms.
     address public factory;
 
@@ -56,6 +62,7 @@ contract Project is Accounts {
     event Left(address indexed trainer, uint256 refundWei);
     event Skipped(address indexed trainer, uint256 indexed round, uint256 burntWei, bool removed);
     event Opened(uint256 settled, uint256 voids, uint256 deadline);
+    event RootCommitted(uint256 indexed round, uint256[] points);
     event Started(uint256 indexed round, bytes32 encryptionKey, uint256 beta, uint256 deadline, bytes keyring);
     event Submitted(uint256 indexed round, address indexed trainer, uint256 seat, uint256[] points, bytes cid);
     event Voided(uint256 indexed round, uint256 submissions);
@@ -91,6 +98,7 @@ contract Project is Accounts {
         factory = msg.sender;
         for (uint256 i; i < plans_.length; ++i) _plans[given.minTrainers + i] = plans_[i];
         _rates = rates_;
+        _references = plans_[0].references;
         aggregator = given.aggregator;
         beta = given.beta;
         pool = uint128(given.rounds * (uint256(given.reward) + given.fee));
@@ -293,9 +301,14 @@ contract Project is Accounts {
         _before(deadline);
         Settlement memory result;
         result.trainers = _trainers();
+        Plan storage plan_ = _plans[result.trainers.length];
+        Facts memory facts;
+        (facts.round, facts.beta, facts.references) = (round, beta, _references);
+        if (facts.references != 0) {
+            (facts.shift, facts.root, facts.last) = (plan_.shift, root[round], _outcome.aggregate);
+        }
         bytes32 seed;
-        (seed, result.aggregate) =
-            Proofs.checkRound(_terms, _plans[result.trainers.length], _seats[round], round, beta, proof);
+        (seed, result.aggregate) = Proofs.checkRound(_terms, plan_, _seats[round], facts, proof);
         bytes32 aggregateHash;
         if (result.aggregate.length == 0) {
             if (cid.length != 0) revert MarketErrors.WrongCid(cid.length, 0);
@@ -310,8 +323,9 @@ contract Project is Accounts {
         );
         // Effect
         (result.mask, result.scores, result.cid) = (proof.mask, proof.scores, cid);
-        result.pay = _pay(result.trainers, proof.scores);
-        _conclude(proof, aggregateHash, keccak256(cid));
+        if (facts.shift != 0) for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
+        result.pay = _pay(result.trainers, result.scores);
+        _conclude(proof, result.scores, aggregateHash, keccak256(cid));
         (result.beta, result.rate) = (beta, _outcome.rate);
         emit Settled(round, seed, result, deadline);
     }
@@ -370,12 +384,35 @@ contract Project is Accounts {
         _after(held ? uint256(deadline) + _terms.windows.lock : deadline);
         // Effect
         _credit(aggregator, _terms.fee);
-        emit Closed(round, held || _outcome.aggregate == 0);
+        if (held) _outcome.aggregate = 0; // a last aggregate that is not served is none
+        emit Closed(round, _outcome.aggregate == 0);
         if (settled == _terms.rounds) _end();
         else _open(0);
     }
 
     // ------------------------------------------------------------ owner
+
+    /// @notice Commit a root update for the next round, or another in its place: before that round is started,
+    /// so before anybody has committed an update of it. It holds for that round alone.
+    /// @param points x, y of every chunk's commitment.
+    /// @param proofs of range; their tag is that of the owner and the next round.
+    /// @param receipt the aggregator's: received, opens. Without the opening it could not settle the round.
+    /// @dev The aggregator cannot change between this and the start: an office falls vacant only by a failed round,
+    /// and the round after it has another number.
+    function commitRoot(uint256[] calldata points, bytes[] calldata proofs, bytes calldata receipt) external {
+        // Check
+        _require(Phase.Open);
+        _before(deadline);
+        _onlyOwner();
+        if (_references & 1 == 0) revert MarketErrors.NoRootSlot(_references);
+        uint256 number = uint256(round) + 1;
+        Proofs.checkRanges(_terms, number, points, proofs);
+        bytes32 hash = keccak256(abi.encodePacked(points));
+        _signedBy(aggregator, keccak256(abi.encode(ROOT_RECEIPT_TYPE, aggregator, number, hash)), receipt);
+        // Effect
+        root[number] = hash;
+        emit RootCommitted(number, points);
+    }
 
     /// @notice Name an aggregator for a vacant office.
     function nameAggregator(address candidate) external {
@@ -472,7 +509,7 @@ contract Project is Accounts {
 
     /// @dev R by score, floor; all scores 0: equally among the admitted, never back to the owner, who could cause
     /// it. The dust is the owner's.
-    function _pay(address[] memory trainers, uint256[] calldata scores) private returns (uint256[] memory pay) {
+    function _pay(address[] memory trainers, uint256[] memory scores) private returns (uint256[] memory pay) {
         uint256 n = trainers.length;
         pay = new uint256[](n);
         uint256 total;
@@ -488,13 +525,18 @@ contract Project is Accounts {
     }
 
     /// @dev Next norm bound: κ·ν, clamped to [β/2, 2β] and to [β_min, β_max].
-    function _conclude(RoundProof calldata proof, bytes32 aggregateHash, bytes32 cidHash) private {
+    function _conclude(
+        RoundProof calldata proof,
+        uint256[] memory scores,
+        bytes32 aggregateHash,
+        bytes32 cidHash
+    ) private {
         uint256 old = beta;
         uint256 target = uint256(_terms.kappa) * proof.nu / 1000;
         target = _max(_max(target, old / 2), _terms.betaMin);
         beta = uint128(_min(_min(target, 2 * old), _terms.betaMax));
-        uint256[] memory packed = new uint256[]((proof.scores.length + 3) / 4);
-        for (uint256 i; i < proof.scores.length; ++i) packed[i / 4] |= proof.scores[i] << (64 * (i % 4));
+        uint256[] memory packed = new uint256[]((scores.length + 3) / 4);
+        for (uint256 i; i < scores.length; ++i) packed[i / 4] |= scores[i] << (64 * (i % 4));
         uint64 rate = _rates[_min(settled, _rates.length - 1)];
         _outcome = Outcome(uint64(proof.mask), rate, beta, aggregateHash, cidHash, packed);
         (_claims, _ownerClaims, _claimed, _ownerClaimed) = (0, false, 0, false);

@@ -27,6 +27,8 @@ struct Plan {
     bytes32 manifest; // digest of the build for N: SRS, keys, rules, shapes
     uint8 f; // Multi-Krum: bad updates tolerated
     uint8 m; // Multi-Krum: updates selected
+    uint8 references; // bit 0: the owner's root update, bit 1: the last aggregate; the same in all plans
+    uint8 shift; // a score is proven below 2^(64 + shift), and kept without its lowest `shift` bits
 }
 
 /// @notice Length of every phase in seconds.
@@ -113,16 +115,26 @@ struct Outcome {
     uint64 mask; // bit i: slot i + 1 was accepted
     uint64 rate; // learning rate, billionths
     uint128 beta; // norm bound of the next round
-    bytes32 aggregate; // keccak of the words of C_agg; 0: withheld
+    bytes32 aggregate; // keccak of the words of C_agg; 0: withheld, or not served when the round was closed
     bytes32 cid; // keccak of its CID
     uint256[] scores; // 64 bits each, four a word, slot 1 lowest
+}
+
+/// @notice What the project itself knows of a round that is being settled.
+struct Facts {
+    uint256 round;
+    uint256 beta;
+    uint256 references; // Plan.references; what follows is read only where it is not 0
+    uint256 shift; // Plan.shift
+    bytes32 root; // keccak of the root update's words; 0: none
+    bytes32 last; // keccak of the last aggregate's words; 0: none
 }
 
 /// @notice All that a settlement decided, as the log keeps it.
 struct Settlement {
     address[] trainers; // in the order of slots
     uint256 mask;
-    uint256[] scores;
+    uint256[] scores; // as kept: shifted
     uint256[] pay; // in the reward's unit
     uint256[] aggregate; // words of C_agg; empty: withheld
     bytes cid;
@@ -132,11 +144,11 @@ struct Settlement {
 
 /// @notice A round's proof, as `settle` takes it. Challenges, β and y are not in it: the contract knows them.
 struct RoundProof {
-    uint256[] points; // slots 1..N chunk by chunk, the mask's chunks, C_G: x, y each
+    uint256[] points; // slots 1..N chunk by chunk, the references', the mask's chunks, C_G: x, y each
     uint256 q; // Σ r_i r_j G_ij
     uint256[] folds; // A, X of each fold
     uint256 mask; // bit i: slot i + 1 is accepted
-    uint256[] scores; // N, below 2^64
+    uint256[] scores; // N, below 2^(64 + shift)
     uint256 nu; // lower median of the squared norms, below 2^64
     bytes gram; // base proof
     bytes settlement; // settlement proof

@@ -214,6 +214,8 @@ def plan_words(builds: Mapping[int, Build], verifiers: Verifiers) -> list[tuple[
             builds[n].manifest.digest(),
             builds[n].manifest.filter.f,
             builds[n].manifest.filter.m,
+            0,
+            0,
         )
         for n in check_builds(builds)
     ]
@@ -242,7 +244,7 @@ def settle_words(proof: RoundProof) -> tuple[Any, ...]:
     n = len(proof.commitments)
     instances = proof.settlement.instances
     points = [point for commitment in proof.commitments for point in commitment.points]
-    mask, scores = instances[n + 3 : 2 * n + 3], instances[2 * n + 3 : 3 * n + 3]
+    mask, scores = mask_of(proof), instances[-n - 1 : -1]
     return (
         point_words([*points, *proof.mask_points, proof.gram_point]),
         instances[0],
@@ -253,6 +255,12 @@ def settle_words(proof: RoundProof) -> tuple[Any, ...]:
         proof.gram.base.data,
         proof.settlement.data,
     )
+
+
+def mask_of(proof: RoundProof) -> tuple[int, ...]:
+    """Which slots a settlement accepts: its instances end with the mask, the scores and ν."""
+    n = len(proof.commitments)
+    return proof.settlement.instances[-2 * n - 1 : -n - 1]
 
 
 def round_proof_of(
@@ -316,6 +324,19 @@ def receipt_message(
     return _typed(chain_id, project, "Receipt", words)
 
 
+def root_receipt_message(
+    chain_id: int, project: str, aggregator: str, round_number: int, points: bytes
+) -> dict[str, Any]:
+    """The aggregator's word that it has the owner's root update for a round, and that it opens its commitment.
+
+    Args:
+        round_number: of the round that is to be started next.
+        points: keccak of the commitment's points.
+    """
+    words = [("aggregator", "address", aggregator), ("round", "uint256", round_number), ("points", "bytes32", points)]
+    return _typed(chain_id, project, "RootReceipt", words)
+
+
 def publication_message(manifest: Manifest, proof: RoundProof, cid: bytes) -> dict[str, Any]:
     """The aggregator's word on where the aggregate of exactly this proof is served."""
     transcript = start_transcript(
@@ -324,8 +345,7 @@ def publication_message(manifest: Manifest, proof: RoundProof, cid: bytes) -> di
     transcript.absorb(proof.settlement.instances[0])
     for claim in proof.gram.claims:
         transcript.absorb(*claim)
-    n = len(proof.commitments)
-    aggregate = aggregate_points(manifest, proof.commitments, proof.settlement.instances[n + 3 : 2 * n + 3])
+    aggregate = aggregate_points(manifest, proof.commitments, mask_of(proof))
     words = [
         ("round", "uint256", proof.round_id.round),
         ("seed", "bytes32", transcript.seed),

@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -65,11 +65,13 @@ from .escrow import (
     plan_words,
     publication_message,
     receipt_message,
+    root_receipt_message,
     round_proof_of,
     settle_words,
     submit_words,
     terms_words,
 )
+from .field import Point
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
 from .round import RoundProof
 from .transcript import chunk_tag
@@ -1060,6 +1062,14 @@ def _encryption_key(key: bytes) -> bytes:
     return key
 
 
+_PROOFS = {"submit": 2, "commitRoot": 1}
+"""Which argument of a call holds its range proofs."""
+
+
+def _points(words: Sequence[int]) -> tuple[Point, ...]:
+    return tuple(zip(words[::2], words[1::2], strict=True))
+
+
 class Project(_Deployed):
     """A project on a chain. Each method sends one transaction of `sender`, or reads.
 
@@ -1126,6 +1136,10 @@ class Project(_Deployed):
         """Submissions of a round in the order of slots; once locked, the admitted only."""
         return self._read("seats", round_number)
 
+    def root(self, round_number: int) -> bytes:
+        """keccak of the points of the owner's root update for a round; zeros: none."""
+        return bytes(HexBytes(self._call("root", round_number)))
+
     def outcome(self) -> dict[str, Any]:
         """What the last settled round decided."""
         return self._read("outcome")
@@ -1143,23 +1157,39 @@ class Project(_Deployed):
         A submission that another contract passed on comes without range proofs: the project has verified them,
         but they are not in the transaction's own calldata.
         """
-        round_id = self.round_id(round_number)
-        found = []
-        for event in self._of_round("Submitted", round_number):
-            said = event.arguments
-            points = tuple(zip(said["points"][::2], said["points"][1::2], strict=True))
-            trainer = int(said["trainer"], 16)
-            try:
-                data = self._calldata(event, "submit")[2]
-            except PassedOn:
-                data = ()
-            proofs = []
-            for chunk, proof in enumerate(data):
-                tag = chunk_tag(round_id.chain_id, round_id.project, round_number, chunk, trainer)
-                padded = chunk == len(data) - 1 and self._padded
-                proofs.append(Proof(bytes(proof), (tag, 0) if padded else (tag,)))
-            found.append(Commitment(round_id, trainer, points, tuple(proofs)))
-        return found
+        found = self._of_round("Submitted", round_number)
+        return [self._commitment(event, "submit", round_number, event.arguments["trainer"]) for event in found]
+
+    def root_commitment(self, round_number: int) -> Commitment | None:
+        """The owner's root update for a round, with its range proofs (see `commitments`); None if there is none."""
+        found = self._of_round("RootCommitted", round_number)  # one may take another's place
+        return self._commitment(found[-1], "commitRoot", round_number, self.terms()["owner"]) if found else None
+
+    def last_aggregate(self, round_number: int) -> tuple[Point, ...]:
+        """Commitment of the aggregate that a round refers to as the last one: of the round settled before it.
+
+        Empty if there is none: no round was settled, its aggregate was withheld, or counted as not served.
+        """
+        closed = [event.arguments for event in self._logged(0, "latest", [self._topic("Closed")])]
+        before = [said for said in closed if said["round"] < round_number]
+        if not before or before[-1]["skipped"]:
+            return ()
+        settled = self._of_round("Settled", before[-1]["round"])[0].arguments["settlement"]
+        return _points(settled["aggregate"])
+
+    def _commitment(self, event: Event, method: str, round_number: int, who: str) -> Commitment:
+        """What a call committed to: its points from the log, its range proofs from its calldata."""
+        round_id, author = self.round_id(round_number), int(who, 16)
+        try:
+            arguments = self._calldata(event, method)
+        except PassedOn:
+            return Commitment(round_id, author, _points(event.arguments["points"]), ())
+        data, proofs = arguments[_PROOFS[method]], []
+        for chunk, proof in enumerate(data):
+            tag = chunk_tag(round_id.chain_id, round_id.project, round_number, chunk, author)
+            padded = chunk == len(data) - 1 and self._padded
+            proofs.append(Proof(bytes(proof), (tag, 0) if padded else (tag,)))
+        return Commitment(round_id, author, _points(event.arguments["points"]), tuple(proofs))
 
     def round_proof(self, manifest: Manifest, round_number: int) -> RoundProof:
         """The proof that settled a round, for `auditor.verify_round` to check again.
@@ -1224,6 +1254,16 @@ class Project(_Deployed):
         """
         number = self._call("round")
         message = receipt_message(self.chain.id, self.address, str(aggregator), number, str(trainer), points, cid)
+        return sign(self.chain, aggregator, message)
+
+    def sign_root_receipt(self, aggregator: Any, points: bytes) -> bytes:
+        """The aggregator says that it received the owner's root update for the next round, and that it opens.
+
+        Args:
+            points: keccak of the commitment's points.
+        """
+        number = self._call("round") + 1
+        message = root_receipt_message(self.chain.id, self.address, str(aggregator), number, points)
         return sign(self.chain, aggregator, message)
 
     def sign_publication(self, aggregator: Any, manifest: Manifest, proof: RoundProof, cid: bytes) -> bytes:
@@ -1298,6 +1338,11 @@ class Project(_Deployed):
         return self._send("unclaim", "unclaim", sender=sender)
 
     # ---- owner
+
+    def commit_root(self, sender: Any, commitment: Commitment, receipt: bytes) -> Receipt:
+        """Commit a root update for the next round, with the aggregator's receipt; one in its place before the start."""
+        points, proofs = submit_words(commitment)
+        return self._send("commit root", "commitRoot", points, proofs, receipt, sender=sender)
 
     def name_aggregator(self, sender: Any, candidate: Any) -> Receipt:
         return self._send("name", "nameAggregator", str(candidate), sender=sender)

@@ -7,11 +7,12 @@ import {Transcript} from "./Transcript.sol";
 
 /// @title The verifier's side of the folded Gram argument, and the aggregate's commitment.
 /// @notice Mirrors zkmarket/gram.py (verify, folded_commitment) and zkmarket/round.py (aggregate_points).
-/// @dev `points` are words x, y, x, y, …: slots 1..N, chunk by chunk, then slot 0, then C_G.
+/// @dev `points` are words x, y, x, y, …: slots 1..N + R, chunk by chunk, then slot 0, then C_G. The last R slots
+/// are references: a root update, the last aggregate.
 library FoldedGram {
     using Bn254 for uint256[5];
 
-    /// @notice r_0..r_N: independent challenges, one a slot.
+    /// @notice r_0..r_{N+R}: independent challenges, one a slot.
     function slotChallenges(bytes32 seed, uint256 slots) internal pure returns (uint256[] memory r) {
         r = new uint256[](slots + 1);
         for (uint256 i; i <= slots; ++i) r[i] = Transcript.challenge(seed, "r", i);
@@ -55,7 +56,7 @@ library FoldedGram {
         return addmod(addmod(a, mulmod(addmod(rho, rho, p), x, p), p), square, p);
     }
 
-    /// @notice Σ k_{i,c} C_{i,c} − (Σ k − 1)·B over slots 0..N, with k_{i,c} = r_i · products_c.
+    /// @notice Σ k_{i,c} C_{i,c} − (Σ k − 1)·B over all slots, with k_{i,c} = r_i · products_c.
     function commitment(
         uint256[] calldata points,
         uint256[] memory r,

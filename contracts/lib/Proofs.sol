@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {MarketErrors} from "../MarketErrors.sol";
 import {IHalo2Verifier} from "../interfaces/IHalo2Verifier.sol";
-import {Plan, RoundProof, Seat, Terms, Verifier} from "../Types.sol";
+import {Facts, Plan, RoundProof, Seat, Terms, Verifier} from "../Types.sol";
 import {Bn254} from "./Bn254.sol";
 import {FoldedGram} from "./FoldedGram.sol";
 import {Transcript} from "./Transcript.sol";
@@ -12,8 +12,10 @@ import {Transcript} from "./Transcript.sol";
 /// @notice Linked: its code runs in the project (address(this), msg.sender), and lives apart for size alone.
 library Proofs {
     uint256 private constant SCORE_LIMIT = 1 << 64;
+    uint256 private constant ROOT = 1; // bits of Plan.references
+    uint256 private constant LAST = 2;
 
-    /// @notice Every chunk of a submission: on the curve, proven in range, tagged with this caller, round, chunk.
+    /// @notice Every chunk of a submission, or of a root update: on the curve, proven in range, tagged with this caller, round, chunk.
     function checkRanges(
         Terms storage terms,
         uint256 round,
@@ -38,20 +40,20 @@ library Proofs {
     }
 
     /// @notice Check a round's proof: commitments are those registered → challenges → claims → both proofs.
+    /// @param facts what the project knows itself: nothing of it comes from whoever settles.
     /// @return seed of the transcript at its end: it has absorbed all that the prover sent.
     /// @return aggregate words of C_agg; empty where fewer than minAccepted were accepted: it would reveal them.
     function checkRound(
         Terms storage terms,
         Plan storage plan,
         Seat[] storage seats,
-        uint256 round,
-        uint256 beta,
+        Facts calldata facts,
         RoundProof calldata proof
     ) external view returns (bytes32 seed, uint256[] memory aggregate) {
-        _checkRegistered(terms, seats, proof.points);
-        seed = Transcript.start(_context(plan.manifest, round, beta, seats), proof.points);
-        uint256[] memory r = FoldedGram.slotChallenges(seed, seats.length);
-        _checkSettlement(plan.settlement, proof, r, beta);
+        uint256 slots = _checkRegistered(terms, seats, facts, proof.points);
+        seed = Transcript.start(_context(plan.manifest, facts, seats), proof.points);
+        uint256[] memory r = FoldedGram.slotChallenges(seed, slots);
+        _checkSettlement(plan.settlement, proof, r, seats.length, facts);
         seed = _checkGram(terms, proof, seed, r);
         uint256 accepted = popcount(proof.mask);
         if (accepted >= terms.minAccepted) {
@@ -63,23 +65,44 @@ library Proofs {
         for (; bits != 0; bits &= bits - 1) ++count;
     }
 
-    function _checkRegistered(Terms storage terms, Seat[] storage seats, uint256[] calldata points) private view {
+    /// @return slots N + R: the trainers' and the references', in the order of `points`.
+    function _checkRegistered(
+        Terms storage terms,
+        Seat[] storage seats,
+        Facts calldata facts,
+        uint256[] calldata points
+    ) private view returns (uint256 slots) {
         uint256 n = seats.length;
+        slots = n + popcount(facts.references);
         uint256 width = 2 * uint256(terms.chunks);
-        uint256 want = (n + 1) * width + 2;
+        uint256 want = (slots + 1) * width + 2;
         if (points.length != want) revert MarketErrors.WrongLength("points", points.length, want);
-        for (uint256 i; i < n; ++i) {
-            bytes32 have = keccak256(abi.encodePacked(points[i * width:(i + 1) * width]));
-            if (have != seats[i].points) revert MarketErrors.WrongPoints(i + 1, have, seats[i].points);
+        for (uint256 i; i < n; ++i) _checkSlot(points, i, width, seats[i].points);
+        if (facts.references != 0) {
+            if (facts.references & ROOT != 0) _checkSlot(points, n, width, _orAbsent(terms, facts.root));
+            if (facts.references & LAST != 0) _checkSlot(points, slots - 1, width, _orAbsent(terms, facts.last));
         }
         // the mask and C_G: precompiles take the point at infinity, auditors do not
-        for (uint256 w = n * width; w < want; w += 2) {
+        for (uint256 w = slots * width; w < want; w += 2) {
             if (!Bn254.isOnCurve(points[w], points[w + 1])) revert Bn254.PointNotOnCurve(points[w], points[w + 1]);
         }
     }
 
+    function _checkSlot(uint256[] calldata points, uint256 i, uint256 width, bytes32 want) private pure {
+        bytes32 have = keccak256(abi.encodePacked(points[i * width:(i + 1) * width]));
+        if (have != want) revert MarketErrors.WrongPoints(i + 1, have, want);
+    }
+
+    /// @dev A reference that there is not is the zero vector with zero salts: its commitment is B in every chunk.
+    function _orAbsent(Terms storage terms, bytes32 registered) private view returns (bytes32) {
+        if (registered != 0) return registered;
+        uint256[] memory words = new uint256[](2 * uint256(terms.chunks));
+        for (uint256 w; w < words.length; w += 2) (words[w], words[w + 1]) = (terms.blinding.x, terms.blinding.y);
+        return keccak256(abi.encodePacked(words));
+    }
+
     /// @dev keccak(5 + N ‖ manifest ‖ chain ‖ project ‖ round ‖ β ‖ trainers in the order of slots).
-    function _context(bytes32 manifest, uint256 round, uint256 beta, Seat[] storage seats)
+    function _context(bytes32 manifest, Facts calldata facts, Seat[] storage seats)
         private
         view
         returns (bytes32)
@@ -87,33 +110,35 @@ library Proofs {
         uint256 n = seats.length;
         uint256[] memory words = new uint256[](5 + n);
         (words[0], words[1], words[2]) = (uint256(manifest), block.chainid, uint160(address(this)));
-        (words[3], words[4]) = (round, beta);
+        (words[3], words[4]) = (facts.round, facts.beta);
         for (uint256 i; i < n; ++i) words[5 + i] = uint160(seats[i].trainer);
         return Transcript.digest(words);
     }
 
-    /// @dev Instances: q, r_0..r_N, β, mask_1..N, score_1..N, ν. Challenges and β are the project's own.
+    /// @dev Instances: q, r_0..r_{N+R}, β, mask_1..N, score_1..N, ν. Challenges and β are the project's own.
     function _checkSettlement(
         Verifier storage verifier,
         RoundProof calldata proof,
         uint256[] memory r,
-        uint256 beta
+        uint256 n,
+        Facts calldata facts
     ) private view {
-        uint256 n = r.length - 1;
         if (proof.scores.length != n) revert MarketErrors.WrongLength("scores", proof.scores.length, n);
         if (proof.mask >= 1 << n) revert MarketErrors.OutOfBounds("mask", proof.mask, 0, (1 << n) - 1);
         if (proof.nu >= SCORE_LIMIT) revert MarketErrors.OutOfBounds("nu", proof.nu, 0, SCORE_LIMIT - 1);
-        uint256[] memory instances = new uint256[](3 * n + 4);
+        uint256 at = r.length + 1; // of β
+        uint256[] memory instances = new uint256[](at + 2 * n + 2);
         instances[0] = Transcript.canonical(proof.q);
-        for (uint256 i; i <= n; ++i) instances[1 + i] = r[i];
-        instances[n + 2] = beta;
+        for (uint256 i; i < r.length; ++i) instances[1 + i] = r[i];
+        instances[at++] = facts.beta;
+        uint256 limit = SCORE_LIMIT << facts.shift;
         for (uint256 i; i < n; ++i) {
             uint256 score = proof.scores[i];
-            if (score >= SCORE_LIMIT) revert MarketErrors.OutOfBounds("score", score, 0, SCORE_LIMIT - 1);
-            instances[n + 3 + i] = (proof.mask >> i) & 1;
-            instances[2 * n + 3 + i] = score;
+            if (score >= limit) revert MarketErrors.OutOfBounds("score", score, 0, limit - 1);
+            instances[at + i] = (proof.mask >> i) & 1;
+            instances[at + n + i] = score;
         }
-        instances[3 * n + 3] = proof.nu;
+        instances[at + 2 * n] = proof.nu;
         uint256 end = proof.points.length; // C_G stands last: absorbed before the challenges
         _checkPoint("settlement", proof.settlement, proof.points[end - 2], proof.points[end - 1]);
         _verifyProof("settlement", verifier, proof.settlement, instances);

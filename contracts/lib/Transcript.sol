@@ -24,7 +24,7 @@ library Transcript {
         return keccak256(abi.encode(seed, canonical(a), canonical(x)));
     }
 
-    /// @notice seed_0 = keccak(context ‖ points of slots 1..N, chunk by chunk ‖ points of slot 0 ‖ C_G).
+    /// @notice seed_0 = keccak(context ‖ points of slots 1..N + R, chunk by chunk ‖ points of slot 0 ‖ C_G).
     function start(bytes32 context, uint256[] calldata points) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(context, points));
     }

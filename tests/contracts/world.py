@@ -140,11 +140,12 @@ class Scene:
         return DEFAULTS | filled | changes
 
     def plans(self, terms: dict[str, Any], **changes: Any) -> list[tuple[Any, ...]]:
-        """One for each number of trainers; `changes` to every one: f, m, manifest, settlement."""
+        """One for each number of trainers; `changes` to every one: f, m, manifest, settlement, references, shift."""
         out = []
         for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
             f = (n - 3) // 2
             plan = {"settlement": self.mocks[3].words, "manifest": manifest_digest(n), "f": f, "m": n - f}
+            plan |= {"references": 0, "shift": 0}
             out.append(tuple((plan | changes).values()))
         return out
 

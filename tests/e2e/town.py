@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zkmarket import srs
 from zkmarket.escrow import Phase
 from zkmarket.history import Log
 from zkmarket.market import Chain, Project, State, anvil_node, connect
@@ -269,6 +270,7 @@ def town(
 
 @contextlib.contextmanager
 def town_chain(**options: Any) -> Iterator[Chain]:
-    """An anvil for towns; options as of `anvil_node`."""
+    """An anvil for towns; options as of `anvil_node`. The development SRS is made where there is none."""
+    srs.generate()
     with anvil_node(**options) as rpc, connect(rpc) as chain:
         yield chain
