@@ -297,8 +297,8 @@ def three_sigma(gram: Gram, selected: Sequence[int], within: Sequence[int], sigm
     from the centre of the selection A. μ and σ are the mean and the standard deviation of x over A; with
     S1 = Σ_A x, S2 = Σ_A x² and λ = a/b, x_i <= μ + λσ is c·x_i <= S1, or (c·x_i − S1)²·b² <= a²·(c·S2 − S1²).
 
-    Over A, not over all: the largest z-score of N values is (N − 1)/√N, so that over all N <= 10 nobody is ever 3σ
-    out. And it replaces A: of A itself it could reject nobody of so few.
+    Over A, not over all: the largest z-score of N values is √(N − 1), so that over all N <= 10 nobody is ever more than
+    3σ out. And it replaces A: of A itself it could reject nobody of so few.
     """
     chosen = [j for j, bit in enumerate(selected) if bit]
     c = len(chosen)

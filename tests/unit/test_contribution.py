@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zkmarket.contribution import SCORES, check_score, raw_scores, scores, shares
+from zkmarket.contribution import GAMES, SCORES, check_score, raw_scores, scores, shares
 from zkmarket.errors import RuleError
 
 pytestmark = pytest.mark.unit
@@ -26,7 +26,7 @@ def test_leave_one_out_is_the_loss_of_squared_norm():
     assert scores(GRAM, [1, 1, 1, 0], "leave-one-out") == [4, 4, 0, 0]
 
 
-@pytest.mark.parametrize("kind", SCORES)
+@pytest.mark.parametrize("kind", GAMES)
 def test_a_rejected_update_neither_scores_nor_counts(kind: str):
     three = [row[:3] for row in GRAM[:3]]
     assert scores(GRAM, [1, 1, 1, 0], kind) == [*scores(three, [1, 1, 1], kind), 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from zkmarket import rules
 from zkmarket.errors import RuleError
-from zkmarket.rules import MultiKrum, krum_scores, median_squared_norm, multi_krum, next_beta
+from zkmarket.rules import Filter, MultiKrum, krum_scores, median_squared_norm, multi_krum, next_beta
 
 pytestmark = pytest.mark.unit
 
@@ -166,6 +168,67 @@ def test_parse_reads_what_str_writes():
 def test_another_filter_is_refused(text: str):
     with pytest.raises(RuleError, match=r"unknown filter: got .* wanted multi-krum:f=F,m=M"):
         MultiKrum.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "canonical"),
+    [
+        ("norm", Filter(), "norm"),
+        ("norm,cosine:tau=0.1", Filter(tau=Fraction(1, 10)), "norm,cosine:tau=1/10"),
+        ("norm,multi-krum:f=2,m=5", Filter(2, 5), "multi-krum:f=2,m=5"),
+        (
+            "multi-krum:f=1,m=3,three-sigma:lambda=6/4",
+            Filter(1, 3, Fraction(3, 2)),
+        )
+        + ("multi-krum:f=1,m=3,three-sigma:lambda=3/2",),
+        (
+            "norm, multi-krum:f=1,m=3, three-sigma:lambda=3, cosine:tau=0.125",
+            Filter(1, 3, Fraction(3), Fraction(1, 8)),
+        )
+        + ("multi-krum:f=1,m=3,three-sigma:lambda=3,cosine:tau=1/8",),
+        ("multi-krum:f=1,m=3,cosine:tau=0", Filter(1, 3, tau=Fraction(0)), "multi-krum:f=1,m=3,cosine:tau=0"),
+    ],
+)
+def test_parts_in_their_order(text: str, rule: Filter, canonical: str):
+    assert Filter.parse(text) == rule
+    assert str(rule) == canonical
+    assert Filter.parse(canonical) == rule
+    rule.check(7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cosine:tau=0.1", "norm,three-sigma:lambda=3", "norm,norm", "cosine:tau=0.1,norm", "norm,cosine:tau=-1", "norm,"]
+    + ["multi-krum:f=1,m=3,cosine:tau=0.1,three-sigma:lambda=3", "norm,cosine:tau=0.1234", "norm,cosine:tau=1e-1"]
+    + ["norm,cosine:tau=.1", "norm,cosine:tau=\u0661"],
+)
+def test_parts_in_another_order_or_spelling_are_refused(text: str):
+    with pytest.raises(RuleError, match="unknown filter"):
+        Filter.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("multi-krum:f=1,m=0", "3 <= m <= N"),
+        ("multi-krum:f=1,m=3,three-sigma:lambda=0", "lambda > 0"),
+        ("multi-krum:f=1,m=3,three-sigma:lambda=4097", "at most 4096 by at most 1000"),
+        ("multi-krum:f=1,m=3,three-sigma:lambda=1/1001", "at most 4096 by at most 1000"),
+        ("norm,cosine:tau=1.001", "0 <= tau <= 1"),
+        ("norm,cosine:tau=1/0", "denominator is not 0"),
+    ],
+)
+def test_numbers_that_no_rule_has_are_refused(text: str, reason: str):
+    with pytest.raises(RuleError, match=reason):
+        Filter.parse(text).check(7)
+
+
+def test_a_filter_of_parts_without_krum_needs_three_trainers():
+    with pytest.raises(RuleError, match="at least 3 trainers"):
+        Filter().check(2)
+    with pytest.raises(RuleError, match="multi-krum needs 3 <= m"):
+        Filter(sigma=Fraction(3)).check(5)
+    Filter().check(3)
 
 
 # ---------------------------------------------------------------- ν and the next β
