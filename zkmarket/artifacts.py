@@ -31,7 +31,7 @@ from .field import Point, decode_point, encode_point, scalar_hex
 from .files import parse_json, read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
 from .rules import Domain, MultiKrum
-from .statements import SALTS, Circuit, check_settings, chunk_size, project_circuits, value_bound
+from .statements import Circuit, check_settings, chunk_size, project_circuits, value_bound
 from .transcript import digest_words
 
 FORMAT = "zkmarket-manifest/1"
@@ -312,7 +312,6 @@ def _check_consistent(manifest: Manifest) -> None:
         "chunk": (manifest.chunk, chunk),
         "chunks": (manifest.chunks, -(-manifest.params // chunk)),
         "value_bound": (manifest.bound, value_bound(manifest.logrows)),
-        "salts": (manifest.salts, SALTS),
         "digit_bits": (value["domain"]["digit_bits"], manifest.settlement_logrows - 1),
         "insecure": (manifest.insecure, value["srs"]["kind"] == "development"),
     }

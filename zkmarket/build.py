@@ -47,6 +47,9 @@ from .statements import (
 
 MAX_TRAINERS, MAX_PARAMS = 4096, 1 << 40
 
+MAX_SALTS = 256
+"""As in contracts/Factory.sol and the manifest's schema."""
+
 GAS_PER_POINT = 6_200
 """One ecMul and one ecAdd of the settlement's folded commitment."""
 
@@ -78,6 +81,7 @@ class Spec:
     optimize: str = "time"
     beta_max: int | None = None
     layout: ParameterLayout | None = None
+    salts: int = SALTS
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,9 @@ class Candidate:
     submit_gas: int
 
 
-def candidate(logrows: int, trainers: int, params: int) -> Candidate:
+def candidate(logrows: int, trainers: int, params: int, salts: int = SALTS) -> Candidate:
     """What a K is expected to cost."""
-    chunks = -(-params // chunk_size(logrows))
+    chunks = -(-params // chunk_size(logrows, salts))
     rows = 1 << logrows
     return Candidate(
         logrows,
@@ -108,14 +112,14 @@ def candidate(logrows: int, trainers: int, params: int) -> Candidate:
     )
 
 
-def candidates(trainers: int, params: int) -> list[Candidate]:
+def candidates(trainers: int, params: int, salts: int = SALTS) -> list[Candidate]:
     """The cost model behind ``--logrows auto``.
 
     Work grows with rows, so a small K is quick for the aggregator and the trainer (less padding, two
     cores better used); the number of chunks m = ⌈D/C⌉ grows as K falls, and with it what the
     verifier and the contract do: N·m points at 6,200 gas and N·m range proofs.
     """
-    return [candidate(logrows, trainers, params) for logrows in range(MIN_LOGROWS, 18)]
+    return [candidate(logrows, trainers, params, salts) for logrows in range(MIN_LOGROWS, 18)]
 
 
 def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows: True) -> tuple[int, list[Candidate]]:
@@ -127,7 +131,7 @@ def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows:
     """
     if spec.optimize not in ("time", "gas"):
         raise InputError(f"--optimize is time or gas: got {spec.optimize!r}")
-    table = candidates(spec.trainers, spec.params)
+    table = candidates(spec.trainers, spec.params, spec.salts)
     if spec.logrows is not None:
         return spec.logrows, table
     fits = [c for c in table if spec.value_bits is None or c.logrows >= spec.value_bits]
@@ -181,10 +185,10 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     if not 0 < beta_max <= spec.params * bound * bound:
         raise DomainError(f"--beta-max is from 1 to D·Q² = {spec.params * bound * bound}: got {beta_max}")
 
-    chunk = chunk_size(logrows)
+    chunk = chunk_size(logrows, spec.salts)
     n, d = spec.trainers, spec.params
     settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score)
-    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score)
+    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score, spec.salts)
 
     entries = {}
     folders = {}
@@ -205,7 +209,7 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
         "params": spec.params,
         "logrows": logrows,
         "chunk": chunk,
-        "salts": SALTS,
+        "salts": spec.salts,
         "chunks": -(-spec.params // chunk),
         "value_bound": bound,
         "fixed_point": {"scale_bits": scale_bits, "value_bits": value_bits},
@@ -239,6 +243,8 @@ def _check(spec: Spec) -> None:
     for name, value, most in (("parameters", spec.params, MAX_PARAMS), ("trainers", spec.trainers, MAX_TRAINERS)):
         if not 1 <= value <= most:
             raise InputError(f"a round has from 1 to {most} {name}: got {value}")
+    if not SALTS <= spec.salts <= MAX_SALTS:
+        raise InputError(f"a chunk has from {SALTS} to {MAX_SALTS} salts: got {spec.salts}")
     spec.filter.check(spec.trainers)
     check_score(spec.score)
 
