@@ -305,13 +305,13 @@ class LocalPool:
 class DaskPool:
     """The workers of a Dask scheduler, one job each. They may come and go."""
 
-    def __init__(self, scheduler: str):
+    def __init__(self, scheduler: str, seconds: float = 10):
         try:
             from distributed import Client
         except ImportError as error:
             raise InputError("--scheduler needs Dask: pip install 'zkmarket[dask]'") from error
         try:
-            self.client = Client(scheduler, timeout=10, set_as_default=False)
+            self.client = Client(scheduler, timeout=seconds, set_as_default=False)
         except (OSError, ValueError) as error:
             raise BackendError(f"no Dask scheduler answers at {scheduler}: {error}") from error
         self.futures: dict[str, Any] = {}
