@@ -1138,7 +1138,7 @@ class Project(_Deployed):
 
     def root(self, round_number: int) -> bytes:
         """keccak of the points of the owner's root update for a round; zeros: none."""
-        return bytes(HexBytes(self._call("root", round_number)))
+        return self._read("root", round_number)
 
     def outcome(self) -> dict[str, Any]:
         """What the last settled round decided."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from eth_abi import decode
 from eth_hash.auto import keccak
 
 from tests.contracts.world import Scene
 from zkmarket.escrow import Verifier
-from zkmarket.market import Chain, CompiledVerifier, compile_verifier
+from zkmarket.market import Chain, CompiledVerifier, Receipt, compile_verifier
 
 HEADER = "// SPDX-License-Identifier: Apache-2.0\npragma solidity 0.8.37;\n\n"
 
@@ -148,6 +149,19 @@ def deploy_as_verifier(chain: Chain, code: str) -> Verifier:
     creation = bytes([0x5F + size, *runtime, 0x5F, 0x52, 0x60, size, 0x60, 32 - size, 0xF3])
     deployed = chain.deploy_verifier(CompiledVerifier([], creation, runtime), chain.accounts[0])
     return Verifier(deployed.address, keccak(runtime))
+
+
+def questions(chain: Chain, done: Receipt) -> list[tuple[str, tuple[int, ...]]]:
+    """Whom a transaction asked to verify, and with which instances, in order: for verifiers that accept everything."""
+    verify = keccak(b"verifyProof(bytes,uint256[])")[:4]
+    answer = chain.web3.provider.make_request("debug_traceTransaction", [done.transaction, {"tracer": "callTracer"}])
+
+    def asked(call: dict[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
+        data = bytes.fromhex(call["input"][2:])
+        own = [(call["to"], decode(["bytes", "uint256[]"], data[4:])[1])] if data[:4] == verify else []
+        return own + [one for inner in call.get("calls", []) for one in asked(inner)]
+
+    return asked(answer["result"])
 
 
 def reward_token(scene: Scene, mood: str = "good") -> Any:

@@ -19,7 +19,7 @@
         it should refuse: PaddingCheck
     when there is not one plan for each number of trainers
         it should refuse: WrongLength
-        when f, m or the manifest of any plan is out of its bounds
+        when f, m, references, shift or the manifest of any plan is out of its bounds
             it should refuse: OutOfBounds
     when the value is not the pool, or not 0 where the reward is a token
         it should refuse: WrongValue
@@ -43,6 +43,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.doubles import reward_token
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, manifest_digest, point, refused
+from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import NOBODY, Phase
 from zkmarket.field import Q
 from zkmarket.market import Project, transacting
@@ -350,6 +351,10 @@ PLANS: dict[str, tuple[int, dict[str, Any], str, int, int, int]] = {
     "m below those who publish": (5, {"f": 1, "m": 2}, "m", 2, 3, 4),
     "m above N − f": (5, {"f": 1, "m": 5}, "m", 5, 3, 4),
     "m above N": (4, {"f": 0, "m": 5}, "m", 5, 3, 4),
+    "a third reference": (3, {"references": 4}, "references", 4, 0, 3),
+    "references that the first plan has not": (4, {"references": 1}, "references", 1, 0, 0),
+    "no root in the last plan": (5, {"references": 2}, "references", 2, 0, 0),
+    "shift without a last aggregate": (5, {"shift": 1}, "shift", 1, 0, 0),
     "no manifest": (4, {"manifest": bytes(32)}, "manifest", 0, 1, 2**256 - 1),
 }
 
@@ -368,6 +373,38 @@ def test_every_plan_is_checked(
 ) -> None:
     with refused(f"OutOfBounds(what={what}, have={have}, least={least}, most={most})"):
         scene.create(plans=plans_but(scene, trainers, **changes))
+
+
+@pytest.mark.parametrize("references", [0, 1, 2, 3])
+def test_all_plans_have_the_same_references(scene: Scene, references: int) -> None:
+    """A root is committed, and a last aggregate is there, before it is known how many trainers a round has."""
+    plans = scene.plans(scene.terms(), references=references)
+    scene.create(plans=plans)
+    assert [scene.project.plan(n)["references"] for n in (3, 4, 5)] == [references] * 3
+    for at in range(3):
+        other = scene.plans(scene.terms(), references=(references + 1) % 4)[at]
+        with pytest.raises(TransactionReverted, match=r"OutOfBounds\(what=references, "):
+            scene.create(plans=[*plans[:at], other, *plans[at + 1 :]])
+
+
+@pytest.mark.parametrize(("references", "most"), [(0, 0), (1, 0), (2, 64), (3, 64)])
+def test_only_a_product_with_the_last_aggregate_is_wider_than_64_bits(scene: Scene, references: int, most: int) -> None:
+    scene.create(plans=scene.plans(scene.terms(), references=references, shift=most))
+    assert scene.project.plan(4)["shift"] == most
+    with refused(f"OutOfBounds(what=shift, have={most + 1}, least=0, most={most})"):
+        scene.create(plans=scene.plans(scene.terms(), references=references, shift=most + 1))
+
+
+@pytest.mark.parametrize(("references", "gas"), [(0, 13_890_000), (1, 14_080_000), (2, 14_080_000), (3, 14_270_000)])
+def test_references_are_slots_that_a_settlement_pays_gas_for(scene: Scene, references: int, gas: int) -> None:
+    """16 chunks for 63 trainers just pass; 190,000 more for each reference."""
+    heavy = {"params": 16_000, "chunks": 16, "betaMin": 16_000, "minTrainers": 62, "maxTrainers": 63}
+    plans = scene.plans(scene.terms(**heavy), references=references)
+    if gas <= 14_000_000:
+        scene.create(plans=plans, **heavy)
+    else:
+        with refused(f"OutOfBounds(what=gas of settle, have={gas}, least=0, most=14000000)"):
+            scene.create(plans=plans, **heavy)
 
 
 @pytest.mark.parametrize("changes", [{"f": 0, "m": 3}, {"f": 0, "m": 5}, {"f": 1, "m": 3}, {"f": 1, "m": 4}])
@@ -455,7 +492,7 @@ def test_all_terms_are_kept_and_logged(scene: Scene) -> None:
     sent, plans = tuple(values.values()), scene.plans(values)
     assert words(project.terms()) == sent
     assert [words(project.plan(n)) for n in (3, 4, 5)] == plans
-    assert words(project.plan(2)) == words(project.plan(6)) == ((NOBODY, bytes(32)), bytes(32), 0, 0)
+    assert words(project.plan(2)) == words(project.plan(6)) == ((NOBODY, bytes(32)), bytes(32), 0, 0, 0, 0)
     assert project.plan(4)["manifest"] == manifest_digest(4)
     assert project.rates() == rates
     said = done.event("ProjectCreated").arguments

@@ -116,6 +116,9 @@ class Scene:
     trainers: list[Any] = field(default_factory=list)
     project: Project = None  # type: ignore[assignment]
     values: dict[str, Any] = field(default_factory=dict)
+    references: int = 0  # of the plans: bit 0 root, bit 1 last
+    shift: int = 0
+    roots: dict[int, tuple[Point, ...]] = field(default_factory=dict)  # committed, by round
 
     @classmethod
     def deploy(cls, chain: Chain) -> Scene:
@@ -145,7 +148,7 @@ class Scene:
         for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
             f = (n - 3) // 2
             plan = {"settlement": self.mocks[3].words, "manifest": manifest_digest(n), "f": f, "m": n - f}
-            plan |= {"references": 0, "shift": 0}
+            plan |= {"references": self.references, "shift": self.shift}
             out.append(tuple((plan | changes).values()))
         return out
 
@@ -166,7 +169,7 @@ class Scene:
         words = (tuple(terms.values()), plans, list(rates), cid)
         done = self.market._send("create", "create", *words, sender=sender or self.owner, value=paid)
         self.project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
-        self.values = terms
+        self.values, self.roots = terms, {}
         return done
 
     # ---- a round, step by step
@@ -185,6 +188,28 @@ class Scene:
 
     def start(self) -> Receipt:
         return self.project.start(self.aggregator, KEY)
+
+    def root(self, label: int = 0, round_number: int | None = None) -> Commitment:
+        """The owner's root update for the next round; another label, another update."""
+        number = self.round_id.round + 1 if round_number is None else round_number
+        points = tuple(point(3000 + label, chunk) for chunk in range(self.values["chunks"]))
+        proofs = tuple(Proof(encode_point(p) + bytes(32), (0,)) for p in points)
+        return Commitment(self.project.round_id(number), int(str(self.owner), 16), points, proofs)
+
+    def root_receipt(self, commitment: Commitment, signer: Any = None) -> bytes:
+        return self.project.sign_root_receipt(signer or self.aggregator, points_hash(commitment.points))
+
+    def commit_root(self, label: int = 0, sender: Any = None) -> Receipt:
+        root = self.root(label)
+        done = self.project.commit_root(sender or self.owner, root, self.root_receipt(root))
+        self.roots = self.roots | {root.round_id.round: root.points}
+        return done
+
+    def reference_points(self) -> list[tuple[Point, ...]]:
+        """Of the round that is locked: what the contract must demand of its references."""
+        number, absent = self.round_id.round, (self.values["blinding"],) * self.values["chunks"]
+        found = [self.roots.get(number, absent)] * (self.references & 1)
+        return found + [self.project.last_aggregate(number) or absent] * (self.references >> 1)
 
     def commitment(self, trainer: Any, round_id: RoundId | None = None) -> Commitment:
         """Points of the trainer's own, with range proofs that hold nothing but their first point."""
@@ -294,9 +319,17 @@ class Scene:
         )
 
     def proof(
-        self, mask: Sequence[int] | None = None, scores: Sequence[int] | None = None, nu: int = 1000, q: int = 7
+        self,
+        mask: Sequence[int] | None = None,
+        scores: Sequence[int] | None = None,
+        nu: int = 1000,
+        q: int = 7,
+        references: Sequence[tuple[Point, ...]] | None = None,
     ) -> RoundProof:
-        """A round proof of the locked round that fits all that the contract itself computes."""
+        """A round proof of the locked round that fits all that the contract itself computes.
+
+        References stand before the mask's points, where the contract and the transcript want them.
+        """
         round_id = self.round_id
         seats = self.project.seats(round_id.round)
         n = len(seats)
@@ -307,21 +340,24 @@ class Scene:
         mask_points = tuple(point(round_id.round, 1000 + chunk) for chunk in range(chunks))
         gram_point = point(round_id.round, 2000)
         beta = self.project.state().beta
-        transcript = start_transcript(self.manifest(n), round_id, beta, commitments, mask_points, gram_point)
-        r = transcript.slot_challenges(n + 1)
+        references = self.reference_points() if references is None else list(references)
+        ahead = (*(p for points in references for p in points), *mask_points)
+        transcript = start_transcript(self.manifest(n), round_id, beta, commitments, ahead, gram_point)
+        r = transcript.slot_challenges(n + len(references) + 1)
         transcript.absorb(q)
         claims, rhos = [], []
         for step in range(len(halves(chunks))):
             claims.append((step + 11, step + 22))
             transcript.absorb(*claims[-1])
             rhos.append(transcript.fold_challenge(step))
-        column = folded_commitment([mask_points, *(c.points for c in commitments)], r, rhos, blinding)
+        slots = [mask_points, *(c.points for c in commitments), *references]
+        column = folded_commitment(slots, r, rhos, blinding)
         return RoundProof(
             manifest_digest(n),
             round_id,
             beta,
             commitments,
-            mask_points,
+            ahead,
             gram_point,
             GramProof(tuple(claims), Proof(encode_point(column), (0,))),
             Proof(encode_point(gram_point), (q, *r, beta, *mask, *scores, nu)),
