@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import pickle
 import signal
@@ -69,9 +70,10 @@ class Job:
     seconds: float = 3600
 
 
-def proof_job(job: ProofJob, logrows: int) -> Job:
+def proof_job(job: ProofJob) -> Job:
     """A proof to be made by a worker: four files of the circuit, and the SRS."""
     files = job.files
+    logrows = json.loads(files.settings.read_text())["run_args"]["logrows"]
     parts = {path.name: path for path in (files.settings, files.compiled, files.vk, files.pk)}
     limit = 2 * backend.deadline(logrows)
     return Job(job.name, f"{__name__}:prove", {**parts, _SRS: files.srs}, (job.name, job.inputs), limit)

@@ -1,4 +1,4 @@
-"""A manifest, a commitment and a round proof that fit their schemas; the proofs in them prove nothing."""
+"""A manifest, a commitment, a round proof and utility proofs that fit their schemas; what they hold proves nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from zkmarket.artifacts import Manifest
 from zkmarket.backend import Proof
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.field import GENERATOR, P, Q, encode_point
+from zkmarket.games import Method
 from zkmarket.gram import GramProof
 from zkmarket.round import RoundProof
 from zkmarket.rules import Domain, MultiKrum
 from zkmarket.statements import project_circuits, settlement_logrows
+from zkmarket.utility import UtilityProof
+from zkmarket.utility_round import UtilityRound
 
 ROUND_ID = RoundId(chain_id=1, project=2, round=3)
 POINTS = (GENERATOR, (1, Q - 2))
@@ -29,6 +32,11 @@ def commitment(trainer: int = 7) -> Commitment:
 def round_proof() -> RoundProof:
     slots = tuple(commitment(trainer) for trainer in (7, 8, 9))
     return RoundProof(b"\xab" * 32, ROUND_ID, 10**6, slots, POINTS, GENERATOR, GramProof(((1, 2),), proof(1)), proof())
+
+
+def utility_round() -> UtilityRound:
+    proofs = {(): UtilityProof(proof(3, 9)), (1, 3): UtilityProof(proof(4, 8))}
+    return UtilityRound(Method("gtg", 3, 7), b"\xab" * 32, b"\xcd" * 32, proofs)
 
 
 def manifest(params: int = 2500, chunks: int = 3, layout: list | None = LAYOUT) -> dict[str, Any]:

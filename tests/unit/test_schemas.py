@@ -17,6 +17,7 @@ from zkmarket.artifacts import Manifest, check_schema
 from zkmarket.commitment import Commitment
 from zkmarket.errors import InputError
 from zkmarket.round import RoundProof
+from zkmarket.utility_round import UtilityRound
 
 pytestmark = pytest.mark.unit
 
@@ -26,6 +27,7 @@ DOCUMENTS = {
     "commitment": documents.commitment().to_json(),
     "round": documents.round_proof().to_json(),
     "proof": documents.proof(5, 6).to_json(),
+    "utility": documents.utility_round().to_json(),
 }
 OPEN_OBJECTS = [("versions",), ("domain", "bounds")]  # maps of names, not records
 EACH = pytest.mark.parametrize("name", DOCUMENTS)
@@ -96,6 +98,7 @@ def test_the_honest_document_fits(name: str):
 def test_documents_come_back():
     assert Commitment.from_json(DOCUMENTS["commitment"]) == documents.commitment()
     assert RoundProof.from_json(DOCUMENTS["round"]) == documents.round_proof()
+    assert UtilityRound.from_json(DOCUMENTS["utility"]) == documents.utility_round()
 
 
 # ---------------------------------------------------------------- what does not fit
@@ -152,7 +155,7 @@ def test_another_type_is_refused_everywhere(name: str):
                 refused(changed(name, path, other), name)
 
 
-@pytest.mark.parametrize("name", ["manifest", "commitment", "round"])
+@pytest.mark.parametrize("name", ["manifest", "commitment", "round", "utility"])
 def test_another_format_is_refused(name: str):
     for other in (f"zkmarket-{name}/2", f"zkmarket-{name}", "zkmarket-manifest/1" if name != "manifest" else ""):
         refused(changed(name, ("format",), other), name, "was expected")
