@@ -1,0 +1,388 @@
+"""A model with the parameters θ + Agg_S/|S|, evaluated on a committed validation batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class Utility(torch.nn.Module):
+    """Correct predictions and summed loss of a network, from a committed witness and challenges drawn after it.
+
+    Relation:   parameters w = L·θ + (L/|S|)·Agg_S. For every stage, with Z its linear part (a sum of linear layers,
+                convolutions, batch-norms and skips), q = ⌊g·Z / R^k⌋, and its output is q, max(0, q), or the
+                maximum over a window of them. Cross-entropy: for every sample, with logits q_j and M = max_j q_j,
+                t_j = M − q_j, c_j = min(t_j, R − 1), E(x) = round(base^x), T = Q − 1, label y:
+                λ = least integer with n·E(λ) >= Σ_j E(T − c_j); loss = λ − T + ν + t_y; correct = (t_y = 0).
+                Mean squares: loss = Σ_j (q_j − target_j)². zkmarket/utility.py says the same in integers.
+    Domain:     digits are in [0, R), R = 2Q = 2^K − 8, each by one lookup in the one-column table of E. Every number
+                of digits follows from worst cases, so no update within [−Q, Q) is unprovable.
+    Public:     everything of the last input but noise and salts (L/|S|, constants, challenges), echoed; E(0) = 1;
+                the checks, each of which the verifier requires to be 0; correct; loss.
+    Private:    Agg_S and its salts, the batch, the witness; θ is committed without salts, everybody knows it.
+    Not proven: that the batch is what the owner says it is, or that its values are small: it is the owner's.
+
+    Inputs: chunks of θ, of Agg_S, of the validation batch, of the witness; then public ‖ noise ‖ salts.
+
+    A linear part is not computed but checked (Freivalds): Σ a_b c_o p_s Z_bos = Σ a_b c_o p_s (digits of Z)_bos, where
+    a, c, p are powers of challenges that exist only after the witness is committed. It takes |X| + |W| + |Z| rows
+    instead of |X|·|out|. If one entry differs, the equation is a polynomial that is not 0 in 128-bit challenges; its
+    degree is below batch + channels + height + width (Schwartz and Zippel). All checks of a kind are such sums.
+
+    Every lookup is in one operation, and the plan gives its order: in each block of columns there are 128 noise values,
+    as its multiplicities are committed without blinding. No sign is taken at all. zkmarket/utility.py asserts it.
+    """
+
+    def __init__(self, plan: dict[str, Any]):
+        super().__init__()
+        self.plan = plan
+        self.batch = plan["batch"]
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.zeros(1, length) for length in self.plan["lengths"])
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        plan = self.plan
+        self.everything = torch.cat(inputs, 1)
+        self.at = {
+            name: [i for start, count in spans for i in range(start, start + count)]
+            for name, spans in plan["columns"].items()
+        }
+        self.checks: list[torch.Tensor] = []
+        self.powers_of_batch = self.public("a")
+        self.looked_up()
+        self.tensors = {0: self.cells("validation", 0, self.batch * plan["inputs"])}
+        for step in plan["steps"]:
+            {
+                "stage": self.stage,
+                "sum": self.window_sums,
+                "cross-entropy": self.cross_entropy,
+                "mse": self.squares,
+            }[step["op"]](step)
+        known = take(self.exponentials, [0])
+        echo = self.cells("public", 0, plan["public"]["noise"][0])
+        return torch.cat([echo, known, *self.checks, self.correct, self.loss], 1)
+
+    # ---- cells
+
+    def cells(self, column: str, start: int, count: int) -> torch.Tensor:
+        return take(self.everything, self.at[column][start : start + count])
+
+    def public(self, name: str, count: int | None = None) -> torch.Tensor:
+        start, length = self.plan["public"][name]
+        return self.cells("public", start, length if count is None else count)
+
+    def constant(self, value: int) -> torch.Tensor:
+        """An integer as a public cell: a float in the graph would be exact to 24 bits only."""
+        return self.cells("public", self.plan["constants"][str(value)], 1)
+
+    def witness(self, name: str) -> torch.Tensor:
+        return self.cells("witness", *self.plan["witness"][name])
+
+    def digits(self, name: str) -> list[torch.Tensor]:
+        """Cells of a number's digits, low first, each less Q."""
+        return [self.witness(f"{name}.{i}") for i in range(self.plan["digits"][name])]
+
+    def number(self, name: str) -> torch.Tensor:
+        """Σ R^i digit_i, for every element."""
+        digits = self.digits(name)
+        value = digits[-1]
+        for digit in digits[-2::-1]:
+            value = value * self.constant(self.plan["radix"]) + digit
+        return value + self.constant(shift_of(len(digits), self.plan["radix"]))
+
+    # ---- lookups
+
+    def looked_up(self) -> None:
+        """Look up everything in one operation: range and exponential at once."""
+        parts = []
+        for column, start, count in self.plan["sequence"]:
+            if column == "below":  # λ − 1
+                parts.append(take(self.witness("lambda") - self.constant(1), range(start, start + count)))
+            elif column == "noise":
+                parts.append(self.cells("public", self.plan["public"]["noise"][0] + start, count))
+            else:
+                parts.append(self.cells(column, start, count))
+        self.exponentials = torch.pow(torch.tensor(float.fromhex(self.plan["base"])), torch.cat(parts, 1))
+        self.where: dict[tuple[str, int], int] = {}
+        row = 0
+        for column, start, count in self.plan["sequence"]:
+            for i in range(count):
+                self.where[column, start + i] = row + i
+            row += count
+
+    def exponential(self, column: str, start: int, count: int) -> torch.Tensor:
+        return take(self.exponentials, [self.where[column, start + i] for i in range(count)])
+
+    # ---- random sums
+
+    def place_weights(self, shape: list[int]) -> torch.Tensor | None:
+        """e_y f_x for every place of a (channels, height, width) tensor; None where there is but one."""
+        if len(shape) == 1 or shape[1] * shape[2] == 1:
+            return None
+        height, width = self.public("e", shape[1]), self.public("f", shape[2])
+        return (height.reshape(-1, 1) * width.reshape(1, -1)).reshape(1, -1)
+
+    def weighted(self, tensors: list[torch.Tensor], channels: int, places: torch.Tensor | None) -> torch.Tensor:
+        """Σ a_b c_o p_s x_bos of each of these tensors of the same size: (1, number of tensors)."""
+        many = torch.cat(tensors, 1)
+        if places is not None:
+            size = places.shape[1]
+            many = torch.einsum("np,p->n", many.reshape(-1, size), places.reshape(-1))
+        if channels > 1:
+            many = torch.einsum("no,o->n", many.reshape(-1, channels), self.public("c", channels).reshape(-1))
+        return self.over_batch(many)
+
+    def over_batch(self, many: torch.Tensor) -> torch.Tensor:
+        """Σ a_b x_b of each run of B values."""
+        if self.batch == 1:
+            return many.reshape(1, -1)
+        weights = self.powers_of_batch.reshape(-1)
+        return torch.einsum("nb,b->n", many.reshape(-1, self.batch), weights).reshape(1, -1)
+
+    def total_weight(self, channels: int, places: torch.Tensor | None) -> torch.Tensor:
+        """Σ a_b c_o p_s."""
+        value = total(self.powers_of_batch)
+        if channels > 1:
+            value = value * total(self.public("c", channels))
+        return value if places is None else value * total(places)
+
+    def powered(self, sums: torch.Tensor, first: int, count: int, weight: torch.Tensor) -> torch.Tensor:
+        """Σ R^i (s_i + Q·weight): the random sum of a number from those of its digits."""
+        value = take(sums, [first + count - 1])
+        for i in range(first + count - 2, first - 1, -1):
+            value = value * self.constant(self.plan["radix"]) + take(sums, [i])
+        return value + self.constant(shift_of(count, self.plan["radix"])) * weight
+
+    # ---- linear parts
+
+    def parameters(self, view: dict[str, Any], combine) -> torch.Tensor:
+        """L·f(θ) + (L/|S|)·f(Agg_S) for a linear f: each of the two is contracted before they are added."""
+        at = view["offset"] + torch.arange(view["count"]).reshape(view["shape"]).permute(view["order"])
+        where = at.reshape(-1).tolist()
+        shape = [view["shape"][i] for i in view["order"]]
+        theta = combine(take(self.everything, [self.at["theta"][i] for i in where]).reshape(shape))
+        update = combine(take(self.everything, [self.at["update"][i] for i in where]).reshape(shape))
+        return theta * self.constant(self.plan["lcm"]) + update * self.public("factor")
+
+    def against_channels(self, view: dict[str, Any]) -> torch.Tensor:
+        """Σ_o c_o W_ok of an (outputs, k) weight: (1, k)."""
+
+        def combine(weight: torch.Tensor) -> torch.Tensor:
+            flat = weight.reshape(weight.shape[0], -1)
+            if flat.shape[0] == 1:
+                return flat.reshape(1, -1)
+            return torch.einsum("ok,o->k", flat, self.public("c", flat.shape[0]).reshape(-1)).reshape(1, -1)
+
+        return self.parameters(view, combine)
+
+    def linear_part(self, step: dict[str, Any], places: torch.Tensor | None) -> torch.Tensor:
+        """The random sum of Z."""
+        value = None
+        for term in step["terms"]:
+            part = getattr(self, term["kind"])(term, step["shape"], places)
+            if term["factor"] != 1:
+                part = part * self.constant(term["factor"])
+            value = part if value is None else value + part
+        return value
+
+    def linear(self, term, shape, places) -> torch.Tensor:
+        x = self.tensors[term["tensor"]].reshape(self.batch, -1)
+        rows = self.rows_against_batch(x)
+        return inner(rows, self.against_channels(term["weight"]))
+
+    def rows_against_batch(self, x: torch.Tensor) -> torch.Tensor:
+        """Σ_b a_b x_bi: (1, i)."""
+        if self.batch == 1:
+            return x.reshape(1, -1)
+        return torch.einsum("bi,b->i", x, self.powers_of_batch.reshape(-1)).reshape(1, -1)
+
+    def conv(self, term, shape, places) -> torch.Tensor:
+        channels, height, width = term["shape"]
+        rows = self.rows_against_batch(self.tensors[term["tensor"]].reshape(self.batch, -1))
+        kernel_y, kernel_x = term["kernel"]
+        across = self.shifted("f", width, kernel_x, shape[2], term["stride"][1], term["pads"][1])
+        down = self.shifted("e", height, kernel_y, shape[1], term["stride"][0], term["pads"][0])
+        part = torch.einsum("nw,wk->nk", rows.reshape(channels * height, width), across)
+        part = part.reshape(channels, height, kernel_x)
+        part = torch.einsum("ihx,hy->iyx", part, down)
+        return inner(part.reshape(1, -1), self.against_channels(term["weight"]))
+
+    def shifted(self, name: str, size: int, kernel: int, out: int, stride: int, pad: int) -> torch.Tensor:
+        """(size, kernel): the weight of the output that input place i meets with kernel place k, or 0."""
+        start = self.plan["public"][name][0]
+        zero = self.plan["constants"]["0"]
+        cells = []
+        for i in range(size):
+            for k in range(kernel):
+                at, rest = divmod(i + pad - k, stride)
+                cells.append(start + at if rest == 0 and 0 <= at < out else zero)
+        return take(self.everything, [self.at["public"][cell] for cell in cells]).reshape(size, kernel)
+
+    def channelwise(self, term, shape, places) -> torch.Tensor:
+        """Σ_o c_o γ_o (κ_o Σ a_b p_s x_bos − μ_o Σ a_b p_s): batch-norm with fixed statistics."""
+        channels = shape[0]
+        rows = self.rows_against_batch(self.tensors[term["tensor"]].reshape(self.batch, -1))
+        if places is not None:
+            size = places.shape[1]
+            rows = torch.einsum("op,p->o", rows.reshape(channels, size), places.reshape(-1)).reshape(1, -1)
+        weight = self.total_weight(1, places)
+        normal = rows * self.public(term["kappa"]) - self.public(term["mu"]) * weight
+        gamma = self.parameters(term["gamma"], lambda part: part.reshape(1, -1))
+        return inner(normal * gamma, self.public("c", channels)) if channels > 1 else normal * gamma
+
+    def bias(self, term, shape, places) -> torch.Tensor:
+        return self.against_channels(term["weight"]) * self.total_weight(1, places)
+
+    def identity(self, term, shape, places) -> torch.Tensor:
+        return self.weighted([self.tensors[term["tensor"]]], shape[0], places)
+
+    # ---- steps
+
+    def stage(self, step: dict[str, Any]) -> None:
+        """q = ⌊g·Z/R^k⌋, then its positive part and the maximum over windows, as the step says."""
+        name, channels = step["name"], step["shape"][0]
+        places = self.place_weights(step["shape"])
+        weight = self.total_weight(channels, places)
+        tops = self.window_weights(step, places)
+        remainder = self.digits(f"{name}.rem")
+        top = self.number(f"{name}.top")
+        if step["relu"]:
+            positive = self.witness(f"{name}.positive")
+            output = positive * top
+            sums = self.weighted([output, top, positive, positive * positive], channels, tops)
+            self.checks.append(take(sums, [3]) - take(sums, [2]))
+            quotient = take(sums, [0]) * self.constant(2) - take(sums, [1]) + take(sums, [2]) - weight
+        else:
+            output = top - self.constant(step["offset"])
+            quotient = self.weighted([output], channels, tops)
+        rest = self.weighted(remainder, channels, places)
+        if step["pool"]:
+            gaps = self.digits(f"{name}.gap")
+            quotient = quotient - self.powered(self.weighted(gaps, channels, places), 0, len(gaps), weight)
+            self.checks.append(self.one_is_zero(step, self.number(f"{name}.gap"), tops))
+        self.tensors[step["out"]] = output
+        self.divided(step, places, quotient, self.powered(rest, 0, len(remainder), weight))
+
+    def divided(self, step, places, quotient: torch.Tensor, remainder: torch.Tensor) -> None:
+        """g·Z = R^k·q + rem."""
+        scaled = self.linear_part(step, places) * self.constant(step["times"])
+        whole = quotient * self.constant(self.plan["radix"] ** step["rem"])
+        self.checks.append(scaled - whole - remainder)
+
+    def window_weights(self, step, places: torch.Tensor | None) -> torch.Tensor | None:
+        """The weights of places added up over each window; those of the places where there are no windows."""
+        if not step["pool"]:
+            return places
+        windows = [take(places, places_of) for places_of in window_places(step["shape"], step["pool"])]
+        value = windows[0]
+        for other in windows[1:]:
+            value = value + other
+        return value if value.shape[1] > 1 else value.reshape(1, 1)
+
+    def one_is_zero(self, step, gaps: torch.Tensor, tops: torch.Tensor) -> torch.Tensor:
+        """The random sum of Π over each window of what its values lack to its top: 0, so the top is one of them."""
+        size = step["shape"][1] * step["shape"][2]
+        count = self.batch * step["shape"][0]
+        product = None
+        for places_of in window_places(step["shape"], step["pool"]):
+            part = take(gaps, [n * size + place for n in range(count) for place in places_of])
+            product = part if product is None else product * part
+        return self.weighted([product], step["shape"][0], tops)
+
+    def window_sums(self, step: dict[str, Any]) -> None:
+        """Average pooling without its division, which is in the scale."""
+        size = step["shape"][1] * step["shape"][2]
+        count = self.batch * step["shape"][0]
+        x = self.tensors[step["tensor"]]
+        value = None
+        for places_of in window_places(step["shape"], step["pool"]):
+            part = take(x, [n * size + place for n in range(count) for place in places_of])
+            value = part if value is None else value + part
+        self.tensors[step["out"]] = value
+
+    def cross_entropy(self, step: dict[str, Any]) -> None:
+        plan, batch, classes = self.plan, self.batch, step["shape"][0]
+        q = plan["radix"] // 2
+        weight = self.total_weight(classes, None)
+
+        capped = self.witness("capped")  # T − c_j
+        room = capped + self.constant(q)  # R − 1 − c_j
+        excess = self.number("excess")
+        gap = excess - room + self.constant(plan["radix"] - 1)  # t_j = c_j + excess_j
+        top = self.number("top") - self.constant(step["offset"])
+        remainder = self.digits("rem")
+        sums = self.weighted([gap, excess * room, *remainder], classes, None)
+        self.checks.append(take(sums, [1]))  # where there is excess, c_j = R − 1
+        tops = self.over_batch(top) * total(self.public("c", classes))
+        self.divided(step, None, tops - take(sums, [0]), self.powered(sums, 2, len(remainder), weight))
+
+        label, label_gap = self.cells("validation", batch * plan["inputs"], batch), self.witness("label_gap")
+        named = label * self.public("tie") + label_gap  # of class k: tie·k + t_k
+        tied = gap.reshape(batch, classes) + self.public("ties").reshape(1, classes)
+        miss = named.reshape(batch, 1) - tied
+        self.checks.append(self.over_batch(product_of_columns(gap.reshape(batch, classes))))
+        self.checks.append(self.over_batch(product_of_columns(miss)))
+
+        start = plan["witness"]["capped"][0]
+        parts = self.exponential("witness", start, batch * classes).reshape(batch, classes)
+        mass = parts.sum(1).reshape(1, batch)
+        at = self.exponential("witness", plan["witness"]["lambda"][0], batch) * self.constant(classes)
+        below = self.exponential("below", 0, batch) * self.constant(classes)
+        self.checks.append(self.over_batch(at - mass - self.number("over")))
+        self.checks.append(self.over_batch(mass - below - self.constant(1) - self.number("under")))
+
+        right = self.constant(1) - label_gap * self.witness("inverse")
+        self.checks.append(self.over_batch(right * label_gap))
+        self.correct = total(right)
+        self.loss = total(self.witness("lambda") + label_gap + self.constant(step["shift"]))
+
+    def squares(self, step: dict[str, Any]) -> None:
+        plan, batch, outputs = self.plan, self.batch, step["shape"][0]
+        weight = self.total_weight(outputs, None)
+        value = self.number("top") - self.constant(step["offset"])
+        remainder = self.digits("rem")
+        sums = self.weighted([value, *remainder], outputs, None)
+        self.divided(step, None, take(sums, [0]), self.powered(sums, 1, len(remainder), weight))
+        error = value - self.cells("validation", batch * plan["inputs"], batch * outputs)
+        self.correct = self.constant(0)
+        self.loss = inner(error, error)
+
+
+def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+    """Columns by constant index."""
+    return torch.index_select(tensor, 1, torch.tensor(list(indices)))
+
+
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.sum(1).reshape(1, 1) if tensor.shape[1] > 1 else tensor
+
+
+def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    if a.shape[1] == 1:
+        return a * b
+    return torch.einsum("bi,bi->b", a, b).reshape(1, 1)
+
+
+def product_of_columns(tensor: torch.Tensor) -> torch.Tensor:
+    """Π_j x_ij: (1, rows)."""
+    value = take(tensor, [0])
+    for j in range(1, tensor.shape[1]):
+        value = value * take(tensor, [j])
+    return value.reshape(1, -1)
+
+
+def shift_of(digits: int, radix: int) -> int:
+    """Q·(1 + R + … ): what digits that are kept less Q lack."""
+    return radix // 2 * sum(radix**i for i in range(digits))
+
+
+def window_places(shape: list[int], pool: list[int]) -> list[list[int]]:
+    """For each place in a window, that place of every window of a (channels, height, width) tensor."""
+    _, height, width = shape
+    return [
+        [y * width + x for y in range(dy, height, pool[0]) for x in range(dx, width, pool[1])]
+        for dy in range(pool[0])
+        for dx in range(pool[1])
+    ]
