@@ -11,10 +11,19 @@ import numpy as np
 from . import backend, gram, settlement
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
-from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, verify_range
-from .errors import InputError, ProofRejected, SaltReuse, StatementFalse
+from .commitment import (
+    COMMITMENT_FILE,
+    OPENING_FILE,
+    Commitment,
+    Opening,
+    RoundId,
+    check_opening,
+    column_of,
+    verify_range,
+)
+from .errors import InputError, OpeningMismatch, ProofRejected, SaltReuse, StatementFalse
 from .field import P, from_ints
-from .round import Aggregate, RoundProof, check_slots, is_withheld, start_transcript
+from .round import Aggregate, References, RoundProof, check_slots, is_withheld, start_transcript
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,12 @@ def load_submissions(build: Build, folder: Path) -> list[Submission]:
 
 
 def prove_round(
-    build: Build, submissions: Sequence[Submission], beta: int | None = None, progress: Progress = quiet
+    build: Build,
+    submissions: Sequence[Submission],
+    beta: int | None = None,
+    progress: Progress = quiet,
+    root: Submission | None = None,
+    last: Aggregate | None = None,
 ) -> tuple[RoundProof, Aggregate | None]:
     """Filter, score and aggregate a round of exactly N updates, and prove it.
 
@@ -52,6 +66,8 @@ def prove_round(
         build: loaded with ``prover=True``.
         submissions: slots 1..N in order, range-proven and opened.
         beta: the round's bound on squared norms; default the project's largest.
+        root, last: the owner's root update and the last settled aggregate, where the build's rules compare with
+            them and the round has them.
 
     Returns:
         The proof, and the aggregate or, with too few accepted, None: it would reveal them to each other.
@@ -69,23 +85,24 @@ def prove_round(
         raise InputError("a round has trainers: got none")
     round_id = commitments[0].round_id
     check_slots(build, commitments, round_id)
+    references = references_of(build, round_id, root, last)
+    points = [*(c.points for c in commitments), *references.points(manifest)]
+    vectors = [*openings, *reference_vectors(manifest, root, last)]
 
     progress("committing to the mask")
     mask = gram.Mask.fresh(build)
     mask_points = mask.commit(build)
     progress("computing the Gram matrix")
-    matrix = gram.matrix(openings, mask, manifest.chunk)
+    matrix = gram.matrix(vectors, mask, manifest.chunk)
     outcome = settlement.decide(manifest, [row[1:] for row in matrix[1:]], beta)
     committed = settlement.commit_gram(build, matrix)
 
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, committed.point)
-    r = transcript.slot_challenges(len(openings) + 1)
+    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, committed.point, references)
+    r = transcript.slot_challenges(manifest.slots)
     q = settlement.combined(matrix, r)
     progress("folding the chunks")
-    claims, gram_job = gram.prove_job(
-        build, openings, [c.points for c in commitments], mask, mask_points, transcript, q
-    )
-    settlement_job = settlement.prove_job(build, committed, r, beta)
+    claims, gram_job = gram.prove_job(build, vectors, points, mask, mask_points, transcript, q)
+    settlement_job = settlement.prove_job(build, committed, r, beta, outcome.scores)
     base, settled = backend.prove([gram_job, settlement_job], progress)
     proof = RoundProof(
         bytes.fromhex(manifest.value["digest"][2:]),
@@ -96,12 +113,55 @@ def prove_round(
         committed.point,
         gram.GramProof(claims, base),
         settled,
+        references,
     )
     proven = settlement.verify(build, settled, committed.point, r, beta)
     if proven != (q, outcome):
         raise StatementFalse(f"the circuit and the integer oracle disagree: got {proven}, wanted {(q, outcome)}")
     aggregate = None if is_withheld(manifest, outcome.mask) else sum_updates(manifest, openings, outcome.mask)
     return proof, aggregate
+
+
+def references_of(build: Build, round_id: RoundId, root: Submission | None, last: Aggregate | None) -> References:
+    """The references of a round by their commitments.
+
+    Raises ProofRejected, OpeningMismatch, or InputError for an aggregate that is no sum of a round's updates.
+    """
+    manifest = build.manifest
+    columns = range(manifest.chunks)
+    points = None
+    if last is not None:
+        check_last(manifest, last)
+        held = [column_of(last.values, last.salts, chunk, manifest.chunk) for chunk in columns]
+        points = tuple(backend.commit(build.files("gram"), manifest.logrows, held))
+    references = References(root.commitment if root else None, points)
+    references.check(manifest, round_id)
+    if root is not None:
+        try:
+            check_opening(build, root.opening, root.commitment.points)
+        except OpeningMismatch as error:
+            raise OpeningMismatch(f"root update: {error}") from error
+    return references
+
+
+def check_last(manifest: Manifest, last: Aggregate) -> None:
+    """Raise InputError unless it can be a sum of accepted updates, from which the circuit's bounds follow."""
+    most = manifest.most_trainers or manifest.trainers
+    within = min(manifest.beta_max, manifest.params * manifest.bound**2)
+    values = last.values.astype(object)
+    if np.abs(last.values).max(initial=0) > most * manifest.bound or int(values @ values) > most * most * within:
+        raise InputError(
+            f"the last aggregate is longer than the sum of {most} updates can be:"
+            " is it this project's? build with --most-trainers if its round had more"
+        )
+
+
+def reference_vectors(manifest: Manifest, root: Submission | None, last: Aggregate | None) -> list[Opening | Aggregate]:
+    """What opens the reference slots, in their order."""
+    salts = np.zeros((manifest.chunks, manifest.salts, 32), np.uint8)
+    absent = Aggregate(np.zeros(manifest.params, np.int64), salts)
+    held = {"root": root.opening if root else None, "last": last}
+    return [held[name] or absent for name in manifest.references]
 
 
 def admit(build: Build, submission: Submission, slot: int | None = None) -> None:

@@ -26,11 +26,12 @@ import jsonschema
 from . import backend
 from . import srs as srs_module
 from .backend import CircuitFiles
+from .contribution import references
 from .errors import ArtifactError, BackendError, InputError, ProofRejected
 from .field import Point, decode_point, encode_point, scalar_hex
 from .files import parse_json, read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
-from .rules import Domain, MultiKrum
+from .rules import Domain, Filter, score_shift
 from .statements import Circuit, check_settings, chunk_size, project_circuits, value_bound
 from .transcript import digest_words
 
@@ -105,12 +106,32 @@ class Manifest:
         return FixedPoint(self.value["fixed_point"]["scale_bits"], self.value["fixed_point"]["value_bits"])
 
     @property
-    def filter(self) -> MultiKrum:
-        return MultiKrum.parse(self.value["filter"])
+    def filter(self) -> Filter:
+        return Filter.parse(self.value["filter"])
 
     @property
     def score(self) -> str:
         return self.value["score"]
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The reference vectors that have slots of their own after the trainers': of "root", "last", in this order."""
+        return references(self.filter, self.score)
+
+    @property
+    def slots(self) -> int:
+        """Slots of the Gram matrix: the mask's, N trainers', and the references'."""
+        return 1 + self.trainers + len(self.references)
+
+    @property
+    def most_trainers(self) -> int | None:
+        """Trainers of the round that the last aggregate is from, at most; None where nothing is compared with it."""
+        return self.value.get("most_trainers")
+
+    @property
+    def score_shift(self) -> int:
+        """How many low bits of a proven score are dropped."""
+        return self.value.get("score_shift", 0)
 
     @property
     def beta_max(self) -> int:
@@ -161,6 +182,7 @@ class Manifest:
             self.filter,
             self.score,
             self.salts,
+            self.most_trainers,
         )
 
     @property
@@ -188,7 +210,9 @@ class Manifest:
         Words: format; SRS id; SHA-256 of verifying key and settings of gram, range, range-last,
         settlement (0 where there is none); their proofs' lengths; SHA-256 of the layout; N, D, K, S;
         settlement's K; B; β_max;
-        minimum accepted; filter (name, f, m); score; scale bits + 64; value bits.
+        minimum accepted; filter (name, f, m); score; scale bits + 64; value bits. If the filter is more than
+        Multi-Krum or there are references: λ and τ (numerator and denominator, 0 where there is none), most trainers
+        of the last round, score shift.
         """
         circuits = self.value["circuits"]
         keys = [
@@ -215,14 +239,21 @@ class Manifest:
                 blinding[32:],
                 self.beta_max,
                 self.min_accepted,
-                "multi-krum",
+                "multi-krum" if self.filter.m else "norm",
                 self.filter.f,
                 self.filter.m,
                 self.score,
                 self.fixed_point.scale_bits + SCALE_OFFSET,
                 self.fixed_point.value_bits,
+                *self._further_words(),
             ]
         )
+
+    def _further_words(self) -> list[int]:
+        if self.filter.only_krum and not self.references:
+            return []
+        ratios = [(0, 0) if r is None else r.as_integer_ratio() for r in (self.filter.sigma, self.filter.tau)]
+        return [*ratios[0], *ratios[1], self.most_trainers or 0, self.score_shift]
 
 
 CIRCUITS = ("gram", "range", "range-last", "settlement")
@@ -324,8 +355,17 @@ def _check_consistent(manifest: Manifest) -> None:
         manifest.filter,
         manifest.score,
         value["domain"]["digit_bits"],
+        manifest.most_trainers,
     )
     facts["domain"] = (manifest.domain, domain)
+    facts["filter"] = (value["filter"], str(manifest.filter))
+    if "last" in manifest.references:
+        numbers = manifest.trainers, manifest.params, manifest.bound, manifest.beta_max, manifest.score
+        most = value.get("most_trainers", 0)
+        facts["most trainers"] = (most, max(most, manifest.trainers))
+        facts["score_shift"] = (value.get("score_shift"), score_shift(*numbers, most))
+    else:
+        facts["most_trainers and score_shift"] = (value.keys() & {"most_trainers", "score_shift"}, set())
     if manifest.layout is not None:
         manifest.layout.check()
         facts["parameters of the layout"] = (manifest.layout.size, manifest.params)

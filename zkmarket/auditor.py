@@ -10,15 +10,29 @@ import numpy as np
 from . import backend, gram, settlement
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
-from .commitment import RoundId, column_of, verify_range
+from .commitment import Commitment, RoundId, column_of, verify_range
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from .files import link_or_copy, new_folder, write_json
 from .quantise import dequantise
-from .round import Aggregate, Decision, RoundProof, aggregate_points, check_slots, is_withheld, start_transcript
+from .round import (
+    NO_REFERENCES,
+    Aggregate,
+    Decision,
+    References,
+    RoundProof,
+    aggregate_points,
+    check_slots,
+    is_withheld,
+    start_transcript,
+)
 
 
 def verify_round(
-    build: Build, proof: RoundProof, progress: Progress = quiet, expected: RoundId | None = None
+    build: Build,
+    proof: RoundProof,
+    progress: Progress = quiet,
+    expected: RoundId | None = None,
+    references: References = NO_REFERENCES,
 ) -> Decision:
     """Verify a whole round: that every update is in range and its trainer's, and that the decision follows.
 
@@ -28,6 +42,7 @@ def verify_round(
     Args:
         expected: the chain, project and round that the caller asks about. Without it the proof's own
             are taken, and the caller must look at them: a proof of last week's round is a valid proof.
+        references: the owner's root update and the last aggregate as the caller knows them; never the proof's own.
     """
     if expected is not None and proof.round_id != expected:
         raise ProofRejected(f"round proof is of another round: got {proof.round_id}, wanted {expected}")
@@ -35,11 +50,22 @@ def verify_round(
     for slot, commitment in enumerate(proof.commitments, start=1):
         progress(f"range proofs of slot {slot}")
         verify_range(build, commitment, slot)
+    if proof.references.root is not None:
+        progress("range proofs of the root update")
+        verify_root(build, proof.references.root)
     progress("gram and settlement proofs")
-    return verify_settlement(build, proof)
+    return verify_settlement(build, proof, references)
 
 
-def verify_settlement(build: Build, proof: RoundProof) -> Decision:
+def verify_root(build: Build, root: Commitment) -> None:
+    """Check the range proofs of an owner's root update; ProofRejected says that they are the root's."""
+    try:
+        verify_range(build, root)
+    except ProofRejected as error:
+        raise ProofRejected(f"root update: {error}") from error
+
+
+def verify_settlement(build: Build, proof: RoundProof, references: References = NO_REFERENCES) -> Decision:
     """The part of `verify_round` that a contract does at settlement, when range proofs were checked at submission."""
     manifest = build.manifest
     if proof.manifest_digest != manifest.digest():
@@ -54,17 +80,25 @@ def verify_settlement(build: Build, proof: RoundProof) -> Decision:
         settlement.check_beta(manifest, proof.beta)
     except DomainError as error:
         raise ProofRejected(str(error)) from error
+    proof.references.check(manifest, proof.round_id)
+    proof.references.check_known(references)
     transcript = start_transcript(
-        manifest, proof.round_id, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
+        manifest,
+        proof.round_id,
+        proof.beta,
+        proof.commitments,
+        proof.mask_points,
+        proof.gram_point,
+        proof.references,
     )
-    r = transcript.slot_challenges(manifest.trainers + 1)
+    r = transcript.slot_challenges(manifest.slots)
     q, outcome = settlement.verify(build, proof.settlement, proof.gram_point, r, proof.beta)
-    points = [commitment.points for commitment in proof.commitments]
+    points = [*(commitment.points for commitment in proof.commitments), *proof.references.points(manifest)]
     gram.verify(build, proof.gram, points, proof.mask_points, transcript, q)
     return Decision(
         tuple(commitment.trainer for commitment in proof.commitments),
         outcome.mask,
-        outcome.scores,
+        outcome.kept(manifest),
         outcome.nu,
         aggregate_points(manifest, proof.commitments, outcome.mask),
     )
@@ -120,9 +154,12 @@ def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Pat
     """
     manifest = build.manifest
     inner = [("gram", "gram", proof.gram.base), ("settlement", "settlement", proof.settlement)]
-    for slot, commitment in enumerate(proof.commitments, start=1):
+    ranged = [(f"slot{slot}", commitment) for slot, commitment in enumerate(proof.commitments, start=1)]
+    if proof.references.root is not None:
+        ranged.append(("root", proof.references.root))
+    for who, commitment in ranged:
         for chunk, range_proof in enumerate(commitment.range_proofs):
-            inner.append((f"range-slot{slot}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
+            inner.append((f"range-{who}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
     copies: dict[Path, Path] = {}
     with new_folder(Path(folder), replace=(Path(folder) / "gram" / "proof.json").exists()) as fresh:
         for name, circuit, item in inner:

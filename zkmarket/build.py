@@ -26,12 +26,12 @@ from circuits import NOISE
 from . import backend, statements
 from .artifacts import FORMAT, Build, Manifest, describe, is_build
 from .backend import CircuitFiles, Progress, quiet, usable_rows
-from .contribution import check_score
+from .contribution import check_score, references
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, link_or_copy, locked, new_folder, sha256_file, write_json
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MIN_ACCEPTED, MultiKrum
+from .rules import MIN_ACCEPTED, Filter, score_shift
 from .srs import Srs
 from .statements import (
     MAX_LOGROWS,
@@ -73,7 +73,7 @@ class Spec:
 
     trainers: int
     params: int
-    filter: MultiKrum
+    filter: Filter
     score: str = "shapley"
     value_bits: int | None = None
     scale_bits: int | None = None
@@ -81,6 +81,8 @@ class Spec:
     optimize: str = "time"
     beta_max: int | None = None
     layout: ParameterLayout | None = None
+    most_trainers: int | None = None
+    """Of the round that the last aggregate is from; where nothing is compared with it, it does not matter."""
     salts: int = SALTS
 
 
@@ -187,8 +189,10 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
 
     chunk = chunk_size(logrows, spec.salts)
     n, d = spec.trainers, spec.params
-    settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score)
-    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score, spec.salts)
+    held = references(spec.filter, spec.score)
+    most = (spec.most_trainers or n) if "last" in held else None
+    settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
+    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
 
     entries = {}
     folders = {}
@@ -228,6 +232,8 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
         "circuits": entries,
         "layout": spec.layout.to_json() if spec.layout else None,
     }
+    if most is not None:
+        value |= {"most_trainers": most, "score_shift": score_shift(n, d, bound, beta_max, spec.score, most)}
     value["digest"] = "0x" + Manifest(value).digest().hex()
     with new_folder(Path(folder), replace=is_build(Path(folder))) as fresh:
         for name, source in folders.items():
@@ -247,6 +253,8 @@ def _check(spec: Spec) -> None:
         raise InputError(f"a chunk has from {SALTS} to {MAX_SALTS} salts: got {spec.salts}")
     spec.filter.check(spec.trainers)
     check_score(spec.score)
+    if spec.most_trainers is not None and not spec.trainers <= spec.most_trainers <= MAX_TRAINERS:
+        raise InputError(f"--most-trainers is from {spec.trainers} to {MAX_TRAINERS}: got {spec.most_trainers}")
 
 
 # ---------------------------------------------------------------- keys

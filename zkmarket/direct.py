@@ -34,7 +34,7 @@ from .artifacts import Build, Manifest
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .build import keys_of
 from .commitment import Commitment, Opening, check_opening, column_of, verify_range
-from .contribution import check_score
+from .contribution import GAMES, check_score
 from .errors import BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
 from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
 from .placement import check_one_block, operations
@@ -290,6 +290,10 @@ def round_statement(
     """The round circuit of exactly N updates of D parameters."""
     rule.check(n)
     check_score(score)
+    if not rule.only_krum or score not in GAMES:
+        raise RuleError(
+            f"a direct round is decided by multi-krum alone, with {' or '.join(GAMES)} scores: got {rule}, {score}"
+        )
     chunk, committed = check_size(d, logrows, salts), is_committed(output)
     column, digit_bits = chunk + salts, logrows - 1
     columns, entries = n + (1 if committed else 0), n * (n + 1) // 2

@@ -1,6 +1,7 @@
 """The folded Gram argument: all inner products of N committed updates, with one small proof.
 
-Slots 1..N are updates of m chunks of C small integers; slot 0 is the aggregator's *mask*, uniform
+Slots 1..N are updates of m chunks of C small integers, slots after them, if a project's rules need any, the reference
+vectors that updates are compared with (below, N counts those too); slot 0 is the aggregator's *mask*, uniform
 over the field in every value and salt of every chunk, fresh for each attempt, so that whatever is sent
 is uniform. The commitments and C_G, a commitment to the Gram matrix of all slots, come first; then:
 
@@ -23,14 +24,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import mul
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from . import backend
 from .artifacts import Build
 from .backend import Proof, ProofJob
-from .commitment import Opening, check_opening, combine
+from .commitment import check_opening, combine
 from .errors import BackendError, OpeningMismatch, ProofRejected
 from .field import P, Point, dot, encode_point, from_ints, random_scalars, to_hex, to_ints
 from .transcript import Transcript
@@ -38,8 +39,19 @@ from .transcript import Transcript
 LIMB = 1 << 16
 CHALLENGE_LIMBS = 8
 BLOCK = 1 << 15
-"""Columns of one float64 product. Values are below 2^19 (K <= 20), limbs below 2^16, so every sum stays
-below 2^53 and is exact."""
+"""Columns of one float64 product, at most. Values of updates are below 2^19 (K <= 20), limbs below 2^16, so every sum
+stays below 2^53 and is exact. An aggregate's values may be larger, and its blocks are smaller then."""
+
+
+class Vector(Protocol):
+    """What a slot holds: an opening, or an aggregate.
+
+    Attributes:
+        values: (D,) integers. salts: (m, S, 32) uint8.
+    """
+
+    values: np.ndarray
+    salts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class Folded:
 
 def prove_job(
     build: Build,
-    openings: Sequence[Opening],
+    openings: Sequence[Vector],
     commitments: Sequence[Sequence[Point]],
     mask: Mask,
     mask_points: Sequence[Point],
@@ -101,7 +113,7 @@ def prove_job(
     """All of the prover's work but the base proof, which `backend.prove` makes from the returned job.
 
     Args:
-        openings, commitments: of slots 1..N, in the same order.
+        openings, commitments: of slots 1..N and the references, in the same order.
         transcript: has absorbed the commitments and nothing else.
         q: Σ_ij r_i r_j G_ij.
 
@@ -122,14 +134,15 @@ def prove_job(
     return folded.claims, ProofJob("gram proof", build.files("gram"), [column])
 
 
-def trace(build: Build, openings: Sequence[Opening], commitments: Sequence[Sequence[Point]]) -> NoReturn:
-    """Find the slot whose update does not open its commitment, and raise OpeningMismatch."""
-    for slot, (opening, points) in enumerate(zip(openings, commitments, strict=True), start=1):
+def trace(build: Build, openings: Sequence[Vector], commitments: Sequence[Sequence[Point]]) -> NoReturn:
+    """Find the trainer's slot whose update does not open its commitment, and raise OpeningMismatch."""
+    trainers = build.manifest.trainers
+    for slot, (opening, points) in enumerate(zip(openings[:trainers], commitments[:trainers], strict=True), start=1):
         check_opening(build, opening, points, slot)
-    raise OpeningMismatch("the mask does not open its commitment")
+    raise OpeningMismatch("the mask or a reference does not open its commitment")
 
 
-def combine_slots(openings: Sequence[Opening], mask: Mask, chunk_size: int, r: Sequence[int]) -> list[list[int]]:
+def combine_slots(openings: Sequence[Vector], mask: Mask, chunk_size: int, r: Sequence[int]) -> list[list[int]]:
     """w_c = Σ_i r_i u_{i,c} for every chunk: m columns of C + S field elements.
 
     The updates' part is one float64 product of 16-bit limbs of the challenges with a block of values.
@@ -173,7 +186,7 @@ def fold(columns: list[list[int]], chunk_size: int, transcript: Transcript, q: i
     return Folded(tuple(claims), tuple(rhos), claim, columns[0])
 
 
-def matrix(openings: Sequence[Opening], mask: Mask, chunk_size: int) -> list[list[int]]:
+def matrix(openings: Sequence[Vector], mask: Mask, chunk_size: int) -> list[list[int]]:
     """Gram matrix of slots 0..N: integers for slots 1..N, field elements in row and column 0.
 
     Exact: every float64 product stays below 2^53 (see BLOCK); sums over blocks are Python integers.
@@ -183,13 +196,14 @@ def matrix(openings: Sequence[Opening], mask: Mask, chunk_size: int) -> list[lis
     inner = np.zeros((n, n), object)
     cross = np.zeros(n, object)
     own = 0
+    width = exact_width(openings)
     for chunk, masked in enumerate(mask.columns):
         values = to_ints(masked[:chunk_size])
         own += dot(values, values)
         first = chunk * chunk_size
         last = min(first + chunk_size, len(openings[0].values))
-        for start in range(first, last, BLOCK):
-            stop = min(start + BLOCK, last)
+        for start in range(first, last, width):
+            stop = min(start + width, last)
             updates = block(openings, start, stop)
             inner += (updates @ updates.T).astype(np.int64).astype(object)
             limbs = masked[start - first : stop - first].copy().view("<u2").astype(np.float64)
@@ -199,7 +213,13 @@ def matrix(openings: Sequence[Opening], mask: Mask, chunk_size: int) -> list[lis
     return [top, *([top[i + 1], *map(int, inner[i])] for i in range(n))]
 
 
-def block(openings: Sequence[Opening], start: int, stop: int) -> np.ndarray:
+def exact_width(openings: Sequence[Vector]) -> int:
+    """How many products of two values, or of a value and a limb, can be added in float64."""
+    largest = max(max(-int(v.values.min(initial=0)), int(v.values.max(initial=0))) for v in openings)
+    return max(1, min(BLOCK, (1 << 53) // max(1, largest * max(largest, LIMB))))
+
+
+def block(openings: Sequence[Vector], start: int, stop: int) -> np.ndarray:
     """Values start..stop of every slot as float64 (N, stop − start)."""
     return np.stack([np.asarray(opening.values[start:stop], np.float64) for opening in openings])
 

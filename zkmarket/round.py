@@ -23,6 +23,66 @@ FORMAT = "zkmarket-round/1"
 
 
 @dataclass(frozen=True)
+class References:
+    """The reference vectors of a round, as everybody knows them. None is the zero vector: the round has none.
+
+    Attributes:
+        root: the owner's commitment to its root update, range-proven with its tag for this round.
+        last: commitment points of the last settled aggregate, one a chunk. It needs no range proof: it is a sum of
+            updates that have some.
+    """
+
+    root: Commitment | None = None
+    last: tuple[Point, ...] | None = None
+
+    def points(self, manifest: Manifest) -> list[tuple[Point, ...]]:
+        """Of each reference slot of a build, in order. The zero vector with salts 0 has the blinding point."""
+        held = {"root": self.root.points if self.root else None, "last": self.last}
+        return [held[name] or (manifest.blinding,) * manifest.chunks for name in manifest.references]
+
+    def check(self, manifest: Manifest, round_id: RoundId) -> None:
+        """Raise ProofRejected unless a round of this build can have them."""
+        held = {"root": self.root.points if self.root else None, "last": self.last}
+        for name, points in held.items():
+            if points is not None and name not in manifest.references:
+                raise ProofRejected(f"{manifest.filter} with {manifest.score} scores uses no {name} reference: got one")
+            if points is not None and len(points) != manifest.chunks:
+                raise ProofRejected(f"the {name} reference has {len(points)} points: wanted {manifest.chunks}")
+        if self.root is not None and self.root.round_id != round_id:
+            raise ProofRejected(f"the root update is of another round: got {self.root.round_id}, wanted {round_id}")
+
+    def check_known(self, known: References) -> None:
+        """Raise ProofRejected unless these, which a proof claims, are those that the verifier knows."""
+        for name, mine, claimed in (
+            ("last aggregate", known.last, self.last),
+            ("root update", _identity(known.root), _identity(self.root)),
+        ):
+            if mine != claimed:
+                side = "verifier" if mine is None else "proof"
+                why = "they differ" if mine and claimed else f"the {side} has none"
+                raise ProofRejected(f"round proof compares with another {name} than the known one: {why}")
+
+    def to_json(self) -> dict[str, Any]:
+        root = {} if self.root is None else {"root": self.root.to_json()}
+        return root | ({} if self.last is None else {"last": ["0x" + encode_point(p).hex() for p in self.last]})
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> References:
+        return cls(
+            Commitment.from_json(value["root"]) if "root" in value else None,
+            tuple(decode_point(bytes.fromhex(point[2:])) for point in value["last"]) if "last" in value else None,
+        )
+
+
+NO_REFERENCES = References()
+
+
+def _identity(root: Commitment | None) -> tuple | None:
+    """Whose commitment, for which round, to what."""
+    return None if root is None else (root.trainer, root.round_id, root.points)
+
+
+@dataclass(frozen=True)
 class RoundProof:
     """Everything that a verifier, or a contract, needs besides the build.
 
@@ -32,6 +92,7 @@ class RoundProof:
         commitments: of slots 1..N, in order, with their range proofs.
         mask_points, gram_point: C_0 of every chunk, and C_G.
         gram, settlement: the two arguments.
+        references: what the prover compared with. A verifier compares them with what it knows itself.
     """
 
     manifest_digest: bytes
@@ -42,6 +103,7 @@ class RoundProof:
     gram_point: Point
     gram: GramProof
     settlement: Proof
+    references: References = NO_REFERENCES
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -56,7 +118,7 @@ class RoundProof:
             "gram_point": "0x" + encode_point(self.gram_point).hex(),
             "gram": self.gram.to_json(),
             "settlement": self.settlement.to_json(),
-        }
+        } | ({"references": self.references.to_json()} if self.references != NO_REFERENCES else {})
 
     @classmethod
     def from_json(cls, value: Any) -> RoundProof:
@@ -70,6 +132,7 @@ class RoundProof:
             decode_point(bytes.fromhex(value["gram_point"][2:])),
             GramProof.from_json(value["gram"]),
             Proof.from_json(value["settlement"]),
+            References.from_json(value.get("references", {})),
         )
         check_canonical(proof.to_json(), value, "round proof")
         return proof
@@ -88,7 +151,7 @@ class Decision:
 
     Attributes:
         trainers: addresses of slots 1..N.
-        mask, scores: of each slot.
+        mask, scores: of each slot; scores without the low bits that the project drops.
         aggregate: commitment points of Agg = Σ mask_i u_i, one a chunk; empty where it is withheld.
         nu: lower median of the squared norms.
     """
@@ -161,10 +224,12 @@ def start_transcript(
     commitments: Sequence[Commitment],
     mask_points: Sequence[Point],
     gram_point: Point,
+    references: References = NO_REFERENCES,
 ) -> Transcript:
+    """A transcript that has absorbed the context and all points: of the trainers, references, mask, and C_G."""
     return Transcript.start(
         context(manifest, round_id, beta, [c.trainer for c in commitments]),
-        [c.points for c in commitments],
+        [*(c.points for c in commitments), *references.points(manifest)],
         mask_points,
         gram_point,
     )

@@ -165,6 +165,11 @@ class Domain:
         """Values below 2^bits in absolute value can be compared."""
         return self.digit_bits * self.digits
 
+    @property
+    def cap(self) -> int:
+        """What no cosine-shapley score exceeds, a power of two; 0 for another score."""
+        return self.bounds.get("score against its cap", 1) >> 1
+
     @classmethod
     def of(
         cls,

@@ -16,9 +16,10 @@ from typing import Any
 from circuits import NOISE
 
 from .backend import UNUSABLE_ROWS, Compilation, usable_rows
+from .contribution import references
 from .errors import ArtifactError, DomainError
 from .field import random_scalars, scalar_hex, to_hex
-from .rules import Domain, MultiKrum
+from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter
 
 SALTS = 8
 SPARE_ROWS = 8
@@ -159,25 +160,40 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
     )
 
 
-def settlement_logrows(n: int, d: int, bound: int, beta_max: int, rule: MultiKrum, score: str) -> int:
+def settlement_logrows(
+    n: int, d: int, bound: int, beta_max: int, rule: Filter, score: str, most: int | None = None
+) -> int:
     """The smallest K at which the settlement of N trainers fits one block of columns.
 
     One block, because every further block would be a lookup argument of its own without noise; and
     columns are what a verifier on chain pays for.
     """
     for logrows in range(11, MAX_LOGROWS + 1):
-        domain = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1)
-        if settlement_rows(n, rule.f, domain) <= usable_rows(logrows):
+        domain = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1, most)
+        if domain.bits <= DIGITS_LIMIT and settlement_rows(n, rule, score, domain) <= usable_rows(logrows):
             return logrows
     raise DomainError(f"the settlement of {n} trainers needs more than 2^{MAX_LOGROWS} rows: lower N")
 
 
 def settlement_statement(
-    logrows: int, n: int, d: int, bound: int, beta_max: int, rule: MultiKrum, score: str, salts: int
+    logrows: int,
+    n: int,
+    d: int,
+    bound: int,
+    beta_max: int,
+    rule: Filter,
+    score: str,
+    salts: int,
+    most: int | None = None,
 ) -> Circuit:
     """The settlement circuit of exactly N trainers. Digits are as wide as their table allows: fewer, fewer rows."""
     digit_bits = logrows - 1
-    domain = Domain.of(n, d, bound, beta_max, rule, score, digit_bits)
+    domain = Domain.of(n, d, bound, beta_max, rule, score, digit_bits, most)
+    if domain.bits > DIGITS_LIMIT:
+        raise DomainError(
+            f"digits of {digit_bits} bits would have {domain.bits} bits together, wanted at most {DIGITS_LIMIT}:"
+            " choose another number of rows for the settlement"
+        )
     if not noise_covers(NOISE * domain.digits, 1 << digit_bits):
         raise DomainError(f"{NOISE} noise values do not cover what the settlement proof of {n} trainers reveals")
     numbers = {
@@ -189,7 +205,19 @@ def settlement_statement(
         "salts": salts,
         "sorted_noise": sorted_noise(domain.bits),
     }
-    entries = (n + 1) * (n + 2) // 2
+    held = references(rule, score)
+    if rule.sigma is not None:
+        numbers["sigma"] = rule.sigma.as_integer_ratio()
+    if rule.tau is not None:
+        numbers["tau"] = rule.tau.as_integer_ratio()
+    if held:
+        numbers["references"] = held
+    roots = n if score == "cosine-shapley" else 0
+    if roots:
+        numbers |= {"cap": domain.cap, "root_bits": ROOT_BITS}
+    slots = 1 + n + len(held)
+    entries = slots * (slots + 1) // 2
+    last_norm = slot_entry(slots, n)
 
     def module():
         from circuits.settlement import Settlement
@@ -197,8 +225,8 @@ def settlement_statement(
         return Settlement(**numbers)
 
     def inputs(norm: int = 0, noise: int = 1) -> Inputs:
-        upper = [norm if at == entries - 1 else 0 for at in range(entries)]  # the last entry is G_NN
-        public_noise = [1] * (n + 2) + [noise] * NOISE
+        upper = [norm if at == last_norm else 0 for at in range(entries)]
+        public_noise = [1] * (slots + 1) + [0] * roots + [noise] * NOISE
         return [
             [scalar_hex(v) for v in upper] + to_hex(random_scalars(salts)),
             [scalar_hex(v) for v in public_noise] + to_hex(random_scalars(salts)),
@@ -212,9 +240,9 @@ def settlement_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=0,
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(settlement_rows(n, rule.f, domain) * 49 // 50, usable_rows(logrows)),
-        instances=3 * n + 4,
-        committed=[entries + salts, n + 2 + NOISE + salts],
+        rows=(settlement_rows(n, rule, score, domain) * 49 // 50, usable_rows(logrows)),
+        instances=slots + 2 * n + 3,
+        committed=[entries + salts, slots + 1 + roots + NOISE + salts],
         sample=lambda: inputs(),
         refused=lambda: {
             "a squared norm beyond all digits": (inputs(norm=beyond), "General synthesis error"),
@@ -224,16 +252,43 @@ def settlement_statement(
     )
 
 
-def comparisons(n: int, noise_sorted: int) -> int:
-    """Decompositions in the settlement circuit: N sorts of N−1, two of N, 6N signs, the noise and its sort."""
-    return n * (n - 2) + 2 * (n - 1) + 6 * n + NOISE + noise_sorted
+def slot_entry(slots: int, slot: int) -> int:
+    """Where the upper triangle of a matrix of so many slots, row by row, has the squared norm of one."""
+    return slot * slots - slot * (slot - 1) // 2
 
 
-def settlement_rows(n: int, f: int, domain: Domain) -> int:
-    """An upper estimate of the settlement circuit's rows, within 2 % of what is compiled (tests/circuits)."""
+def comparisons(n: int, noise_sorted: int, rule: Filter, score: str) -> int:
+    """Decompositions in the settlement circuit.
+
+    With Multi-Krum N sorts of N−1 and one of N, and 2N signs; the sort of the median, 2N signs of the norm bound, the
+    noise and its sort; then 4N signs for three-sigma and for the cosine, and those of the score.
+    """
+    scored = {"equal": 0, "cosine-shapley": 6 * n}.get(score, 2 * n)
+    if score == "root" and rule.tau is not None:
+        scored = 0  # the signs of G_iR are there
+    krum = n * (n - 2) + n - 1 + 2 * n if rule.m else 0
+    further = 4 * n * ((rule.sigma is not None) + (rule.tau is not None))
+    return krum + n - 1 + 2 * n + further + scored + NOISE + noise_sorted
+
+
+def settlement_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
+    """An upper estimate of the settlement circuit's rows, within 2 % of what is compiled (tests/circuits).
+
+    Besides the digits: what Multi-Krum with Shapley scores takes, then what each other part takes more or less.
+    """
     noise = sorted_noise(domain.bits)
-    own = n * (n - f - 2) + 53 * n * n // 2 + 132 * n + 1720 + SORT_ROWS * noise
-    return 3 * domain.digits * (comparisons(n, noise) + 3) + own
+    own = n * (n - rule.f - 2) + 53 * n * n // 2 + 132 * n + 1720 + SORT_ROWS * noise
+    own += len(references(rule, score)) * (28 * n + 3 * n * n // 8 + 14)
+    own += {"equal": -n * n - 41 * n, "root": -n * n - 28 * n, "novel": -14 * n, "cosine-shapley": 75 * n + 18}.get(
+        score, 0
+    )
+    if not rule.m:
+        own -= 25 * n * n + 20 * n + 20
+    if rule.sigma is not None:
+        own += n * n + 94 * n
+    if rule.tau is not None:
+        own += (63 if score != "root" else 53) * n
+    return 3 * domain.digits * (comparisons(n, noise, rule, score) + 3) + own
 
 
 SORT_ROWS = 21
@@ -241,7 +296,15 @@ SORT_ROWS = 21
 
 
 def project_circuits(
-    n: int, d: int, logrows: int, settlement: int, beta_max: int, rule: MultiKrum, score: str, salts: int = SALTS
+    n: int,
+    d: int,
+    logrows: int,
+    settlement: int,
+    beta_max: int,
+    rule: Filter,
+    score: str,
+    salts: int = SALTS,
+    most: int | None = None,
 ) -> dict[str, Circuit]:
     """Every circuit of a project by name, in the order of the manifest."""
     chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
@@ -250,7 +313,7 @@ def project_circuits(
         out["range"] = range_circuit(logrows, salts)
     if d % chunk:
         out["range-last"] = range_circuit(logrows, salts, d % chunk)
-    out["settlement"] = settlement_statement(settlement, n, d, bound, beta_max, rule, score, salts)
+    out["settlement"] = settlement_statement(settlement, n, d, bound, beta_max, rule, score, salts, most)
     return out
 
 

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import SimpleNamespace
 
 from circuits import NOISE
@@ -24,7 +25,7 @@ from tests.circuits.harness import (
 )
 from zkmarket.errors import StatementFalse
 from zkmarket.field import P
-from zkmarket.rules import Domain, Gram, MultiKrum, krum_scores, squared_norms
+from zkmarket.rules import Domain, Filter, Gram, krum_scores, squared_norms
 from zkmarket.settlement import Outcome, combined, decide
 from zkmarket.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
 
@@ -270,7 +271,7 @@ class Rules:
     """A settlement circuit's rules, with the size and bound of an update."""
 
     n: int
-    filter: MultiKrum
+    filter: Filter
     score: str = "shapley"
     params: int = 64
     bound: int = 508
@@ -585,7 +586,8 @@ def changed_entry(case: Settle, i: int, j: int, value: int) -> Settle:
 def rules_of(circuit: Compiled) -> Rules:
     """The rules that a circuit was made of, with the default size and bound."""
     numbers = circuit.circuit.numbers
-    rules = Rules(numbers["n"], MultiKrum(numbers["f"], numbers["m"]), numbers["score"])
+    ratios = (Fraction(*numbers[name]) if name in numbers else None for name in ("sigma", "tau"))
+    rules = Rules(numbers["n"], Filter(numbers["f"], numbers["m"], *ratios), numbers["score"])
     assert rules.circuit() is circuit.circuit
     return rules
 

@@ -117,7 +117,7 @@ def test_the_settlement_has_the_smallest_number_of_rows_that_fits(n: int):
     logrows = settlement_logrows(*project)
     for k, fits in ((logrows, True), (logrows - 1, False)):
         if k >= 11:
-            rows = settlement_rows(n, project[4].f, Domain.of(*project, k - 1))
+            rows = settlement_rows(n, *project[4:6], Domain.of(*project, k - 1))
             assert (rows <= 2**k - 6) is fits
     how = settlement_statement(logrows, *project, 8).how
     assert how.decomp_base**how.decomp_legs > max(Domain.of(*project, logrows - 1).bounds.values())
