@@ -42,14 +42,16 @@ def load_submissions(build: Build, folder: Path) -> list[Submission]:
     folders = sorted(path for path in Path(folder).glob("*") if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise InputError(f"{folder} holds no trainers' folders, each with {COMMITMENT_FILE} and {OPENING_FILE}")
-    out = []
-    for place in folders:
-        try:
-            commitment = Commitment.load(place / COMMITMENT_FILE, build.manifest)
-            out.append(Submission(commitment, Opening.load(place / OPENING_FILE, build.manifest)))
-        except (InputError, ProofRejected) as error:
-            raise type(error)(f"{place.name}: {error}") from error
-    return out
+    return [load_submission(build, place) for place in folders]
+
+
+def load_submission(build: Build, folder: Path) -> Submission:
+    """Read one folder that `zkmarket commit` wrote; errors name it."""
+    try:
+        commitment = Commitment.load(folder / COMMITMENT_FILE, build.manifest)
+        return Submission(commitment, Opening.load(folder / OPENING_FILE, build.manifest))
+    except (InputError, ProofRejected) as error:
+        raise type(error)(f"{folder.name}: {error}") from error
 
 
 def prove_round(

@@ -21,21 +21,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import aggregator, auditor, srs, trainer
+from . import aggregator, auditor, srs, trainer, utility_verbs
 from .artifacts import Build
 from .attacks import ATTACKS
 from .backend import Progress, quiet
 from .build import Spec, build
-from .commitment import COMMITMENT_FILE, OPENING_FILE, RoundId, address_text, random_address, read_address
+from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, RoundId, address_text, random_address, read_address
 from .contribution import SCORES
 from .errors import ArtifactError, InputError, ZkmarketError
-from .field import encode_point
+from .field import decode_point, encode_point
 from .files import atomic_write, cache_folder, read_json, save_npz
 from .learning import layout_of
 from .quantise import ParameterLayout, load_update
 from .roles.verbs import add_verbs
-from .round import Aggregate, RoundProof
-from .rules import MultiKrum
+from .round import Aggregate, References, RoundProof
+from .rules import Filter
 
 if TYPE_CHECKING:
     from .store import Store
@@ -197,17 +197,20 @@ def _srs_text(row: dict[str, Any]) -> str:
 def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     layout = _layout(arguments.model) if arguments.model else None
     n = arguments.trainers
+    score, salts = utility_verbs.score_and_salts(arguments.score, arguments.salts, n)
     spec = Spec(
         trainers=n,
         params=layout.size if layout else arguments.params,
-        filter=MultiKrum.parse(arguments.filter) if arguments.filter else MultiKrum.default(n),
-        score=arguments.score,
+        filter=Filter.parse(arguments.filter) if arguments.filter else Filter.default(n),
+        score=score,
+        salts=salts,
         value_bits=arguments.value_bits,
         scale_bits=arguments.scale_bits,
         logrows=None if arguments.logrows == "auto" else _integer(arguments.logrows, "--logrows"),
         optimize=arguments.optimize,
         beta_max=arguments.beta_max,
         layout=layout,
+        most_trainers=arguments.most_trainers,
     )
     made = build(spec, srs.select(arguments.srs), arguments.output, progress)
     manifest = made.manifest
@@ -265,7 +268,9 @@ def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     for slot, submission in enumerate(submissions, start=1):
         progress(f"admitting slot {slot}")
         aggregator.admit(made, submission, slot)
-    proof, aggregate = aggregator.prove_round(made, submissions, arguments.beta, progress)
+    given = _given_references(arguments, made, progress)
+    scoring = utility_verbs.Scoring.of(arguments, made, arguments.output, prover=True)
+    proof, aggregate = _prove_once(arguments, made, submissions, given, progress, resume=scoring is not None)
     place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
     if aggregate is None:
         place.unlink(missing_ok=True)  # of an earlier run
@@ -274,18 +279,72 @@ def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     proof.save(arguments.output)
     served = None if aggregate is None else str(place)
     result = {"round": str(arguments.output), "aggregate": served, "insecure": made.manifest.insecure}
-    return result, f"round proof in {arguments.output}, " + (
+    text = f"round proof in {arguments.output}, " + (
         f"aggregate in {place}" if served else "no aggregate: too few updates are accepted, it would reveal them"
     )
+    if scoring:
+        more, about = utility_verbs.prove(scoring, arguments, made, submissions, proof, progress)
+        result, text = result | more, f"{text}\n{about}"
+    return result, text
+
+
+def _given_references(arguments: argparse.Namespace, made: Build, progress: Progress) -> dict[str, Any]:
+    """What `prove_round` compares with: the owner's folder, admitted like a trainer's, and the last aggregate."""
+    root = last = None
+    if arguments.root:
+        progress("admitting the root update")
+        root = aggregator.load_submission(made, arguments.root)
+        aggregator.admit(made, root)
+    if arguments.last:
+        last = Aggregate.load(arguments.last, made.manifest)
+    return {"root": root, "last": last}
+
+
+def _known_references(arguments: argparse.Namespace, made: Build) -> References:
+    """What a verifier knows of a round's references: the owner's commitment, and the last round's verified answer."""
+    root = Commitment.load(arguments.root, made.manifest) if arguments.root else None
+    last = None
+    if arguments.last:
+        answer = read_json(arguments.last, "answer of `zkmarket verify --json`")
+        points = answer.get("aggregate") if isinstance(answer, dict) else None
+        if not isinstance(points, list) or not all(isinstance(point, str) for point in points):
+            raise InputError(f"{arguments.last} is not what `zkmarket verify --json` said of the last round")
+        try:
+            last = tuple(decode_point(bytes.fromhex(point.removeprefix("0x"))) for point in points) or None
+        except ValueError as error:
+            raise InputError(f"{arguments.last}: a point of the aggregate is not hex: {error}") from error
+    return References(root, last)
+
+
+def _prove_once(
+    arguments: argparse.Namespace,
+    made: Build,
+    submissions: list[aggregator.Submission],
+    given: dict[str, Any],
+    progress: Progress,
+    resume: bool,
+) -> tuple[RoundProof, Aggregate | None]:
+    """Prove a round, or, to go on with its coalitions, take the proof that is there."""
+    kept = utility_verbs.kept_round(arguments.output, made, submissions, arguments.beta) if resume else None
+    if kept is None:
+        return aggregator.prove_round(made, submissions, arguments.beta, progress, **given)
+    proof, decision = kept
+    progress(f"round proof in {arguments.output} is of these updates: kept")
+    if not decision.aggregate:
+        return proof, None
+    return proof, aggregator.sum_updates(made.manifest, [s.opening for s in submissions], decision.mask)
 
 
 def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     made = _load_build(arguments)
     manifest = made.manifest
     proof = RoundProof.load(arguments.round_file, manifest)
-    decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof))
+    scoring = utility_verbs.Scoring.of(arguments, made, arguments.round_file, prover=False)
+    known = _known_references(arguments, made)
+    decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof), known)
     rid = proof.round_id
-    result = decision.to_json(arguments.reward) | {
+    reward = None if scoring else arguments.reward  # by utility then, below
+    result = decision.to_json(reward) | {
         "chain_id": rid.chain_id,
         "project": address_text(rid.project),
         "round": rid.round,
@@ -295,16 +354,19 @@ def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     }
     lines = [
         "slot  trainer                                     accepted  score"
-        + ("  share (wei)" if arguments.reward is not None else ""),
+        + ("  share (wei)" if reward is not None else ""),
         *(
             f"{row['slot']:4}  {row['trainer']}  {'yes' if row['accepted'] else 'no ':8}  {row['score']}"
-            + (f"  {row['share_wei']}" if arguments.reward is not None else "")
+            + (f"  {row['share_wei']}" if reward is not None else "")
             for row in result["trainers"]
         ),
         f"median squared norm {decision.nu}; norm bound {proof.beta}",
         f"round {rid.round} of project {address_text(rid.project)} on chain {rid.chain_id}",
         "verified",
     ]
+    if scoring:
+        more, about = utility_verbs.verify(scoring, made, proof, decision, arguments.reward, progress)
+        result, lines = result | more, lines + about
     if arguments.export:
         exported = auditor.export(made, proof, arguments.export)
         result["exported"] = [str(place) for _, place in exported]
@@ -321,7 +383,8 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     made = _load_build(arguments)
     manifest = made.manifest
     proof = RoundProof.load(arguments.round_file, manifest)
-    decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof))
+    known = _known_references(arguments, made)
+    decision = auditor.verify_round(made, proof, progress, _expected_round(arguments, proof), known)
     received = Aggregate.load(arguments.aggregate, manifest)
     model = load_update(arguments.model, manifest.layout) if arguments.model else None
     opened = auditor.open_aggregate(made, decision, received, model, arguments.rate)
@@ -400,6 +463,12 @@ def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 # ---------------------------------------------------------------- arguments
 
 
+FILTERS = (
+    "norm, or multi-krum:f=F,m=M (default: f = ⌊(N−3)/2⌋, m = N − f) and, if you like, ,three-sigma:lambda=L after it;"
+    " then, if you like, ,cosine:tau=T"
+)
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="zkmarket", description="Zero-knowledge federated learning rounds.")
     parser.add_argument("--version", action="version", version=f"zkmarket {version('zkmarket')}")
@@ -435,8 +504,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--value-bits", type=int, metavar="B", help="bits of a quantised value (default: logrows)")
     made.add_argument("--scale-bits", type=int, metavar="S", help="a value is x·2^S (default: value bits − 1)")
-    made.add_argument("--filter", metavar="multi-krum:f=F,m=M", help="default: f = ⌊(N−3)/2⌋, m = N − f")
-    made.add_argument("--score", choices=SCORES, default="shapley")
+    made.add_argument("--filter", metavar="FILTER", help=FILTERS)
+    made.add_argument(
+        "--most-trainers", type=int, metavar="N", help="of the round before, for novel scores (default: --trainers)"
+    )
+    made.add_argument("--score", default="shapley", metavar="SCORE", help=f"{', '.join(SCORES)}, utility:… (shapley)")
+    made.add_argument("--salts", type=int, metavar="S", help="salts of a chunk (8; for a utility score what it needs)")
     made.add_argument("--logrows", default="auto", metavar="auto|K", help="rows of a column, 2^K")
     made.add_argument("--optimize", choices=("time", "gas"), default="time", help="what auto minimises")
     made.add_argument("--beta-max", type=int, metavar="INT", help="largest bound on squared norms (default D·Q²)")
@@ -462,6 +535,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_digest(made)
     made.add_argument("--aggregate", type=Path, metavar="FILE", help="default: beside the round proof")
+    made.add_argument("--root", type=Path, metavar="DIR", help="the owner's root update, from `zkmarket commit`")
+    made.add_argument("--last", type=Path, metavar="FILE", help="the last round's aggregate (default: there is none)")
+    utility_verbs.add_options(made, prover=True)
     made.add_argument("-o", "--output", type=Path, required=True, metavar="round.json")
 
     made = verb("verify", verify_verb, "verify a round proof")
@@ -469,7 +545,9 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("round_file", type=Path, metavar="round.json")
     made.add_argument("--reward", type=_amount, metavar="WEI", help="also show each trainer's share")
     made.add_argument("--export", type=Path, metavar="DIR", help="write the inner proofs for `ezkl verify`")
+    _add_references(made)
     _add_round(made, expected=True)
+    utility_verbs.add_options(made, prover=False)
 
     made = verb("open", open_verb, "check an aggregate against a verified round, and apply it")
     made.add_argument("build", type=Path)
@@ -477,6 +555,7 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("aggregate", type=Path)
     made.add_argument("--model", type=Path, help="the round's model (default: zeros)")
     made.add_argument("--rate", type=float, default=1.0, help="server learning rate (1.0)")
+    _add_references(made)
     _add_round(made, expected=True)
     made.add_argument("-o", "--output", type=Path, required=True, metavar="model.npz")
 
@@ -546,6 +625,13 @@ def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
     parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
     parser.add_argument("--project", metavar="ADDRESS", help=f"{about} project")
     parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
+
+
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="FILE", help="the owner's commitment.json (default: it has none)")
+    parser.add_argument(
+        "--last", type=Path, metavar="FILE", help="what `verify --json` said of the last round (default: there is none)"
+    )
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:
