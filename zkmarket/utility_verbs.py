@@ -1,0 +1,172 @@
+"""`--score utility:…` of `zkmarket prove` and `zkmarket verify`: options, and what the two verbs do with them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import auditor
+from .aggregator import Submission
+from .artifacts import Build
+from .backend import Progress
+from .errors import InputError, ProofRejected
+from .executor import open_pool
+from .games import PREFIX, Method, salts_needed
+from .quantise import load_update
+from .round import Decision, RoundProof
+from .statements import SALTS
+
+Lines = list[str]
+
+
+def score_and_salts(score: str, salts: int | None, trainers: int) -> tuple[str, int]:
+    """Score and salts of a build: where a utility scores the round, settlement only says who is accepted."""
+    if not score.startswith(PREFIX):
+        return score, SALTS if salts is None else salts
+    needed = SALTS + salts_needed(Method.parse(score), trainers)
+    return "equal", needed if salts is None else salts
+
+
+def add_options(parser: argparse.ArgumentParser, prover: bool) -> None:
+    """The options that both sides need to agree on the game, and the prover's workers."""
+    group = parser.add_argument_group("scores by the model's own loss (with --score)")
+    group.add_argument(
+        "--score", metavar="utility:…", help="loo | shapley | permutations:R | gtg:R,eps=E, after utility:"
+    )
+    group.add_argument("--utility", type=Path, metavar="COMPILED", help="the model, from `zkmarket compile`")
+    group.add_argument("--theta", type=Path, metavar="FILE", help="the model's parameters before the round")
+    about = "the owner's batch" if prover else "the owner's commitment to its batch"
+    group.add_argument("--validation", type=Path, metavar="FILE", help=about)
+    group.add_argument(
+        "--beacon", metavar="HEX", help="32 bytes that nobody knew before the commitments: a later block's hash"
+    )
+    group.add_argument(
+        "--coalitions", type=Path, metavar="FILE", help="utility proofs (default: beside the round proof)"
+    )
+    if prover:
+        group.add_argument("--workers", type=int, default=1, metavar="N", help="proofs at a time on this machine (1)")
+        group.add_argument(
+            "--scheduler",
+            metavar="tcp://HOST:PORT",
+            help="Dask cluster to prove on, your own: it learns the updates (needs zkmarket[dask])",
+        )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The options, read and checked."""
+
+    method: Method
+    model: Any
+    theta: np.ndarray
+    validation: Any
+    beacon: bytes
+    file: Path
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, build: Build, round_file: Path, prover: bool) -> Scoring | None:
+        """None without --score. Reads everything first: a round proof that cannot be scored would be wasted."""
+        names = ("utility", "theta", "validation", "beacon")
+        given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
+        if arguments.score is None:
+            if given:
+                raise InputError(f"{', '.join(given)} only with --score utility:…")
+            return None
+        if len(given) < len(names):
+            missing = [f"--{name}" for name in names if getattr(arguments, name) is None]
+            raise InputError(f"--score {arguments.score} needs {', '.join(missing)}")
+        from .utility import UtilityBuild, Validation  # the model's libraries would slow other verbs down
+        from .utility_round import check_builds
+
+        method = Method.parse(arguments.score)
+        model = UtilityBuild.load(arguments.utility, prover)
+        check_builds(build.manifest, model, method)
+        theta = load_update(arguments.theta, build.manifest.layout).astype(np.float32)
+        validation = Validation.load(arguments.validation)
+        place = arguments.coalitions or round_file.with_suffix(".utility.json")
+        return cls(method, model, theta, validation, read_beacon(arguments.beacon), place)
+
+    def terms(self, build: Build, proof: RoundProof, decision: Decision) -> Any:
+        from .utility_round import Terms
+
+        return Terms(
+            build, proof, decision.mask, self.model, self.method, self.beacon, self.theta, self.validation.points
+        )
+
+
+def read_beacon(text: str) -> bytes:
+    digits = text.removeprefix("0x")
+    with suppress(ValueError):
+        if len(digits) == 64 and digits.isalnum():
+            return bytes.fromhex(digits)
+    raise InputError(f"--beacon is 32 bytes of hex: got {text!r}")
+
+
+def kept_round(
+    round_file: Path, build: Build, submissions: Sequence[Submission], beta: int | None
+) -> tuple[RoundProof, Decision] | None:
+    """The round proof of an interrupted run, if it is there, is of these updates and verifies.
+
+    Another one would have another mask, and every coalition would be proven again with salts that are spent.
+    """
+    beta = build.manifest.beta_max if beta is None else beta
+    with suppress(InputError, ProofRejected):
+        proof = RoundProof.load(round_file, build.manifest)
+        if proof.commitments == tuple(s.commitment for s in submissions) and proof.beta == beta:
+            return proof, auditor.verify_settlement(build, proof)
+    return None
+
+
+def prove(
+    scoring: Scoring,
+    arguments: argparse.Namespace,
+    build: Build,
+    submissions: Sequence[Submission],
+    proof: RoundProof,
+    progress: Progress,
+) -> tuple[dict[str, Any], str]:
+    """Prove the coalitions of a proven round and write them beside it."""
+    from .utility_round import prove_utilities, verify_utilities
+
+    terms = scoring.terms(build, proof, auditor.verify_settlement(build, proof))
+    kept = scoring.file.with_suffix(".parts")
+    with open_pool(arguments.workers, arguments.scheduler) as pool:
+        made = prove_utilities(terms, submissions, scoring.validation, pool, kept, progress)
+    decision = verify_utilities(terms, made)
+    made.save(scoring.file)
+    shutil.rmtree(kept)
+    result = {"utilities": str(scoring.file), "utility": decision.to_json()}
+    return result, f"{len(made.proofs)} utility proofs in {scoring.file}"
+
+
+def verify(
+    scoring: Scoring,
+    build: Build,
+    proof: RoundProof,
+    decision: Decision,
+    reward: int | None,
+    progress: Progress,
+) -> tuple[dict[str, Any], Lines]:
+    """Verify the coalitions of a verified round; scores and shares by utility."""
+    from .utility_round import UtilityRound, verify_utilities
+
+    found = verify_utilities(scoring.terms(build, proof, decision), UtilityRound.load(scoring.file), progress)
+    result = found.to_json(reward)
+    unit = found.loss_unit
+    lines = [
+        f"{scoring.method}: {len(found.game.due)} coalitions are due and proven; losses in units of {unit:.3g}",
+        "slot  value (loss)  score" + ("  share (wei)" if reward is not None else ""),
+        *(
+            f"{row['slot']:4}  {row['raw'] / found.game.denominator * unit:12.6f}  {row['score']}"
+            + (f"  {row['share_wei']}" if reward is not None else "")
+            for row in result["trainers"]
+        ),
+    ]
+    return {"utility": result | {"method": str(scoring.method)}}, lines
