@@ -325,7 +325,7 @@ def _prove_once(
     resume: bool,
 ) -> tuple[RoundProof, Aggregate | None]:
     """Prove a round, or, to go on with its coalitions, take the proof that is there."""
-    kept = utility_verbs.kept_round(arguments.output, made, submissions, arguments.beta) if resume else None
+    kept = utility_verbs.kept_round(arguments.output, made, submissions, arguments.beta, given) if resume else None
     if kept is None:
         return aggregator.prove_round(made, submissions, arguments.beta, progress, **given)
     proof, decision = kept

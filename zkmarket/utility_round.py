@@ -94,7 +94,13 @@ class Terms:
     def base(self) -> bytes:
         proof = self.proof
         transcript = start_transcript(
-            self.build.manifest, proof.round_id, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
+            self.build.manifest,
+            proof.round_id,
+            proof.beta,
+            proof.commitments,
+            proof.mask_points,
+            proof.gram_point,
+            proof.references,
         )
         theta = np.ascontiguousarray(self.model.quantise_theta(self.theta), "<i8")
         return digest_words(
@@ -244,6 +250,11 @@ def name_of(coalition: Coalition) -> str:
 def check_builds(manifest: Manifest, model: UtilityBuild, method: Method) -> None:
     """Refuse a model that was compiled for other updates, and a build whose salts do not last."""
     method.check(manifest.trainers)
+    if manifest.score != "equal":
+        raise InputError(
+            f"the settlement of this build publishes {manifest.score} scores, which tell of the updates what the"
+            f" losses do not: build with --score {method}"
+        )
     for name, got, wanted in (
         ("parameters", model.params, manifest.params),
         ("values of a chunk", model.chunk, manifest.chunk),

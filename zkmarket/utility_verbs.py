@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import auditor
-from .aggregator import Submission
+from .aggregator import Submission, references_of
 from .artifacts import Build
 from .backend import Progress
 from .errors import InputError, ProofRejected
@@ -110,7 +110,7 @@ def read_beacon(text: str) -> bytes:
 
 
 def kept_round(
-    round_file: Path, build: Build, submissions: Sequence[Submission], beta: int | None
+    round_file: Path, build: Build, submissions: Sequence[Submission], beta: int | None, given: Mapping[str, Any]
 ) -> tuple[RoundProof, Decision] | None:
     """The round proof of an interrupted run, if it is there, is of these updates and verifies.
 
@@ -120,7 +120,7 @@ def kept_round(
     with suppress(InputError, ProofRejected):
         proof = RoundProof.load(round_file, build.manifest)
         if proof.commitments == tuple(s.commitment for s in submissions) and proof.beta == beta:
-            return proof, auditor.verify_settlement(build, proof)
+            return proof, auditor.verify_settlement(build, proof, references_of(build, proof.round_id, **given))
     return None
 
 
@@ -135,7 +135,7 @@ def prove(
     """Prove the coalitions of a proven round and write them beside it."""
     from .utility_round import prove_utilities, verify_utilities
 
-    terms = scoring.terms(build, proof, auditor.verify_settlement(build, proof))
+    terms = scoring.terms(build, proof, auditor.verify_settlement(build, proof, proof.references))
     kept = scoring.file.with_suffix(".parts")
     with open_pool(arguments.workers, arguments.scheduler) as pool:
         made = prove_utilities(terms, submissions, scoring.validation, pool, kept, progress)

@@ -54,7 +54,7 @@ class Scene:
 def salted(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Enough salts for exact Shapley among five."""
     folder = tmp_path_factory.mktemp("builds") / "salted"
-    return make_build(folder, trainers=N, params=D, filter=MultiKrum(1, 4), logrows=10, salts=24)
+    return make_build(folder, trainers=N, params=D, filter=MultiKrum(1, 4), logrows=10, salts=24, score="equal")
 
 
 @pytest.fixture(autouse=True)
@@ -370,6 +370,13 @@ def test_a_build_with_too_few_salts_is_refused(scene: Scene) -> None:
     for text in ("shapley", "gtg:6,eps=2000"):
         with pytest.raises(InputError, match="can spend 24 salts of a chunk: this build has 23; build with --salts 24"):
             utility_round.check_builds(few, model, Method.parse(f"utility:{text}"))
+
+
+def test_a_build_with_scores_of_its_own_is_refused(scene: Scene) -> None:
+    """One kind of score a round: <u_i, Agg> is an exact equation on u_i."""
+    other = Manifest(scene.build.manifest.value | {"score": "shapley"})
+    with pytest.raises(InputError, match="publishes shapley scores.*build with --score utility:loo"):
+        utility_round.check_builds(other, scene.terms.model, Method("loo"))
 
 
 def test_what_no_beacon_is(scene: Scene) -> None:
