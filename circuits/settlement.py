@@ -14,7 +14,8 @@ class Settlement(torch.nn.Module):
                 and for slots 1..N, in integers:
                 inside_i = (G_ii <= β); with m > 0 score_i = krum_f(i) + (1 − inside_i)·penalty and
                 mask_i = inside_i and (score_i <= m-th smallest score), with m = 0 mask_i = inside_i;
-                three-sigma a/b: c = Σ_j mask_j, x_i = inside_i·(c²G_ii − 2c Σ_j mask_j G_ij + Σ_jk mask_j mask_k G_jk),
+                three-sigma a/b: c = Σ_j mask_j, w_i = c² where mask_i, else (c − 1)²,
+                x_i = inside_i·w_i·(c²G_ii − 2c Σ_j mask_j G_ij + Σ_jk mask_j mask_k G_jk),
                 S1 = Σ_j mask_j x_j, S2 = Σ_j mask_j x_j², and from there on
                 mask_i = inside_i and (c·x_i <= S1 or b²(c·x_i − S1)² <= a²(c·S2 − S1²));
                 cosine a/b: and G_iR >= 0, and b²G_iR² >= a²G_ii G_RR;
@@ -125,7 +126,8 @@ class Settlement(torch.nn.Module):
         count = selected.sum(1).reshape(1, 1)
         near = torch.einsum("ij,bj->bi", square, selected)
         total = torch.einsum("bi,bi->b", near, selected).reshape(1, 1)
-        far = (count * count * norms - 2 * count * near + total) * inside
+        weight = (count - 1) * (count - 1) + (2 * count - 1) * selected  # from the mean of the others selected
+        far = (count * count * norms - 2 * count * near + total) * weight * inside
         first = torch.einsum("bi,bi->b", far, selected).reshape(1, 1)
         second = torch.einsum("bi,bi->b", far * far, selected).reshape(1, 1)
         beyond = count * far - first

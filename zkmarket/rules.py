@@ -53,7 +53,7 @@ class Filter:
     - norm: G_ii <= β, always on. Alone (m = 0) it accepts whoever is within.
     - multi-krum:f=F,m=M: Blanchard et al. 2017, with the norm bound inside the ranking (`multi_krum`).
     - three-sigma:lambda=λ: replaces Multi-Krum's selection by whoever is not farther from its centre than the
-      mean distance in it plus λ standard deviations (`three_sigma`).
+      selected are from each other's, in the mean plus λ standard deviations (`three_sigma`).
     - cosine:tau=τ: cos(u_i, u_root) >= τ for the owner's root update (Cao et al. 2021, `cosine`).
 
     ``Filter(f, m)`` is Multi-Krum alone.
@@ -197,7 +197,7 @@ class Domain:
         else:
             bounds["order of squared norms"] = norm + 1
         if rule.sigma is not None:
-            far = n * 4 * n * n * within  # c·x_i, and the sum of all x_j
+            far = n * n * n * 4 * n * n * within  # c·x_i, and the sum of all x_j
             bounds["distance to the centre against the mean"] = 2 * far + 1
             deviation = max(rule.sigma.denominator**2 * far**2, rule.sigma.numerator**2 * (far // 2 + 1) ** 2)
             bounds["distance to the centre against the deviation"] = 2 * deviation + 1
@@ -296,10 +296,12 @@ def multi_krum(gram: Gram, rule: Filter, beta: int, penalty: int) -> list[int]:
 
 
 def three_sigma(gram: Gram, selected: Sequence[int], within: Sequence[int], sigma: Fraction) -> list[int]:
-    """Who is within β and at most μ + λσ from the centre of the selected, one-sided.
+    """Who is within β and at most μ + λσ from the centre of the selected A, one-sided.
 
-    x_i = ‖c·u_i − Σ_{j∈A} u_j‖² = c²G_ii − 2c Σ_{j∈A} G_ij + Σ_{j,k∈A} G_jk, c = |A|: c² times the squared distance
-    from the centre of the selection A. μ and σ are the mean and the standard deviation of x over A; with
+    An update is measured from the mean of the *other* selected: to a mean that it is part of it is nearer by a
+    factor (c − 1)/c, c = |A|, which in many dimensions is more than any σ. In integers:
+    x_i = w_i·‖c·u_i − Σ_{j∈A} u_j‖² = w_i·(c²G_ii − 2c Σ_{j∈A} G_ij + Σ_{j,k∈A} G_jk), w_i = c² in A, (c − 1)² outside:
+    c²(c − 1)² times the squared distance. μ and σ are the mean and the standard deviation of x over A; with
     S1 = Σ_A x, S2 = Σ_A x² and λ = a/b, x_i <= μ + λσ is c·x_i <= S1, or (c·x_i − S1)²·b² <= a²·(c·S2 − S1²).
 
     Over A, not over all: the largest z-score of N values is √(N − 1), so that over all N <= 10 nobody is ever more than
@@ -309,6 +311,7 @@ def three_sigma(gram: Gram, selected: Sequence[int], within: Sequence[int], sigm
     c = len(chosen)
     total = sum(gram[j][k] for j in chosen for k in chosen)
     far = [c * c * gram[i][i] - 2 * c * sum(gram[i][j] for j in chosen) + total for i in range(len(gram))]
+    far = [x * (c * c if bit else (c - 1) ** 2) for x, bit in zip(far, selected, strict=True)]
     s1, s2 = sum(far[j] for j in chosen), sum(far[j] ** 2 for j in chosen)
     beyond = [c * x - s1 for x in far]
     limit = sigma.numerator**2 * (c * s2 - s1 * s1)

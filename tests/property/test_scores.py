@@ -304,14 +304,15 @@ def test_filters_and_scores_do_not_depend_on_the_order_of_slots(vectors: Updates
 
 @settings(max_examples=200)
 @given(updates(smallest=3), st.data())
-def test_three_sigma_is_a_bound_on_the_distance_from_the_centre(vectors: Updates, data: st.DataObject):
-    """In floats, from the definition: μ and σ of the squared distances of the selected."""
+def test_three_sigma_is_a_bound_on_the_distance_from_the_others(vectors: Updates, data: st.DataObject):
+    """In floats, from the definition: squared distances from the mean of the others selected, μ and σ of those."""
     n = len(vectors)
-    selected = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n).filter(any))
+    selected = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n).filter(lambda bits: sum(bits) > 1))
     within = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     sigma = data.draw(st.sampled_from([Fraction(1, 2), Fraction(3), Fraction(9, 10)]))
     u, chosen = np.array(vectors, float), np.array(selected, bool)
-    x = ((u - u[chosen].mean(0)) ** 2).sum(1)
+    others = [np.delete(u, i, 0)[np.delete(chosen, i)].mean(0) for i in range(n)]
+    x = ((u - np.array(others)) ** 2).sum(1)
     limit = x[chosen].mean() + float(sigma) * x[chosen].std()
     for bit, inside, value in zip(three_sigma(gram_of(vectors), selected, within, sigma), within, x, strict=True):
         if abs(value - limit) > 1e-6 * (1 + limit):
@@ -328,6 +329,16 @@ def test_three_sigma_over_all_never_rejects_and_over_the_selected_does(n: int):
         assert three_sigma(gram, [1] * n, [1] * n, Fraction(3)) == [1] * n
         if length > 1 and n > 3:
             assert three_sigma(gram, [1] * (n - 1) + [0], [1] * n, Fraction(3)) == [1] * (n - 1) + [0]
+
+
+def test_three_sigma_does_not_prefer_those_that_make_the_centre():
+    """In many dimensions updates are equally far from each other: measured from a mean with them in it, the selected
+    are nearer by more than any σ, and nobody else would ever be let in."""
+    rng = np.random.default_rng(0)
+    vectors = [[int(x) for x in rng.integers(-100, 101, 2000)] for _ in range(8)] + [[300] * 2000]
+    selected = multi_krum(gram_of(vectors), Filter(3, 4), 10**9, 1 << 60)
+    assert sum(selected) == 4 and selected[-1] == 0
+    assert three_sigma(gram_of(vectors), selected, [1] * 9, Fraction(3)) == [1] * 8 + [0]
 
 
 def test_three_sigma_takes_in_what_krum_did_not_select():
