@@ -20,9 +20,12 @@ from .commitment import Commitment, RoundId, address_text
 from .errors import ArtifactError, InputError
 from .field import Point, encode_point
 from .gram import GramProof, next_claim
-from .round import RoundProof, aggregate_points, start_transcript
+from .round import NO_REFERENCES, References, RoundProof, aggregate_points, start_transcript
 
 NOBODY = "0x" + "00" * 20
+REFERENCES = ("root", "last")
+"""Bits of `Plan.references`, the lowest first."""
+
 RATE_UNIT = 10**9
 """A learning rate on chain is in billionths."""
 
@@ -158,6 +161,11 @@ def check_builds(builds: Mapping[int, Build]) -> list[int]:
         for name, value in _shared(first).items():
             if _shared(manifest)[name] != value:
                 raise ArtifactError(f"builds for {numbers[0]} and {n} trainers are not of one project: {name} differs")
+        if "last" in manifest.references and manifest.most_trainers < numbers[-1]:
+            raise ArtifactError(
+                f"the build for {n} trainers compares with a last aggregate of at most {manifest.most_trainers}"
+                f" updates: rounds have up to {numbers[-1]}, so build it with --most-trainers {numbers[-1]}"
+            )
     return numbers
 
 
@@ -165,6 +173,7 @@ def _shared(manifest: Manifest) -> dict[str, Any]:
     value = manifest.value
     names = ("params", "logrows", "salts", "chunks", "blinding_point", "srs", "layout", "score", "fixed_point")
     shared = {name: value[name] for name in (*names, "min_accepted", "beta_max")}
+    shared["references of filter and score"] = manifest.references
     return shared | {name: circuit for name, circuit in value["circuits"].items() if name != "settlement"}
 
 
@@ -212,13 +221,17 @@ def plan_words(builds: Mapping[int, Build], verifiers: Verifiers) -> list[tuple[
         (
             verifiers.settlement[n].words,
             builds[n].manifest.digest(),
-            builds[n].manifest.filter.f,
-            builds[n].manifest.filter.m,
-            0,
-            0,
+            *plan_rules(builds[n].manifest),
         )
         for n in check_builds(builds)
     ]
+
+
+def plan_rules(manifest: Manifest) -> tuple[int, int, int, int]:
+    """What `Plan` says of the rules: f, m, references, shift. A filter without Multi-Krum is f = 0, m = N there."""
+    rule = manifest.filter
+    references = sum(1 << REFERENCES.index(name) for name in manifest.references)
+    return rule.f, rule.m or manifest.trainers, references, manifest.score_shift
 
 
 # ---------------------------------------------------------------- calldata
@@ -239,14 +252,18 @@ def submit_words(commitment: Commitment) -> tuple[list[int], list[bytes]]:
     return point_words(commitment.points), [proof.data for proof in commitment.range_proofs]
 
 
-def settle_words(proof: RoundProof) -> tuple[Any, ...]:
-    """`RoundProof` of Types.sol: what the contract does not know itself."""
+def settle_words(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> tuple[Any, ...]:
+    """`RoundProof` of Types.sol: what the contract does not know itself.
+
+    Args:
+        references: points of every reference slot, as `References.points` gives them.
+    """
     n = len(proof.commitments)
     instances = proof.settlement.instances
     points = [point for commitment in proof.commitments for point in commitment.points]
     mask, scores = mask_of(proof), instances[-n - 1 : -1]
     return (
-        point_words([*points, *proof.mask_points, proof.gram_point]),
+        point_words([*points, *(p for slot in references for p in slot), *proof.mask_points, proof.gram_point]),
         instances[0],
         [word for claim in proof.gram.claims for word in claim],
         sum(bit << slot for slot, bit in enumerate(mask)),
@@ -264,7 +281,12 @@ def mask_of(proof: RoundProof) -> tuple[int, ...]:
 
 
 def round_proof_of(
-    words: Sequence[Any], manifest: Manifest, round_id: RoundId, beta: int, commitments: Sequence[Commitment]
+    words: Sequence[Any],
+    manifest: Manifest,
+    round_id: RoundId,
+    beta: int,
+    commitments: Sequence[Commitment],
+    references: References = NO_REFERENCES,
 ) -> RoundProof:
     """The round proof behind `settle_words`: challenges and claims, which the contract computes, are computed again.
 
@@ -272,13 +294,15 @@ def round_proof_of(
         words: `RoundProof` of Types.sol, from a settlement's calldata.
         beta: norm bound of the round.
         commitments: of the admitted, in the order of slots.
+        references: of the round; the contract has compared those in `words` with them.
     """
     points, q, folds, mask, scores, nu, gram_proof, settlement_proof = words
     pairs = [(points[at], points[at + 1]) for at in range(0, len(points), 2)]
     n, chunks = len(commitments), manifest.chunks
-    mask_points, gram_point = tuple(pairs[n * chunks : -1]), pairs[-1]
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, gram_point)
-    r = transcript.slot_challenges(n + 1)
+    held = len(manifest.references)
+    mask_points, gram_point = tuple(pairs[(n + held) * chunks : -1]), pairs[-1]
+    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, gram_point, references)
+    r = transcript.slot_challenges(n + held + 1)
     transcript.absorb(q)
     claims = tuple(zip(folds[::2], folds[1::2], strict=True))
     claim = q
@@ -295,6 +319,7 @@ def round_proof_of(
         gram_point,
         GramProof(claims, Proof(bytes(gram_proof), (claim,))),
         Proof(bytes(settlement_proof), (q, *r, beta, *bits, *scores, nu)),
+        references,
     )
 
 
@@ -340,7 +365,13 @@ def root_receipt_message(
 def publication_message(manifest: Manifest, proof: RoundProof, cid: bytes) -> dict[str, Any]:
     """The aggregator's word on where the aggregate of exactly this proof is served."""
     transcript = start_transcript(
-        manifest, proof.round_id, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
+        manifest,
+        proof.round_id,
+        proof.beta,
+        proof.commitments,
+        proof.mask_points,
+        proof.gram_point,
+        proof.references,
     )
     transcript.absorb(proof.settlement.instances[0])
     for claim in proof.gram.claims:

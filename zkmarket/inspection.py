@@ -17,7 +17,7 @@ from eth_utils import to_checksum_address
 from .artifacts import Build
 from .backend import Progress, quiet
 from .errors import ChainError
-from .escrow import NO_VERIFIER, NOBODY, Phase, check_builds
+from .escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, check_builds, plan_rules
 from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_of
 from .wallet import NodeAway
 
@@ -86,6 +86,7 @@ def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: P
         found.wrong.append("the keys come from a development SRS, whose trapdoor is public: anyone can forge proofs")
     elif insecure:
         found.warnings.append("development SRS: anyone can forge proofs; for trying things out only")
+    _inspect_references(project.plan(terms["minTrainers"])["references"], found)
     progress("money")
     _inspect_money(chain, project, terms, found)
     return found
@@ -160,9 +161,21 @@ def _inspect_verifiers(
         if n not in builds:
             continue
         manifest, plan = builds[n].manifest, project.plan(n)
-        right = (plan["manifest"], plan["f"], plan["m"]) == (manifest.digest(), manifest.filter.f, manifest.filter.m)
-        wrong = f"rounds of {n} trainers are settled by another manifest, f or m than the build's"
+        right = plan["manifest"] == manifest.digest()
+        wrong = f"rounds of {n} trainers are settled by another manifest than the build's"
         found.expect(right, f"rounds of {n} trainers are settled by the build's manifest", wrong)
+        names = ("f", "m", "references", "shift")
+        have, want = tuple(plan[name] for name in names), plan_rules(manifest)
+        for name, said, built in zip(names, have, want, strict=True):
+            wrong = f"{name} of rounds of {n} trainers is {said}: the build's filter and score make it {built}"
+            found.expect(said == built, f"{name} of rounds of {n} trainers is the build's", wrong)
+        if "last" in manifest.references:
+            wrong = (
+                f"rounds of {n} trainers compare with a last aggregate of at most {manifest.most_trainers} updates:"
+                f" one of {terms['maxTrainers']} cannot be settled after"
+            )
+            most = manifest.most_trainers >= terms["maxTrainers"]
+            found.expect(most, f"rounds of {n} trainers can compare with any last aggregate", wrong)
         pinned.append((f"settlement of {n} trainers", builds[n], "settlement", plan["settlement"]))
     for what, build, circuit, verifier in pinned:
         code = verifier_of(build, circuit).runtime
@@ -171,6 +184,22 @@ def _inspect_verifiers(
         found.expect(right, f"the verifier of {what} is byte for byte the build's", wrong)
     if "range" not in circuits and terms["range"]["deployed"] != NO_VERIFIER.address:
         found.warnings.append("a verifier of full chunks is pinned though no update has one: it is never asked")
+
+
+def _inspect_references(bits: int, found: Inspection) -> None:
+    """What it means for everybody that rounds are compared with vectors that no trainer has sent."""
+    used = [name for at, name in enumerate(REFERENCES) if bits >> at & 1]
+    if "root" in used:
+        found.warnings.append(
+            "updates are compared with a root update of the owner: it decides what is good. A round for which it"
+            " commits none, or gets no receipt of the aggregator, accepts every direction, and a root score is then 0 for all"
+        )
+    if "last" in used:
+        found.warnings.append(
+            "updates are compared with the last aggregate: whoever takes a vacant office later needs its opening from a"
+            " member, for without it no round can be settled. After an aggregate that was withheld or not served there"
+            " is none, and for one round novelty is not asked for"
+        )
 
 
 def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found: Inspection) -> None:

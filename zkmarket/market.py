@@ -73,7 +73,7 @@ from .escrow import (
 )
 from .field import Point
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
-from .round import RoundProof
+from .round import References, RoundProof
 from .transcript import chunk_tag
 from .wallet import PACE, NodeAway, Wallet, send_from_node
 
@@ -1177,6 +1177,23 @@ class Project(_Deployed):
         settled = self._of_round("Settled", before[-1]["round"])[0].arguments["settlement"]
         return _points(settled["aggregate"])
 
+    def references(self, manifest: Manifest, round_number: int) -> References:
+        """What updates of a round are compared with, where the rules of a manifest compare with anything."""
+        return References(
+            self.root_commitment(round_number) if "root" in manifest.references else None,
+            (self.last_aggregate(round_number) or None) if "last" in manifest.references else None,
+        )
+
+    def _reference_points(self, proof: RoundProof) -> list[tuple[Point, ...]]:
+        """Of every reference slot: the blinding point in each chunk, the zero vector's, where a round has none."""
+        bits = self.plan(len(proof.commitments))["references"]
+        if not bits:
+            return []
+        terms = self.terms()
+        absent = ((terms["blinding"]["x"], terms["blinding"]["y"]),) * terms["chunks"]
+        held = (proof.references.root.points if proof.references.root else None, proof.references.last)
+        return [points or absent for at, points in enumerate(held) if bits >> at & 1]
+
     def _commitment(self, event: Event, method: str, round_number: int, who: str) -> Commitment:
         """What a call committed to: its points from the log, its range proofs from its calldata."""
         round_id, author = self.round_id(round_number), int(who, 16)
@@ -1208,7 +1225,8 @@ class Project(_Deployed):
         by_trainer = {commitment.trainer: commitment for commitment in self.commitments(round_number)}
         slots = [by_trainer[int(who, 16)] for who in settled[0].arguments["settlement"]["trainers"]]
         words = self._calldata(settled[0], "settle")[0]
-        return round_proof_of(words, manifest, self.round_id(round_number), beta, slots)
+        references = self.references(manifest, round_number)
+        return round_proof_of(words, manifest, self.round_id(round_number), beta, slots, references)
 
     def _of_round(self, name: str, round_number: int) -> list[Event]:
         topic = self._topic(name)
@@ -1328,7 +1346,8 @@ class Project(_Deployed):
 
     def settle(self, sender: Any, proof: RoundProof, cid: bytes, publication: bytes) -> Receipt:
         """Have a round verified and paid; anyone may."""
-        return self._send("settle", "settle", settle_words(proof), cid, publication, sender=sender)
+        words = settle_words(proof, self._reference_points(proof))
+        return self._send("settle", "settle", words, cid, publication, sender=sender)
 
     def claim(self, sender: Any) -> Receipt:
         """Say that the aggregate is not served."""

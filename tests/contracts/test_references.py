@@ -24,13 +24,13 @@ from typing import Any
 import pytest
 
 from tests.contracts.doubles import questions
-from tests.contracts.world import ETHER, WINDOW, Scene, point, refused
+from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused
 from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import Phase, points_hash, settle_words
 from zkmarket.field import Point
 from zkmarket.gram import halves
-from zkmarket.market import Chain
-from zkmarket.round import RoundProof, start_transcript
+from zkmarket.market import Chain, Receipt
+from zkmarket.round import start_transcript
 
 pytestmark = pytest.mark.chain
 
@@ -54,6 +54,10 @@ def go_on(scene: Scene) -> None:
     """Closed, and the next round is open."""
     scene.pass_deadline()
     scene.project.next(scene.stranger)
+
+
+def send(scene: Scene, words: Sequence[Any], publication: bytes) -> Receipt:
+    return scene.project._send("settle", "settle", words, CID, publication, sender=scene.stranger)
 
 
 def absent(scene: Scene) -> tuple[Point, ...]:
@@ -110,9 +114,9 @@ def test_attack_references_of_the_prover_s_choice(scene: Scene, case: str) -> No
 
 @pytest.mark.parametrize("count, words", [(0, 26), (1, 30), (3, 38)])
 def test_as_many_references_as_the_plans_have(scene: Scene, count: int, words: int) -> None:
-    slots = (scene.reference_points() * 2)[:count]
+    proof, slots = scene.proof(), (scene.reference_points() * 2)[:count]
     with refused(f"WrongLength(what=points, have={words}, want=34)"):
-        scene.settle(references=slots)
+        send(scene, settle_words(proof, slots), scene.publication(proof))
 
 
 @pytest.mark.parametrize("references, want", [(0, 26), (1, 30), (2, 30)])
@@ -128,8 +132,9 @@ def test_projects_with_fewer(scene: Scene, references: int, want: int) -> None:
     scene.to_prove()
     right = scene.reference_points()
     assert len(right) == (references != 0)
+    proof = scene.proof()
     with refused(f"WrongLength(what=points, have={want + 4}, want={want})"):
-        scene.settle(references=[*right, absent(scene)])
+        send(scene, settle_words(proof, [*right, absent(scene)]), scene.publication(proof))
     for wrong in [[absent(scene)]] * len(right):
         have, known = points_hash(wrong[0]).hex(), points_hash(right[0]).hex()
         with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{known})"):
@@ -225,7 +230,13 @@ def test_the_verifiers_are_asked_for_every_slot(scene: Scene) -> None:
     mask, scores = [1, 0, 1, 1, 1], [1 << 67, 0, 3, 4, 5]
     proof = scene.proof(mask, scores, nu=77, q=9)
     transcript = start_transcript(
-        scene.manifest(5), proof.round_id, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
+        scene.manifest(5),
+        proof.round_id,
+        proof.beta,
+        proof.commitments,
+        proof.mask_points,
+        proof.gram_point,
+        proof.references,
     )
     r = transcript.slot_challenges(8)
     asked = questions(scene.chain, scene.settle(proof))
@@ -246,7 +257,7 @@ def test_with_other_numbers_of_chunks(scene: Scene, chunks: int, params: int) ->
     scene.to_prove()
     proof = scene.proof()
     assert len(proof.gram.claims) == len(halves(chunks))
-    assert len(settle_words(proof)[0]) == 2 * (chunks * 8 + 1)
+    assert len(settle_words(proof, scene.reference_points())[0]) == 2 * (chunks * 8 + 1)
     scene.settle(proof)
 
 
@@ -316,9 +327,6 @@ def test_each_number_of_trainers_has_its_own_shift(scene: Scene) -> None:
 def test_replayed_with_the_references_of_another_round(scene: Scene) -> None:
     """The transcript has absorbed them: a proof that fits other points fits no challenge of these."""
     right = scene.reference_points()
-    proof: RoundProof = scene.proof(references=[absent(scene), right[LAST]])
-    words = list(settle_words(proof))
-    at = 5 * 4
-    words[0] = [*words[0][:at], *(word for p in right[ROOT] for word in p), *words[0][at + 4 :]]
+    proof = scene.proof(references=[absent(scene), right[LAST]])
     with pytest.raises(TransactionReverted, match=r"WrongProofPoint\(proof=gram, "):
-        scene.project._send("settle", "settle", tuple(words), b"cid", b"", sender=scene.stranger)
+        send(scene, settle_words(proof, right), scene.publication(proof))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,11 +21,11 @@ from zkmarket.backend import Proof
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.contribution import shares
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, Verifier, points_hash
+from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, points_hash
 from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.gram import GramProof, folded_commitment, halves
 from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
-from zkmarket.round import RoundProof, start_transcript
+from zkmarket.round import References, RoundProof, start_transcript
 
 ETHER = 10**18
 CID = b"\x01\x55\x12\x20" + bytes(32)
@@ -205,6 +205,11 @@ class Scene:
         self.roots = self.roots | {root.round_id.round: root.points}
         return done
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the references of the plans."""
+        return tuple(name for bit, name in enumerate(REFERENCES) if self.references >> bit & 1)
+
     def reference_points(self) -> list[tuple[Point, ...]]:
         """Of the round that is locked: what the contract must demand of its references."""
         number, absent = self.round_id.round, (self.values["blinding"],) * self.values["chunks"]
@@ -316,6 +321,7 @@ class Scene:
             chunks=self.values["chunks"],
             blinding=self.values["blinding"],
             min_accepted=self.values["minAccepted"],
+            references=self.held,
         )
 
     def proof(
@@ -328,7 +334,7 @@ class Scene:
     ) -> RoundProof:
         """A round proof of the locked round that fits all that the contract itself computes.
 
-        References stand before the mask's points, where the contract and the transcript want them.
+        `references`: points that it claims, one a slot that the plans have; default the right ones.
         """
         round_id = self.round_id
         seats = self.project.seats(round_id.round)
@@ -340,27 +346,29 @@ class Scene:
         mask_points = tuple(point(round_id.round, 1000 + chunk) for chunk in range(chunks))
         gram_point = point(round_id.round, 2000)
         beta = self.project.state().beta
-        references = self.reference_points() if references is None else list(references)
-        ahead = (*(p for points in references for p in points), *mask_points)
-        transcript = start_transcript(self.manifest(n), round_id, beta, commitments, ahead, gram_point)
-        r = transcript.slot_challenges(n + len(references) + 1)
+        slots = self.reference_points() if references is None else list(references)
+        held = dict(zip(self.held, slots, strict=True))
+        root = replace(self.root(0, round_id.round), points=held["root"]) if "root" in held else None
+        claimed = References(root, held.get("last"))
+        transcript = start_transcript(self.manifest(n), round_id, beta, commitments, mask_points, gram_point, claimed)
+        r = transcript.slot_challenges(n + len(slots) + 1)
         transcript.absorb(q)
         claims, rhos = [], []
         for step in range(len(halves(chunks))):
             claims.append((step + 11, step + 22))
             transcript.absorb(*claims[-1])
             rhos.append(transcript.fold_challenge(step))
-        slots = [mask_points, *(c.points for c in commitments), *references]
-        column = folded_commitment(slots, r, rhos, blinding)
+        column = folded_commitment([mask_points, *(c.points for c in commitments), *slots], r, rhos, blinding)
         return RoundProof(
             manifest_digest(n),
             round_id,
             beta,
             commitments,
-            ahead,
+            mask_points,
             gram_point,
             GramProof(tuple(claims), Proof(encode_point(column), (0,))),
             Proof(encode_point(gram_point), (q, *r, beta, *mask, *scores, nu)),
+            claimed,
         )
 
     def settle(self, proof: RoundProof | None = None, cid: bytes = CID, sender: Any = None, **made_up: Any) -> Receipt:
