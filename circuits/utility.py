@@ -60,9 +60,8 @@ class Utility(torch.nn.Module):
                 "cross-entropy": self.cross_entropy,
                 "mse": self.squares,
             }[step["op"]](step)
-        known = take(self.exponentials, [0])
         echo = self.cells("public", 0, plan["public"]["noise"][0])
-        return torch.cat([echo, known, *self.checks, self.correct, self.loss], 1)
+        return torch.cat([echo, firsts([pick(self.exponentials, 0), *self.checks, self.correct, self.loss])], 1)
 
     # ---- cells
 
@@ -73,9 +72,12 @@ class Utility(torch.nn.Module):
         start, length = self.plan["public"][name]
         return self.cells("public", start, length if count is None else count)
 
-    def constant(self, value: int) -> torch.Tensor:
-        """An integer as a public cell: a float in the graph would be exact to 24 bits only."""
-        return self.cells("public", self.plan["constants"][str(value)], 1)
+    def constant(self, value: int, count: int = 2) -> torch.Tensor:
+        """An integer as a public cell, repeated: a float in the graph would be exact to 24 bits only."""
+        return self.repeated("public", self.plan["constants"][str(value)], count)
+
+    def repeated(self, column: str, cell: int, count: int = 2) -> torch.Tensor:
+        return take(self.everything, [self.at[column][cell]] * max(2, count))
 
     def witness(self, name: str) -> torch.Tensor:
         return self.cells("witness", *self.plan["witness"][name])
@@ -87,24 +89,29 @@ class Utility(torch.nn.Module):
     def number(self, name: str) -> torch.Tensor:
         """Σ R^i digit_i, for every element."""
         digits = self.digits(name)
-        value = digits[-1]
+        value, count = digits[-1], width(digits[-1])
         for digit in digits[-2::-1]:
-            value = value * self.constant(self.plan["radix"]) + digit
-        return value + self.constant(shift_of(len(digits), self.plan["radix"]))
+            value = value * self.constant(self.plan["radix"], count) + digit
+        return value + self.constant(shift_of(len(digits), self.plan["radix"]), count)
 
     # ---- lookups
 
     def looked_up(self) -> None:
         """Look up everything in one operation: range and exponential at once."""
-        parts = []
+        below, end = [], width(self.everything)
+        if "lambda" in self.plan["witness"]:
+            below = [self.witness("lambda") - self.constant(1, self.batch)]
+        places = []
         for column, start, count in self.plan["sequence"]:
-            if column == "below":  # λ − 1
-                parts.append(take(self.witness("lambda") - self.constant(1), range(start, start + count)))
+            if column == "below":  # λ − 1, after everything
+                places += range(end + start, end + start + count)
             elif column == "noise":
-                parts.append(self.cells("public", self.plan["public"]["noise"][0] + start, count))
+                first = self.plan["public"]["noise"][0] + start
+                places += self.at["public"][first : first + count]
             else:
-                parts.append(self.cells(column, start, count))
-        self.exponentials = torch.pow(torch.tensor(float.fromhex(self.plan["base"])), torch.cat(parts, 1))
+                places += self.at[column][start : start + count]
+        looked = take(torch.cat([self.everything, *below], 1), places)
+        self.exponentials = torch.pow(torch.tensor(float.fromhex(self.plan["base"])), looked)
         self.where: dict[tuple[str, int], int] = {}
         row = 0
         for column, start, count in self.plan["sequence"]:
@@ -121,6 +128,8 @@ class Utility(torch.nn.Module):
         """e_y f_x for every place of a (channels, height, width) tensor; None where there is but one."""
         if len(shape) == 1 or shape[1] * shape[2] == 1:
             return None
+        if 1 in shape[1:]:
+            return self.public("e", shape[1]) if shape[2] == 1 else self.public("f", shape[2])
         height, width = self.public("e", shape[1]), self.public("f", shape[2])
         return (height.reshape(-1, 1) * width.reshape(1, -1)).reshape(1, -1)
 
@@ -128,7 +137,7 @@ class Utility(torch.nn.Module):
         """Σ a_b c_o p_s x_bos of each of these tensors of the same size: (1, number of tensors)."""
         many = torch.cat(tensors, 1)
         if places is not None:
-            size = places.shape[1]
+            size = width(places)
             many = torch.einsum("np,p->n", many.reshape(-1, size), places.reshape(-1))
         if channels > 1:
             many = torch.einsum("no,o->n", many.reshape(-1, channels), self.public("c", channels).reshape(-1))
@@ -136,8 +145,6 @@ class Utility(torch.nn.Module):
 
     def over_batch(self, many: torch.Tensor) -> torch.Tensor:
         """Σ a_b x_b of each run of B values."""
-        if self.batch == 1:
-            return many.reshape(1, -1)
         weights = self.powers_of_batch.reshape(-1)
         return torch.einsum("nb,b->n", many.reshape(-1, self.batch), weights).reshape(1, -1)
 
@@ -150,9 +157,9 @@ class Utility(torch.nn.Module):
 
     def powered(self, sums: torch.Tensor, first: int, count: int, weight: torch.Tensor) -> torch.Tensor:
         """Σ R^i (s_i + Q·weight): the random sum of a number from those of its digits."""
-        value = take(sums, [first + count - 1])
+        value = pick(sums, first + count - 1)
         for i in range(first + count - 2, first - 1, -1):
-            value = value * self.constant(self.plan["radix"]) + take(sums, [i])
+            value = value * self.constant(self.plan["radix"]) + pick(sums, i)
         return value + self.constant(shift_of(count, self.plan["radix"])) * weight
 
     # ---- linear parts
@@ -161,19 +168,24 @@ class Utility(torch.nn.Module):
         """L·f(θ) + (L/|S|)·f(Agg_S) for a linear f: each of the two is contracted before they are added."""
         at = view["offset"] + torch.arange(view["count"]).reshape(view["shape"]).permute(view["order"])
         where = at.reshape(-1).tolist()
+        if len(where) == 1:
+            theta, update = (self.repeated(name, where[0]) for name in ("theta", "update"))
+            return theta * self.constant(self.plan["lcm"]) + update * self.repeated("public", 0)
         shape = [view["shape"][i] for i in view["order"]]
         theta = combine(take(self.everything, [self.at["theta"][i] for i in where]).reshape(shape))
         update = combine(take(self.everything, [self.at["update"][i] for i in where]).reshape(shape))
-        return theta * self.constant(self.plan["lcm"]) + update * self.public("factor")
+        count = width(theta)
+        return theta * self.constant(self.plan["lcm"], count) + update * self.repeated("public", 0, count)
 
     def against_channels(self, view: dict[str, Any]) -> torch.Tensor:
         """Σ_o c_o W_ok of an (outputs, k) weight: (1, k)."""
 
         def combine(weight: torch.Tensor) -> torch.Tensor:
-            flat = weight.reshape(weight.shape[0], -1)
-            if flat.shape[0] == 1:
-                return flat.reshape(1, -1)
-            return torch.einsum("ok,o->k", flat, self.public("c", flat.shape[0]).reshape(-1)).reshape(1, -1)
+            outputs = int(weight.shape[0])
+            if outputs == 1:
+                return weight.reshape(1, -1)
+            flat = weight.reshape(outputs, -1)
+            return torch.einsum("ok,o->k", flat, self.public("c", outputs).reshape(-1)).reshape(1, -1)
 
         return self.parameters(view, combine)
 
@@ -194,8 +206,6 @@ class Utility(torch.nn.Module):
 
     def rows_against_batch(self, x: torch.Tensor) -> torch.Tensor:
         """Σ_b a_b x_bi: (1, i)."""
-        if self.batch == 1:
-            return x.reshape(1, -1)
         return torch.einsum("bi,b->i", x, self.powers_of_batch.reshape(-1)).reshape(1, -1)
 
     def conv(self, term, shape, places) -> torch.Tensor:
@@ -225,10 +235,10 @@ class Utility(torch.nn.Module):
         channels = shape[0]
         rows = self.rows_against_batch(self.tensors[term["tensor"]].reshape(self.batch, -1))
         if places is not None:
-            size = places.shape[1]
+            size = width(places)
             rows = torch.einsum("op,p->o", rows.reshape(channels, size), places.reshape(-1)).reshape(1, -1)
         weight = self.total_weight(1, places)
-        normal = rows * self.public(term["kappa"]) - self.public(term["mu"]) * weight
+        normal = rows * self.public(term["kappa"]) - self.public(term["mu"]) * spread(weight, channels)
         gamma = self.parameters(term["gamma"], lambda part: part.reshape(1, -1))
         return inner(normal * gamma, self.public("c", channels)) if channels > 1 else normal * gamma
 
@@ -252,10 +262,10 @@ class Utility(torch.nn.Module):
             positive = self.witness(f"{name}.positive")
             output = positive * top
             sums = self.weighted([output, top, positive, positive * positive], channels, tops)
-            self.checks.append(take(sums, [3]) - take(sums, [2]))
-            quotient = take(sums, [0]) * self.constant(2) - take(sums, [1]) + take(sums, [2]) - weight
+            self.checks.append(pick(sums, 3) - pick(sums, 2))
+            quotient = pick(sums, 0) * self.constant(2) - pick(sums, 1) + pick(sums, 2) - weight
         else:
-            output = top - self.constant(step["offset"])
+            output = top - self.constant(step["offset"], width(top))
             quotient = self.weighted([output], channels, tops)
         rest = self.weighted(remainder, channels, places)
         if step["pool"]:
@@ -279,7 +289,7 @@ class Utility(torch.nn.Module):
         value = windows[0]
         for other in windows[1:]:
             value = value + other
-        return value if value.shape[1] > 1 else value.reshape(1, 1)
+        return value
 
     def one_is_zero(self, step, gaps: torch.Tensor, tops: torch.Tensor) -> torch.Tensor:
         """The random sum of Π over each window of what its values lack to its top: 0, so the top is one of them."""
@@ -304,47 +314,47 @@ class Utility(torch.nn.Module):
 
     def cross_entropy(self, step: dict[str, Any]) -> None:
         plan, batch, classes = self.plan, self.batch, step["shape"][0]
-        q = plan["radix"] // 2
+        q, count = plan["radix"] // 2, batch * classes
         weight = self.total_weight(classes, None)
 
         capped = self.witness("capped")  # T − c_j
-        room = capped + self.constant(q)  # R − 1 − c_j
+        room = capped + self.constant(q, count)  # R − 1 − c_j
         excess = self.number("excess")
-        gap = excess - room + self.constant(plan["radix"] - 1)  # t_j = c_j + excess_j
-        top = self.number("top") - self.constant(step["offset"])
+        gap = excess - room + self.constant(plan["radix"] - 1, count)  # t_j = c_j + excess_j
+        top = self.number("top") - self.constant(step["offset"], batch)
         remainder = self.digits("rem")
         sums = self.weighted([gap, excess * room, *remainder], classes, None)
-        self.checks.append(take(sums, [1]))  # where there is excess, c_j = R − 1
+        self.checks.append(pick(sums, 1))  # where there is excess, c_j = R − 1
         tops = self.over_batch(top) * total(self.public("c", classes))
-        self.divided(step, None, tops - take(sums, [0]), self.powered(sums, 2, len(remainder), weight))
+        self.divided(step, None, tops - pick(sums, 0), self.powered(sums, 2, len(remainder), weight))
 
         label, label_gap = self.cells("validation", batch * plan["inputs"], batch), self.witness("label_gap")
-        named = label * self.public("tie") + label_gap  # of class k: tie·k + t_k
+        named = label * self.repeated("public", plan["public"]["tie"][0], batch) + label_gap  # of class k: tie·k + t_k
         tied = gap.reshape(batch, classes) + self.public("ties").reshape(1, classes)
         miss = named.reshape(batch, 1) - tied
         self.checks.append(self.over_batch(product_of_columns(gap.reshape(batch, classes))))
         self.checks.append(self.over_batch(product_of_columns(miss)))
 
         start = plan["witness"]["capped"][0]
-        parts = self.exponential("witness", start, batch * classes).reshape(batch, classes)
+        parts = self.exponential("witness", start, count).reshape(batch, classes)
         mass = parts.sum(1).reshape(1, batch)
-        at = self.exponential("witness", plan["witness"]["lambda"][0], batch) * self.constant(classes)
-        below = self.exponential("below", 0, batch) * self.constant(classes)
+        at = self.exponential("witness", plan["witness"]["lambda"][0], batch) * self.constant(classes, batch)
+        below = self.exponential("below", 0, batch) * self.constant(classes, batch)
         self.checks.append(self.over_batch(at - mass - self.number("over")))
-        self.checks.append(self.over_batch(mass - below - self.constant(1) - self.number("under")))
+        self.checks.append(self.over_batch(mass - below - self.constant(1, batch) - self.number("under")))
 
-        right = self.constant(1) - label_gap * self.witness("inverse")
+        right = self.constant(1, batch) - label_gap * self.witness("inverse")
         self.checks.append(self.over_batch(right * label_gap))
         self.correct = total(right)
-        self.loss = total(self.witness("lambda") + label_gap + self.constant(step["shift"]))
+        self.loss = total(self.witness("lambda") + label_gap + self.constant(step["shift"], batch))
 
     def squares(self, step: dict[str, Any]) -> None:
         plan, batch, outputs = self.plan, self.batch, step["shape"][0]
         weight = self.total_weight(outputs, None)
-        value = self.number("top") - self.constant(step["offset"])
+        value = self.number("top") - self.constant(step["offset"], batch * outputs)
         remainder = self.digits("rem")
         sums = self.weighted([value, *remainder], outputs, None)
-        self.divided(step, None, take(sums, [0]), self.powered(sums, 1, len(remainder), weight))
+        self.divided(step, None, pick(sums, 0), self.powered(sums, 1, len(remainder), weight))
         error = value - self.cells("validation", batch * plan["inputs"], batch * outputs)
         self.correct = self.constant(0)
         self.loss = inner(error, error)
@@ -355,22 +365,47 @@ def take(tensor: torch.Tensor, indices) -> torch.Tensor:
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
 
 
+def width(tensor: torch.Tensor) -> int:
+    """As a number: while torch traces, it would be a tensor."""
+    return int(tensor.shape[1])
+
+
+def pick(tensor: torch.Tensor, index: int) -> torch.Tensor:
+    """One column, twice. (Taking a single one would become a slice, for which ezkl copies the whole tensor.)"""
+    return take(tensor, [index, index])
+
+
+def spread(scalar: torch.Tensor, count: int) -> torch.Tensor:
+    return take(scalar, [0] * count)
+
+
+def firsts(scalars: list[torch.Tensor]) -> torch.Tensor:
+    """One value of each: scalars come once or twice."""
+    starts, at = [], 0
+    for scalar in scalars:
+        starts.append(at)
+        at += width(scalar)
+    return take(torch.cat(scalars, 1), starts)
+
+
 def total(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.sum(1).reshape(1, 1) if tensor.shape[1] > 1 else tensor
+    return tensor.sum(1).reshape(1, 1)
 
 
 def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    if a.shape[1] == 1:
+    if width(a) == 1:
         return a * b
     return torch.einsum("bi,bi->b", a, b).reshape(1, 1)
 
 
 def product_of_columns(tensor: torch.Tensor) -> torch.Tensor:
     """Π_j x_ij: (1, rows)."""
-    value = take(tensor, [0])
-    for j in range(1, tensor.shape[1]):
-        value = value * take(tensor, [j])
-    return value.reshape(1, -1)
+    rows, columns = (int(size) for size in tensor.shape)
+    flat = tensor.reshape(1, -1)
+    value = take(flat, range(0, rows * columns, columns))
+    for j in range(1, columns):
+        value = value * take(flat, range(j, rows * columns, columns))
+    return value
 
 
 def shift_of(digits: int, radix: int) -> int:

@@ -345,7 +345,7 @@ def make_plan(network: Network, sizes: Sizes) -> dict[str, Any]:
         raise InputError(f"unknown loss: got {sizes.loss!r}, wanted {' or '.join(LOSSES)}")
     for name, least, most in (
         ("logrows", MIN_LOGROWS, MAX_LOGROWS),
-        ("batch", 1, 1 << 16),
+        ("batch", 2, 1 << 16),
         ("trainers", 1, 128),
         ("proofs", 1, 1 << sizes.logrows - 1),
         ("input_bits", 0, 24),
