@@ -233,6 +233,15 @@ def shuffled(items: Sequence[int], seed: bytes, label: str, index: int) -> list[
 # ---------------------------------------------------------------- salts
 
 
+def proofs_needed(method: Method, trainers: int) -> int:
+    """Most proofs of one round: each spends a salt of the validation batch. All trainers accepted is the worst case."""
+    method.check(trainers)
+    if method.kind == "loo":
+        return trainers + 1
+    every = 1 << trainers
+    return every if method.kind == "shapley" else min(every, 2 + method.orders * (trainers - 1))
+
+
 def salts_needed(method: Method, trainers: int) -> int:
     """Salts of a chunk that the utility proofs of one round can spend: one for each coalition that a trainer is in.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zkmarket import games
 from zkmarket.errors import RuleError
-from zkmarket.games import Coalition, Game, Method, order_of, play, salts_needed, shuffled
+from zkmarket.games import Coalition, Game, Method, order_of, play, proofs_needed, salts_needed, shuffled
 
 pytestmark = pytest.mark.unit
 
@@ -282,9 +282,16 @@ def test_no_trainer_is_in_more_coalitions_than_it_has_salts_for(n, rejected, see
     for method in methods + [SHAPLEY] * (n <= 5):
         due = play(method, players, seed, losses).due
         assert max(sum(p in s for s in due) for p in players) <= salts_needed(method, n)
+        assert len(due) <= proofs_needed(method, n)
 
 
 def test_salts_of_known_methods() -> None:
+    assert [proofs_needed(Method.parse(f"utility:{m}"), 8) for m in ("loo", "permutations:3", "gtg:99,eps=1")] == [
+        9,
+        23,
+        256,
+    ]
+    assert proofs_needed(SHAPLEY, 5) == 32
     assert salts_needed(LOO, 8) == 8
     assert salts_needed(SHAPLEY, 5) == 16
     assert salts_needed(Method("permutations", 1), 8) == 8
