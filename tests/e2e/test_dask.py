@@ -13,22 +13,29 @@ from typing import Any
 import pytest
 
 from tests.unit.test_executor import collect, job
-from zkmarket import executor
-from zkmarket.errors import BackendError
-from zkmarket.executor import DaskPool, open_pool
+from zkmarket import backend, executor
+from zkmarket.artifacts import Build
+from zkmarket.backend import Proof, ProofJob
+from zkmarket.errors import BackendError, ProofRejected
+from zkmarket.executor import DaskPool, open_pool, proof_job, run
+from zkmarket.field import encode_point, random_scalars, to_hex
 from zkmarket.files import sha256_file
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster(tmp_path: Path) -> Iterator[Any]:
     """Three workers in processes of their own, with one new cache. Their nannies start a new one for one that dies."""
     from distributed import LocalCluster
 
-    monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path / "cache"))
     with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(tmp_path)
+        n_workers=3,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        local_directory=str(tmp_path),
+        env={"ZKMARKET_CACHE": str(tmp_path / "cache")},
     ) as made:
         yield made
 
@@ -73,7 +80,7 @@ def test_a_round_on_a_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.
         jobs = [job("notes", "note", marks, "0", 0.1), job("killed", "note", marks, "1", 3)]
         jobs += [job(f"read {i}", "read", 0.2, key=key, other=other) for i in range(6)]
         found: dict[int, Any] = {}
-        executor.run(pool, jobs, found.__setitem__, told.append)
+        run(pool, jobs, found.__setitem__, told.append)
     killer.join(10)
 
     assert {index: found[index][0] for index in (0, 1)} == {0: "0", 1: "1"}
@@ -87,12 +94,30 @@ def test_a_round_on_a_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.
     assert not alive(process), "the job of a killed worker goes with it"
     assert [digest for name, digest in sent if name == "arrived"].count(digests["key"]) == 1  # one cache, six jobs
     assert sum(name == "receive" for name, _ in sent) == 3  # two pieces, and the small one
-    assert sorted(path.name for path in executor.worker_folder().iterdir()) == sorted(digests.values())
+    assert sorted(path.name for path in (tmp_path / "cache/worker").iterdir()) == sorted(digests.values())
 
 
 def test_a_lie_on_a_cluster(cluster: Any, tmp_path: Path) -> None:
     with open_pool(scheduler=cluster.scheduler_address) as pool:
         assert collect(pool, [job("0", "lie", tmp_path, "truth", 1)]) == {0: "truth"}
+
+
+def test_proofs_of_a_cluster_verify(cluster: Any, small_build: Build) -> None:
+    """Keys, circuit and SRS come by hash: these workers have nothing of zkmarket's in their cache."""
+    files, chunk = small_build.files("gram"), small_build.manifest.chunk + small_build.manifest.salts
+    columns = [to_hex(random_scalars(chunk)) for _ in range(2)]
+    points = backend.commit(files, small_build.manifest.logrows, columns)
+    found: dict[int, Proof] = {}
+
+    def accept(index: int, proof: Proof) -> None:
+        backend.verify(files, proof)
+        if proof.point(0) != encode_point(points[index]):
+            raise ProofRejected("of another column")
+        found[index] = proof
+
+    with open_pool(scheduler=cluster.scheduler_address) as pool:
+        run(pool, [proof_job(ProofJob(str(i), files, [column])) for i, column in enumerate(columns)], accept)
+    assert sorted(found) == [0, 1]
 
 
 def test_no_scheduler() -> None:
