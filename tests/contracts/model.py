@@ -91,6 +91,9 @@ class Model:
         stored: the phase without the clock: ADMIT is SUBMIT after its deadline.
         seats: of the current round: trainer → admitted, in the order of slots.
         owed: R + F in PROVE, F in SETTLED.
+        references: bits of the plans: root, last.
+        roots: numbers of the rounds that the owner has committed a root update for.
+        unserved: the last settled round was closed as not served, so that it has no aggregate to compare with.
     """
 
     terms: Mapping[str, Any]
@@ -116,12 +119,15 @@ class Model:
     outcome: tuple[int, int, int, tuple[int, ...]] | None = None
     """mask, rate, next beta, scores"""
     withheld: bool = False
+    references: int = 0
+    roots: set[int] = field(default_factory=set)
+    unserved: bool = False
 
     @classmethod
-    def create(cls, terms: Mapping[str, Any], rates: Sequence[int], now: int) -> Model:
+    def create(cls, terms: Mapping[str, Any], rates: Sequence[int], now: int, references: int = 0) -> Model:
         pool = terms["rounds"] * (terms["reward"] + terms["fee"])
         deadline = now + Windows(*terms["windows"]).accept
-        return cls(terms, rates, deadline, terms["aggregator"], terms["beta"], pool)
+        return cls(terms, rates, deadline, terms["aggregator"], terms["beta"], pool, references=references)
 
     def after(self, action: str, now: int, who: str, **given: Any) -> Model | Refused:
         """This project after an action, or the reason of its refusal. Leaves this one as it is."""
@@ -158,6 +164,11 @@ class Model:
         if action == "next" and self.held:
             return self.deadline + self.windows.lock
         return self.deadline
+
+    @property
+    def has_last(self) -> bool:
+        """Whether there is an aggregate that the next settlement may be compared with."""
+        return self.outcome is not None and not self.withheld and not self.unserved
 
     @property
     def earliest(self) -> int:
@@ -304,10 +315,13 @@ class Model:
 
     # ---- settlement
 
-    def settle(self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool) -> None:
+    def settle(self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool) -> None:
+        """`compared`: with the references that this round has."""
         self._need(now, Phase.PROVE)
         self._until(now, self.deadline)
         assert result is not None
+        if not compared:
+            raise Refused("WrongPoints")
         if max(result.scores) >= SCORE_LIMIT or result.nu >= SCORE_LIMIT:
             raise Refused("OutOfBounds")
         if not good_cid:
@@ -328,6 +342,7 @@ class Model:
         mask = sum(bit << slot for slot, bit in enumerate(result.mask))
         self.outcome = (mask, rate, self.beta, result.scores)
         self.withheld = sum(result.mask) < self.terms["minAccepted"]
+        self.unserved = False
         self.owner_claims, self.claims, self.claimed = False, set(), set()
         self.settled += 1
         self._enter(Phase.SETTLED, now + self.windows.claim)
@@ -374,12 +389,26 @@ class Model:
         self._past(now, self.limit("next"))
         self.of(self.aggregator).credit += self.owed
         self.owed = 0
+        self.unserved = self.held
         if self.settled == self.terms["rounds"]:
             self._end()
         else:
             self._open(now)
 
     # ---- the owner
+
+    def commit_root(self, now: int, who: str, whole: bool, signed: bool) -> None:
+        """`whole`: a point for every chunk."""
+        self._need(now, Phase.OPEN)
+        self._until(now, self.deadline)
+        self._only(who, self.terms["owner"])
+        if not self.references & 1:
+            raise Refused("NoRootSlot")
+        if not whole:
+            raise Refused("WrongLength")
+        if not signed:
+            raise Refused("WrongSigner")
+        self.roots.add(self.round + 1)
 
     def name_aggregator(self, now: int, who: str, whom: str) -> None:
         self._need(now, Phase.VACANT)

@@ -23,9 +23,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
-from tests.contracts.world import CID, ETHER, KEY, Scene
+from tests.contracts.world import CID, ETHER, KEY, Scene, point
 from zkmarket.commitment import RoundId
 from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, settle_words, submit_words
+from zkmarket.field import Point
+from zkmarket.round import aggregate_points
 
 pytestmark = pytest.mark.chain
 
@@ -67,6 +69,7 @@ def changes(draw: Any) -> dict[str, Any]:
         "beta": beta,
         "betaMin": beta_min,
         "betaMax": beta * draw(st.integers(1, 5)),
+        "references": draw(st.sampled_from([0, 3, 1, 2])),
         "windows": tuple(draw(st.sampled_from([100, 60, 60, 90, 1])) for _ in range(9)),
     }
     if chunks == 1:
@@ -101,6 +104,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "padding": (lambda t: {"rangeLast": t["gram"], "range": t["gram"]}, "PaddingCheck"),
     "value": (lambda t: {}, "WrongValue"),
     "plans": (lambda t: {}, "WrongLength"),
+    "references": (lambda t: {}, "OutOfBounds"),
     "cid": (lambda t: {}, "OutOfBounds"),
     "rates": (lambda t: {}, "OutOfBounds"),
     "allowance": (lambda t: {}, "Short"),
@@ -109,11 +113,11 @@ BROKEN: dict[str, tuple[Any, str]] = {
 ACTIONS = (
     *("accept", "cancel", "top_up", "start", "skip", "join", "leave_project", "refresh", "submit", "void_round"),
     *("admit", "lock", "fail_admission", "settle", "fail", "claim", "unclaim", "next", "name_aggregator", "end"),
-    *("announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
+    *("commit_root", "announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
 )
 AT_HOME: dict[Phase, tuple[str, ...]] = {
     Phase.CREATED: ("accept", "cancel"),
-    Phase.OPEN: ("join", "leave_project", "refresh", "top_up", "start", "skip", "announce_end"),
+    Phase.OPEN: ("join", "leave_project", "refresh", "top_up", "start", "skip", "announce_end", "commit_root"),
     Phase.SUBMIT: ("join", "submit", "submit", "void_round", "leave_project"),
     Phase.ADMIT: ("admit", "admit", "lock", "fail_admission", "leave_project"),
     Phase.PROVE: ("settle", "settle", "fail", "leave_project", "top_up"),
@@ -124,7 +128,7 @@ AT_HOME: dict[Phase, tuple[str, ...]] = {
 WHO = st.sampled_from(["fit"] * 8 + [*ACTORS])
 RATES = st.sampled_from([[10**9], [2**64 - 1, 0, 1], [3, 2]])
 WHEN = st.sampled_from(["now"] * 14 + ["brink", "late", "late", "early", "opening", "before the opening", 1, 30])
-TWISTS = st.sampled_from(["", "", "", "value", "signature", "content"])
+TWISTS = st.sampled_from(["", "", "", "value", "signature", "content", "references"])
 CROWDS = st.one_of(
     st.just(TRAINERS),
     st.builds(lambda first, many: (TRAINERS * 2)[first : first + many], st.integers(0, 5), st.integers(0, 6)),
@@ -187,6 +191,8 @@ class Projects(RuleBasedStateMachine):
         stage, scene = self.stage, self.stage.scene
         self.now = scene.chain.now
         token = stage.token.address if changed["token"] else NOBODY
+        references = scene.references = changed["references"]
+        changed = {name: value for name, value in changed.items() if name != "references"}
         terms = scene.terms(**changed | {"aggregator": stage.addresses["aggregator"], "token": token})
         rates = rates[: terms["rounds"]]
         self.refuse_to_create(terms, rates, broken)
@@ -194,9 +200,10 @@ class Projects(RuleBasedStateMachine):
         assert done.error == ""
         (made,) = [event for event in done.events if event.name == "ProjectCreated"]
         project = stage.project(address(made.topics[0]))
-        scene.project, scene.values = project, terms
+        scene.project, scene.values, scene.roots = project, terms, {}
         self.address = project.address
-        self.model = Model.create(terms, rates, self.now)
+        self.model = Model.create(terms, rates, self.now, references)
+        self.last: tuple[Point, ...] = ()
         self.coin, self.tokens = Ledger(), Ledger()
         (self.coin if self.model.native else self.tokens).paid = self.model.pool
         self.ends: Counter[int] = Counter()
@@ -231,6 +238,8 @@ class Projects(RuleBasedStateMachine):
             more["extra"] = 1
         elif broken == "plans":
             more["plans"] = plans[1:]
+        elif broken == "references":
+            more["plans"] = self.stage.scene.plans(terms, references=4)
         elif broken == "cid":
             more["cid"] = b""
         elif broken == "rates":
@@ -271,6 +280,8 @@ class Projects(RuleBasedStateMachine):
             claimants = () if plot != "claim" else ("owner", "owner") if brink else (*crowd, "fit", *crowd[:1])
             for who in claimants:
                 self.do("claim", who)
+            if claimants:
+                self.do("unclaim", "stranger")
             if claimants and len(crowd) % 2:
                 self.do("unclaim", "owner" if brink else "fit")
             self.time_out("next", brink)
@@ -287,6 +298,9 @@ class Projects(RuleBasedStateMachine):
         if fails:
             self.time_out("skip", brink)
             return
+        for _ in range(self.model.references & 1 and len(crowd) % 3):  # none, one, or another in its place
+            for twist in ("content", "signature", ""):
+                self.do("commit_root", "owner", self.at(brink), twist=twist)
         if self.model.bond < self.model.terms["bondWei"]:
             self.do("start", "fit", "opening")
             self.do("top_up", "fit")
@@ -371,7 +385,7 @@ class Projects(RuleBasedStateMachine):
         model, terms, addresses = self.model, self.model.terms, self.stage.addresses
         if what in ("accept", "top_up", "start"):
             return model.aggregator if model.aggregator != NOBODY else addresses["aggregator"]
-        if what in ("announce_end", "name_aggregator", "end"):
+        if what in ("announce_end", "name_aggregator", "end", "commit_root"):
             return terms["owner"]
         members = [where for where in addresses.values() if model.of(where).stake]
         fit = {
@@ -410,6 +424,8 @@ class Projects(RuleBasedStateMachine):
         else:
             assert done.error == "", f"{what}: the contract said {done.error}, the model yes"
             self.count(describe(what, at, self.model, then, caller))
+            if what in ("settle", "next"):
+                self.follow_the_aggregate(what, then)
             self.model = then
             moved = {caller: value}
         self.seen = self.look()
@@ -418,6 +434,17 @@ class Projects(RuleBasedStateMachine):
         self.check_balance()
         self.check_claims(what, caller, before, done)
         self.check_rounds(before, done)
+
+    def follow_the_aggregate(self, what: str, then: Model) -> None:
+        """Points of the one that is settled last, and which of the references this settlement had."""
+        if what == "settle":
+            for bit, name, there in ((1, "root", self.model.round in self.model.roots), (2, "last", bool(self.last))):
+                if self.model.references & bit:
+                    self.count(f"settled with{'' if there else 'out'} a {name}")
+            self.last = self.aggregate
+        elif then.unserved:
+            self.last = ()
+        assert bool(self.last) == then.has_last
 
     def arguments(
         self, what: str, caller: str, other: str, at: int, twist: str, draft: Result | None
@@ -451,11 +478,17 @@ class Projects(RuleBasedStateMachine):
             signer = self.signer(signed)
             words = [other, stage.receipt(signer, model.round, other) if other in model.seats else bytes(65)]
             given = {"whom": other, "signed": signer == model.aggregator}
+        elif what == "commit_root":
+            number, signer = model.round + 1, self.signer(signed)
+            points, proofs = submit_words(stage.scene.root(number, number))
+            words = [points[:-2] if twist == "content" else points, proofs, stage.root_receipt(signer, number)]
+            given = {"whole": twist != "content", "signed": signer == model.aggregator}
         elif what == "settle":
             possible = model.phase(at) == Phase.PROVE and at <= model.deadline
             words = self.settlement(draft, twist) if possible and draft else [([], 0, [], 0, [], 0, b"", b""), b"", b""]
             result = self.result if possible and draft else None
-            given = {"result": result, "signed": signed, "good_cid": twist != "value"}
+            compared = twist != "references" or not model.references
+            given = {"result": result, "signed": signed, "good_cid": twist != "value", "compared": compared}
         elif what == "name_aggregator":
             whom = other if good else NOBODY
             words, given = [whom], {"whom": whom}
@@ -483,18 +516,29 @@ class Projects(RuleBasedStateMachine):
         """Proof, CID, signature; `self.result` is what they say."""
         stage, scene, n = self.stage, self.stage.scene, len(self.model.seats)
         self.result = Result(draft.mask[:n], draft.scores[:n], draft.nu)
-        proof = scene.proof(mask=self.result.mask, scores=self.result.scores, nu=self.result.nu)
+        references = self.references()
+        if twist == "references" and references:
+            references[-1] = tuple(point(5000, chunk) for chunk in range(len(references[-1])))
+        proof = scene.proof(mask=self.result.mask, scores=self.result.scores, nu=self.result.nu, references=references)
+        self.aggregate = aggregate_points(scene.manifest(n), proof.commitments, self.result.mask)
         withheld = sum(self.result.mask) < self.model.terms["minAccepted"]
         cid = b"" if withheld else CID
         signer = self.signer(twist != "signature")
         publication = scene.publication(proof, cid, stage.accounts[signer])
-        words = list(settle_words(proof))
+        words = list(settle_words(proof, references))
         if twist == "content":
             self.result.scores = (2**64, *self.result.scores[1:])
             words[4] = list(self.result.scores)
         if twist == "value":
             cid = CID if withheld else b""
         return [tuple(words), cid, publication]
+
+    def references(self) -> list[tuple[Point, ...]]:
+        """What the contract must demand: the zero vector's commitment where the model says that there is none."""
+        scene, model = self.stage.scene, self.model
+        absent = (scene.values["blinding"],) * scene.values["chunks"]
+        root = scene.root(model.round, model.round).points if model.round in model.roots else absent
+        return [root] * (model.references & 1) + [self.last or absent] * (model.references >> 1)
 
     # ---- looking and comparing
 
@@ -508,6 +552,7 @@ class Projects(RuleBasedStateMachine):
         want = {name: getattr(model, name) for name in names}
         want |= {"phase": model.phase(self.now), "isClaimed": model.held}
         want["seats"] = list(model.seats.items())
+        want["roots"] = model.roots & {model.round, model.round + 1}
         have = {name: seen[name] for name in want}
         assert have == want
         wait = model.windows.admit if want["phase"] == Phase.ADMIT else 0
@@ -522,7 +567,7 @@ class Projects(RuleBasedStateMachine):
             mask, rate, beta, scores = model.outcome
             _, *head, _, count = seen["outcome"][:8]
             packed = sum(word << (256 * i) for i, word in enumerate(seen["outcome"][8 : 8 + count]))
-            assert head[:3] == [mask, rate, beta] and (head[3] == 0) == model.withheld
+            assert head[:3] == [mask, rate, beta] and (head[3] == 0) != model.has_last
             assert head[4] == int.from_bytes(keccak(b"" if model.withheld else CID), "big")
             assert packed == sum(score << (64 * i) for i, score in enumerate(scores))
 
@@ -661,6 +706,8 @@ def describe(what: str, at: int, model: Model, then: Model, caller: str) -> str:
         why = "all admitted" if all(model.seats.values()) else "some refused"
     elif what == "settle":
         why = "withheld" if then.withheld else "by score" if any(then.outcome[3]) else "all zero"
+    elif what == "commit_root":
+        why = "in another's place" if then.roots == model.roots else ""
     elif what == "start":
         why = "second aggregator" if model.aggregator != model.terms["aggregator"] else ""
     elif what == "claim":
@@ -687,6 +734,8 @@ accept: VACANT → ENDED, announced
 cancel: CREATED → ENDED
 start: OPEN → SUBMIT
 start: OPEN → SUBMIT, second aggregator
+commit_root: OPEN → OPEN
+commit_root: OPEN → OPEN, in another's place
 skip: OPEN → OPEN
 skip: OPEN → ENDED, void limit
 skip: OPEN → ENDED, announced
@@ -700,6 +749,10 @@ fail_admission: ADMIT → ENDED, void limit
 settle: PROVE → SETTLED, by score
 settle: PROVE → SETTLED, all zero
 settle: PROVE → SETTLED, withheld
+settled with a root
+settled without a root
+settled with a last
+settled without a last
 fail: PROVE → VACANT
 fail: PROVE → ENDED, void limit
 claim: SETTLED → SETTLED, owner
@@ -740,7 +793,8 @@ REFUSALS = {
     "admit": "WrongPhase TooLate NoSuchSeat AlreadyAdmitted WrongSigner",
     "lock": "WrongPhase TooEarly NotEnoughSubmissions",
     "fail_admission": "WrongPhase TooEarly EnoughSubmissions",
-    "settle": "WrongPhase TooLate OutOfBounds WrongCid WrongSigner",
+    "commit_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongLength WrongSigner",
+    "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongCid WrongSigner",
     "fail": "WrongPhase TooEarly",
     "claim": "WrongPhase TooLate NoSuchSeat AlreadyClaimed",
     "unclaim": "WrongPhase NoSuchSeat NotClaimed",

@@ -170,6 +170,8 @@ class Stage:
         holders = [*people, project] if not model.native else [project]
         calls = [(project, self.selectors[name]) for name in names]
         calls.append((project, self.selectors["seats"] + model.round.to_bytes(32, "big")))
+        numbers = (model.round, model.round + 1)
+        calls += [(project, self.selectors["root"] + number.to_bytes(32, "big")) for number in numbers]
         views = ("account", "refundWei")
         calls += [(project, self.selectors[view] + address_word(who)) for who in people for view in views]
         calls += [(self.token.address, self.selectors["balanceOf"] + address_word(who)) for who in holders]
@@ -181,7 +183,8 @@ class Stage:
         seats = told[14]
         found["seats"] = [(address(seats[2 + 4 * i]), bool(seats[3 + 4 * i])) for i in range(seats[1])]
         fields = ("credit", "stake", "last_round", "voids_seen", "skipped")
-        rest = iter(told[15:])
+        found["roots"] = {number for number, words in zip(numbers, told[15:17], strict=True) if words[0]}
+        rest = iter(told[17:])
         standing = {who: dict(zip(fields, next(rest), strict=True)) | {"refund": next(rest)[0]} for who in people}
         tokens = {who: words[0] for who, words in zip(holders, rest, strict=True)}
         return Seen(found, standing, dict(zip([*people, project, BURN], coin, strict=True)), tokens)
@@ -214,6 +217,17 @@ class Stage:
         key = (self.scene.project.address, self.scene.values["chunks"], signer, round_number, trainer)
         if key not in self.signed:
             self.signed[key] = self.scene.receipt(trainer, self.accounts[signer])
+        return self.signed[key]
+
+    def root_receipt(self, signer: str, round_number: int) -> bytes:
+        """Of the owner's root update for the round that comes next; signed once, as `receipt`."""
+        if signer not in self.accounts:
+            return bytes(65)
+        key = (self.scene.project.address, self.scene.values["chunks"], signer, round_number, "root")
+        if key not in self.signed:
+            self.signed[key] = self.scene.root_receipt(
+                self.scene.root(round_number, round_number), self.accounts[signer]
+            )
         return self.signed[key]
 
 
