@@ -55,6 +55,9 @@ COMMON_BITS = 8
 LIMIT = 1 << 200
 """Of every integer of a circuit: far below p/2, so that equations of field elements are equations of integers."""
 
+SMALL = 1 << 56
+"""Of every integer between layers, so that the oracle has them in 64 bits, sums of a few of them too."""
+
 MARGIN = 16
 """Lookups of data before the noise in a block of columns."""
 
@@ -174,7 +177,12 @@ class Planner:
                 f"a layer's values reach 2^{(g * value.bound).bit_length()}, wanted at most 2^200: lower the number of"
                 " trainers, the scales or the bound of the parameters"
             )
-        return g, k, value.scale * g / float(self.radix) ** k, g * value.bound // self.radix**k + 1
+        bound = g * value.bound // self.radix**k + 1
+        if bound > SMALL:
+            raise DomainError(
+                f"activations reach 2^{bound.bit_length()}, wanted at most 2^56: lower their scale or a layer's inputs"
+            )
+        return g, k, value.scale * g / float(self.radix) ** k, bound
 
     def divided(self, name: str, value: Linear, k: int) -> dict[str, Any]:
         """What every step has that brings a linear part to a scale."""
@@ -263,6 +271,8 @@ class Planner:
         index, self.tensors = self.tensors, self.tensors + 1
         self.steps.append({"op": "sum", "tensor": x.index, "shape": full(x.shape), "pool": list(pool), "out": index})
         many = math.prod(pool)
+        if x.bound * many > SMALL:
+            raise DomainError(f"an average pooling of {many} values reaches 2^{(x.bound * many).bit_length()}")
         return Tensor(index, node.shape, x.scale * many, x.bound * many, x.positive)
 
     def reshape_node(self, node: Node, value: Tensor | Linear) -> Tensor:
@@ -314,6 +324,8 @@ class Planner:
 
     def squares(self, value: Linear) -> float:
         g, k, scale, bound = self.scaled(value, math.ldexp(1.0, self.sizes.activation_bits))
+        if (bound + self.sizes.target_bound) ** 2 * self.sizes.batch * value.shape[0] > LIMIT >> 80:
+            raise DomainError("the squared errors reach 2^120: lower the scale of activations or the targets' bound")
         step = {"op": "mse", **self.divided("", value, k), "times": g, "offset": bound, "scale": scale.hex()}
         self.steps.append(step)
         self.number("top", self.sizes.batch * value.shape[0], 2 * bound)
@@ -529,6 +541,64 @@ def noise_by_block(plan: dict[str, Any], start: int) -> dict[int, tuple[int, int
             blocks[at // usable] = (noise + (kind == "noise"), data + (kind != "noise"))
         row += count
     return blocks
+
+
+def rows_of(plan: dict[str, Any]) -> int:
+    """Rows of the compiled circuit, within 4 % (tests/circuits/test_utility_circuit.py)."""
+    batch, digits = plan["batch"], plan["digits"]
+    lookups = sum(count for *_, count in plan["sequence"])
+    rows = sum(plan["lengths"]) + lookups + plan["public"]["noise"][0] + 50
+
+    def summed(tensors: int, channels: int, places: int) -> int:
+        """A random sum of so many tensors."""
+        elements = tensors * batch * channels * places
+        out = elements if places > 1 else 0
+        elements //= places
+        out += elements if channels > 1 else 0
+        return out + elements // channels
+
+    def number(name: str, count: int) -> int:
+        return count * (2 * digits[name] - 1)
+
+    for step in plan["steps"]:
+        channels, height, width = step["shape"]
+        places = height * width
+        elements = batch * channels * places
+        if step["op"] == "sum":
+            rows += elements - elements // math.prod(step["pool"])
+            continue
+        for term in step["terms"]:
+            view = term.get("weight") or term["gamma"] if term["kind"] != "identity" else None
+            if view is not None:
+                rows += 2 * view["count"] + 3 * view["count"] // channels
+            if term["kind"] == "linear":
+                rows += batch * (view["count"] // channels) + view["count"] // channels
+            elif term["kind"] == "conv":
+                size = math.prod(term["shape"])
+                kernel_y, kernel_x = term["kernel"]
+                rows += batch * size + size * kernel_x + size // term["shape"][2] * kernel_x * kernel_y
+                rows += view["count"] // channels
+            elif term["kind"] != "bias":
+                rows += summed(1, channels, places)
+        windows_of = math.prod(step["pool"]) if step.get("pool") else 1
+        tops = elements // windows_of
+        if step["op"] == "stage":
+            name = step["name"]
+            rows += number(f"{name}.top", tops)
+            rows += (2 * tops + summed(4, channels, places // windows_of)) if step["relu"] else tops
+            rows += 0 if step["relu"] else summed(1, channels, places // windows_of)
+            rows += summed(digits[f"{name}.rem"], channels, places)
+            if step["pool"]:
+                rows += summed(digits[f"{name}.gap"], channels, places) + number(f"{name}.gap", elements)
+                rows += elements - tops + summed(1, channels, places // windows_of)
+        elif step["op"] == "cross-entropy":
+            rows += number("excess", elements) + number("top", batch) + number("over", batch) + number("under", batch)
+            rows += 4 * elements + summed(2 + digits["rem"], channels, 1)  # room, gap twice, cap
+            rows += 4 * elements + elements - 2 * batch  # ties, misses, both products
+            rows += elements + 24 * batch
+        else:
+            rows += number("top", elements) + 3 * elements + summed(1 + digits["rem"], channels, 1)
+    return rows
 
 
 # ---------------------------------------------------------------- evaluation

@@ -37,10 +37,10 @@ from circuits import NOISE
 from . import backend, srs
 from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet
-from .errors import ArtifactError, BackendError, DomainError, InputError, ProofRejected
+from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, small_hex, to_hex
 from .files import load_npz, parse_json, read_json, save_npz
-from .integers import evaluate, noise_by_block
+from .integers import evaluate, noise_by_block, rows_of
 from .quantise import ParameterLayout
 from .statements import Circuit, Inputs, check_settings
 from .transcript import LOW_128, digest_int, digest_words, hash_words
@@ -83,7 +83,7 @@ class Validation:
     Attributes:
         values: (n,) int64: the inputs sample by sample, then the labels, or targets.
         salts: (chunks, salts, 32) uint8.
-        points: commitments, one a chunk.
+        points: commitments, one a chunk. Whoever verifies has these alone, see `public`.
     """
 
     values: np.ndarray = field(repr=False)
@@ -96,6 +96,10 @@ class Validation:
         arrays = {"values": self.values, "salts": self.salts, "points": np.frombuffer(points, np.uint8)}
         save_npz(Path(path), arrays, mode=0o600)
 
+    def public(self) -> Validation:
+        """The commitments alone, for whoever verifies."""
+        return Validation(np.zeros(0, np.int64), np.zeros((0, 0, 32), np.uint8), self.points)
+
     @classmethod
     def load(cls, path: Path) -> Validation:
         """Read a batch; InputError if it is none. Whether it is a build's, and opens its points, `utility` looks."""
@@ -103,8 +107,8 @@ class Validation:
         values, salts, points = arrays["values"], arrays["salts"], arrays["points"]
         if values.dtype != np.int64 or values.ndim != 1 or salts.dtype != np.uint8 or salts.ndim != 3:
             raise InputError(f"{path} is no validation batch: wanted int64 values and uint8 salts")
-        if points.dtype != np.uint8 or points.ndim != 1 or len(points) != 64 * len(salts) or salts.shape[2] != 32:
-            raise InputError(f"{path} is no validation batch: wanted one point of 64 bytes for each chunk's salts")
+        if points.dtype != np.uint8 or points.ndim != 1 or len(points) % 64 or not len(points) or salts.shape[2] != 32:
+            raise InputError(f"{path} is no validation batch: wanted points of 64 bytes and salts of 32")
         try:
             made = tuple(decode_point(points[i : i + 64].tobytes()) for i in range(0, len(points), 64))
         except ProofRejected as error:
@@ -326,8 +330,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
 
         return Module(plan)
 
-    lookups = sum(count for *_, count in plan["sequence"])
-    least = sum(plan["lengths"]) + lookups + plan["counts"]["witness"]
+    rows = rows_of(plan)
     return Circuit(
         "utility.py",
         module,
@@ -335,7 +338,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
         Compilation(plan["logrows"], lookup_range=(-bound, bound - 1)),
         lookups=1,
         range_checks=[],
-        rows=(least, 8 * least),
+        rows=(rows * 96 // 100, rows * 104 // 100 + 64),
         instances=instances,
         committed=plan["lengths"],
         sample=lambda: sample_inputs(plan),
@@ -528,6 +531,30 @@ def _check_validation(build: UtilityBuild, validation: Validation) -> None:
         raise DomainError("a value of the validation batch is beyond the build's bounds")
 
 
+def prove_job(
+    build: UtilityBuild, theta: np.ndarray, coalition: Coalition, validation: Validation, context: bytes
+) -> ProofJob:
+    """What `backend.prove` needs to prove one coalition's utility: for callers that spread proofs over workers.
+
+    Every call draws salts, noise and so challenges of its own. The result is to be checked with `verify_utility`.
+    """
+    plan = build.plan
+    theta_q = build.quantise_theta(theta)
+    _check_coalition(build, coalition)
+    _check_validation(build, validation)
+    made = evaluate(plan, theta_q, coalition.values, coalition.size, validation.values)
+    columns = _columns(plan, "theta", theta_q)
+    columns += _columns(plan, "update", coalition.values, coalition.salts)
+    columns += _columns(plan, "validation", validation.values, validation.salts)
+    columns += _columns(plan, "witness", witness_cells(plan, made.cells))
+    points = backend.commit(build.files, build.logrows, columns)
+    first = len(plan["columns"]["theta"]) + build.chunks
+    if points[first : first + len(validation.points)] != list(validation.points):
+        raise OpeningMismatch("the validation batch does not open its own points")
+    public = public_values(plan, coalition.size, _seed(build, context, coalition.size, points))
+    return ProofJob("utility proof", build.files, [*columns, last_column(plan, public)])
+
+
 def prove_utility(
     build: UtilityBuild,
     theta: np.ndarray,
@@ -543,31 +570,22 @@ def prove_utility(
         context: 32 bytes that the proof is bound to.
 
     Each call spends one salt of every member's chunks and of every validation chunk.
+
+    Raises:
+        InputError, DomainError: what is given is not the build's.
+        OpeningMismatch: the validation batch does not open its points.
     """
-    plan = build.plan
-    theta_q = build.quantise_theta(theta)
-    _check_coalition(build, coalition)
-    _check_validation(build, validation)
-    made = evaluate(plan, theta_q, coalition.values, coalition.size, validation.values)
-    columns = _columns(plan, "theta", theta_q)
-    columns += _columns(plan, "update", coalition.values, coalition.salts)
-    columns += _columns(plan, "validation", validation.values, validation.salts)
-    columns += _columns(plan, "witness", witness_cells(plan, made.cells))
-    points = backend.commit(build.files, build.logrows, columns)
-    progress("utility: witness committed")
-    public = public_values(plan, coalition.size, _seed(build, context, coalition.size, points))
-    job = ProofJob("utility proof", build.files, [*columns, last_column(plan, public)])
+    job = prove_job(build, theta, coalition, validation, context)
+    progress("utility proof: witness committed")
     proof = UtilityProof(backend.prove([job], progress, deadline(build))[0])
-    first = len(plan["columns"]["theta"])
-    update, last = points[first : first + build.chunks], first + build.chunks
-    batch = points[last : last + len(plan["columns"]["validation"])]
-    found = _read(build, proof, points[:first], update, coalition.size, batch, context)
-    if batch != list(validation.points):
-        raise InputError("the validation batch does not open its own points")
-    if found != Utility(made.correct, made.loss):
-        raise BackendError(
-            f"the circuit and the integer oracle disagree: got {found}, wanted {made.correct, made.loss}"
-        )
+    update = backend.commit(
+        build.files, build.logrows, _columns(build.plan, "update", coalition.values, coalition.salts)
+    )
+    known = theta_points(build, build.quantise_theta(theta))
+    found = _read(build, proof, known, update, coalition.size, validation.points, context)
+    wanted = utility(build, theta, coalition, validation)
+    if found != wanted:
+        raise BackendError(f"the circuit and the integer oracle disagree: got {found}, wanted {wanted}")
     return proof
 
 
