@@ -116,7 +116,7 @@ def test_proofs_of_a_cluster_verify(cluster: Any, small_build: Build) -> None:
         found[index] = proof
 
     with open_pool(scheduler=cluster.scheduler_address) as pool:
-        run(pool, [proof_job(ProofJob(str(i), files, [column])) for i, column in enumerate(columns)], accept)
+        run(pool, [proof_job(ProofJob(str(i), files, [column]), 120) for i, column in enumerate(columns)], accept)
     assert sorted(found) == [0, 1]
 
 
