@@ -25,10 +25,10 @@ from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Verifiers, Windows, settle_words, submit_words
+from zkmarket.escrow import Offer, Verifiers, Windows, points_hash, settle_words, submit_words
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
-from zkmarket.rules import MultiKrum
+from zkmarket.rules import Filter, MultiKrum
 
 ETHER = 10**18
 WINDOW = 100_000
@@ -56,6 +56,14 @@ def made(least: int, most: int, params: int, logrows: int = LOGROWS) -> Mapping[
 @functools.cache
 def _scratch() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="zkmarket-real-")  # removed when the process ends
+
+
+@functools.cache
+def compared() -> Mapping[int, Build]:
+    """Of a project that compares four trainers' updates with a root update and with the last aggregate."""
+    rules: dict[str, Any] = {"filter": Filter.parse("norm,cosine:tau=0.1"), "score": "novel"}
+    folder = Path(_scratch().name) / "compared"
+    return {4: make_build(folder, trainers=4, params=params_of(1), logrows=LOGROWS, **rules)}
 
 
 def norm_bound(params: int) -> int:
@@ -215,12 +223,23 @@ class RealProject:
         self.receipts["lock"] = self.project.lock(self.real.stranger)
         return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]
 
-    def prove(self, submissions: Sequence[Submission]) -> tuple[RoundProof, Aggregate | None]:
+    def root(self, values: np.ndarray) -> Submission:
+        """The owner's root update for the next round, committed to and range-proven."""
+        round_id = self.project.round_id(self.round_id.round + 1)
+        return self.submission(self.real.owner, values, round_id)
+
+    def commit_root(self, root: Submission) -> None:
+        receipt = self.project.sign_root_receipt(self.real.aggregator, points_hash(root.commitment.points))
+        self.receipts["root"] = self.project.commit_root(self.real.owner, root.commitment, receipt)
+
+    def prove(
+        self, submissions: Sequence[Submission], root: Submission | None = None, last: Aggregate | None = None
+    ) -> tuple[RoundProof, Aggregate | None]:
         beta = self.project.state().beta
         build = self.builds[len(submissions)]
-        commitments = tuple(s.commitment.points for s in submissions)
-        key = "round", build.manifest.digest(), submissions[0].commitment.round_id, beta, commitments
-        return remembered(key, lambda: prove_round(build, submissions, beta))
+        commitments = tuple(s.commitment.points for s in [*submissions, *([root] if root else [])])
+        key = "round", build.manifest.digest(), submissions[0].commitment.round_id, beta, commitments, last is None
+        return remembered(key, lambda: prove_round(build, submissions, beta, root=root, last=last))
 
     def publication(self, proof: RoundProof, cid: bytes = CID, signer: Any = None) -> bytes:
         manifest = self.builds[len(proof.commitments)].manifest
@@ -240,7 +259,8 @@ class RealProject:
     def settle_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
         if publication is None:
             publication = self.publication(proof, cid)
-        return self.settle_data_of(settle_words(proof), cid, publication)
+        manifest = self.builds[len(proof.commitments)].manifest
+        return self.settle_data_of(settle_words(proof, proof.references.points(manifest)), cid, publication)
 
     def settle_data_of(self, words: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
         return encode_call(self.project, "settle", words, cid, publication)
@@ -248,6 +268,10 @@ class RealProject:
     def submit_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
         points, proofs = submit_words(commitment)
         return encode_call(self.project, "submit", points, cid, proofs)
+
+    def root_data(self, commitment: Commitment) -> bytes:
+        receipt = self.project.sign_root_receipt(self.real.aggregator, points_hash(commitment.points))
+        return encode_call(self.project, "commitRoot", *submit_words(commitment), receipt)
 
     def answer(self, data: bytes, sender: Any = None) -> str:
         """What the project says to these bytes, now and without effect: "" if it takes them, else the error."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.conftest import honest_updates
-from tests.contracts.real import CHUNK, CID, Real, RealProject, made, params_of, real
+from tests.contracts.real import CHUNK, CID, Real, RealProject, compared, made, params_of, real
 from zkmarket.aggregator import Submission
 from zkmarket.auditor import open_aggregate, verify_round
 from zkmarket.backend import Proof
 from zkmarket.errors import OpeningMismatch, ProofRejected
-from zkmarket.escrow import Phase, point_words, points_hash
+from zkmarket.escrow import Phase, point_words, points_hash, settle_words
 from zkmarket.market import Chain
 from zkmarket.round import Aggregate, Decision, RoundProof
 from zkmarket.rules import next_beta
@@ -24,10 +25,13 @@ __all__ = ["real"]  # the fixture
 
 
 def settle_and_check(
-    project: RealProject, submissions: Sequence[Submission]
+    project: RealProject,
+    submissions: Sequence[Submission],
+    root: Submission | None = None,
+    last: Aggregate | None = None,
 ) -> tuple[RoundProof, Aggregate | None, Decision]:
     """Prove and settle the locked round, and compare all that the chain says with the engine's decision."""
-    proof, aggregate = project.prove(submissions)
+    proof, aggregate = project.prove(submissions, root, last)
     build = project.builds[len(submissions)]
     before = project.project.state()
     cid = CID if aggregate else b""
@@ -36,7 +40,8 @@ def settle_and_check(
 
     audited = project.project.round_proof(build.manifest, before.round)
     assert audited == proof
-    decision = verify_round(build, audited, expected=project.project.round_id(before.round))
+    known = project.project.references(build.manifest, before.round)
+    decision = verify_round(build, audited, expected=project.project.round_id(before.round), references=known)
 
     # what was decided, and where it is kept
     result, outcome, after = settled["settlement"], project.project.outcome(), project.project.state()
@@ -173,3 +178,94 @@ def test_an_auditor_who_rebuilt_something_else_refuses_it(chain: Chain, real: Re
     ):
         with pytest.raises(ProofRejected):
             verify_round(project.build, wrong)
+
+
+# ---------------------------------------------------------------- a root update and the last aggregate
+
+
+def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain: Chain, real: Real) -> None:
+    """The first round has no aggregate before it, the second one has; the third would need another root.
+
+    In the second a trainer resends what was aggregated: the root approves of it, and it is worth next to nothing.
+    """
+    builds = compared()
+    project = real.open(builds)
+    manifest, owner, stranger = project.build.manifest, real.owner, real.stranger
+    assert project.project.plan(4) | {"settlement": None} == {
+        "settlement": None,
+        "manifest": manifest.digest(),
+        "f": 0,
+        "m": 4,
+        "references": 3,
+        "shift": manifest.score_shift,
+    }
+    first, second = (honest_updates(6, manifest.params, seed=seed)[:5] for seed in (1, 2))
+    root = project.root(first[4])
+
+    # what is no root of the owner for this round: with real range proofs
+    trainer = project.members[0]
+    of_trainer = project.submission(trainer, first[0], project.project.round_id(1)).commitment
+    of_later = project.submission(owner, first[4], project.project.round_id(2)).commitment
+    assert project.answer(project.root_data(of_trainer), owner) == "ProofRejected(range)"
+    assert project.answer(project.root_data(of_later), owner) == "ProofRejected(range)"
+    assert project.answer(project.root_data(root.commitment), stranger).startswith("WrongCaller(")
+    assert project.answer(project.root_data(root.commitment), owner) == ""
+    project.commit_root(root)
+    assert project.project.root_commitment(1) == root.commitment
+
+    outlier = -first[4]
+    submissions = round_of(project, [*first[:3], outlier])
+    _, last, decision = settle_and_check(project, submissions, root)
+    assert decision.mask == (1, 1, 1, 0) and min(decision.scores[:3]) > 0 == decision.scores[3]
+    project.next()
+
+    assert last is not None
+    updates = [(a + b) // 2 for a, b in zip(first, second, strict=True)]
+    root = project.root(updates[4])
+    project.commit_root(root)
+    submissions = round_of(project, [last.values // 3, *updates[1:4]])
+    refuse_other_words(project, submissions, root, last)
+    _, _, decision = settle_and_check(project, submissions, root, last)
+    assert decision.mask == (1, 1, 1, 1)
+    assert decision.scores[0] * 100 < min(decision.scores[1:])
+
+
+def round_of(project: RealProject, updates: Sequence[np.ndarray]) -> list[Submission]:
+    """A round of these updates, locked."""
+    project.start()
+    submissions = [project.submission(who, values) for who, values in zip(project.members, updates, strict=True)]
+    for who, one in zip(project.members, submissions, strict=True):
+        project.project.submit(who, one.commitment, CID)
+    project.pass_deadline()
+    project.admit(project.members)
+    project.project.lock(project.real.stranger)
+    return submissions
+
+
+def refuse_other_words(
+    project: RealProject, submissions: Sequence[Submission], root: Submission, last: Aggregate
+) -> None:
+    """Everything that a settlement with references says beside its proofs, changed: refused, with its reason."""
+    proof, _ = project.prove(submissions, root, last)
+    publication, manifest = project.publication(proof), project.build.manifest
+    honest = list(settle_words(proof, proof.references.points(manifest)))
+    assert project.answer(project.settle_data_of(honest, CID, publication)) == ""
+
+    def told(at: int, word: int | None, change: Callable[[int], int]) -> str:
+        words = copy.deepcopy(honest)
+        if word is None:
+            words[at] = change(words[at])
+        else:
+            words[at][word] = change(words[at][word])
+        return project.answer(project.settle_data_of(words, CID, publication))
+
+    points, q, folds, mask, scores, nu = range(6)
+    assert folds == 2 and honest[folds] == []  # one chunk
+    for word in range(8, 12):  # root, last: x and y of one chunk each
+        assert told(points, word, lambda value: value ^ 1).startswith(f"WrongPoints({5 + (word - 8) // 2}, ")
+    for slot in range(4):
+        assert told(scores, slot, lambda score: score ^ 1) == "ProofRejected(settlement)"  # a bit that is dropped
+        assert told(scores, slot, lambda score: score + (1 << 20)) == "ProofRejected(settlement)"
+        assert told(mask, None, lambda bits, slot=slot: bits ^ 1 << slot) == "ProofRejected(settlement)"
+    assert told(nu, None, lambda value: value + 1) == "ProofRejected(settlement)"
+    assert told(q, None, lambda value: value ^ 1) == "ProofRejected(settlement)"
