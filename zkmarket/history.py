@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from eth_hash.auto import keccak
 
-from .artifacts import Build
+from .artifacts import Build, Manifest
 from .auditor import apply_aggregate, open_aggregate, verify_round, verify_settlement
 from .backend import Progress, quiet
 from .commitment import Commitment
@@ -36,7 +36,7 @@ from .field import Point
 from .files import atomic_write, parse_json
 from .market import Event, Project
 from .prospectus import LIMIT, Prospectus, digest_of, theta_digest
-from .round import Decision
+from .round import Aggregate, Decision, References
 from .sealing import (
     SealingKey,
     Served,
@@ -267,10 +267,12 @@ class History:
         except PassedOn as error:
             self.progress(f"round {settled.round}: {error}; taken on the contract's word")
             return _decided_by_contract(settled)
-        if all(commitment.range_proofs for commitment in proof.commitments):
-            decision = verify_round(build, proof, expected=self.project.round_id(settled.round))
+        known = self.references(settled.round, build.manifest)
+        ranged = [*proof.commitments, *([known.root] if known.root else [])]
+        if all(commitment.range_proofs for commitment in ranged):
+            decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
         else:
-            decision = verify_settlement(build, proof)
+            decision = verify_settlement(build, proof, known)
         said = (settled.mask, settled.scores, settled.aggregate)
         proven = (decision.mask, decision.scores, decision.aggregate)
         if said != proven:
@@ -279,6 +281,21 @@ class History:
         if tuple(paid) != settled.pay:
             raise ProofRejected(f"round {settled.round}: the contract paid {settled.pay}, the scores give {paid}")
         return decision
+
+    def references(self, number: int, manifest: Manifest) -> References:
+        """What the updates of a round are compared with, by the log alone."""
+        held = manifest.references
+        return References(
+            self.project.root_commitment(number) if "root" in held else None,
+            (self.project.last_aggregate(number) or None) if "last" in held else None,
+        )
+
+    def last_aggregate(self, log: Log, number: int) -> Aggregate | None:
+        """The aggregate that round `number` refers to as the last one; None if there is none. Raises as `aggregate`."""
+        before = [settled for settled in log.settled() if settled.round < number]
+        if not before or before[-1].skipped or before[-1].withheld:
+            return None
+        return self.aggregate(before[-1], log).aggregate
 
     def build_of(self, trainers: int) -> Build:
         if trainers not in self.builds:

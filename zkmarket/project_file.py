@@ -25,10 +25,11 @@ from eth_utils import is_checksum_address, to_checksum_address
 
 from .artifacts import Manifest
 from .build import MAX_RANGE_BLOCKS, Spec, choose_logrows, range_blocks
+from .contribution import references
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MIN_ACCEPTED, MultiKrum
+from .rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter
 from .statements import MAX_LOGROWS, MIN_LOGROWS, Circuit, chunk_size, project_circuits, settlement_logrows, value_bound
 from .units import DAY, HOUR, amount_text, duration_text, parse_amount, parse_duration
 
@@ -169,7 +170,7 @@ class ProjectFile:
     rates: tuple[int, ...]
     model: str
     advice: Mapping[str, Any]
-    filters: Mapping[int, MultiKrum]
+    filters: Mapping[int, Filter]
     score: str
     kappa: int
     beta: int | None
@@ -243,8 +244,9 @@ class ProjectFile:
         bound = value_bound(logrows)
         beta_max = self.beta_max or params * bound * bound
         rule = self.filters[trainers]
-        settlement = settlement_logrows(trainers, params, bound, beta_max, rule, self.score)
-        return project_circuits(trainers, params, logrows, settlement, beta_max, rule, self.score)
+        most = self.most if "last" in references(rule, self.score) else None
+        settlement = settlement_logrows(trainers, params, bound, beta_max, rule, self.score, most)
+        return project_circuits(trainers, params, logrows, settlement, beta_max, rule, self.score, most=most)
 
     def refusal(self, params: int, logrows: int) -> str:
         """Why a K cannot be used for so many parameters; empty if it can."""
@@ -287,6 +289,7 @@ class ProjectFile:
                 self.optimize,
                 self.beta_max,
                 layout,
+                most_trainers=self.most if "last" in references(rule, self.score) else None,
             )
             for n, rule in self.filters.items()
         }
@@ -623,10 +626,14 @@ def _whole(value: int | Decimal, unit: int, names: str, most: int, least: int = 
     raise ValueError(f"from {Decimal(least) / unit} to {most // unit}")
 
 
-def _filters(read: _Reader, least: int, most: int) -> dict[int, MultiKrum]:
-    """Multi-Krum(f, m) for each number of trainers, within what the factory takes."""
+def _filters(read: _Reader, least: int, most: int) -> dict[int, Filter]:
+    """The filter for each number of trainers; f and m within what the factory takes."""
     given = {key: read.get("rules", key, "default") for key in ("f", "m")}
+    krum = read.get("rules", "krum", True)
+    sigma, tau = (read.read("rules", key, _ratio) for key in ("three_sigma", "cosine"))
     for key, value in given.items():
+        if not krum and value != "default":
+            read.complaints.at(("rules", key), f"[rules] {key} is of Multi-Krum, and krum is false: leave it out")
         if isinstance(value, Mapping):
             wanted, got = set(range(least, most + 1)), set(map(int, value))
             if wanted != got:
@@ -637,8 +644,11 @@ def _filters(read: _Reader, least: int, most: int) -> dict[int, MultiKrum]:
                     f"[rules] {key} has one entry for each number of trainers from {least} to {most}: got a table"
                     f" {' and '.join(lists)}",
                 )
-    if read.complaints.places & {("rules", key) for key in ("f", "m", "least", "most")}:
-        return {n: MultiKrum.default(n) for n in range(least, max(least, most) + 1)}
+    if not krum and sigma is not None:
+        message = "[rules] three_sigma measures from Multi-Krum's selection, and krum is false: leave one out"
+        read.complaints.at(("rules", "three_sigma"), message)
+    if read.complaints.places & {("rules", key) for key in ("f", "m", "least", "most", "three_sigma", "cosine")}:
+        return {n: Filter.default(n) for n in range(least, max(least, most) + 1)}
 
     def of(key: str, n: int, default: int) -> int:
         value = given[key]
@@ -646,9 +656,22 @@ def _filters(read: _Reader, least: int, most: int) -> dict[int, MultiKrum]:
 
     filters = {}
     for n in range(least, most + 1):
-        f = of("f", n, MultiKrum.default(n).f)
-        filters[n] = MultiKrum(f, of("m", n, n - f))
+        f = of("f", n, Filter.default(n).f)
+        filters[n] = Filter(f, of("m", n, n - f), sigma, tau) if krum else Filter(tau=tau)
     return filters
+
+
+def _ratio(value: int | Decimal | str) -> Fraction | None:
+    """Exact, within what the circuits hold; None for "off"."""
+    if value == "off":
+        return None
+    try:
+        exact = Fraction(value)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError('"off", a number such as 0.1, or a fraction as text such as "1/3"') from None
+    if not 0 <= exact.numerator <= MAX_NUMERATOR or exact.denominator > MAX_DENOMINATOR:
+        raise ValueError(f"from 0 on, a fraction of at most {MAX_NUMERATOR} by at most {MAX_DENOMINATOR}")
+    return exact
 
 
 # ---------------------------------------------------------------- rules
@@ -697,16 +720,22 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
 
 
 def _check_filters(project: ProjectFile, complaints: Complaints) -> None:
-    """Multi-Krum's own bounds, for the first number of trainers that does not keep to them."""
+    """The filter's own bounds, for the first number of trainers that does not keep to them."""
     for n, rule in project.filters.items():
         f, m = (n - 3) // 2, n - rule.f
         if rule.f > f:
             message = f"[rules] f is at most {f} for {n} trainers, Multi-Krum needs N > 2f + 2: got {rule.f}"
             complaints.at(("rules", "f"), message)
             break
-        if not MIN_ACCEPTED <= rule.m <= m:
+        if rule.m and not MIN_ACCEPTED <= rule.m <= m:
             message = f"[rules] m is from {MIN_ACCEPTED} to N − f, {m}, for {n} trainers: got {rule.m}"
             complaints.at(("rules", "m"), message)
+            break
+        if rule.sigma == 0:
+            complaints.at(("rules", "three_sigma"), "[rules] three_sigma is above 0: got 0")
+            break
+        if rule.tau is not None and rule.tau > 1:
+            complaints.at(("rules", "cosine"), f"[rules] cosine is from 0 to 1: got {rule.tau}")
             break
 
 

@@ -20,10 +20,11 @@ from . import srs
 from .artifacts import Build, check_schema, is_build
 from .backend import Progress, quiet
 from .build import Spec, build
+from .contribution import references
 from .errors import ArtifactError, InputError
 from .files import parse_json
 from .quantise import ParameterLayout
-from .rules import MultiKrum
+from .rules import Filter
 
 FORMAT = "zkmarket-prospectus/1"
 HEADER_LIMIT = 1 << 20
@@ -100,9 +101,17 @@ class Prospectus:
             )
         beta_max = None if value["beta_max"] is None else int(value["beta_max"])
         shared = {name: value[name] for name in SHARED}
+        filters = {int(n): Filter.parse(rule) for n, rule in value["filters"].items()}
         specs = {
-            int(n): Spec(int(n), filter=MultiKrum.parse(rule), beta_max=beta_max, layout=layout, **shared)
-            for n, rule in sorted(value["filters"].items(), key=lambda item: int(item[0]))
+            n: Spec(
+                n,
+                filter=rule,
+                beta_max=beta_max,
+                layout=layout,
+                most_trainers=max(filters) if "last" in references(rule, shared["score"]) else None,
+                **shared,
+            )
+            for n, rule in sorted(filters.items())
         }
         theta = np.frombuffer(body, "<f8").astype(np.float64)
         return cls(value["name"], specs, value["srs"], theta, bytes.fromhex(value["owner_key"]), value["advice"])
@@ -149,6 +158,7 @@ def _is_of(found: Build, spec: Spec, srs_id: str) -> bool:
     fixed = (
         (spec.logrows, manifest.logrows),
         (spec.beta_max, manifest.beta_max),
+        (spec.most_trainers, manifest.most_trainers),
         (spec.value_bits, point.value_bits),
         (spec.scale_bits, point.scale_bits),
     )

@@ -163,9 +163,9 @@ def test_an_aggregator_that_can_open_all_says_what_the_model_is(
     past.settled(1, at.sealing_key)
     past.started(2)
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof: proven)
-    state = state_of(Phase.PROVE, round=2, settled=1)
-    said = aggregator.Aggregator(at).theta_after(at.history.log(), BUILD, state, None, aggregate_of(2))  # type: ignore[arg-type]
+    monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof, references: proven)
+    state, proof = state_of(Phase.PROVE, round=2, settled=1), SimpleNamespace(references=None)
+    said = aggregator.Aggregator(at).theta_after(at.history.log(), BUILD, state, proof, aggregate_of(2))  # type: ignore[arg-type]
     first = aggregate_of(1).values * 2.0**-9 / 3
     assert said == theta_digest(first + aggregate_of(2).values * 2.0**-9 / 3)
 

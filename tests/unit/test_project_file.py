@@ -177,6 +177,25 @@ def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_pa
     assert spelt.specs(DIGITS)[8].logrows == short.specs(DIGITS)[8].logrows == 13
 
 
+@pytest.mark.parametrize(
+    ("lines", "filters", "most"),
+    [
+        ("", ["multi-krum:f=1,m=5", "multi-krum:f=2,m=5", "multi-krum:f=2,m=6"], None),
+        ("krum = false", ["norm"] * 3, None),
+        ('krum = false\ncosine = "1/3"\nscore = "root"', ["norm,cosine:tau=1/3"] * 3, None),
+        ("m = 4\nthree_sigma = 2.5", [f"multi-krum:f={f},m=4,three-sigma:lambda=5/2" for f in (1, 2, 2)], None),
+        ('score = "novel"', ["multi-krum:f=1,m=5", "multi-krum:f=2,m=5", "multi-krum:f=2,m=6"], 8),
+    ],
+)
+def test_every_filter_can_be_written(lines: str, filters: list[str], most: int | None, tmp_path: Path):
+    """What is built for 6, 7 and 8 trainers; a last aggregate may be of a round of the most."""
+    text = re.sub(r"(?m)^most = .*\n", lambda found: f"{found[0]}{lines}\n", EXAMPLE.read_text())
+    (tmp_path / "PROJECT.toml").write_text(text)
+    specs = ProjectFile.load(tmp_path / "PROJECT.toml").specs(DIGITS)
+    assert [str(specs[n].filter) for n in (6, 7, 8)] == filters
+    assert {spec.most_trainers for spec in specs.values()} == {most}
+
+
 def test_the_example_is_packaged():
     assert EXAMPLE.name in (ROOT / "setup.cfg").read_text()
 
@@ -224,7 +243,17 @@ def test_the_example_is_packaged():
          " got a table with [9]"),
         ({"rules__m": "6"}, "[rules] m is from 3 to N − f, 5, for 6 trainers: got 6"),
         ({"rules__m": '"all"'}, '[rules] m is "default", a whole number, or one for each number of trainers such as'),
-        ({"rules__score": '"banzhaf"'}, '[rules] score is "shapley" or "leave-one-out": got "banzhaf"'),
+        ({"rules__score": '"banzhaf"'}, '[rules] score is "shapley", "leave-one-out", "cosine-shapley", "novel"'),
+        ({"rules__krum": '"no"'}, '[rules] krum is true or false: got "no"'),
+        ({"rules__krum": "false", "rules__f": "1"}, "[rules] f is of Multi-Krum, and krum is false: leave it out"),
+        ({"rules__krum": "false", "rules__three_sigma": "3"}, "[rules] three_sigma measures from Multi-Krum's"),
+        ({"rules__three_sigma": "0"}, "[rules] three_sigma is above 0: got 0"),
+        ({"rules__three_sigma": '"on"'}, '[rules] three_sigma is "off", a number such as 0.1, or a fraction as text'),
+        ({"rules__three_sigma": "1e9"}, "[rules] three_sigma is from 0 on, a fraction of at most 4096 by at most 1000"),
+        ({"rules__cosine": "-0.1"}, "[rules] cosine is from 0 on, a fraction of at most 4096 by at most 1000: got"),
+        ({"rules__cosine": '"1/0"'}, '[rules] cosine is "off", a number such as 0.1, or a fraction as text'),
+        ({"rules__cosine": "0.0001"}, "[rules] cosine is from 0 on, a fraction of at most 4096 by at most 1000: got"),
+        ({"rules__cosine": "1.001"}, "[rules] cosine is from 0 to 1: got"),
         ({"rules__kappa": "4.0005"}, "[rules] kappa is a number in whole thousandths: got 4.0005"),
         ({"rules__kappa": "1.0000000000000000000000000000000001"}, "[rules] kappa is a number in whole thousandths"),
         ({"rules__kappa": "0"}, "[rules] kappa is from 0.001 to 4294967: got 0"),

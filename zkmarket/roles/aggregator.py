@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..aggregator import Submission, check_salts_once, prove_round
-from ..artifacts import Build
+from ..artifacts import Build, Manifest
 from ..auditor import open_aggregate, verify_settlement
 from ..commitment import Opening, check_opening
 from ..errors import (
@@ -142,6 +142,8 @@ class Aggregator:
         enough = self.wanted if state.now < earliest + window // 2 else desk.terms["minTrainers"]
         if len(members) < enough:
             return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
+        if missing := self.missing(log, state.round + 1):
+            return missing
         key = self.fresh_key(log)
         keyring = b""
         if keys := desk.history.keys():
@@ -150,6 +152,21 @@ class Aggregator:
         desk.progress(f"starting a round for {len(members)} trainers")
         desk.project.start(desk.wallet, key.public, keyring)
         return "started"
+
+    def missing(self, log: Log, number: int) -> str | None:
+        """Why a round must not be started: one that cannot be proven costs the bond."""
+        if "last" not in self.rules.references:
+            return None
+        try:
+            self.desk.history.last_aggregate(log, number)
+        except UNAVAILABLE as error:
+            return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
+        return None
+
+    @property
+    def rules(self) -> Manifest:
+        """Of any build: filter and score ask for the same references whatever the number of trainers."""
+        return next(iter(self.desk.builds.values())).manifest
 
     def readers(self, log: Log) -> list[bytes]:
         """Who may open aggregates: the owner, the aggregator itself, the trainers; those of the last round first.
@@ -298,11 +315,14 @@ class Aggregator:
         slots = [self.opening_of(log, key, number, seat) for seat in seats]
         if (folder / PROOF_FILE).is_file():
             proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
-            if [one.commitment.points for one in slots] == [one.points for one in proof.commitments]:
+            known = desk.history.references(number, build.manifest)
+            made = [one.points for one in proof.commitments], proof.references.points(build.manifest)
+            if made == ([one.commitment.points for one in slots], known.points(build.manifest)):
                 place = folder / AGGREGATE_FILE
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
-        proof, aggregate = prove_round(build, slots, state.beta, desk.progress)
+        last = desk.history.last_aggregate(log, number) if "last" in build.manifest.references else None
+        proof, aggregate = prove_round(build, slots, state.beta, desk.progress, last=last)
         (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
         if aggregate is None:
             (folder / AGGREGATE_FILE).unlink(missing_ok=True)
@@ -332,7 +352,8 @@ class Aggregator:
             return bytes(32)
         rates = self.desk.project.rates()
         rate = rates[min(state.settled, len(rates) - 1)] / RATE_UNIT
-        return theta_digest(open_aggregate(build, verify_settlement(build, proof), aggregate, theta, rate))
+        decision = verify_settlement(build, proof, proof.references)  # made here, a moment ago
+        return theta_digest(open_aggregate(build, decision, aggregate, theta, rate))
 
 
 def status(desk: Desk) -> dict[str, Any]:
