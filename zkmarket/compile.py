@@ -301,7 +301,8 @@ def check_placement(plan: dict[str, Any], placed: list[Operation]) -> None:
     """Raise ArtifactError unless one operation, of the plan's size and place, looks something up."""
     looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
     lookups = sum(count for *_, count in plan["sequence"])
-    wanted = [(plan["first_lookup"], plan["first_lookup"] + lookups)]
+    first = sum(plan["lengths"]) + plan["first_lookup"]  # the log counts inputs, too
+    wanted = [(first, first + lookups)]
     if [(op.start, op.end) for op in looked] != wanted or not looked[0].name.startswith("EXP"):
         raise ArtifactError(
             f"the circuit looks up in {[(op.name, op.start, op.end) for op in looked][:5]}: wanted one exponential in"

@@ -459,34 +459,23 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
 def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
     """Where noise goes: into every block of columns that holds lookups.
 
-    Rows are counted through all blocks. The lookups begin after all inputs and the B cells of λ − 1.
+    Rows are counted through all blocks. The lookups begin after the B cells of λ − 1: inputs have columns of their own
+    and take no rows, although ezkl's settings and its log of the layout count them.
     """
     usable = usable_rows(plan["logrows"])
-    cross_entropy = plan["loss"] == "cross-entropy"
-    below = plan["batch"] if cross_entropy else 0
-    data = [["public", plan["constants"]["0"], 1], ["witness", 0, digits]] + ([["below", 0, below]] if below else [])
-    groups = 1
-    while True:  # the number of groups moves the first lookup, which may change the number of groups
-        tail, lengths, columns = 0, [], {}
-        for _ in range(2):
-            lengths, columns = _columns(plan, row + groups * NOISE + WITNESS_SALTS + tail, row)
-            start = sum(lengths) + below
-            room = usable - start % usable
-            if room < 2 * NOISE + MARGIN:
-                tail = room  # begin in the next block
-        start = sum(lengths) + below
-        sequence, made = _sequence(data, start, usable)
-        if made <= groups:
-            break
-        groups = made
+    start = plan["batch"] if plan["loss"] == "cross-entropy" else 0
+    if usable - start % usable < 2 * NOISE + MARGIN:
+        raise DomainError(f"a batch of {start} leaves no room for noise in its block of columns: choose another")
+    data = [["public", plan["constants"]["0"], 1], ["witness", 0, digits]] + ([["below", 0, start]] if start else [])
+    sequence, groups = _sequence(data, start, usable)
+    lengths, columns = _columns(plan, row + groups * NOISE + WITNESS_SALTS)
     if lengths[-1] >= usable:
         raise DomainError(f"the public values and noise of a utility circuit do not fit 2^{plan['logrows']} rows")
     plan["public"]["noise"] = [row, groups * NOISE]
-    plan["noise_used"] = made * NOISE
     return plan | {"lengths": lengths, "columns": columns, "sequence": sequence, "first_lookup": start}
 
 
-def _columns(plan: dict[str, Any], last: int, row: int) -> tuple[list[int], dict[str, list[list[int]]]]:
+def _columns(plan: dict[str, Any], last: int) -> tuple[list[int], dict[str, list[list[int]]]]:
     """Lengths of all inputs, and for each kind where its values lie in their concatenation."""
     lengths: list[int] = []
     columns: dict[str, list[list[int]]] = {}

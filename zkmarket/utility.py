@@ -36,7 +36,7 @@ from circuits import NOISE
 
 from . import backend, srs
 from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash
-from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet
+from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, small_hex, to_hex
 from .files import load_npz, parse_json, read_json, save_npz
@@ -356,14 +356,15 @@ def sample_inputs(plan: dict[str, Any]) -> Inputs:
 
 
 def _refused(plan: dict[str, Any]) -> dict[str, tuple[Inputs, str]]:
-    """Noise outside the table, in every block at once: each block's own lookup argument must refuse it."""
-    inputs = sample_inputs(plan)
-    start, count = plan["public"]["noise"]
-    for at in range(start, start + count, NOISE):
-        inputs[-1][at] = scalar_hex(plan["radix"] // 2)
-    blocks = sorted(noise_by_block(plan, plan["first_lookup"]))
-    reason = "(?s)" + "".join(rf"(?=.*Lookup \(index: {block}\))" for block in blocks)
-    return {"noise outside the table": (inputs, reason)}
+    """Noise outside the table, in every block at once: each block's own lookup argument must refuse it, in its row."""
+    inputs, usable = sample_inputs(plan), usable_rows(plan["logrows"])
+    row, reasons = plan["first_lookup"], []
+    for kind, start, count in plan["sequence"]:
+        if kind == "noise":
+            inputs[-1][plan["public"]["noise"][0] + start] = scalar_hex(plan["radix"] // 2)
+            reasons.append(rf"(?=.*Lookup \(index: {row // usable}\)[^\n]* offset {row % usable}\b)")
+        row += count
+    return {"noise outside the table": (inputs, "(?s)" + "".join(reasons))}
 
 
 # ---------------------------------------------------------------- columns
