@@ -232,6 +232,41 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     }, "\n".join(lines)
 
 
+def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from .compile import Options, commit_batch, compile_model
+
+    options = Options(
+        model=arguments.model,
+        data=arguments.data,
+        trainers=arguments.trainers,
+        loss=arguments.loss,
+        batch=arguments.batch,
+        scale_bits=arguments.scale_bits,
+        logrows=arguments.logrows,
+        salts=arguments.salts,
+        proofs=arguments.proofs,
+        tolerance=arguments.tolerance,
+        theta=arguments.theta,
+        theta_bound=arguments.theta_bound,
+    )
+    made = compile_model(options, srs.select(arguments.srs), arguments.output, progress)
+    result = made.report() | {"folder": str(arguments.output)}
+    if arguments.commit:
+        result["validation"] = [str(path) for path in commit_batch(made.build, arguments.data, arguments.commit)]
+    lines = [
+        f"{result['parameters']} parameters in {result['chunks']} chunks, batch of {result['batch']}:"
+        f" {result['rows']} rows of 2^{result['logrows']}, proof {result['proof_bytes']} bytes",
+        f"  accuracy {result['accuracy']:.4f} (float {result['float_accuracy']:.4f}), mean loss"
+        f" {result['mean_loss']:.4f} (float {result['float_mean_loss']:.4f}), in units of {result['loss_unit']:.3g}",
+        f"  a proof takes about {result['expected_seconds']} s on 2 cores and {result['expected_memory_gb']} GB",
+        f"  digest {result['digest']}",
+        *(f"  validation batch: {path}" for path in result.get("validation", [])),
+    ]
+    if made.build.insecure:
+        lines.append(f"  {srs.WARNING}")
+    return result, "\n".join(lines)
+
+
 def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     made = _load_build(arguments, prover=True)
     who = read_address(arguments.tag) if arguments.tag else _kept_address(arguments.output)
@@ -516,6 +551,8 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--srs", choices=srs.KINDS, help="default: the most trustworthy that is installed")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="BUILD")
 
+    _add_compile(verb("compile", compile_verb, "compile a model into the circuit that scores coalitions by its loss"))
+
     made = verb("commit", commit_verb, "commit to an update and prove its range")
     made.add_argument("build", type=Path)
     made.add_argument("update", type=Path, help=".npy, .npz or .safetensors")
@@ -616,6 +653,32 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--report", type=Path, metavar="FILE", help="default: report.html")
     made.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the files (default: a temporary folder)")
     return parser
+
+
+def _add_compile(made: argparse.ArgumentParser) -> None:
+    made.add_argument("model", metavar="FILE.onnx|package.module:factory[,key=value]")
+    made.add_argument(
+        "--data", required=True, metavar="FILE.npz|package.module:callable", help="validation data, x and y"
+    )
+    made.add_argument("--loss", choices=("cross-entropy", "mse"), default="cross-entropy")
+    made.add_argument("--batch", type=int, default=64, metavar="B", help="samples of the batch that is proven on (64)")
+    made.add_argument("--trainers", type=int, required=True, metavar="N", help="largest coalition")
+    made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (logrows − 1)")
+    made.add_argument("--logrows", type=int, metavar="K", help="the updates' rows, 2^K (as build would choose)")
+    made.add_argument(
+        "--salts", type=int, default=8, metavar="S", help="the updates' salts of a chunk, as in build (8)"
+    )
+    made.add_argument("--proofs", type=int, default=64, metavar="P", help="proofs that may open one batch (64)")
+    made.add_argument(
+        "--tolerance", type=float, default=0.01, help="of accuracy, and of the loss, against the float model (0.01)"
+    )
+    made.add_argument("--theta", type=Path, metavar="FILE", help="parameters to judge scales with (the model's own)")
+    made.add_argument("--theta-bound", type=float, metavar="X", help="largest parameter (8, or 4 times today's)")
+    made.add_argument(
+        "--commit", type=Path, metavar="FILE", help="also commit to the first B samples: FILE.npz, FILE.public.npz"
+    )
+    made.add_argument("--srs", choices=srs.KINDS, help="default: the most trustworthy that is installed")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="BUILD")
 
 
 def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:

@@ -33,6 +33,7 @@ from .utility import (
     FORMAT,
     MANIFEST_FILE,
     UtilityBuild,
+    commit_validation,
     loss_unit,
     quantise_batch,
     quantise_theta,
@@ -275,6 +276,19 @@ def write_build(
             link_or_copy(source / file, fresh / "circuit" / file)
         write_json(fresh / MANIFEST_FILE, value)
     return UtilityBuild.load(folder, prover=True)
+
+
+def commit_batch(build: UtilityBuild, data: str, path: Path) -> tuple[Path, Path]:
+    """Commit to the first B samples; write the batch (secret: for who proves) and its commitments (public)."""
+    samples, batch = load_dataset(data), build.plan["batch"]
+    made = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
+    stem = path.with_suffix("") if path.suffix == ".npz" else path
+    secret, public = (stem.with_name(stem.name + ending) for ending in (".npz", ".public.npz"))
+    if secret.exists():
+        raise InputError(f"{secret} exists: a batch that was published is not committed again, its salts differ")
+    made.save(secret)
+    made.public().save(public, mode=0o644)
+    return secret, public
 
 
 def is_utility_build(folder: Path) -> bool:

@@ -90,11 +90,10 @@ class Validation:
     salts: np.ndarray = field(repr=False)
     points: tuple[Point, ...]
 
-    def save(self, path: Path) -> None:
-        """Write with mode 0600."""
+    def save(self, path: Path, mode: int = 0o600) -> None:
         points = b"".join(encode_point(point) for point in self.points)
         arrays = {"values": self.values, "salts": self.salts, "points": np.frombuffer(points, np.uint8)}
-        save_npz(Path(path), arrays, mode=0o600)
+        save_npz(Path(path), arrays, mode=mode)
 
     def public(self) -> Validation:
         """The commitments alone, for whoever verifies."""
