@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .build import candidate, range_blocks
+from .contribution import references
 from .quantise import ParameterLayout
 from .statements import chunk_size, value_bound
 from .units import DAY, HOUR, amount_text, duration_text
@@ -47,8 +48,11 @@ GAS: Mapping[str, int] = {
 # What changes with the numbers of a project; tests/contracts/test_plan_gas.py measures them on anvil.
 CREATE_MODEL_GAS = 20_300  # the digest of a model, which the benchmark's project has not
 CREATE_RANGE_GAS = 40_400  # a verifier of full chunks
-CREATE_PLAN_GAS = 94_000  # one more number of trainers: four words of storage
+CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
 CREATE_RATES_GAS = 26_000  # four more learning rates: a word
+SETTLE_REFERENCES_GAS = 4_400  # what only a settlement with references reads
+SETTLE_REFERENCE_GAS = 2_300  # a reference besides its points
+ROOT_GAS = -53_100  # a root update beside a submission: no seat, no CID
 ADMIT_SEAT_GAS = 2_400  # a seat that is looked at on the way to the trainer's
 LOCK_SEAT_GAS = 3_900
 
@@ -78,12 +82,18 @@ def submit_gas(chunks: int, blocks: int = 4) -> int:
     return GAS["submit.m1"] + (chunks - 1) * a_chunk + max(0, blocks - 4 * chunks) * BLOCK_SUBMIT_GAS
 
 
-def settle_gas(n: int, chunks: int) -> int:
-    """Of a project's first settlement; later ones take about 110,000 less."""
+def root_gas(chunks: int, blocks: int = 4) -> int:
+    """Of the owner's root update, which has a submission's range proofs."""
+    return submit_gas(chunks, blocks) + ROOT_GAS
+
+
+def settle_gas(n: int, chunks: int, held: int = 0) -> int:
+    """Of a project's first settlement, compared with so many references; later ones take about 110,000 less."""
     a_trainer = (GAS["settle.N16_m1"] - GAS["settle.N8_m1"]) // 8
     ten = GAS["settle.N8_m1"] + 2 * a_trainer
     a_point = (GAS["settle.N10_m4"] - ten) // (12 * 3)  # N + 2 points a chunk
-    return GAS["settle.N8_m1"] + (n - 8) * a_trainer + (n + 2) * (chunks - 1) * a_point
+    more = SETTLE_REFERENCES_GAS * (held > 0) + held * (SETTLE_REFERENCE_GAS + chunks * a_point)
+    return GAS["settle.N8_m1"] + (n - 8) * a_trainer + (n + 2) * (chunks - 1) * a_point + more
 
 
 def admit_gas(n: int) -> int:
@@ -96,9 +106,9 @@ def lock_gas(n: int) -> int:
     return GAS["lock"] + (n - 8) * LOCK_SEAT_GAS
 
 
-def round_gas(n: int, chunks: int) -> int:
+def round_gas(n: int, chunks: int, held: int = 0) -> int:
     """What the aggregator sends in a round of n trainers, if nobody else does."""
-    return GAS["start"] + admit_gas(n) + lock_gas(n) + settle_gas(n, chunks) + GAS["next"]
+    return GAS["start"] + admit_gas(n) + lock_gas(n) + settle_gas(n, chunks, held) + GAS["next"]
 
 
 # ---------------------------------------------------------------- the plan
@@ -209,20 +219,29 @@ def _gas(file: ProjectFile, params: int, logrows: int, chunks: int) -> dict[str,
         verifiers["range-last"] = GAS["deploy.range_last"] + (last - 4) * BLOCK_DEPLOY_GAS
     verifiers |= {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
     both = {"least": file.least, "most": file.most}
+    held = _references(file)
+    blocks = full * whole + bool(used) * last
+    root = {"commit root": root_gas(chunks, blocks)} if "root" in held else {}
     return {
         "market": {"factory and project": GAS["deploy.factory+project"], "proofs": GAS["deploy.proofs"]},
         "verifiers": verifiers,
         "create": create_gas(len(file.filters), len(file.rates), full_chunks=chunks > 1),
         "accept": GAS["accept"],
         "join": GAS["join"],
+        **root,
         "start": GAS["start"],
-        "submit": submit_gas(chunks, full * whole + bool(used) * last),
+        "submit": submit_gas(chunks, blocks),
         "admit all": {name: admit_gas(n) for name, n in both.items()},
         "lock": {name: lock_gas(n) for name, n in both.items()},
-        "settle": {name: settle_gas(n, chunks) for name, n in both.items()},
+        "settle": {name: settle_gas(n, chunks, len(held)) for name, n in both.items()},
         "next": GAS["next"],
         "withdraw": GAS["withdraw"],
     }
+
+
+def _references(file: ProjectFile) -> tuple[str, ...]:
+    """What updates are compared with, the same for every number of trainers."""
+    return references(file.filters[file.most], file.score)
 
 
 def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> dict[str, Any]:
@@ -231,11 +250,12 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         name: sum(step if isinstance(step, int) else step[name] for step in map(gas.get, _ROUND))
         for name in ("least", "most")
     }
-    owner = sum(gas["verifiers"].values()) + gas["create"]
+    owner, root = sum(gas["verifiers"].values()) + gas["create"], gas.get("commit root", 0)
     trainer_once, aggregator_once = gas["join"] + gas["withdraw"], gas["accept"] + gas["withdraw"]
     parts = {
         "market, if the chain has none": sum(gas["market"].values()),
         "owner, once": owner,
+        **({"owner, a round": root} if root else {}),
         "trainer, once": trainer_once,
         "trainer, a round": gas["submit"],
         "aggregator, once": aggregator_once,
@@ -243,7 +263,7 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         "aggregator, a round of the most": a_round["most"],
         "all together": owner
         + aggregator_once
-        + file.rounds * a_round["most"]
+        + file.rounds * (a_round["most"] + root)
         + file.most * (trainer_once + file.rounds * gas["submit"]),
     }
     price = None if gas_price_wei is None else str(gas_price_wei)
@@ -358,6 +378,11 @@ def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
         out.append("one penalty takes the whole stake")
     if file.open_admission:
         out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
+    held = _references(file)
+    if "root" in held:
+        out.append("updates are compared with your root update: commit one before every round, and await its receipt")
+    if "last" in held:
+        out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:
         out.append("a learning rate of 0: the model does not move in that round")
     short = [name for name, length in found["deadlines"]["windows"].items() if length < HOUR]

@@ -1,8 +1,8 @@
-"""Every word of a valid settlement and of a valid submission, changed: the contract refuses each, with its reason.
+"""Every word of a valid settlement, submission and root update, changed: the contract refuses each, with its reason.
 
 The calls run on the locked state without being mined. What may be changed without harm is pinned word by word: the
-zeros behind `cid` and `publication`, which the ABI ignores and nothing reads; and in a submission the CID, which is
-the trainer's own word, signed with its transaction.
+zeros behind `cid`, `publication` and a root's receipt, which the ABI ignores and nothing reads; and in a submission
+the CID, which is the trainer's own word, signed with its transaction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.contracts.real import CID, Real, RealProject, encode_call, layout, made, params_of, real
+from tests.contracts.real import CID, Real, RealProject, compared, encode_call, layout, made, params_of, real
 from zkmarket.escrow import settle_words, submit_words
 from zkmarket.field import P, Q
 from zkmarket.market import Chain
@@ -105,6 +105,17 @@ def accepted_words(call: Calldata, reasons: Sequence[tuple[str, str]]) -> set[st
     return accepted
 
 
+@pytest.fixture(scope="module")
+def root(locked: RealProject) -> Calldata:
+    """A third project, whose rules compare with the owner's root update, in OPEN."""
+    project = locked.real.open(compared())
+    update = project.root(project.updates()[0])
+    data = project.root_data(update.commitment)
+    points, proofs = submit_words(update.commitment)
+    labels = layout(project.project, "commitRoot", points, proofs, bytes(65))
+    return Calldata(data, labels, lambda changed: project.answer(changed, project.real.owner))
+
+
 ANY = rf"{NO_DATA}|\w+\(.*\)"
 """An offset or a length: the data are then read elsewhere, or not at all."""
 
@@ -131,6 +142,16 @@ SUBMIT_REASONS = [
     (r"proofs\[.\] word .*", r"ProofRejected\(range\)"),
     (r"cid word .*", r"nothing: it is the sender's own word"),
 ]
+
+
+ROOT_REASONS = [*SUBMIT_REASONS[:-1], (r"receipt word .*", r"WrongSigner\(.*\)")]
+
+
+def test_every_word_of_a_root_update(root: Calldata) -> None:
+    """Nothing of it is the sender's own word: the aggregator has signed for the points."""
+    assert accepted_words(root, ROOT_REASONS) == {"receipt word 2 and padding"}
+    assert len(root.labels) > 100
+    assert root.ask(root.data[:-31]) == "" and root.ask(root.data[:-32]) != ""
 
 
 def test_every_word_of_a_settlement(settlement: Calldata) -> None:

@@ -14,6 +14,8 @@ from zkmarket.plan import (
     CREATE_RANGE_GAS,
     CREATE_RATES_GAS,
     LOCK_SEAT_GAS,
+    ROOT_GAS,
+    settle_gas,
 )
 
 pytestmark = pytest.mark.chain
@@ -54,3 +56,27 @@ def test_admit_and_lock(scene: Scene) -> None:
         assert admitted[-1] - admitted[0] == pytest.approx((n - 1) * ADMIT_SEAT_GAS, rel=TOLERANCE)
     assert (locks[8] - locks[3]) / 5 == pytest.approx(LOCK_SEAT_GAS, rel=TOLERANCE)
     assert (last[8] - last[3]) / 5 == pytest.approx(ADMIT_SEAT_GAS, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("chunks, params", [(1, 1000), (4, 4000)])
+def test_references(scene: Scene, chunks: int, params: int) -> None:
+    """A root update costs what a submission does, less its seat; each reference has its points in a settlement."""
+    settled = {}
+    for references in (0, 1, 3):
+        own = dataclasses.replace(scene, references=references, trainers=list(scene.trainers[:3]))
+        own.open(chunks=chunks, params=params, betaMin=params)
+        own.to_prove().settle()
+        own.pass_deadline()
+        own.project.next(own.stranger)
+        root = own.commit_root().gas if references & 1 else None
+        own.start()
+        submitted = [own.submit(trainer).gas for trainer in own.trainers]
+        if root is not None:
+            assert root - submitted[-1] == pytest.approx(ROOT_GAS, rel=TOLERANCE)
+        own.pass_deadline()
+        own.admit_all()
+        own.project.lock(own.stranger)
+        settled[references] = own.settle().gas
+    for references, held in ((1, 1), (3, 2)):
+        want = settle_gas(3, chunks, held) - settle_gas(3, chunks)
+        assert settled[references] - settled[0] == pytest.approx(want, rel=2 * TOLERANCE)
