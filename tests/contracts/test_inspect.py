@@ -11,11 +11,12 @@ import pytest
 
 from tests.conftest import make_build
 from tests.contracts.conftest import LOGROWS, PARAMS
+from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
 from zkmarket import cli, market
 from zkmarket.artifacts import Build
 from zkmarket.errors import ArtifactError, ChainError, InputError
-from zkmarket.escrow import Offer, Verifier, Verifiers, Windows
+from zkmarket.escrow import NO_VERIFIER, Offer, Verifier, Verifiers, Windows, check_builds, plan_rules
 from zkmarket.inspection import CLONE, Inspection, inspect
 from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak, library_of_creation
 from zkmarket.rules import MultiKrum
@@ -89,6 +90,96 @@ def test_another_manifest(
     assert [f"rounds of {n} trainers are settled by another manifest" in found.wrong[n - 3] for n in (3, 4)] == [
         True
     ] * 2
+
+
+# ---------------------------------------------------------------- filter and score
+
+
+@pytest.fixture(scope="session")
+def references() -> dict[int, Build]:
+    """Of a project that compares updates with a root update and with the last aggregate."""
+    return dict(compared())
+
+
+@pytest.fixture
+def create(
+    scene: Scene, offer: Offer, references: dict[int, Build], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Project]:
+    """A project of `references` whose plan says something else: verifiers that accept all, for nobody proves here."""
+    gram, _full, last, settlement = scene.mocks
+
+    def create(**changes: int) -> Project:
+        honest = market.plan_words(references, verifiers)
+        fields = ("settlement", "manifest", "f", "m", "references", "shift")
+        told = [tuple((dict(zip(fields, plan, strict=True)) | changes).values()) for plan in honest]
+        monkeypatch.setattr(market, "plan_words", lambda *_: told)
+        return scene.market.create(offer, references, verifiers, scene.owner)
+
+    verifiers = Verifiers(gram, NO_VERIFIER, last, {4: settlement})
+    return create
+
+
+def about_the_plan(found: Inspection) -> list[str]:
+    """What is wrong besides the verifiers, which accept everything."""
+    return [text for text in found.wrong if "is not the one that the build gives" not in text]
+
+
+def test_a_filter_without_multi_krum_and_references(
+    chain: Chain, create: Callable[..., Project], references: dict[int, Build]
+) -> None:
+    manifest = references[4].manifest
+    assert plan_rules(manifest) == (0, 4, 3, manifest.score_shift)
+    found = inspect(chain, create().address, references)
+    assert about_the_plan(found) == []
+    for what in ("f", "m", "references", "shift"):
+        assert f"{what} of rounds of 4 trainers is the build's" in found.checked
+    warnings = " | ".join(found.warnings)
+    assert "compared with a root update of the owner: it decides what is good" in warnings
+    assert "compared with the last aggregate: whoever takes a vacant office later needs its opening" in warnings
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"f": 0, "m": 3}, "m of rounds of 4 trainers is 3: the build's filter and score make it 4"),
+        ({"references": 2}, "references of rounds of 4 trainers is 2: the build's filter and score make it 3"),
+        ({"shift": 9}, "shift of rounds of 4 trainers is 9: the build's filter and score make it "),
+    ],
+    ids=["m", "references", "shift"],
+)
+def test_a_plan_of_other_rules(
+    chain: Chain,
+    create: Callable[..., Project],
+    references: dict[int, Build],
+    changes: dict[str, int],
+    said: str,
+) -> None:
+    """Attack: the right manifest and verifiers, but a slot that is not compared, or scores cut where it suits."""
+    (found,) = about_the_plan(inspect(chain, create(**changes).address, references))
+    assert found.startswith(said)
+
+
+def test_nothing_is_said_of_references_where_there_are_none(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
+    found = inspect(chain, make().address, builds)
+    assert not any("compared with" in text for text in [*found.warnings, *found.checked, *found.wrong])
+
+
+def with_manifest(build: Build, **changes: object) -> Build:
+    manifest = dataclasses.replace(build.manifest, value=build.manifest.value | changes)
+    return dataclasses.replace(build, manifest=manifest)
+
+
+def test_a_last_aggregate_of_more_updates_than_the_build_can_compare_with(
+    chain: Chain, create: Callable[..., Project], references: dict[int, Build]
+) -> None:
+    """No proof could be made after a round of the most, and the aggregator would lose its bond."""
+    project = create()
+    small = {4: with_manifest(references[4], most_trainers=3)}
+    assert "the build for 4 trainers compares with a last aggregate of at most 3 updates: rounds have up to 4" in str(
+        pytest.raises(ArtifactError, check_builds, small).value
+    )
+    with pytest.raises(ArtifactError, match="--most-trainers 4"):
+        inspect(chain, project.address, small)
 
 
 def test_a_build_is_missing(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
