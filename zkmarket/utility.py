@@ -235,6 +235,11 @@ class UtilityBuild:
         return self.plan["trainers"]
 
     @property
+    def proofs(self) -> int:
+        """How many proofs the salts of one validation batch last for."""
+        return self.plan["chunks"]["validation"][1]
+
+    @property
     def scale_bits(self) -> int:
         return self.plan["scale_bits"]
 
