@@ -237,7 +237,7 @@ class Planner:
         unit = math.ldexp(1.0, NORM_BITS) * float(deviation.min())
         kappa = [round(unit / float(d)) for d in deviation]
         mu = [round(unit * x.scale * float(m) / float(d)) for m, d in zip(mean, deviation, strict=True)]
-        names = f"kappa{len(self.steps)}.{x.index}", f"mu{len(self.steps)}.{x.index}"
+        names = f"kappa{len(self.vectors)}", f"mu{len(self.vectors)}"
         self.vectors |= dict(zip(names, (kappa, mu), strict=True))
         factor = max(1, round(x.scale * unit))
         terms = (

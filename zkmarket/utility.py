@@ -342,7 +342,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
         Compilation(plan["logrows"], lookup_range=(-bound, bound - 1)),
         lookups=1,
         range_checks=[],
-        rows=(rows * 96 // 100, rows * 104 // 100 + 64),
+        rows=(rows * 92 // 100, rows * 108 // 100 + 64),
         instances=instances,
         committed=plan["lengths"],
         sample=lambda: sample_inputs(plan),
@@ -354,8 +354,10 @@ def sample_inputs(plan: dict[str, Any]) -> Inputs:
     """Honest inputs: zeros everywhere, challenges that nothing was absorbed for."""
     empty = np.zeros(plan["params"], np.int64)
     values = np.zeros(plan["counts"]["validation"], np.int64)
-    columns = _columns(plan, "theta", empty) + _columns(plan, "update", empty) + _columns(plan, "validation", values)
-    columns += _columns(plan, "witness", witness_cells(plan, evaluate(plan, empty, empty, 0, values).cells))
+    columns = (
+        columns_of(plan, "theta", empty) + columns_of(plan, "update", empty) + columns_of(plan, "validation", values)
+    )
+    columns += columns_of(plan, "witness", witness_cells(plan, evaluate(plan, empty, empty, 0, values).cells))
     return [*columns, last_column(plan, public_values(plan, 0, b"\0" * 32))]
 
 
@@ -410,7 +412,7 @@ def last_column(plan: dict[str, Any], public: Sequence[int]) -> list[str]:
     return [scalar_hex(value) for value in public] + noise + to_hex(salts)
 
 
-def _columns(
+def columns_of(
     plan: dict[str, Any], kind: str, values: np.ndarray | list[str], salts: np.ndarray | None = None
 ) -> list[list[str]]:
     """Values (int64, or field strings) in chunks, each with its salts; fresh ones where none are given."""
@@ -445,7 +447,7 @@ def witness_cells(plan: dict[str, Any], cells: dict[str, np.ndarray]) -> list[st
 
 def theta_points(build: UtilityBuild, theta_q: np.ndarray) -> tuple[Point, ...]:
     """Commitments of the quantised parameters, without salts: anybody recomputes them."""
-    return tuple(backend.commit(build.files, build.logrows, _columns(build.plan, "theta", theta_q)))
+    return tuple(backend.commit(build.files, build.logrows, columns_of(build.plan, "theta", theta_q)))
 
 
 def commit_validation(build: UtilityBuild, inputs: np.ndarray, labels: np.ndarray) -> Validation:
@@ -463,7 +465,7 @@ def commit_validation(build: UtilityBuild, inputs: np.ndarray, labels: np.ndarra
     values = quantise_batch(plan, inputs, labels)
     chunks, salts = len(plan["columns"]["validation"]), plan["chunks"]["validation"][1]
     drawn = random_scalars(chunks * salts).reshape(chunks, salts, 32)
-    points = backend.commit(build.files, build.logrows, _columns(plan, "validation", values, drawn))
+    points = backend.commit(build.files, build.logrows, columns_of(plan, "validation", values, drawn))
     return Validation(values, drawn, tuple(points))
 
 
@@ -548,10 +550,10 @@ def prove_job(
     _check_coalition(build, coalition)
     _check_validation(build, validation)
     made = evaluate(plan, theta_q, coalition.values, coalition.size, validation.values)
-    columns = _columns(plan, "theta", theta_q)
-    columns += _columns(plan, "update", coalition.values, coalition.salts)
-    columns += _columns(plan, "validation", validation.values, validation.salts)
-    columns += _columns(plan, "witness", witness_cells(plan, made.cells))
+    columns = columns_of(plan, "theta", theta_q)
+    columns += columns_of(plan, "update", coalition.values, coalition.salts)
+    columns += columns_of(plan, "validation", validation.values, validation.salts)
+    columns += columns_of(plan, "witness", witness_cells(plan, made.cells))
     points = backend.commit(build.files, build.logrows, columns)
     first = len(plan["columns"]["theta"]) + build.chunks
     if points[first : first + len(validation.points)] != list(validation.points):
@@ -584,7 +586,7 @@ def prove_utility(
     progress("utility proof: witness committed")
     proof = UtilityProof(backend.prove([job], progress, deadline(build))[0])
     update = backend.commit(
-        build.files, build.logrows, _columns(build.plan, "update", coalition.values, coalition.salts)
+        build.files, build.logrows, columns_of(build.plan, "update", coalition.values, coalition.salts)
     )
     known = theta_points(build, build.quantise_theta(theta))
     found = _read(build, proof, known, update, coalition.size, validation.points, context)

@@ -1,0 +1,421 @@
+"""The utility circuit beside its integer oracle, bit by bit; and forged witnesses, each of which a check refuses.
+
+A forged witness is consistent in everything but one check. The honest circuit must name that check; a copy of the
+circuit without it must accept the forgery, or the forgery would show nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.circuits.conftest import Compile
+from tests.circuits.harness import UNSATISFIED_LOOKUP, Mutation, compiled
+from tests.circuits.utility_nets import BATCH, NETS, SEED, Case, case_of, extreme_cases, network_named, plan_of, sizes
+from zkmarket import utility
+from zkmarket.build import check_refused
+from zkmarket.compile import check_placement
+from zkmarket.errors import ArtifactError, DomainError, StatementFalse
+from zkmarket.field import P
+from zkmarket.integers import exponentials, make_plan, noise_by_block, rows_of
+from zkmarket.placement import Operation
+from zkmarket.statements import check_settings
+
+pytestmark = pytest.mark.circuit
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_circuit_is_the_oracle(name: str, compile_once: Compile):
+    circuit = compile_once(utility.statement(plan_of(name)))
+    check_settings(circuit.settings, circuit.circuit)
+    assert abs(circuit.settings["num_rows"] / rows_of(plan_of(name)) - 1) < 0.04
+    empty = {"update": np.zeros(plan_of(name)["params"], np.int64), "size": 0}
+    for case in (case_of(name), case_of(name, 2, **empty)):
+        assert case.run(circuit) == ([], case.correct, case.loss)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_update_is_unprovable(name: str, compile_once: Compile):
+    circuit = compile_once(utility.statement(plan_of(name)))
+    for case in extreme_cases(name):
+        assert case.run(circuit) == ([], case.correct, case.loss)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_integers_say_what_floats_say(name: str):
+    plan, network, case = plan_of(name), network_named(name), case_of(name)
+    scale, start = 2.0 ** plan["scale_bits"], BATCH * plan["inputs"]
+    theta = (case.theta + case.update / case.size) / scale
+    theta = np.where(utility.used_parameters(plan), theta, network.theta)
+    outputs = network.evaluate(theta, case.values[:start].reshape(BATCH, -1) / 2.0 ** plan["input_bits"])
+    wanted = case.values[start:]
+    if plan["loss"] == "mse":
+        targets = wanted.reshape(outputs.shape) / float.fromhex(plan["steps"][-1]["scale"])
+        loss = ((outputs - targets) ** 2).mean(1).sum()
+    else:
+        loss = (np.log(np.exp(outputs).sum(1)) - outputs[np.arange(BATCH), wanted]).sum()
+        assert case.correct == (outputs.argmax(1) == wanted).sum()
+    assert case.loss * utility.loss_unit(plan) == pytest.approx(loss, rel=0.05, abs=0.1)
+
+
+def test_every_entry_of_the_table_is_the_oracles(compile_once: Compile):
+    """ezkl makes E(x) in Rust, the oracle in numpy: all of the table's entries, by the check of λ."""
+    plan = plan_of("linear")
+    table = exponentials(float.fromhex(plan["base"]), plan["radix"] // 2)
+    assert table[0] == 0 and table[plan["radix"] // 2] == 1 and (np.diff(table) >= 0).all()
+    circuit = compile_once(utility.statement(plan))
+    case = case_of("linear")
+    lookups = plan["witness"]["capped"][1]
+    for start in range(0, 2 * lookups * 4, lookups):  # the steep end, where a last bit would differ first
+        places = np.arange(len(table) - 1 - start, len(table) - 1 - start - lookups, -1)
+        case.cells["capped"] = [int(at) - plan["radix"] // 2 for at in places]
+        mass = table[places].reshape(BATCH, -1).sum(1)
+        outputs = _loss_sums(case, circuit)
+        weights = [pow(_challenge(), b, P) for b in range(BATCH)]
+        over = [_number(case, "over", b) for b in range(BATCH)]
+        classes = plan["outputs"]
+        tops = [int(table[case.cells["lambda"][b] + plan["radix"] // 2]) for b in range(BATCH)]
+        wanted = sum(w * (classes * t - int(m) - o) for w, t, m, o in zip(weights, tops, mass, over, strict=True)) % P
+        assert outputs == wanted
+
+
+def _challenge() -> int:
+    return utility._challenge(SEED, "a")
+
+
+def _number(case: Case, name: str, at: int) -> int:
+    radix = case.plan["radix"]
+    digits = [case.cells[f"{name}.{i}"][at] for i in range(case.plan["digits"][name])]
+    return sum(radix**i * ((digit if digit < P // 2 else digit - P) + radix // 2) for i, digit in enumerate(digits))
+
+
+def _loss_sums(case: Case, circuit: Any) -> int:
+    from zkmarket import backend
+
+    outputs = backend.mock(circuit.files, case.inputs())
+    return outputs[len(case.public) + 1 + utility.check_names(case.plan).index("loss: λ is enough")]
+
+
+# ---------------------------------------------------------------- forged witnesses
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """A lie, the net it is told about, the check that must name it, and the line of the circuit that makes it."""
+
+    net: str
+    tell: Callable[[Case], None]
+    check: str
+    line: str
+    loss_changes: bool = False
+
+
+def unused_unit(case: Case, weight: str = "2.weight", unit: int = 0) -> None:
+    """θ and updates in which nothing depends on a hidden unit, so that a lie about it has no consequences."""
+    network = network_named("mlp" if case.plan["inputs"] == 6 else "cnn" if case.plan["inputs"] == 16 else "regression")
+    layout = network.layout
+    start = layout.offsets[layout.names.index(weight)]
+    shape = layout.shapes[layout.names.index(weight)]
+    at = start + np.arange(int(np.prod(shape))).reshape(shape)[:, unit]
+    theta, update = case.theta.copy(), case.update.copy()
+    theta[at] = update[at] = 0
+    fresh = Case(case.plan, theta, update, case.size, case.values)
+    case.__dict__.update(fresh.__dict__)
+
+
+def lie_about_a_quotient(case: Case) -> None:
+    unused_unit(case)
+    case.add("stage1.top.0", 0, 1)
+
+
+def lie_about_a_sign(case: Case) -> None:
+    """b = (q + 1 + m)/(2m + 1) satisfies q = 2bm − m + b − 1 for any m."""
+    unused_unit(case)
+    bit, top = case.cells["stage1.positive"][0], _number(case, "stage1.top", 0)
+    quotient = top if bit else -top - 1
+    case.add("stage1.top.0", 0, 1)
+    case.change("stage1.positive", 0, (quotient + 2 + top) * pow(2 * top + 3, -1, P) % P)
+
+
+def lie_about_a_maximum(case: Case) -> None:
+    """A maximum that is larger than every value of its window, by one."""
+    unused_unit(case, "4.weight")
+    case.add("stage1.top.0", 0, 1 if case.cells["stage1.positive"][0] else -1)
+    for place in (0, 1, 4, 5):
+        case.add("stage1.gap.0", place, 1)
+
+
+def lie_about_the_largest_logit(case: Case) -> None:
+    """Every logit lies one below the maximum: as if a class had it that there is not."""
+    case.add("top.0", 0, 1)
+    for j in range(3):
+        case.add("capped", j, -1)
+    _settle(case, 0, label=1)
+
+
+def lie_about_a_cap(case: Case) -> None:
+    """The smallest logit is called out of reach, by an excess, though it is not: the loss falls."""
+    gaps = [_gap(case, j) for j in range(3)]
+    at = int(np.argmax(gaps))
+    _set_number(case, "excess", at, gaps[at])
+    case.change("capped", at, case.plan["radix"] // 2 - 1)
+    _settle(case, 0)
+
+
+def lie_about_a_label(case: Case) -> None:
+    """The gap of the class with the largest logit, whatever the label is."""
+    wrong = next(b for b in range(BATCH) if case.cells["label_gap"][b])
+    case.change("label_gap", wrong, 0)
+    case.change("inverse", wrong, 0)
+
+
+def lie_about_a_loss_below(case: Case) -> None:
+    """λ − 1 instead of λ."""
+    case.add("lambda", 0, -1)
+    _settle_under(case, 0)
+
+
+def lie_about_a_loss_above(case: Case) -> None:
+    """λ + 1 instead of λ."""
+    case.add("lambda", 0, 1)
+    _settle_over(case, 0)
+
+
+def lie_about_a_prediction(case: Case) -> None:
+    wrong = next(b for b in range(BATCH) if case.cells["label_gap"][b])
+    case.change("inverse", wrong, 0)
+
+
+def _signed(value: int) -> int:
+    return value if value < P // 2 else value - P
+
+
+def _gap(case: Case, at: int) -> int:
+    return case.plan["radix"] // 2 - 1 - _signed(case.cells["capped"][at]) + _number(case, "excess", at)
+
+
+def _set_number(case: Case, name: str, at: int, value: int) -> None:
+    radix = case.plan["radix"]
+    for i in range(case.plan["digits"][name]):
+        case.change(f"{name}.{i}", at, value % radix - radix // 2)
+        value //= radix
+    assert value == 0, f"{name} does not fit its digits"
+
+
+def _mass(case: Case, sample: int) -> int:
+    table, q = exponentials(float.fromhex(case.plan["base"]), case.plan["radix"] // 2), case.plan["radix"] // 2
+    return sum(int(table[_signed(case.cells["capped"][3 * sample + j]) + q]) for j in range(3))
+
+
+def _settle(case: Case, sample: int, label: int = 0) -> None:
+    """The λ that belongs to the forged terms of a sample, and its label's gap moved."""
+    table, q = exponentials(float.fromhex(case.plan["base"]), case.plan["radix"] // 2), case.plan["radix"] // 2
+    place = int(np.searchsorted(3 * table, _mass(case, sample), "left"))
+    case.change("lambda", sample, place - q)
+    _settle_over(case, sample)
+    _settle_under(case, sample)
+    if label:
+        gap = case.cells["label_gap"][sample] + label
+        case.change("label_gap", sample, gap)
+        case.change("inverse", sample, pow(gap, -1, P))
+
+
+def _settle_over(case: Case, sample: int) -> None:
+    table, q = exponentials(float.fromhex(case.plan["base"]), case.plan["radix"] // 2), case.plan["radix"] // 2
+    top = 3 * int(table[_signed(case.cells["lambda"][sample]) + q])
+    _set_number(case, "over", sample, top - _mass(case, sample))
+
+
+def _settle_under(case: Case, sample: int) -> None:
+    table, q = exponentials(float.fromhex(case.plan["base"]), case.plan["radix"] // 2), case.plan["radix"] // 2
+    below = 3 * int(table[_signed(case.cells["lambda"][sample]) - 1 + q])
+    _set_number(case, "under", sample, _mass(case, sample) - 1 - below)
+
+
+LINEAR = "        self.checks.append(scaled - whole - remainder)\n"
+FORGERIES = {
+    "quotient": Forgery("mlp", lie_about_a_quotient, "stage1: linear part and quotient", LINEAR),
+    "sign": Forgery(
+        "mlp",
+        lie_about_a_sign,
+        "stage1: bit of ReLU",
+        "            self.checks.append(pick(sums, 3) - pick(sums, 2))\n",
+    ),
+    "maximum": Forgery(
+        "cnn",
+        lie_about_a_maximum,
+        "stage1: maximum is a value",
+        '            self.checks.append(self.one_is_zero(step, self.number(f"{name}.gap"), tops))\n',
+    ),
+    "largest logit": Forgery(
+        "mlp",
+        lie_about_the_largest_logit,
+        "logits: maximum is a logit",
+        "        self.checks.append(self.over_batch(product_of_columns(gap.reshape(batch, classes))))\n",
+    ),
+    "cap": Forgery(
+        "mlp",
+        lie_about_a_cap,
+        "logits: cap",
+        "        self.checks.append(pick(sums, 1))  # where there is excess, c_j = R − 1\n",
+        True,
+    ),
+    "label": Forgery(
+        "mlp",
+        lie_about_a_label,
+        "logits: label",
+        "        self.checks.append(self.over_batch(product_of_columns(miss)))\n",
+        True,
+    ),
+    "loss below": Forgery(
+        "mlp",
+        lie_about_a_loss_below,
+        "loss: λ is enough",
+        '        self.checks.append(self.over_batch(at - mass - self.number("over")))\n',
+        True,
+    ),
+    "loss above": Forgery(
+        "mlp",
+        lie_about_a_loss_above,
+        "loss: λ − 1 is not",
+        '        self.checks.append(self.over_batch(mass - below - self.constant(1, batch) - self.number("under")))\n',
+        True,
+    ),
+    "prediction": Forgery(
+        "mlp",
+        lie_about_a_prediction,
+        "prediction",
+        "        self.checks.append(self.over_batch(right * label_gap))\n",
+    ),
+    "output of a regression": Forgery(
+        "regression",
+        lambda case: case.add("top.0", 0, 1),
+        "outputs: linear part and quotient",
+        LINEAR,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_forged_witness_is_refused(what: str, compile_once: Compile):
+    forgery = FORGERIES[what]
+    case = case_of(forgery.net)
+    correct, loss = case.correct, case.loss
+    forgery.tell(case)
+    failed, got_correct, got_loss = case.run(compile_once(utility.statement(case.plan)))
+    assert failed == [forgery.check]
+    indent = forgery.line[: len(forgery.line) - len(forgery.line.lstrip())]
+    without = Mutation({forgery.line: f"{indent}self.checks.append(self.constant(0))\n"})
+    failed, got_correct, got_loss = case.run(compile_once(utility.statement(case.plan), without))
+    assert failed == [], "the circuit without the check must accept the forgery"
+    if forgery.loss_changes:
+        assert got_loss != loss % P
+    if what == "prediction":
+        assert got_correct == correct + 1
+
+
+@pytest.mark.parametrize("cell", ["stage1.top.0", "stage1.rem.0", "capped", "excess.0", "over.0", "lambda"])
+@pytest.mark.parametrize("beyond", ["below", "above"])
+def test_digits_are_in_the_table(cell: str, beyond: str, compile_once: Compile):
+    case = case_of("mlp")
+    half = case.plan["radix"] // 2
+    case.change(cell, 1, half if beyond == "above" else -half - 1)
+    with pytest.raises(StatementFalse, match=UNSATISFIED_LOOKUP):
+        case.run(compile_once(utility.statement(case.plan)))
+
+
+def test_lies_that_cancel_are_told_apart(compile_once: Compile):
+    """Two quotients, one too large and one too small: only different weights of samples and outputs tell."""
+    circuit = compile_once(utility.statement(plan_of("mlp")))
+    for first, second in ((0, 4), (0, 1)):  # two samples of one unit; two units of one sample
+        case = case_of("mlp")
+        for unit in (0, 1):
+            unused_unit(case, unit=unit)
+        for at, change in ((first, 1), (second, -1)):
+            case.add("stage1.top.0", at, change if case.cells["stage1.positive"][at] else -change)
+        assert case.run(circuit)[0] == ["stage1: linear part and quotient"]
+        for name in ("a", "c"):
+            start, count = case.plan["public"][name]
+            case.public[start : start + count] = [1] * count
+        assert case.run(circuit)[0] == [], "with equal weights they would cancel"
+
+
+def test_places_of_a_convolution_are_told_apart(compile_once: Compile):
+    circuit = compile_once(utility.statement(plan_of("cnn")))
+    for first, second in ((0, 3), (0, 12)):  # one row; one column: different windows
+        case = case_of("cnn")
+        for at, change in ((first, 1), (second, -1)):
+            case.add("stage1.rem.0", at, change)
+        assert case.run(circuit)[0] == ["stage1: linear part and quotient"]
+        for name in ("e", "f"):
+            start, count = case.plan["public"][name]
+            case.public[start : start + count] = [1] * count
+        assert case.run(circuit)[0] == [], "with equal weights they would cancel"
+
+
+def test_another_factor_is_another_statement(compile_once: Compile):
+    case = case_of("mlp")
+    case.public[0] = case.plan["lcm"] // 2
+    failed, *_ = case.run(compile_once(utility.statement(case.plan)))
+    assert "stage1: linear part and quotient" in failed
+
+
+# ---------------------------------------------------------------- noise
+
+
+def test_every_block_of_columns_has_noise(compile_once: Compile):
+    plan = make_plan(network_named("mlp"), sizes("cross-entropy", batch=60))
+    blocks = noise_by_block(plan, plan["first_lookup"])
+    assert len(blocks) > 2 and all(noise == 128 for noise, data in blocks.values() if data)
+    circuit = utility.statement(plan)
+    with compiled(circuit) as made:
+        ((bad, reason),) = circuit.refused().values()
+        check_refused(made.files, "noise", bad, reason)
+        assert len(re.findall("index", reason)) == len(blocks)
+        moved = reason.replace("index: 1", "index: 0")
+        with pytest.raises(ArtifactError, match="refused for another reason"):
+            check_refused(made.files, "noise", bad, moved)
+
+
+def test_a_plan_without_noise_in_a_block_is_refused():
+    plan = make_plan(network_named("mlp"), sizes("cross-entropy", batch=60))
+    at = [i for i, (kind, *_) in enumerate(plan["sequence"]) if kind == "noise"][1]
+    bare = {**plan, "sequence": [*plan["sequence"][:at], *plan["sequence"][at + 1 :]]}
+    with pytest.raises(ArtifactError, match=r"looks up data with \d+ noise values: wanted 128"):
+        utility.statement(bare)
+
+
+def test_noise_that_is_not_looked_up_is_noticed():
+    """A circuit that looks up zeros where noise should be accepts noise outside the table."""
+    circuit = utility.statement(plan_of("mlp"))
+    line = '                places += self.at["public"][first : first + count]\n'
+    silent = Mutation({line: '                places += [self.at["public"][1]] * count\n'})
+    with compiled(circuit, silent) as made:
+        ((bad, reason),) = circuit.refused().values()
+        with pytest.raises(ArtifactError, match="accepted by the compiled circuit|for another reason"):
+            check_refused(made.files, "noise", bad, reason)
+
+
+def test_lookups_elsewhere_are_noticed():
+    plan = plan_of("mlp")
+    first, count = sum(plan["lengths"]) + plan["first_lookup"], sum(n for *_, n in plan["sequence"])
+    exponential = Operation("EXP(scale=1,", first, first + count)
+    check_placement(plan, [Operation("Input", 0, first), exponential])
+    for placed in ([], [replace(exponential, start=first + 1)], [exponential, Operation("SIGN", first, first + 1)]):
+        with pytest.raises(ArtifactError, match="wanted one exponential"):
+            check_placement(plan, placed)
+
+
+# ---------------------------------------------------------------- plans
+
+
+def test_bounds_that_no_circuit_holds_are_refused():
+    for changes in ({"trainers": 128}, {"theta_bound": 1 << 45}, {"input_bound": 1 << 50}):
+        with pytest.raises(DomainError):
+            make_plan(network_named("residual"), sizes("cross-entropy", **changes))
