@@ -257,14 +257,18 @@ def test_digests_of_manifests_and_contexts(harness: Harness, vector: dict[str, A
     assert harness.digest([number(w) for w in vector["context_words"]]) == raw(vector["context"])
 
 
-@pytest.mark.parametrize("vector", VECTORS["transcripts"], ids=lambda v: f"N{len(v['updates'])}m{len(v['mask'])}")
+@pytest.mark.parametrize(
+    "vector", VECTORS["transcripts"], ids=lambda v: f"N{len(v['updates'])}m{len(v['mask'])}R{len(v['references'])}"
+)
 def test_transcripts(harness: Harness, vector: dict[str, Any]) -> None:
     """Every seed and every challenge, first step by step and then as `fold` draws them."""
-    points = flat([p for slot in vector["updates"] for p in slot] + vector["mask"] + [vector["gram"]])
+    chunks, held = len(vector["mask"]), vector["references"].values()
+    slots = [*vector["updates"], *(points or [vector["blinding"]] * chunks for points in held)]
+    points = flat([p for slot in slots for p in slot] + vector["mask"] + [vector["gram"]])
     seed = harness.start(raw(vector["context"]), points)
     assert seed == raw(vector["seed_0"])
     r = [number(value) for value in vector["r"]]
-    assert harness.slotChallenges(seed, len(r) - 1) == tuple(r)
+    assert harness.slotChallenges(seed, len(slots)) == tuple(r)
     assert [harness.challenge(seed, b"r".ljust(32, b"\0"), i) for i in range(len(r))] == r
     q, claims = number(vector["q"]), [(number(a), number(x)) for a, x in vector["claims"]]
     steps = [harness.absorbOne(seed, q)]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.vectors import make_transcript
 from zkmarket.artifacts import CIRCUITS, Manifest
-from zkmarket.commitment import RoundId
+from zkmarket.commitment import Commitment, RoundId
 from zkmarket.errors import InputError, ProofRejected
 from zkmarket.field import P, decode_point
-from zkmarket.round import context
+from zkmarket.round import References, context
 from zkmarket.transcript import Transcript, chunk_tag, digest_words, hash_words, scalar, word
 
 pytestmark = pytest.mark.unit
@@ -29,15 +30,24 @@ def points(texts: list[str]) -> list[tuple[int, int]]:
     return [decode_point(raw(text)) for text in texts]
 
 
+def references(case: dict[str, Any]) -> list[tuple[tuple[int, int], ...]]:
+    """Points of the reference slots, as prover and verifier put them behind the trainers'."""
+    held = {name: tuple(points(slot)) if slot else None for name, slot in case["references"].items()}
+    root = Commitment(RoundId(), 1, held["root"]) if held.get("root") else None
+    blinding = decode_point(raw(case["blinding"]))
+    manifest: Any = SimpleNamespace(references=tuple(held), blinding=blinding, chunks=len(case["mask"]))
+    return References(root, held.get("last")).points(manifest)
+
+
 def started(case: dict[str, Any]) -> Transcript:
-    slots = [points(slot) for slot in case["updates"]]
+    slots = [*(points(slot) for slot in case["updates"]), *references(case)]
     return Transcript.start(raw(case["context"]), slots, points(case["mask"]), decode_point(raw(case["gram"])))
 
 
 def challenges(case: dict[str, Any]) -> tuple[list[int], list[int]]:
     """r and ρ, by the same calls that prover and verifier make."""
     transcript = started(case)
-    r = transcript.slot_challenges(len(case["updates"]) + 1)
+    r = transcript.slot_challenges(len(case["updates"]) + len(case["references"]) + 1)
     transcript.absorb(int(case["q"], 16))
     rho = []
     for step, (a, x) in enumerate(case["claims"]):
@@ -90,7 +100,9 @@ def test_word_lists(case: dict[str, Any]):
     assert digest_words(map(read, case["given"])) == raw(case["digest"])
 
 
-@pytest.mark.parametrize("case", VECTORS["transcripts"], ids=lambda case: f"m={len(case['mask'])}")
+@pytest.mark.parametrize(
+    "case", VECTORS["transcripts"], ids=lambda case: f"m={len(case['mask'])},R={len(case['references'])}"
+)
 def test_transcripts(case: dict[str, Any]):
     transcript = started(case)
     assert transcript.seed == raw(case["seed_0"])
@@ -158,6 +170,19 @@ def test_swapping_or_moving_a_commitment_changes_every_challenge():
     for changed in (swapped_slots, swapped_chunks, swapped_kinds, other_gram):
         r = set(challenges(changed)[0])
         assert not r & seen
+        seen |= r
+
+
+def test_every_reference_is_absorbed_in_its_place():
+    """Root and last exchanged, another one, or one that is said not to be there."""
+    case = VECTORS["transcripts"][6]
+    root, last = case["references"]["root"], case["references"]["last"]
+    others = [{"root": last, "last": root}, {"root": root, "last": None}, {"root": None, "last": last}]
+    others.append({"root": root, "last": [*last[:-1], root[0]]})
+    seen = set(challenges(case)[0])
+    for changed in others:
+        r = set(challenges(case | {"references": changed})[0])
+        assert len(r) == 3 + 2 + 1 and not r & seen
         seen |= r
 
 

@@ -8,7 +8,8 @@ Solidity must both reproduce it:
 - ``words``: digests of lists of words: H(length ‖ words). How each word was given is in ``given``.
 - ``round_contexts``: the words of a manifest's digest and of a round's context, and both digests.
 - ``chunk_tags``: low 248 bits of H(chain ‖ project ‖ round ‖ chunk ‖ trainer).
-- ``transcripts``: points absorbed (slots 1..N each chunk by chunk, slot 0, C_G), every seed, every challenge.
+- ``transcripts``: points absorbed (slots 1..N each chunk by chunk, the references, slot 0, C_G), every seed, every
+  challenge. A reference that a round does not have is null, and ``blinding`` in every chunk.
 """
 
 from __future__ import annotations
@@ -197,21 +198,31 @@ def chunk_tags() -> list[dict[str, Any]]:
 
 
 def transcripts() -> list[dict[str, Any]]:
-    """(N, m) with 0, 1, 2 and 3 folds; q and the claims hold the edges of the field too."""
+    """(N, m) with 0, 1, 2 and 3 folds; q and the claims hold the edges of the field too. Then with references."""
     most = curve_order - 1
     out = []
-    for n, m, q, claims in (
-        (3, 1, 0, []),
-        (3, 2, most, [(0, most)]),
-        (5, 3, drawn(1), [(most, 0), (drawn(2), drawn(3))]),
-        (2, 8, drawn(4), [(drawn(5), drawn(6)), (drawn(7), 1), (0, drawn(8))]),
+    for n, m, q, claims, held in (
+        (3, 1, 0, [], {}),
+        (3, 2, most, [(0, most)], {}),
+        (5, 3, drawn(1), [(most, 0), (drawn(2), drawn(3))], {}),
+        (2, 8, drawn(4), [(drawn(5), drawn(6)), (drawn(7), 1), (0, drawn(8))], {}),
+        (3, 1, drawn(9), [], {"root": True}),
+        (4, 2, drawn(10), [(drawn(11), drawn(12))], {"last": True}),
+        (3, 3, drawn(13), [(drawn(14), 0), (1, drawn(15))], {"root": True, "last": True}),
+        (3, 2, drawn(16), [(drawn(17), drawn(18))], {"root": False, "last": True}),
+        (3, 2, drawn(19), [(drawn(20), drawn(21))], {"root": True, "last": False}),
     ):
         context = h(number(n), number(m))
         updates = [[point(drawn(100 * n + 10 * i + c)) for c in range(m)] for i in range(1, n + 1)]
         mask = [point(drawn(100 * n + c)) for c in range(m)]
-        gram = point(drawn(99))
+        gram, blinding = point(drawn(99)), point(drawn(98))
+        references = [
+            [point(drawn(2000 + 10 * i + c)) for c in range(m)] if there else [blinding] * m
+            for i, there in enumerate(held.values())
+        ]
 
-        seed_0 = h(context, *(w for slot in [*updates, mask, [gram]] for xy in slot for w in xy))
+        slots = [*updates, *references, mask, [gram]]
+        seed_0 = h(context, *(w for slot in slots for xy in slot for w in xy))
         seeds = [h(seed_0, number(q))]
         for a, x in claims:
             seeds.append(h(seeds[-1], number(a), number(x)))
@@ -219,10 +230,15 @@ def transcripts() -> list[dict[str, Any]]:
             {
                 "context": text(context),
                 "updates": [[text(b"".join(xy)) for xy in slot] for slot in updates],
+                "references": {
+                    name: [text(b"".join(xy)) for xy in slot] if there else None
+                    for (name, there), slot in zip(held.items(), references, strict=True)
+                },
+                "blinding": text(b"".join(blinding)),
                 "mask": [text(b"".join(xy)) for xy in mask],
                 "gram": text(b"".join(gram)),
                 "seed_0": text(seed_0),
-                "r": [text(low(h(seed_0, label("r"), number(i)), 128)) for i in range(n + 1)],
+                "r": [text(low(h(seed_0, label("r"), number(i)), 128)) for i in range(len(slots) - 1)],
                 "q": text(q),
                 "claims": [[text(a), text(x)] for a, x in claims],
                 "seeds": [text(seed) for seed in seeds],
