@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from tests.contracts.world import Scene
+from tests.unit.test_project_file import DIGITS, load
 from zkmarket.plan import (
     ADMIT_SEAT_GAS,
     CREATE_MODEL_GAS,
@@ -15,6 +17,8 @@ from zkmarket.plan import (
     CREATE_RATES_GAS,
     LOCK_SEAT_GAS,
     ROOT_GAS,
+    plan,
+    root_gas,
     settle_gas,
 )
 
@@ -80,3 +84,20 @@ def test_references(scene: Scene, chunks: int, params: int) -> None:
     for references, held in ((1, 1), (3, 2)):
         want = settle_gas(3, chunks, held) - settle_gas(3, chunks)
         assert settled[references] - settled[0] == pytest.approx(want, rel=2 * TOLERANCE)
+
+
+def test_the_plan_of_a_project_with_references(tmp_path: Path) -> None:
+    """The owner pays for a root update every round, the aggregator for two slots more."""
+    plain = plan(load(tmp_path), DIGITS)
+    found = plan(load(tmp_path, rules__krum="false", rules__cosine="0.1", rules__score='"novel"'), DIGITS)
+    n, chunks = found["trainers"]["most"], found["chunks"]
+    root = root_gas(chunks)
+    assert found["gas"]["commit root"] == found["cost"]["gas"]["owner, a round"] == root
+    assert "commit root" not in plain["gas"] and "owner, a round" not in plain["cost"]["gas"]
+    assert found["gas"]["settle"]["most"] == settle_gas(n, chunks, 2) > plain["gas"]["settle"]["most"]
+    more = {name: found["cost"]["gas"][name] - plain["cost"]["gas"][name] for name in plain["cost"]["gas"]}
+    settle = settle_gas(n, chunks, 2) - settle_gas(n, chunks)
+    assert more["aggregator, a round of the most"] == settle
+    assert more["all together"] == found["rounds"] * (root + settle) and more["owner, once"] == 0
+    said = set(found["warnings"]) - set(plain["warnings"])
+    assert len(said) == 2 and all("compared with" in text for text in said)
