@@ -160,7 +160,9 @@ def prove(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], None]
             logrows=manifest.logrows,
             salts=salts,
             proofs=max(64, proofs_needed(method, n)),
+            theta=folder / "theta.npy",
         )
+        np.save(folder / "theta.npy", school.theta)
         model = compile_model(options, srs.generate(), folder / "compiled", tell).build
         rows.common |= {"method": str(method), "params": manifest.params, "logrows": manifest.logrows}
         submissions = []

@@ -34,6 +34,7 @@ class FakeModel:
     salts: int
     scale_bits: int
     trainers: int
+    proofs: int = 64
     digest: bytes = bytes(31) + b"\x01"
     loss_unit: float = 1 / 60
 

@@ -19,8 +19,9 @@ missing, doubled, of another round or not due is refused.
 
 Each proof spends one salt of every member's chunks, so that builds have S ≥ 8 + `games.salts_needed`. A
 second round proof of the same updates spends them again; therefore an interrupted round goes on with the round proof
-and the coalition proofs that are on disk. Losses of single trainers and small coalitions are public in this file:
-two numbers of each, also in rounds whose aggregate is withheld.
+and the coalition proofs that are on disk. The batch's salts (`--proofs` of compile) have to last for all rounds that
+it is used in; only that they last for one is checked here. Losses of single trainers and small coalitions are public
+in this file: two numbers of each, also in rounds whose aggregate is withheld.
 """
 
 from __future__ import annotations
@@ -267,6 +268,12 @@ def check_builds(manifest: Manifest, model: UtilityBuild, method: Method) -> Non
         raise InputError(
             f"the model is compiled for coalitions of at most {model.trainers}: the build has {manifest.trainers}"
             " trainers; compile with --trainers"
+        )
+    proofs = games.proofs_needed(method, manifest.trainers)
+    if model.proofs < proofs:
+        raise InputError(
+            f"{method} of {manifest.trainers} trainers can need {proofs} proofs a round: the salts of this model's"
+            f" validation batch last for {model.proofs}; compile with --proofs"
         )
     needed = SALTS + games.salts_needed(method, manifest.trainers)
     if manifest.salts < needed:

@@ -358,6 +358,7 @@ def test_a_model_for_other_updates_is_refused(scene: Scene) -> None:
         "salts": {"salts": 8},
         "scale bits": {"scale_bits": 1},
         "at most 4": {"trainers": N - 1},
+        "26 proofs a round: .* last for 25": {"proofs": 25},
     }.items():
         with pytest.raises(InputError, match=name):
             replace(scene.terms, model=replace(scene.terms.model, **change))

@@ -1,0 +1,160 @@
+"""`prove --score utility:…`: a round scored by a model's own loss, with real proofs, killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.shell import Done, failed, killed_at, succeeded, zkmarket
+from zkmarket.artifacts import Manifest
+from zkmarket.commitment import Opening
+from zkmarket.utility import Coalition, UtilityBuild, Validation, sum_salts, utility
+
+pytestmark = pytest.mark.e2e
+
+MODEL = """
+import numpy as np, torch
+from zkmarket.learning import Dataset
+
+def model():
+    torch.manual_seed(1)
+    return torch.nn.Linear(3, 2)
+
+def data():
+    x = np.random.default_rng(5).uniform(-1, 1, (24, 3)).astype(np.float32)
+    return Dataset(x, (x @ np.array([1.0, -2.0, 0.5]) > 0).astype(np.int64))
+"""
+BEACON = "0x" + "5a" * 32
+GAME = ("--score", "utility:loo", "--utility", "compiled", "--theta", "theta.npy", "--beacon", BEACON)
+PROVE = ("prove", "build", "--updates", "updates", "-o", "round.json", *GAME, "--validation", "batch.npz")
+VERIFY = ("verify", "build", "round.json", *GAME, "--validation", "batch.public.npz", "--json")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A folder in which a round was proven and scored; the first attempt was killed."""
+
+    place: Path
+    prove: Done
+    first_round: bytes
+
+    def run(self, *arguments: object) -> Done:
+        return zkmarket(self.place, *arguments)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
+    place = tmp_path_factory.mktemp("scored")
+    (place / "tiny.py").write_text(MODEL)
+    succeeded(zkmarket(place, "srs", "generate", "--quiet"))
+    rule = ("--filter", "norm", "--score", "utility:loo", "--logrows", 10)
+    succeeded(zkmarket(place, "build", "--trainers", 3, "--model", "tiny:model", *rule, "-o", "build"))
+    theta = np.array([0.1, -0.2, 0.0, -0.1, 0.2, 0.1, 0.0, 0.05], np.float32)
+    np.save(place / "theta.npy", theta)
+    compiled = ("--trainers", 3, "--batch", 8, "--logrows", 10, "--salts", 11, "--theta", "theta.npy")
+    compiled += ("--commit", "batch.npz", "--tolerance", 0.05)
+    succeeded(zkmarket(place, "compile", "tiny:model", "--data", "tiny:data", *compiled, "-o", "compiled"))
+    good = np.array([-0.5, 0.9, -0.2, 0.5, -0.9, 0.2, 0.0, 0.0])
+    for i, update in enumerate((good, 0.5 * good + 0.05, -good)):
+        np.save(place / f"u{i}.npy", update)
+        tag = f"0x{3 - i:040x}"
+        succeeded(zkmarket(place, "commit", "build", f"u{i}.npy", "--tag", tag, "-o", f"updates/{i}"))
+    killed_at(place, "coalition {1, 2}: ", *PROVE)
+    first = (place / "round.json").read_bytes()
+    assert len(list((place / "round.utility.parts").iterdir())) == 1 and not (place / "round.utility.json").exists()
+    yield Scored(place, succeeded(zkmarket(place, *PROVE, "--json", "--workers", 2)), first)
+    shutil.rmtree(place)
+
+
+def test_a_killed_round_goes_on(scored: Scored) -> None:
+    """The same round proof, so the same mask; of four coalitions one was proven already. No salt is spent twice."""
+    assert "round proof in round.json is of these updates: kept" in scored.prove.err
+    assert "4 coalitions are due, 3 are to be proven" in scored.prove.err
+    assert (scored.place / "round.json").read_bytes() == scored.first_round
+    assert not (scored.place / "round.utility.parts").exists()
+    assert scored.prove.json["utilities"] == "round.utility.json"
+
+
+def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
+    """Against the oracle, from what each trainer opened; and the pay follows from them, not from the settlement."""
+    found = succeeded(scored.run(*VERIFY, "--reward", 10**6)).json
+    assert [row["accepted"] for row in found["trainers"]] == [True] * 3
+    assert "reward_wei" not in found
+    game = found["utility"]
+    manifest = Manifest(json.loads((scored.place / "build/manifest.json").read_text()))
+    openings = [Opening.load(scored.place / f"updates/{i}/opening.npz", manifest) for i in range(3)]
+    model, batch = UtilityBuild.load(scored.place / "compiled"), Validation.load(scored.place / "batch.npz")
+    theta = np.load(scored.place / "theta.npy")
+    losses = {}
+    for row in game["coalitions"]:
+        members = [openings[slot - 1] for slot in row["slots"]]
+        total = Coalition(
+            sum((m.values.astype(np.int64) for m in members), np.zeros(8, np.int64)),
+            sum_salts([m.salts for m in members], (1, 11)),
+            len(members),
+        )
+        proven = utility(model, theta, total, batch)
+        assert (row["correct"], row["loss"]) == (proven.correct, proven.loss)
+        losses[tuple(row["slots"])] = row["loss"]
+    assert list(losses) == [(1, 2), (1, 3), (2, 3), (1, 2, 3)]
+    raw = [losses[2, 3] - losses[1, 2, 3], losses[1, 3] - losses[1, 2, 3], losses[1, 2] - losses[1, 2, 3]]
+    assert [row["raw"] for row in game["trainers"]] == raw
+    assert [row["score"] for row in game["trainers"]] == [max(0, value) for value in raw]
+    assert raw[0] > 0 > raw[2]  # the third pushed the other way
+    assert [row["share_wei"] for row in game["trainers"]] == [
+        10**6 * max(0, v) // (raw[0] + max(0, raw[1])) for v in raw
+    ]
+
+
+def test_what_a_person_reads(scored: Scored) -> None:
+    text = succeeded(scored.run(*VERIFY[:-1])).out
+    assert "utility:loo: 4 coalitions are due and proven" in text
+
+
+def test_other_terms_are_refused(scored: Scored) -> None:
+    np.save(scored.place / "other.npy", np.load(scored.place / "theta.npy") + np.float32(2**-9))
+    batch = Validation.load(scored.place / "batch.npz")
+    Validation(batch.values, batch.salts, batch.points[::-1] if len(batch.points) > 1 else ((1, 2),)).save(
+        scored.place / "other.npz"
+    )
+    for option, value in (
+        ("--beacon", "0x" + "5b" * 32),
+        ("--theta", "other.npy"),
+        ("--validation", "other.npz"),
+        ("--score", "utility:permutations:1"),
+    ):
+        failed(scored.run(*VERIFY, option, value), 1, "utility proofs are of another")
+
+
+def test_an_edited_file_is_refused(scored: Scored) -> None:
+    """Real proofs: one away, two swapped, and a loss that was made smaller."""
+    honest = json.loads((scored.place / "round.utility.json").read_text())
+
+    def edited(change) -> Done:
+        value = json.loads(json.dumps(honest))
+        change(value["proofs"])
+        (scored.place / "edited.json").write_text(json.dumps(value))
+        return scored.run(*VERIFY, "--coalitions", "edited.json")
+
+    def swap(proofs: list) -> None:
+        proofs[0]["proof"], proofs[1]["proof"] = proofs[1]["proof"], proofs[0]["proof"]
+
+    def smaller(proofs: list) -> None:
+        instances = proofs[-1]["proof"]["instances"]
+        instances[-1] = f"0x{int(instances[-1], 16) - 1:064x}"
+
+    succeeded(edited(lambda proofs: None))
+    failed(edited(lambda proofs: proofs.pop()), 1, "coalition {1, 2, 3} is due and has no proof")
+    failed(edited(swap), 1, "coalition {1, 2}: utility proof is of another update than the committed one")
+    failed(edited(smaller), 1, "coalition {1, 2, 3}: utility proof does not verify")
+
+
+def test_a_build_of_other_scores_is_refused(scored: Scored) -> None:
+    failed(scored.run(*VERIFY, "--coalitions", "nowhere.json"), 2, "no utility proofs at nowhere.json")
+    failed(scored.run(*VERIFY, "--score", "utility:shapley"), 2, "can spend 12 salts of a chunk: this build has 11")
