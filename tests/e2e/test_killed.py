@@ -333,7 +333,7 @@ def people(folder: Path, chain: Chain, *names: str) -> dict[str, str]:
 def project_file(folder: Path, aggregator: str) -> Path:
     path = folder / "PROJECT.toml"
     given: dict[str, Any] = {"rounds": 1, "aggregator": aggregator, "model": MODEL, "least": 3, "most": 3}
-    path.write_text(PROJECT.format(windows="", **given))
+    path.write_text(PROJECT.format(windows="", rules="", **given))
     return path
 
 

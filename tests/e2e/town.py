@@ -41,6 +41,7 @@ factory = "{model}"
 [rules]
 least = {least}
 most = {most}
+{rules}
 [keys]
 logrows = 11
 srs = "development"
@@ -213,13 +214,14 @@ class Town:
 
     def conduct(self, readers: Sequence[str] = ("owner", *TRAINERS), until: Phase = Phase.ENDED) -> None:
         """Move the clock whenever everybody has done what a phase is for, until the project is in a phase."""
+        trainers = max(len(TRAINERS), len(set(readers) - {"owner"}))
 
         def step() -> bool:
             state = self.project.state()
             if state.phase == until:
                 return True
             received = state.phase == Phase.SETTLED and self.opened(state.round, *readers)
-            if (state.phase == Phase.SUBMIT and self.submitted()) or received:
+            if (state.phase == Phase.SUBMIT and self.submitted(trainers)) or received:
                 self.pass_deadline(state)
             return False
 
@@ -241,16 +243,20 @@ class Town:
 @contextlib.contextmanager
 def town(
     folder: Path, chain: Chain, rounds: int = 1, least: int = 3, most: int = 3, others: Sequence[str] = (),
-    windows: str = "", store: str | None = None, deployed: Path | None = None,
+    windows: str = "", store: str | None = None, deployed: Path | None = None, rules: str = "",
 ) -> Iterator[Town]:  # fmt: skip
-    """A paid-in project with nobody in it yet. `deployed` keeps contracts between towns on one chain."""
+    """A paid-in project with nobody in it yet. `deployed` keeps contracts between towns on one chain.
+
+    `windows` and `rules` are more lines of those sections.
+    """
     addresses = {}
     for name in ("owner", "aggregator", *TRAINERS, *others):
         addresses[name] = Wallet.create(folder / name / "keystore.json", PASSWORD, light=True)
         chain.transact("funding", chain.accounts[0], addresses[name], b"", 100 * ETHER)
     text = PROJECT.format(
-        rounds=rounds, aggregator=addresses["aggregator"], model=MODEL, least=least, most=most, windows=windows
-    )
+        rounds=rounds, aggregator=addresses["aggregator"], model=MODEL, least=least, most=most, windows=windows,
+        rules=rules,
+    )  # fmt: skip
     (folder / "PROJECT.toml").write_text(text)
     place = Town(folder, chain, addresses, store or str(folder / "store"), None, {})  # type: ignore[arg-type]
     try:
