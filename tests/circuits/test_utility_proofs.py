@@ -1,0 +1,265 @@
+"""Real utility proofs on the engine's commitments, and lies about them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.circuits.leak import Basis, Table, points_of
+from tests.circuits.utility_nets import BATCH, network_named, sizes
+from zkmarket import backend, srs, utility
+from zkmarket.commitment import combine
+from zkmarket.compile import write_build
+from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
+from zkmarket.field import P, Point, random_scalars, scalar_hex
+from zkmarket.integers import make_plan
+from zkmarket.utility import Coalition, Utility, UtilityBuild, UtilityProof, Validation
+
+pytestmark = pytest.mark.proof
+
+CONTEXT = b"\1" * 32
+
+
+@dataclass(frozen=True)
+class Proven:
+    build: UtilityBuild
+    theta: np.ndarray
+    coalition: Coalition
+    members: tuple[tuple[np.ndarray, np.ndarray], ...]
+    points: tuple[Point, ...]
+    validation: Validation
+    proof: UtilityProof
+
+    def verify(self, proof: UtilityProof | None = None, **changes) -> Utility:
+        values = {
+            "theta": self.theta,
+            "coalition_points": self.points,
+            "size": 3,
+            "validation_points": self.validation.points,
+            "context": CONTEXT,
+        }
+        return utility.verify_utility(self.build, proof or self.proof, **(values | changes))
+
+    def with_instance(self, at: int, value: int) -> UtilityProof:
+        instances = list(self.proof.proof.instances)
+        instances[at] = value
+        return UtilityProof(replace(self.proof.proof, instances=tuple(instances)))
+
+
+def commit(build: UtilityBuild, values: np.ndarray, salts: np.ndarray) -> list[Point]:
+    return backend.commit(build.files, build.logrows, utility.columns_of(build.plan, "update", values, salts))
+
+
+@pytest.fixture(scope="module")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
+    """A network with every kind of layer at K = 10, three members."""
+    network = network_named("residual")
+    plan = make_plan(network, sizes("cross-entropy"))
+    build = write_build(plan, network, srs.generate(), tmp_path_factory.mktemp("utility") / "build")
+    rng = np.random.default_rng(3)
+    members, points = [], []
+    for _ in range(3):
+        values = rng.integers(-100, 101, build.params)
+        salts = random_scalars(build.chunks * build.salts).reshape(build.chunks, build.salts, 32)
+        members.append((values, salts))
+        points.append(commit(build, values, salts))
+    total = sum(values for values, _ in members)
+    summed = utility.sum_salts([salts for _, salts in members], (build.chunks, build.salts))
+    coalition = Coalition(total, summed, 3)
+    blinding = backend.commit(build.files, build.logrows, [[scalar_hex(0)]])[0]
+    combined = tuple(combine(column, [1, 1, 1], blinding) for column in zip(*points, strict=True))
+    validation = utility.commit_validation(build, rng.random((BATCH, 1, 4, 4)), np.array([0, 2, 1]))
+    theta = network.theta.astype(np.float32)
+    proof = utility.prove_utility(build, theta, coalition, validation, CONTEXT)
+    return Proven(build, theta, coalition, tuple(members), combined, validation, proof)
+
+
+def test_a_utility_is_proven_on_the_sum_of_commitments(proven: Proven):
+    wanted = utility.utility(proven.build, proven.theta, proven.coalition, proven.validation)
+    assert proven.verify() == wanted and 0 <= wanted.correct <= BATCH and wanted.loss > 0
+    again = UtilityProof.from_json(json.loads(json.dumps(proven.proof.to_json())))
+    assert proven.verify(again) == wanted
+    build = pickle.loads(pickle.dumps(UtilityBuild.load(proven.build.folder)))
+    known = proven.validation.public().points
+    assert utility.verify_utility(build, again, proven.theta, proven.points, 3, known, CONTEXT) == wanted
+
+
+def test_lies_about_a_utility_are_refused(proven: Proven):
+    build, other = proven.build, commit(proven.build, *proven.members[0])
+    start = build.plan["public"]["noise"][0]
+    moved = proven.theta.copy()
+    moved[0] += 0.25
+    with pytest.raises(ProofRejected, match="of another update than the committed one"):
+        proven.verify(coalition_points=other)
+    with pytest.raises(ProofRejected, match="of another theta"):
+        proven.verify(theta=moved)
+    with pytest.raises(ProofRejected, match="of another validation"):
+        proven.verify(validation_points=other)
+    with pytest.raises(ProofRejected, match="takes 1 commitments of validation: got 2"):
+        proven.verify(validation_points=proven.validation.points * 2)
+    with pytest.raises(ProofRejected, match="another factor"):
+        proven.verify(size=2)
+    with pytest.raises(ProofRejected, match="has 0 to 4 members"):
+        proven.verify(size=5)
+    with pytest.raises(ProofRejected, match="uses another a"):
+        proven.verify(context=b"\2" * 32)
+    with pytest.raises(ProofRejected, match="does not verify"):
+        proven.verify(proven.with_instance(-1, proven.proof.proof.instances[-1] - 1))
+    with pytest.raises(ProofRejected, match="does not verify"):
+        proven.verify(proven.with_instance(-2, 0 if proven.proof.proof.instances[-2] else 1))
+    with pytest.raises(ProofRejected, match="are no result of a batch"):
+        proven.verify(proven.with_instance(-1, 1 << 130))
+    with pytest.raises(ProofRejected, match=r"E\(0\) is 2"):
+        proven.verify(proven.with_instance(start, 2))
+    for index, name in enumerate(utility.check_names(build.plan)):
+        with pytest.raises(ProofRejected, match=f"the check of {name} fails"):
+            proven.verify(proven.with_instance(start + 1 + index, 1))
+    for index in range(start):  # every public value is compared
+        with pytest.raises(ProofRejected, match=rf"public value {index}\)"):
+            proven.verify(proven.with_instance(index, proven.proof.proof.instances[index] ^ 1))
+    short = replace(proven.proof.proof, instances=proven.proof.proof.instances[:-1])
+    with pytest.raises(ProofRejected, match="instances: wanted"):
+        proven.verify(UtilityProof(short))
+    longer = replace(proven.proof.proof, data=proven.proof.proof.data + b"\0")
+    with pytest.raises(ProofRejected, match="bytes: wanted"):
+        proven.verify(UtilityProof(longer))
+
+
+def test_challenges_come_after_the_witness(proven: Proven):
+    """A proof with another witness's commitment in its place has other challenges."""
+    at = 64 * (2 + 1)
+    data = bytearray(proven.proof.proof.data)
+    data[at : at + 64] = data[:64]  # θ's point: a point of the curve, too
+    with pytest.raises(ProofRejected, match="uses another a"):
+        proven.verify(UtilityProof(replace(proven.proof.proof, data=bytes(data))))
+
+
+def test_data_and_noise_are_in_one_argument_in_every_block(proven: Proven):
+    """The multiplicities that a proof commits to are those of data and noise together; none are of data alone."""
+    build, plan = proven.build, proven.build.plan
+    job = utility.prove_job(build, proven.theta, proven.coalition, proven.validation, CONTEXT)
+    points = points_of(backend.prove([job])[0])
+    blocks = looked_up_by_block(plan, job.inputs)
+    table = Table(Basis(build.files.srs, build.logrows), -(plan["radix"] // 2), plan["radix"])
+    assert len(blocks) > 1
+    for values in blocks.values():
+        assert sum(kind == "noise" for kind, _ in values) >= 128
+        assert table.commit(value for _, value in values) in points
+        assert table.commit(value for kind, value in values if kind != "noise") not in points
+
+
+def looked_up_by_block(plan: dict[str, Any], inputs: Sequence[Sequence[str]]) -> dict[int, list[tuple[str, int]]]:
+    """What the circuit looks up in each block of columns: (kind, value)."""
+    everything = [small(cell) for column in inputs for cell in column]
+    cells = {
+        kind: [cell for start, count in plan["columns"][kind] for cell in everything[start : start + count]]
+        for kind in ("public", "witness")
+    }
+    noise, below = plan["public"]["noise"][0], plan["witness"]["lambda"][0]
+    cells["noise"] = cells["public"][noise:]
+    cells["below"] = [value - 1 for value in cells["witness"][below : below + BATCH]]
+    values = [(kind, cells[kind][at]) for kind, first, count in plan["sequence"] for at in range(first, first + count)]
+    blocks: dict[int, list[tuple[str, int]]] = {}
+    for row, pair in enumerate(values, start=plan["first_lookup"]):
+        blocks.setdefault(row // backend.usable_rows(plan["logrows"]), []).append(pair)
+    return blocks
+
+
+def small(cell: str) -> int:
+    value = int.from_bytes(bytes.fromhex(cell), "little")
+    return value if value < P // 2 else value - P
+
+
+# ---------------------------------------------------------------- what is given
+
+
+def test_what_is_not_the_builds_is_refused(proven: Proven):
+    build, theta, coalition, validation = proven.build, proven.theta, proven.coalition, proven.validation
+    for bad, reason in (
+        (replace(coalition, size=5), "has 0 to 4 members"),
+        (replace(coalition, values=coalition.values[1:]), "sum has"),
+        (replace(coalition, salts=coalition.salts[:, 1:]), "salts are uint8"),
+        (replace(coalition, size=1, values=coalition.values * 9), "is within"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            utility.utility(build, theta, bad, validation)
+    for bad in (theta[1:], theta * np.nan, theta + 1000):
+        with pytest.raises(InputError, match="θ"):
+            utility.utility(build, bad, coalition, validation)
+    with pytest.raises(InputError, match="not of this build"):
+        utility.utility(build, theta, coalition, validation.public())
+    beyond = validation.values.copy()
+    beyond[0] = 65
+    with pytest.raises(DomainError, match="beyond the build's bounds"):
+        utility.utility(build, theta, coalition, replace(validation, values=beyond))
+    other = validation.values.copy()
+    other[0] ^= 1
+    with pytest.raises(OpeningMismatch, match="does not open its own points"):
+        utility.prove_job(build, theta, coalition, replace(validation, values=other), CONTEXT)
+    with pytest.raises(InputError, match="32 bytes"):
+        utility.prove_job(build, theta, coalition, validation, b"short")
+    inputs = np.zeros((BATCH, 16))
+    for bad, labels, reason in (
+        (inputs[:2], [0, 1], "a batch is 3 samples"),
+        (inputs + 2, [0, 1, 2], "inputs reach 2"),
+        (inputs, [0, 1, 3], "labels are 3 classes"),
+        (inputs, [0.0, 1.0, 2.0], "labels are 3 classes"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            utility.commit_validation(build, bad, np.array(labels))
+
+
+def test_a_batch_is_kept_and_published(proven: Proven, tmp_path: Path):
+    path = tmp_path / "batch.npz"
+    proven.validation.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    read = Validation.load(path)
+    assert read.points == proven.validation.points and np.array_equal(read.values, proven.validation.values)
+    assert np.array_equal(read.salts, proven.validation.salts)
+    proven.validation.public().save(path, mode=0o644)
+    public = Validation.load(path)
+    assert public.points == proven.validation.points and not public.values.size and not public.salts.size
+    np.savez(path, values=np.zeros(3), salts=proven.validation.salts, points=np.zeros(64, np.uint8))
+    with pytest.raises(InputError, match="no validation batch"):
+        Validation.load(path)
+    np.savez(path, values=proven.validation.values, salts=proven.validation.salts, points=np.zeros(64, np.uint8))
+    with pytest.raises(InputError, match="not on BN254"):
+        Validation.load(path)
+
+
+@pytest.mark.parametrize("change", ["plan", "layout", "digest", "key", "settings", "format"])
+def test_a_build_that_was_changed_is_refused(change: str, proven: Proven, tmp_path: Path):
+    folder = tmp_path / "build"
+    shutil.copytree(proven.build.folder, folder)
+    value = json.loads((folder / "utility.json").read_text())
+    if change == "plan":
+        value["plan"]["bounds"]["theta"] += 1
+    elif change == "layout":
+        value["layout"][0]["name"] = "other"
+    elif change == "digest":
+        value["digest"] = "0x" + "0" * 64
+    elif change == "format":
+        value["format"] = "zkmarket-manifest/1"
+    else:
+        path = folder / "circuit" / ("vk.key" if change == "key" else "settings.json")
+        data = bytearray(path.read_bytes())
+        data[-5] ^= 1
+        path.write_bytes(bytes(data))
+    (folder / "utility.json").write_text(json.dumps(value))
+    with pytest.raises(ArtifactError):
+        UtilityBuild.load(folder)
+
+
+def test_odd_proofs_are_refused(proven: Proven):
+    good = proven.proof.to_json()
+    for change in ({"format": "x"}, {"proof": "0xz"}, {"proof": 5}, {"instances": ["0x1"]}, {"instances": 3}, {"a": 1}):
+        with pytest.raises(InputError, match="not a utility proof"):
+            UtilityProof.from_json(good | change)

@@ -1,0 +1,112 @@
+"""`zkmarket compile`: searches scales, reports, writes a build and commits to a batch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.circuits.utility_nets import network_named
+from zkmarket import srs, utility
+from zkmarket.cli import main
+from zkmarket.compile import Options, float_utility, search
+from zkmarket.errors import DomainError, InputError
+from zkmarket.learning import Dataset
+from zkmarket.utility import Coalition, UtilityBuild, Validation
+
+pytestmark = pytest.mark.e2e
+
+MODEL = "zkmarket.learning:digits_mlp,hidden=3"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "validation.npz"
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.random((12, 64), np.float32), y=rng.integers(0, 10, 12))
+    return path
+
+
+def run(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, dict]:
+    code = main([*map(str, words), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    srs.generate()
+    words = ["compile", MODEL, "--data", data, "--batch", 4, "--trainers", 3, "--logrows", 10, "--srs", "development"]
+    code, report = run(capsys, *words, "--tolerance", 0.2, "-o", tmp_path / "made", "--commit", tmp_path / "batch.npz")
+    assert code == 0
+    build = UtilityBuild.load(tmp_path / "made", prover=True)
+    assert report["digest"] == "0x" + build.digest.hex()
+    facts = ("parameters", "chunks", "logrows", "batch", "trainers", "salts", "insecure")
+    assert [report[name] for name in facts] == [64 * 3 + 3 + 30 + 10, 1, 10, 4, 3, 8, True]
+    assert abs(report["accuracy"] - report["float_accuracy"]) <= 0.2
+    assert report["mean_loss"] == pytest.approx(report["float_mean_loss"], abs=0.2 * report["float_mean_loss"])
+    assert report["rows"] > 0 and report["expected_seconds"] > 0 and report["expected_memory_gb"] > 0
+    assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (1024 - 16, 8, 3, 9)
+    secret, public = (Validation.load(Path(path)) for path in report["validation"])
+    assert secret.points == public.points and not public.values.size
+    nobody = Coalition(np.zeros(build.params, np.int64), utility.sum_salts([], (1, 8)), 0)
+    theta = np.random.default_rng(0).normal(0, 0.3, build.params).astype(np.float32)
+    found = utility.utility(build, theta, nobody, secret)
+    assert 0 <= found.correct <= 4 and found.loss * build.loss_unit / 4 == pytest.approx(2.3, abs=1.5)
+    code, error = run(capsys, *words, "-o", tmp_path / "made", "--tolerance", 0.2, "--commit", tmp_path / "batch.npz")
+    assert code == 2 and "is not committed again" in error["message"]
+
+
+def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    srs.generate()
+    rest = ["--trainers", 3, "--logrows", 10, "--srs", "development", "-o", tmp_path / "made"]
+    for words, reason in (
+        ([MODEL, "--data", data, "--batch", 13], "has 12"),
+        ([MODEL, "--data", data, "--batch", 4, "--loss", "mse"], "mse does not go with targets"),
+        ([MODEL, "--data", data, "--batch", 4, "--salts", 3], "salts"),
+        (["torch.nn:Softmax,dim=1", "--data", data, "--batch", 4], "at least one parameter"),
+        (["tests.unit.test_network:Attention", "--data", data, "--batch", 4], "does not export"),
+    ):
+        code, error = run(capsys, "compile", *words, *rest)
+        assert code == 2 and re.search(reason, error["message"]), error
+    assert not (tmp_path / "made").exists()
+
+
+def options(**changes: object) -> Options:
+    return Options("-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9} | changes))
+
+
+def test_the_smallest_circuit_within_the_tolerance_is_taken():
+    network, rng = network_named("cnn"), np.random.default_rng(1)
+    x = rng.random((40, 1, 4, 4), np.float32)
+    y = network.evaluate(network.theta, x).argmax(1)
+    sample = Dataset.of(x, y)
+    found, judged = search(network, options(tolerance=0.02), network.theta, sample)
+    assert found is judged[-1] and found.within(0.02) and not any(f.within(0.02) for f in judged[:-1])
+    assert [f.rows for f in judged] == sorted(f.rows for f in judged)
+    loose, _ = search(network, options(tolerance=0.5), network.theta, sample)
+    assert loose.rows <= found.rows
+    with pytest.raises(DomainError, match=r"no scales keep .* raise --tolerance"):
+        search(network, options(tolerance=0.0), network.theta, sample)
+
+
+def test_a_regression_is_judged_by_its_loss():
+    network, rng = network_named("regression"), np.random.default_rng(1)
+    x = rng.random((20, 4), np.float32)
+    y = network.evaluate(network.theta, x).astype(np.float32) + rng.normal(0, 0.5, (20, 1)).astype(np.float32)
+    found, _ = search(network, options(loss="mse"), network.theta, Dataset.of(x, y))
+    assert found.accuracy == (0, 0) and found.loss[1] == pytest.approx(0.25, abs=0.15)
+    assert found.loss[0] == pytest.approx(found.loss[1], abs=0.01)
+
+
+def test_losses_of_floats():
+    outputs = np.array([[0.0, 1.0], [2.0, 0.0]])
+    accuracy, loss = float_utility(outputs, np.array([1, 1]), "cross-entropy")
+    assert accuracy == 0.5 and loss == pytest.approx((np.log1p(np.exp(-1)) + np.log1p(np.exp(2))) / 2)
+    assert float_utility(outputs, outputs + 1, "mse") == (0.0, 1.0)
+
+
+def test_files_that_are_not_there(tmp_path: Path):
+    with pytest.raises(InputError, match="no validation batch"):
+        Validation.load(tmp_path / "none.npz")
