@@ -490,7 +490,8 @@ def store_serve(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from .demo import run_demo
 
-    names = ("rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "chain", "store", "report")
+    names = ("rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score")
+    names += ("chain", "store", "report")
     given = {name: getattr(arguments, name) for name in names}
     return run_demo(**given, folder=arguments.output, progress=progress)
 
@@ -641,8 +642,10 @@ def make_parser() -> argparse.ArgumentParser:
     made = verb("demo", demo_verb, "a whole market on this machine, with attackers: proven, settled, paid, audited")
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--trainers", type=int, default=8)
-    made.add_argument("--attackers", type=int, help="default: 2; for collude, one more than the filter bears")
+    made.add_argument("--attackers", type=int, help="default: 2; for collude, one more than Multi-Krum bears")
     made.add_argument("--attack", choices=ATTACKS, default="sign-flip")
+    made.add_argument("--filter", metavar="RULE", help="as of `zkmarket build`; default: Multi-Krum, the largest f")
+    made.add_argument("--score", choices=SCORES, default="shapley")
     made.add_argument("--reward", type=_amount, default=10**18, metavar="WEI", help="reward of a round")
     made.add_argument("--split", choices=("iid", "dirichlet"), default="iid", help="how the data are split")
     made.add_argument("--seed", type=int, default=0)

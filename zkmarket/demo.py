@@ -26,8 +26,9 @@ import numpy as np
 from . import srs
 from .attacks import ATTACKS, attacking, wrong_labels
 from .backend import Progress, quiet, versions
+from .contribution import check_score, references
 from .errors import BackendError, ChainError, InputError
-from .rules import MIN_ACCEPTED, MultiKrum
+from .rules import MIN_ACCEPTED, Filter
 
 if TYPE_CHECKING:
     from .history import History, Settled
@@ -67,6 +68,7 @@ factory = "{model}"
 [rules]
 least = {least}
 most = {most}
+{rules}
 
 [keys]
 logrows = {logrows}
@@ -81,8 +83,8 @@ penalty = "{penalty} wei"
 
 
 def default_attackers(attack: str, trainers: int) -> int:
-    """Two, or for clones one more than the filter bears."""
-    return MultiKrum.default(trainers).f + 1 if attack == "collude" else min(2, MultiKrum.default(trainers).f)
+    """Two, or for clones one more than Multi-Krum bears."""
+    return Filter.default(trainers).f + 1 if attack == "collude" else min(2, Filter.default(trainers).f)
 
 
 def run_demo(
@@ -93,6 +95,8 @@ def run_demo(
     reward: int = ETHER,
     split: str = "iid",
     seed: int = 0,
+    filter: str | None = None,
+    score: str = "shapley",
     chain: str | None = None,
     store: str = "folder",
     folder: Path | None = None,
@@ -102,13 +106,16 @@ def run_demo(
     """Run the whole market. Returns the object for --json and the closing screen; writes report.html.
 
     Args:
-        attackers: default two, for `collude` one more than the filter bears.
+        attackers: default two, for `collude` one more than Multi-Krum bears.
+        filter: as `zkmarket build` takes it; default Multi-Krum with the largest f.
         chain: RPC address of a development node to use; default an anvil of its own.
         store: "folder", "ipfs" (a real node of its own), or the address of a store.
         folder: keeps all files of all roles; default a temporary one.
         report: where the page goes; default report.html in `folder`, or in the current folder.
     """
-    MultiKrum.default(trainers).check(trainers)
+    rule = Filter.parse(filter) if filter else Filter.default(trainers)
+    rule.check(trainers)
+    check_score(score)
     if attack not in ATTACKS:
         raise InputError(f"unknown attack {attack!r}: wanted one of {', '.join(ATTACKS)}")
     attackers = default_attackers(attack, trainers) if attackers is None else attackers
@@ -123,7 +130,7 @@ def run_demo(
     page = report or (folder or Path()) / "report.html"
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkmarket-demo-")))
-        cast = Cast(trainers, attackers, attack, rounds, reward, split, seed)
+        cast = Cast(trainers, attackers, attack, rounds, reward, split, seed, rule if filter else None, score)
         result = Stage(cast, place.resolve(), chain, store, progress).play(stack)
     from .report import summary, write_report
 
@@ -145,6 +152,23 @@ class Cast:
     reward: int
     split: str
     seed: int
+    filter: Filter | None = None
+    score: str = "shapley"
+
+    @property
+    def rooted(self) -> bool:
+        """Whether the owner trains, too."""
+        return "root" in references(self.filter or Filter.default(self.trainers), self.score)
+
+    @property
+    def rules(self) -> str:
+        """Lines of [rules]."""
+        lines = [f'score = "{self.score}"']
+        if self.filter:
+            lines += [f"f = {self.filter.f}", f"m = {self.filter.m}"] if self.filter.m else ["krum = false"]
+            lines += [f'three_sigma = "{self.filter.sigma}"'] if self.filter.sigma is not None else []
+            lines += [f'cosine = "{self.filter.tau}"'] if self.filter.tau is not None else []
+        return "\n".join(lines)
 
     @property
     def least(self) -> int:
@@ -155,9 +179,10 @@ class Cast:
         return i >= self.trainers - self.attackers
 
     def data(self, i: int) -> str:
-        """Clones share one part; everybody else has one of its own."""
+        """Clones share one part; everybody else has one of its own, the owner the last where it trains, too."""
         part = self.trainers - self.attackers if self.attack == "collude" and self.is_attacker(i) else i
-        return f"zkmarket.learning:digits,part={part},of={self.trainers},split={self.split},seed={self.seed}"
+        parts = self.trainers + self.rooted
+        return f"zkmarket.learning:digits,part={part},of={parts},split={self.split},seed={self.seed}"
 
 
 @dataclass
@@ -299,6 +324,7 @@ class Stage:
             model=MODEL,
             least=cast.least,
             most=cast.trainers,
+            rules=cast.rules,
             logrows=LOGROWS,
             reward=cast.reward,
             fee=cast.reward // FEE_SHARE,
@@ -327,7 +353,8 @@ class Stage:
             self.start(
                 name, "trainer", "run", *at, *words, "--seed", str(i), "--withdraw", attacker=self.cast.is_attacker(i)
             )
-        self.start("owner", "owner", "receive", "--withdraw")
+        root = ["--root-data", self.cast.data(self.cast.trainers), "--model", MODEL] if self.cast.rooted else []
+        self.start("owner", "owner", "receive", *root, "--withdraw")
         self.start("auditor", "auditor", "watch", *at)
         self.progress(f"{len(self.programs)} programs started, logs in {self.folder / 'logs'}")
 
@@ -597,7 +624,7 @@ def undefeated(cast: Cast, trainers: list[dict[str, Any]], reward: int) -> list[
         f"{cast.attack} ({ATTACKS[cast.attack]}): {len(bad)} of {len(trainers)} trainers earned {share:.1%} of the"
         f" rewards; an equal share would be {fair:.1%}."
     )
-    if cast.attack == "free-ride":
+    if cast.attack == "free-ride" and cast.score != "novel":
         sentence += " Nothing proves that an update comes from training: who resends the last aggregate is paid."
     if cast.attack == "collude":
         sentence += " Clones support each other: identities must be scarce, which only the owner's list makes them."
