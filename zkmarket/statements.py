@@ -285,7 +285,7 @@ def settlement_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
     if not rule.m:
         own -= 25 * n * n + 20 * n + 20
     if rule.sigma is not None:
-        own += n * n + 94 * n
+        own += n * n + 97 * n
     if rule.tau is not None:
         own += (63 if score != "root" else 53) * n
     return 3 * domain.digits * (comparisons(n, noise, rule, score) + 3) + own

@@ -6,9 +6,8 @@ import functools
 import random
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from types import SimpleNamespace
 
 from circuits import NOISE
@@ -23,6 +22,7 @@ from tests.circuits.harness import (
     changed,
     check_circuit,
 )
+from zkmarket.contribution import references
 from zkmarket.errors import StatementFalse
 from zkmarket.field import P
 from zkmarket.rules import Domain, Filter, Gram, krum_scores, squared_norms
@@ -266,6 +266,10 @@ RANGE_LAST: dict[str, Check] = RANGE | {"padding": range_padding}
 # ---------------------------------------------------------------- settlement
 
 
+MADE: dict[int, Rules] = {}
+"""The rules of every circuit that was made here; `Rules.circuit` keeps the circuits."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """A settlement circuit's rules, with the size and bound of an update."""
@@ -275,11 +279,23 @@ class Rules:
     score: str = "shapley"
     params: int = 64
     bound: int = 508
+    beta_max: int | None = None
 
     @functools.cache  # noqa: B019 (a handful of rules a session)
     def circuit(self) -> Circuit:
-        project = (self.n, self.params, self.bound, self.params * self.bound**2, self.filter, self.score)
-        return settlement_statement(settlement_logrows(*project), *project, SALTS)
+        beta_max = self.beta_max or self.params * self.bound**2
+        project = (self.n, self.params, self.bound, beta_max, self.filter, self.score)
+        made = settlement_statement(settlement_logrows(*project), *project, SALTS)
+        MADE[id(made)] = self
+        return made
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        return references(self.filter, self.score)
+
+    @property
+    def slots(self) -> int:
+        return 1 + self.n + len(self.references)
 
     def __str__(self) -> str:
         return f"{self.n}-{self.filter}-{self.score}"
@@ -302,24 +318,27 @@ class Settle:
 
     @property
     def challenges(self) -> list[int]:
-        return [c >> 126 for c in scalars(self.rules.n + 1, seed=9)] if self.r is None else list(self.r)
+        return [c >> 126 for c in scalars(self.rules.slots, seed=9)] if self.r is None else list(self.r)
 
     def trainers(self) -> list[list[int]]:
-        return [list(row[1:]) for row in self.gram[1:]]
+        return [list(row[1 : self.rules.n + 1]) for row in self.gram[1 : self.rules.n + 1]]
 
     def decision(self) -> Outcome:
         """The integer oracle of zkmarket/settlement.py."""
         manifest = SimpleNamespace(filter=self.rules.filter, domain=self.domain, score=self.rules.score)
-        return decide(manifest, self.trainers(), self.beta)
+        return decide(manifest, [row[1:] for row in self.gram[1:]], self.beta)
 
-    def inputs(self, noise: list[int] | None = None) -> Inputs:
-        slots = range(self.rules.n + 1)
+    def inputs(self, noise: list[int] | None = None, claimed: Sequence[int] | None = None) -> Inputs:
+        """What the prover gives; `claimed` are cosine-shapley scores, the oracle's unless said otherwise."""
+        slots = range(self.rules.slots)
+        if claimed is None:
+            claimed = self.decision().scores if self.rules.score == "cosine-shapley" else ()
         if noise is None:
             limit = 1 << self.domain.digit_bits * self.domain.digits
             noise = [secrets.randbelow(limit) for _ in range(NOISE)]
         upper = [self.gram[i][j] for i in slots for j in slots if i <= j]
         salts = scalars(SALTS)
-        return [[*upper, *salts], [*self.challenges, self.beta, *noise, *salts]]
+        return [[*upper, *salts], [*self.challenges, self.beta, *claimed, *noise, *salts]]
 
     def outputs(self) -> list[int]:
         outcome = self.decision()
@@ -336,9 +355,19 @@ def matrix(updates: list[list[int]], mask: list[int]) -> list[list[int]]:
     return [list(mask), *([mask[i + 1], *row] for i, row in enumerate(inner))]
 
 
-def settle(rules: Rules, updates: list[list[int]], beta: int | None = None, mask: list[int] | None = None) -> Settle:
-    """A settlement of these updates; β lets all of them in, slot 0's row is random, unless said otherwise."""
-    gram = matrix(updates, scalars(rules.n + 1, seed=3) if mask is None else mask)
+def settle(
+    rules: Rules,
+    updates: list[list[int]],
+    beta: int | None = None,
+    mask: list[int] | None = None,
+    root: list[int] | None = None,
+    last: list[int] | None = None,
+) -> Settle:
+    """A settlement of these updates. Unless said otherwise β lets all of them in, slot 0's row is random, the root
+    update is the first one's, and the last aggregate is the sum of all."""
+    held = {"root": root or updates[0], "last": last or [sum(values) for values in zip(*updates, strict=True)]}
+    vectors = [*updates, *(held[name] for name in rules.references)]
+    gram = matrix(vectors, scalars(rules.slots, seed=3) if mask is None else mask)
     return Settle(rules, gram, max(gram[i][i] for i in range(1, rules.n + 1)) if beta is None else beta)
 
 
@@ -388,7 +417,7 @@ def settlement_oracle(circuit: Compiled) -> None:
     updates = cluster(rules)
     ordinary = settle(rules, updates)
     tied = search(rules, lambda c: sum(c.decision().mask) > rules.filter.m, spread=2) if rules.filter.m < n else None
-    edges = [FIELD_EDGES[-1 - i % len(FIELD_EDGES)] for i in range(n + 1)]
+    edges = [FIELD_EDGES[-1 - i % len(FIELD_EDGES)] for i in range(rules.slots)]
     cases = {
         "cluster and outlier": ordinary,
         "all the same": settle(rules, [updates[0]] * n),
@@ -398,7 +427,7 @@ def settlement_oracle(circuit: Compiled) -> None:
         "distinct norms": settle(rules, line(n)),
         "challenges at the edges of the field": Settle(rules, ordinary.gram, ordinary.beta, tuple(edges)),
         "slot 0 at the edges of the field": settle(rules, updates, mask=edges),
-        "challenges 0": Settle(rules, ordinary.gram, ordinary.beta, (0,) * (n + 1)),
+        "challenges 0": Settle(rules, ordinary.gram, ordinary.beta, (0,) * rules.slots),
     }
     if tied is not None:
         cases["more than m accepted, by a tie"] = tied
@@ -414,7 +443,7 @@ def settlement_each_slot(circuit: Compiled) -> None:
     """q takes in every slot, the mask's own included: each challenge alone picks its diagonal entry."""
     rules = rules_of(circuit)
     case = settle(rules, cluster(rules))
-    slots = rules.n + 1
+    slots = rules.slots
     singles = [Settle(rules, case.gram, case.beta, tuple(int(i == j) for j in range(slots))) for i in range(slots)]
     assert [single.outputs()[0] for single in singles] == [case.gram[i][i] for i in range(slots)]
     check_circuit(circuit, valid=[single.valid(f"r = unit vector {i}") for i, single in enumerate(singles)])
@@ -584,12 +613,8 @@ def changed_entry(case: Settle, i: int, j: int, value: int) -> Settle:
 
 
 def rules_of(circuit: Compiled) -> Rules:
-    """The rules that a circuit was made of, with the default size and bound."""
-    numbers = circuit.circuit.numbers
-    ratios = (Fraction(*numbers[name]) if name in numbers else None for name in ("sigma", "tau"))
-    rules = Rules(numbers["n"], Filter(numbers["f"], numbers["m"], *ratios), numbers["score"])
-    assert rules.circuit() is circuit.circuit
-    return rules
+    """The rules that a circuit was made of."""
+    return MADE[id(circuit.circuit)]
 
 
 SETTLEMENT: dict[str, Check] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 
 import pytest
 
@@ -155,7 +156,7 @@ def decomposed_values(case: Settle, noise: Sequence[int]) -> list[int]:
         out += steps(distances)
         ranked.append(sum(sorted(distances)[: n - f - 2]) + (0 if norms[i] <= case.beta else case.domain.penalty))
     out += steps(ranked) + both([sorted(ranked)[m - 1] - score for score in ranked]) + both(checks.raw_phi(case))
-    assert len(out) == comparisons(n, len(drawn)) + 3 - NOISE + len(noise)
+    assert len(out) == comparisons(n, len(drawn), rules.filter, rules.score) + 3 - NOISE + len(noise)
     return out
 
 
@@ -254,7 +255,11 @@ def test_the_signs_tell_how_many_updates_are_too_long_unless_symmetrised(compile
     circuit = compile_once(RULES.circuit(), SIGNS_AS_THEY_ARE)
     cases = rounds_with_long_updates()
     proofs = circuit.prove(*(case.inputs() for case in cases))
-    counts = sign_counts(basis_of(circuit), [points_of(proof) for proof in proofs], most=2 * comparisons(5, NOISE))
+    counts = sign_counts(
+        basis_of(circuit),
+        [points_of(proof) for proof in proofs],
+        most=2 * comparisons(5, NOISE, RULES.filter, RULES.score),
+    )
     assert [len(found) for found in counts] == [1, 1, 1]
     zeros, ones = zip(*(found[0] for found in counts), strict=True)
     assert len(set(zeros)) == 1
@@ -275,8 +280,25 @@ def test_our_signs_are_the_same_whatever_the_outcome(compile_once: Compile):
     n = RULES.n
     drawn = sorted_noise(cases[0].domain.bits)  # here of one sign; a real round's signs are random
     ones = NOISE + drawn + 3 * n + n * (n - 2) + 2 * (n - 1) + 2  # and 0, 1, 2 once each
-    counts = sign_counts(basis_of(circuit), [set.intersection(*sets), *sets], most=2 * comparisons(n, NOISE))
+    counts = sign_counts(
+        basis_of(circuit), [set.intersection(*sets), *sets], most=2 * comparisons(n, NOISE, RULES.filter, RULES.score)
+    )
     assert counts == [[(1, ones)]] * (1 + len(cases))
+
+
+def test_nor_do_the_signs_of_further_rules_and_of_claimed_scores(compile_once: Compile):
+    """Three-sigma, cosine and the check of cosine-shapley scores: one commitment for rounds with other outcomes."""
+    rules = Rules(3, MultiKrum(0, 3, Fraction(1, 2), Fraction(3, 5)), "cosine-shapley")
+    circuit = compile_once(rules.circuit())
+    cases = [
+        settle(rules, [[30, 1], [29, -2], [25, 9]], root=[30, 0]),
+        settle(rules, [[30, 1], [0, 0], [-25, 9]], beta=800, root=[-1, 5]),
+    ]
+    assert len({case.decision().mask for case in cases}) == 2
+    points = [set(points_of(proof)) for proof in circuit.prove(*(case.inputs() for case in cases))]
+    most = 2 * comparisons(3, NOISE, rules.filter, rules.score)
+    counts = sign_counts(basis_of(circuit), [points[0] & points[1], *points], most)
+    assert [len(found) for found in counts] == [1, 1, 1] and len({found[0] for found in counts}) == 1
 
 
 # ---------------------------------------------------------------- what is left
