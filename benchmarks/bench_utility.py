@@ -1,0 +1,137 @@
+"""What does the proof of one coalition's utility cost: compile, prove, verify?
+
+    python -m benchmarks.bench_utility --model linear --model mlp --model cnn --json
+
+Models on scikit-learn's digits, trained for a moment so that scales are judged on a model that means something:
+`linear` (64 → 10), `mlp` (64 → 16 → 10), `cnn` (two convolutions with pooling and two dense layers: 58,662 parameters).
+One coalition of three of eight. Keys come from the cache if they are there: the row of compile says what it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Rows, machine, measured, say
+from zkmarket import backend, srs, utility
+from zkmarket.compile import Options, compile_model
+from zkmarket.field import random_scalars
+from zkmarket.utility import Coalition, UtilityBuild
+
+TRAINERS = 8
+HERE = "benchmarks.bench_utility"
+MODELS = {"linear": f"{HERE}:linear", "mlp": "zkmarket.learning:digits_mlp,hidden=16", "cnn": f"{HERE}:cnn"}
+BATCHES = {"linear": 64, "mlp": 64, "cnn": 16}
+
+
+def linear():
+    from torch import nn
+
+    return nn.Linear(64, 10)
+
+
+def cnn():
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)),
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 764),
+        nn.ReLU(),
+        nn.Linear(764, 10),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS, action="append", help="default: linear and mlp")
+    parser.add_argument("--batch", type=int, help="default: 64, for cnn 16")
+    parser.add_argument("--logrows", type=int, help="default: as zkmarket build would choose")
+    parser.add_argument("--repeat", type=int, default=1, help="runs; the median is reported")
+    parser.add_argument("--json", action="store_true", help="rows only, no progress")
+    arguments = parser.parse_args()
+    tell = backend.quiet if arguments.json else say
+    for model in arguments.model or ["linear", "mlp"]:
+        with tempfile.TemporaryDirectory(prefix="zkmarket-bench-") as name:
+            bench(arguments, model, Path(name), tell)
+
+
+def trained(model: str, folder: Path) -> tuple[Path, Path]:
+    """Parameters after a moment of training on the digits, and the rest of the digits as validation data."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    from zkmarket.learning import load_model
+
+    digits = load_digits()
+    x, y = (digits.data / 16).astype(np.float32), digits.target
+    torch.manual_seed(0)
+    net = load_model(MODELS[model])
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(150):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(net(torch.tensor(x[:1200])), torch.tensor(y[:1200])).backward()
+        optimiser.step()
+    theta, data = folder / "theta.npz", folder / "validation.npz"
+    np.savez(theta, **{name: tensor.numpy() for name, tensor in net.state_dict().items()})
+    np.savez(data, x=x[1200:], y=y[1200:])
+    return theta, data
+
+
+def bench(arguments: argparse.Namespace, model: str, folder: Path, tell) -> None:
+    batch = arguments.batch or BATCHES[model]
+    theta_file, data = trained(model, folder)
+    rows = Rows({"model": model, "batch": batch, "trainers": TRAINERS} | machine())
+    options = Options(MODELS[model], str(data), TRAINERS, batch=batch, theta=theta_file, logrows=arguments.logrows)
+    with measured() as run:
+        made = compile_model(replace(options, salts=32), srs.generate(), folder / "build", tell)
+    build, report = made.build, made.report()
+    keep = ("parameters", "chunks", "logrows", "rows", "accuracy", "float_accuracy", "mean_loss", "float_mean_loss")
+    rows.add("compile", [run], sum(f.stat().st_size for f in build.folder.rglob("*")), **{k: report[k] for k in keep})
+
+    theta = build.layout.flatten(dict(np.load(theta_file))).astype(np.float32)
+    samples = np.load(data)
+    validation = utility.commit_validation(build, samples["x"][:batch], samples["y"][:batch])
+    coalition = coalition_of(build, 3)
+    common = {"rows": build.value["circuit"]["rows"], "logrows": build.logrows, "parameters": build.params}
+    proofs, runs = [], []
+    for _ in range(arguments.repeat):
+        with measured() as run:
+            proofs.append(utility.prove_utility(build, theta, coalition, validation, b"\1" * 32, tell))
+        runs.append(run)
+    rows.add("prove", runs, len(proofs[0].proof.data), **common)
+
+    points = backend.commit(
+        build.files, build.logrows, utility.columns_of(build.plan, "update", coalition.values, coalition.salts)
+    )
+    runs = []
+    for proof in proofs:
+        with measured() as run:
+            found = utility.verify_utility(build, proof, theta, points, 3, validation.points, b"\1" * 32)
+        runs.append(run)
+    if found != utility.utility(build, theta, coalition, validation):
+        sys.exit("the proof says something else than the oracle")
+    rows.add("verify", runs, len(proofs[0].proof.data), **common)
+
+
+def coalition_of(build: UtilityBuild, size: int) -> Coalition:
+    """The sum of so many small random updates, with salts; each update spends a salt of its own."""
+    rng, shape = np.random.default_rng(0), (build.chunks, build.salts)
+    values = rng.integers(-100, 101, (size, build.params)).sum(0)
+    salts = [random_scalars(shape[0] * shape[1]).reshape(*shape, 32) for _ in range(size)]
+    return Coalition(values, utility.sum_salts(salts, shape), size)
+
+
+if __name__ == "__main__":
+    main()
