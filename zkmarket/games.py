@@ -191,11 +191,11 @@ def _sampled(orders: Sequence[Sequence[int]], epsilon: int, table: _Losses) -> d
     """Sum of the marginals over the orders.
 
     With ε > 0 a prefix is asked for only when its predecessor is known not to end the order; the orders do not wait for
-    each other, so that a step of all of them can be proven at once.
+    each other, so that a step of all of them can be proven at once. A round that changed nothing ends them at ∅.
     """
     raw = dict.fromkeys(orders[0], 0)
-    before, full = table.loss(()), table.loss(orders[0])
-    if epsilon and (before is None or full is None or abs(before - full) < epsilon):
+    none, full = table.loss(()), table.loss(orders[0])
+    if epsilon and (none is None or full is None):
         return raw
     for order in orders:
         for size, player in enumerate(order):

@@ -5,7 +5,7 @@ game (`games`), and each coalition S that the method asks for gets one proof of 
 θ + Agg_S/|S| on the owner's validation batch. Both sides know the same *terms*, and everything else follows:
 
     seed    = H(manifest, chain, project, round, N trainers' addresses and points in order of address, beacon)
-    base    = H(manifest, model, seed_0 of the round proof, mask, seed, beacon, θ, validation points)
+    base    = H(manifest, model, seed_0 of the round proof, mask, seed, θ, validation points)
     context = H(base, members of S)                                        of one coalition's proof
     C_S,c   = Σ_{i∈S} C_i,c − (|S| − 1)·B                                  its commitment, by homomorphism
 
@@ -112,7 +112,6 @@ class Terms:
                 transcript.seed,
                 sum(bit << at for at, bit in enumerate(self.mask)),
                 self.seed,
-                self.beacon,
                 keccak(theta.tobytes()),
                 *words_of(self.validation),
             ]
