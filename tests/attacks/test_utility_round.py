@@ -275,6 +275,14 @@ def test_proofs_of_other_terms_are_refused(scene: Scene, name: str) -> None:
     refused(scene, relabelled, "does not verify|has no proof", terms)
 
 
+def test_a_beacon_is_part_of_every_proof(scene: Scene) -> None:
+    """Also where no order is drawn from it."""
+    mine = replace(scene.terms, method=Method("loo"))
+    theirs = replace(mine, beacon=bytes(32))
+    made = prove_all(mine, scene.submissions, scene.validation)
+    refused(scene, replace(made, base=theirs.base, beacon=theirs.beacon), "does not verify", theirs)
+
+
 def test_another_method_is_refused(scene: Scene) -> None:
     for method in (Method("loo"), Method("gtg", 6, 1999), Method("gtg", 5, 2000), Method("permutations", 6)):
         refused(scene, replace(scene.made, method=method), "another method")
