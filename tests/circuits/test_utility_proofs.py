@@ -143,10 +143,18 @@ def test_challenges_come_after_the_witness(proven: Proven):
 
 
 def test_data_and_noise_are_in_one_argument_in_every_block(proven: Proven):
-    """The multiplicities that a proof commits to are those of data and noise together; none are of data alone."""
+    """The multiplicities that a proof commits to are those of data and noise together; none are of data alone.
+
+    The proof is of the empty coalition, whose commitment is that of zeros.
+    """
     build, plan = proven.build, proven.build.plan
-    job = utility.prove_job(build, proven.theta, proven.coalition, proven.validation, CONTEXT)
-    points = points_of(backend.prove([job])[0])
+    salts = utility.sum_salts([], (build.chunks, build.salts))
+    nobody = Coalition(np.zeros(build.params, np.int64), salts, 0)
+    job = utility.prove_job(build, proven.theta, nobody, proven.validation, CONTEXT)
+    proof = backend.prove([job])[0]
+    found = proven.verify(UtilityProof(proof), coalition_points=commit(build, nobody.values, salts), size=0)
+    assert found == utility.utility(build, proven.theta, nobody, proven.validation)
+    points = points_of(proof)
     blocks = looked_up_by_block(plan, job.inputs)
     table = Table(Basis(build.files.srs, build.logrows), -(plan["radix"] // 2), plan["radix"])
     assert len(blocks) > 1
