@@ -12,7 +12,8 @@ game (`games`), and each coalition S that the method asks for gets one proof of 
 The *seed* is what the orders of a sampled game are drawn from. It has nothing in it that the prover of the round can
 try again: not the mask slot, not β, not the order of the slots. The beacon is a value that nobody knew when the
 commitments were frozen, such as the hash of a later block. A trainer cannot aim either: its commitment is in the
-seed, but was fixed before the beacon.
+seed, but was fixed before the beacon. Who is accepted does move the orders, and follows from the commitments and β:
+β must be the project's (a contract's is), not the prover's choice.
 
 A verifier replays the game from the proven losses. It takes nothing from the prover but the proofs: a coalition that is
 missing, doubled, of another round or not due is refused.

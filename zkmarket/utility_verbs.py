@@ -133,15 +133,24 @@ def prove(
     progress: Progress,
 ) -> tuple[dict[str, Any], str]:
     """Prove the coalitions of a proven round and write them beside it."""
-    from .utility_round import prove_utilities, verify_utilities
+    from .utility_round import UtilityRound, prove_utilities, verify_utilities
 
     terms = scoring.terms(build, proof, auditor.verify_settlement(build, proof, proof.references))
+    with suppress(InputError, ProofRejected):  # of a run that came to its end: not even one salt is spent again
+        made = UtilityRound.load(scoring.file)
+        decision = verify_utilities(terms, made)
+        progress(f"utility proofs in {scoring.file} are of this round: kept")
+        return _said(scoring, made, decision)
     kept = scoring.file.with_suffix(".parts")
     with open_pool(arguments.workers, arguments.scheduler) as pool:
         made = prove_utilities(terms, submissions, scoring.validation, pool, kept, progress)
     decision = verify_utilities(terms, made)
     made.save(scoring.file)
-    shutil.rmtree(kept)
+    shutil.rmtree(kept, ignore_errors=True)
+    return _said(scoring, made, decision)
+
+
+def _said(scoring: Scoring, made: Any, decision: Any) -> tuple[dict[str, Any], str]:
     result = {"utilities": str(scoring.file), "utility": decision.to_json()}
     return result, f"{len(made.proofs)} utility proofs in {scoring.file}"
 

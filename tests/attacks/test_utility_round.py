@@ -33,12 +33,12 @@ from zkmarket.utility_round import Terms, UtilityRound, prove_utilities, verify_
 
 pytestmark = pytest.mark.proof
 
-N, D = 5, 40
+N, D = 5, 1000  # two chunks
 MASK = (1, 1, 0, 1, 1)
 BEACON = bytes(range(32))
 ADDRESSES = (0x50, 0x40, 0x10, 0x30, 0x20)  # slots in another order than addresses
 TARGET = -honest_updates(N, D)[-1].astype(np.int32)  # what all but the last move towards
-GTG = Method("gtg", 6, 2000)
+GTG = Method("gtg", 6, 250_000)  # an order that begins with 1, 2 or 4 ends there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def scene(salted: Build) -> Scene:
         ROUND,
         10**6,
         tuple(s.commitment for s in submissions),
-        (GENERATOR,),
+        (GENERATOR,) * 2,
         GENERATOR,
         GramProof((), some_proof()),
         some_proof(),
@@ -137,7 +137,7 @@ def prove_all(terms: Terms, submissions: Any, validation: Validation) -> Utility
 # ---------------------------------------------------------------- an honest round
 
 
-@pytest.mark.parametrize("text", ["loo", "shapley", "permutations:2", "gtg:6,eps=2000"])
+@pytest.mark.parametrize("text", ["loo", "shapley", "permutations:2", "gtg:6,eps=250000"])
 def test_a_round_is_scored_as_its_game_says(scene: Scene, text: str, tmp_path: Path) -> None:
     terms = replace(scene.terms, method=Method.parse(f"utility:{text}"))
     told: list[str] = []
@@ -159,6 +159,14 @@ def test_a_round_is_scored_as_its_game_says(scene: Scene, text: str, tmp_path: P
     report = json.loads(json.dumps(decision.to_json(reward=10**18)))
     assert sum(row["share_wei"] for row in report["trainers"]) + report["dust_wei"] == 10**18
     assert [row["slots"] for row in report["coalitions"]] == [list(s) for s in game.due]
+
+
+def test_a_round_in_which_nobody_is_accepted(scene: Scene, tmp_path: Path) -> None:
+    """No coalition, no proof, and the pay is split."""
+    terms = replace(scene.terms, mask=(0,) * N)
+    made = prove_utilities(terms, scene.submissions, scene.validation, Here(most=0), tmp_path)
+    decision = verify_utilities(terms, made)
+    assert (decision.scores, made.proofs, decision.shares(10)) == ((0,) * N, {}, ([2] * N, 0))
 
 
 def test_an_interrupted_round_goes_on(scene: Scene, tmp_path: Path) -> None:
@@ -255,7 +263,7 @@ def other_terms(scene: Scene) -> dict[str, Terms]:
     terms, proof = scene.terms, scene.terms.proof
     return {
         "round": replace(terms, proof=replace(proof, round_id=RoundId(31337, 0xABCDEF, 8))),
-        "mask slot": replace(terms, proof=replace(proof, mask_points=((1, Q - 2),))),
+        "mask slot": replace(terms, proof=replace(proof, mask_points=((1, Q - 2),) * 2)),
         "model": replace(terms, model=replace(terms.model, digest=bytes(32))),
         "theta": replace(terms, theta=terms.theta + np.float32(2**-8)),
         "validation": replace(terms, validation=((1, Q - 2),)),
@@ -284,7 +292,7 @@ def test_a_beacon_is_part_of_every_proof(scene: Scene) -> None:
 
 
 def test_another_method_is_refused(scene: Scene) -> None:
-    for method in (Method("loo"), Method("gtg", 6, 1999), Method("gtg", 5, 2000), Method("permutations", 6)):
+    for method in (Method("loo"), Method("gtg", 6, 249_999), Method("gtg", 5, 250_000), Method("permutations", 6)):
         refused(scene, replace(scene.made, method=method), "another method")
         terms = replace(scene.terms, method=method)
         refused(scene, scene.made, "another method", terms)
@@ -305,7 +313,7 @@ def test_the_file_has_one_form(scene: Scene, tmp_path: Path) -> None:
         "a proof twice": lambda value: value["proofs"].append(value["proofs"][-1]),
         "a member twice": lambda value: value["proofs"][-1]["coalition"].append(1),
         "a word more": lambda value: value.update(more=1),
-        "another spelling": lambda value: value.update(method="utility:gtg:06,eps=2000"),
+        "another spelling": lambda value: value.update(method="utility:gtg:06,eps=250000"),
         "another format": lambda value: value.update(format="zkmarket-utility/2"),
         "capitals": lambda value: value.update(beacon=value["beacon"].upper()),
         "a newline": lambda value: value.update(context=value["context"] + "\n"),
@@ -327,7 +335,7 @@ def test_the_prover_cannot_grind_the_orders(scene: Scene) -> None:
     """Nothing that it can draw again, or choose, after the freeze."""
     terms, proof = scene.terms, scene.terms.proof
     same = {
-        "mask slot": replace(proof, mask_points=((1, Q - 2),)),
+        "mask slot": replace(proof, mask_points=((1, Q - 2),) * 2),
         "salts of the Gram matrix": replace(proof, gram_point=(1, Q - 2)),
         "proofs": replace(proof, settlement=some_proof(3), gram=GramProof((), some_proof(4))),
         "norm bound": replace(proof, beta=proof.beta - 1),
@@ -348,7 +356,10 @@ def test_the_orders_follow_the_freeze_and_the_beacon(scene: Scene) -> None:
     terms, proof = scene.terms, scene.terms.proof
     seeds = {terms.seed, replace(terms, beacon=bytes(32)).seed}
     for slot, commitment in enumerate(proof.commitments):
-        for other in (replace(commitment, points=((1, Q - 2),)), replace(commitment, trainer=0x99)):
+        for other in (
+            replace(commitment, points=(commitment.points[0], (1, Q - 2))),
+            replace(commitment, trainer=0x99),
+        ):
             changed = (*proof.commitments[:slot], other, *proof.commitments[slot + 1 :])
             seeds.add(replace(terms, proof=replace(proof, commitments=changed)).seed)
     for rid in (RoundId(1, 0xABCDEF, 7), RoundId(31337, 1, 7), RoundId(31337, 0xABCDEF, 8)):
@@ -377,7 +388,7 @@ def test_a_build_with_too_few_salts_is_refused(scene: Scene) -> None:
     few = Manifest(scene.build.manifest.value | {"salts": 23})
     model = replace(scene.terms.model, salts=23)
     utility_round.check_builds(few, model, Method("permutations", 3))  # 8 + 11
-    for text in ("shapley", "gtg:6,eps=2000"):
+    for text in ("shapley", "gtg:6,eps=250000"):
         with pytest.raises(InputError, match="can spend 24 salts of a chunk: this build has 23; build with --salts 24"):
             utility_round.check_builds(few, model, Method.parse(f"utility:{text}"))
 

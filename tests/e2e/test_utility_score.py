@@ -81,6 +81,14 @@ def test_a_killed_round_goes_on(scored: Scored) -> None:
     assert scored.prove.json["utilities"] == "round.utility.json"
 
 
+def test_a_finished_round_is_not_proven_again(scored: Scored) -> None:
+    before = (scored.place / "round.utility.json").read_bytes()
+    again = succeeded(scored.run(*PROVE, "--json"))
+    assert "utility proofs in round.utility.json are of this round: kept" in again.err
+    assert again.json == scored.prove.json
+    assert (scored.place / "round.utility.json").read_bytes() == before
+
+
 def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     """Against the oracle, from what each trainer opened; and the pay follows from them, not from the settlement."""
     found = succeeded(scored.run(*VERIFY, "--reward", 10**6)).json
