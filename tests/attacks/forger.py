@@ -9,14 +9,14 @@ from typing import Any
 
 from tests.conftest import ROUND
 from zkmarket import backend, gram, settlement
-from zkmarket.aggregator import Submission
+from zkmarket.aggregator import Submission, reference_vectors, references_of
 from zkmarket.artifacts import Build
 from zkmarket.auditor import verify_round
 from zkmarket.backend import Proof, ProofJob
 from zkmarket.commitment import range_job
 from zkmarket.field import P, Point, dot, from_ints, to_hex
 from zkmarket.gram import Folded, GramProof, Mask
-from zkmarket.round import Decision, RoundProof, start_transcript
+from zkmarket.round import Aggregate, Decision, RoundProof, start_transcript
 
 Matrix = list[list[int]]
 
@@ -33,6 +33,8 @@ def forge_round(
     beta: int | None = None,
     mask: tuple[Mask, tuple[Point, ...]] | None = None,
     solve: int | None = 0,
+    root: Submission | None = None,
+    last: Aggregate | None = None,
 ) -> RoundProof:
     """A round proof of a Gram matrix that `change` falsified, as good as a modified prover can make it.
 
@@ -47,15 +49,17 @@ def forge_round(
     if mask is None:
         fresh = Mask.fresh(build)
         mask = fresh, fresh.commit(build)
-    matrix = gram.matrix(openings, mask[0], manifest.chunk)
+    round_id = commitments[0].round_id
+    references = references_of(build, round_id, root, last)
+    vectors = [*openings, *reference_vectors(manifest, root, last)]
+    matrix = gram.matrix(vectors, mask[0], manifest.chunk)
     change(matrix)
     committed = settlement.commit_gram(build, matrix)
-    round_id = commitments[0].round_id
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask[1], committed.point)
-    r = transcript.slot_challenges(len(openings) + 1)
+    transcript = start_transcript(manifest, round_id, beta, commitments, mask[1], committed.point, references)
+    r = transcript.slot_challenges(manifest.slots)
     q = settlement.combined(matrix, r)
     transcript.absorb(q)
-    folded = gram.fold(gram.combine_slots(openings, mask[0], manifest.chunk, r), manifest.chunk, transcript, q)
+    folded = gram.fold(gram.combine_slots(vectors, mask[0], manifest.chunk, r), manifest.chunk, transcript, q)
     claims = list(folded.claims)
     if solve is not None and claims:
         claims[solve] = solved(folded, manifest.chunk, solve)
@@ -70,6 +74,7 @@ def forge_round(
         committed.point,
         GramProof(tuple(claims), base),
         settled,
+        references,
     )
 
 

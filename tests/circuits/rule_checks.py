@@ -81,10 +81,10 @@ def rule_oracle(circuit: Compiled) -> None:
     """Every output bit is the oracle's, on drawn rounds and on ordinary ones."""
     rules = rules_of(circuit)
     updates = cluster(rules)
-    cases = {f"drawn {seed}": drawn(rules, seed) for seed in range(9)}
+    cases = {f"drawn {seed}": drawn(rules, seed) for seed in range(7)}
     cases["cluster and outlier"] = settle(rules, updates)
     cases["all zero"] = settle(rules, [[0]] * rules.n, beta=0)
-    assert len({case.decision() for case in cases.values()}) > 6
+    assert len({case.decision() for case in cases.values()}) > 4
     check_circuit(circuit, valid=[case.valid(what) for what, case in cases.items()])
 
 

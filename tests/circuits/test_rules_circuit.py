@@ -46,13 +46,13 @@ def test_it_is_the_integer_oracle(compile_once: Compile, rules: Rules, check: Ch
 
 
 FILTERS = ["norm", "norm,cosine:tau=1/3", "multi-krum:f=0,m=3,three-sigma:lambda=7/5", "multi-krum:f=0,m=3"]
-FILTERS += ["multi-krum:f=0,m=3,cosine:tau=1", "multi-krum:f=0,m=3,three-sigma:lambda=3,cosine:tau=0"]
+EVERY_PART = "multi-krum:f=0,m=3,three-sigma:lambda=3,cosine:tau=0"
 
 
 @pytest.mark.parametrize("score", SCORES)
 def test_the_row_estimate_holds_for_every_combination(compile_once: Compile, score: str):
     """settlement_rows picks K before anything is compiled: never too low, and within 2 %."""
-    for n, text in [*((4, text) for text in FILTERS), (16, FILTERS[-1]), (16, FILTERS[1])]:
+    for n, text in [*((4, text) for text in FILTERS), (12, EVERY_PART)]:
         compiled = compile_once(Rules(n, Filter.parse(text), score).circuit())
         check_settings(compiled.settings, compiled.circuit)
         estimate = settlement_rows(n, Filter.parse(text), score, compiled.circuit.domain)
