@@ -366,6 +366,40 @@ def test_another_factor_is_another_statement(compile_once: Compile):
     assert "stage1: linear part and quotient" in failed
 
 
+MUTANTS = {
+    "parameters without the update": ("mlp", ' + update * self.repeated("public", 0, count)\n', "\n"),
+    "parameters without θ": ("mlp", 'theta * self.constant(self.plan["lcm"], count) + ', ""),
+    "a bias that is forgotten": (
+        "mlp",
+        '        for term in step["terms"]:\n',
+        '        for term in [t for t in step["terms"] if t["kind"] != "bias"]:\n',
+    ),
+    "a kernel that is moved": ("cnn", "divmod(i + pad - k, stride)", "divmod(i + pad - k + 1, stride)"),
+    "a stride that is 1": ("strided", "divmod(i + pad - k, stride)", "divmod(i + pad - k, 1)"),
+    "a mean that is added": ("residual", 'self.public(term["kappa"]) - self', 'self.public(term["kappa"]) + self'),
+    "an average of fewer values": ("residual", "value = part if value is None else value + part\n        self.t", None),
+    "a skip that is forgotten": (
+        "residual",
+        '        return self.weighted([self.tensors[term["tensor"]]], shape[0], places)\n',
+        "        return self.constant(0)\n",
+    ),
+    "windows of other places": ("strided", "range(dx, width, pool[1])", "range(0, width - width % pool[1], pool[1])"),
+    "a remainder of another digit": ("mlp", "self.powered(rest, 0, len(remainder), weight)", "pick(rest, 0)"),
+}
+
+
+@pytest.mark.parametrize("what", MUTANTS)
+def test_a_circuit_that_computes_something_else_is_noticed(what: str, compile_once: Compile):
+    """An honest witness of the network is no witness of the mutant."""
+    net, old, new = MUTANTS[what]
+    if new is None:
+        new = old.replace("value + part", "value")
+    case = case_of(net)
+    statement = utility.statement(case.plan)
+    assert case.run(compile_once(statement))[0] == []
+    assert case.run(compile_once(statement, Mutation({old: new})))[0] != []
+
+
 # ---------------------------------------------------------------- noise
 
 
