@@ -233,8 +233,14 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from .compile import Options, commit_batch, compile_model
+    from .compile import Options, commit_batch, compile_again, compile_model
 
+    if arguments.like:
+        again = compile_again(arguments.model, arguments.like, srs.select(arguments.srs), arguments.output, progress)
+        result = {"digest": again.value["digest"], "folder": str(arguments.output), "insecure": again.insecure}
+        return result, f"{arguments.like} is a build of {arguments.model}: digest {again.value['digest']}"
+    if arguments.data is None or arguments.trainers is None:
+        raise InputError("compile needs --data and --trainers, or --like BUILD")
     options = Options(
         model=arguments.model,
         data=arguments.data,
@@ -660,12 +666,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_compile(made: argparse.ArgumentParser) -> None:
     made.add_argument("model", metavar="FILE.onnx|package.module:factory[,key=value]")
-    made.add_argument(
-        "--data", required=True, metavar="FILE.npz|package.module:callable", help="validation data, x and y"
-    )
+    made.add_argument("--data", metavar="FILE.npz|package.module:callable", help="validation data, x and y")
     made.add_argument("--loss", choices=("cross-entropy", "mse"), default="cross-entropy")
     made.add_argument("--batch", type=int, default=64, metavar="B", help="samples of the batch that is proven on (64)")
-    made.add_argument("--trainers", type=int, required=True, metavar="N", help="largest coalition")
+    made.add_argument("--trainers", type=int, metavar="N", help="largest coalition")
+    made.add_argument(
+        "--like", type=Path, metavar="BUILD", help="make this build again from your own model: is it what it says?"
+    )
     made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (logrows − 1)")
     made.add_argument("--logrows", type=int, metavar="K", help="the updates' rows, 2^K (as build would choose)")
     made.add_argument(

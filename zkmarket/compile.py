@@ -21,7 +21,7 @@ from .backend import Progress, quiet
 from .build import MAX_SALTS, Spec, choose_logrows, keys_of
 from .errors import ArtifactError, DomainError, InputError
 from .files import link_or_copy, new_folder, parse_json, write_json
-from .integers import LOSSES, Sizes, evaluate, make_plan, rows_of
+from .integers import LOSSES, Sizes, evaluate, make_plan, rows_of, sizes_of
 from .learning import Dataset, load_dataset
 from .network import Network, read_network
 from .placement import WITHOUT_LOOKUP, Operation, operations
@@ -241,6 +241,27 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
     found, judged = search(network, options, theta, data, progress)
     build = write_build(found.plan, network, ceremony, folder, progress)
     return CompiledModel(build, found, len(judged))
+
+
+def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress: Progress = quiet) -> UtilityBuild:
+    """Make somebody's build again from one's own copy of the model, and refuse it unless it comes out the same.
+
+    That needs no data: scales and bounds are taken from the build, they are what its plan says; operations, weights'
+    places and keys are not.
+
+    Raises ArtifactError if the build is of another model, or its keys are of another circuit.
+    """
+    given = UtilityBuild.load(other)
+    network = read_network(model, given.plan["input_shape"])
+    plan = make_plan(network, sizes_of(given.plan))
+    if plan != given.plan or network.layout != given.layout:
+        raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
+    made = write_build(plan, network, ceremony, folder, progress)
+    if made.digest != given.digest:
+        raise ArtifactError(
+            f"{other} has other keys than its plan: digest {given.value['digest']}, wanted {made.value['digest']}"
+        )
+    return made
 
 
 def with_defaults(options: Options, params: int) -> Options:

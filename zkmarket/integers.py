@@ -388,6 +388,14 @@ def make_plan(network: Network, sizes: Sizes) -> dict[str, Any]:
     return _laid_out(planner, network, base)
 
 
+def sizes_of(plan: dict[str, Any]) -> Sizes:
+    """The sizes that a plan was made with."""
+    same = ("logrows", "scale_bits", "trainers", "batch", "loss", "input_bits", "activation_bits")
+    bounds = {f"{name}_bound": bound for name, bound in plan["bounds"].items()}
+    proofs = plan["chunks"]["validation"][1] - WITNESS_SALTS
+    return Sizes(**{name: plan[name] for name in same}, **bounds, salts=plan["chunks"]["update"][1], proofs=proofs)
+
+
 def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]:
     sizes, radix = planner.sizes, planner.radix
     classes = network.outputs
@@ -431,6 +439,8 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
         "trainers": sizes.trainers,
         "scale_bits": sizes.scale_bits,
         "input_bits": sizes.input_bits,
+        "activation_bits": sizes.activation_bits,
+        "input_shape": list(network.input_shape),
         "bounds": {"input": sizes.input_bound, "theta": sizes.theta_bound, "target": sizes.target_bound},
         "loss": sizes.loss,
         "params": d,

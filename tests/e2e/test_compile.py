@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from zkmarket import srs, utility
 from zkmarket.cli import main
 from zkmarket.compile import Options, float_utility, search
 from zkmarket.errors import DomainError, InputError
+from zkmarket.files import sha256_file
 from zkmarket.learning import Dataset
 from zkmarket.utility import Coalition, UtilityBuild, Validation
 
@@ -54,6 +56,22 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     theta = np.random.default_rng(0).normal(0, 0.3, build.params).astype(np.float32)
     found = utility.utility(build, theta, nobody, secret)
     assert 0 <= found.correct <= 4 and found.loss * build.loss_unit / 4 == pytest.approx(2.3, abs=1.5)
+    again = ["--like", tmp_path / "made", "--srs", "development", "-o", tmp_path / "again"]
+    code, answer = run(capsys, "compile", MODEL, *again)
+    assert code == 0 and answer["digest"] == report["digest"]
+    assert UtilityBuild.load(tmp_path / "again", prover=True).digest == build.digest
+    code, error = run(capsys, "compile", "zkmarket.learning:digits_mlp,hidden=2", *again)
+    assert code == 3 and "its plan is another one" in error["message"]
+    lie = json.loads((tmp_path / "made" / "utility.json").read_text())
+    lie["circuit"]["files"]["vk.key"] = sha256_file(tmp_path / "made" / "circuit" / "settings.json")
+    lie["digest"] = "0x" + UtilityBuild(tmp_path, lie).digest.hex()
+    shutil.copytree(tmp_path / "made", tmp_path / "lie")
+    (tmp_path / "lie" / "utility.json").write_text(json.dumps(lie))
+    shutil.copyfile(tmp_path / "made" / "circuit" / "settings.json", tmp_path / "lie" / "circuit" / "vk.key")
+    code, error = run(capsys, "compile", MODEL, "--like", tmp_path / "lie", *again[2:])
+    assert code == 3 and "has other keys than its plan" in error["message"]
+    code, error = run(capsys, "compile", MODEL, "-o", tmp_path / "none")
+    assert code == 2 and "needs --data and --trainers" in error["message"]
     code, error = run(capsys, *words, "-o", tmp_path / "made", "--tolerance", 0.2, "--commit", tmp_path / "batch.npz")
     assert code == 2 and "is not committed again" in error["message"]
 
