@@ -1,4 +1,7 @@
-"""A real Dask cluster of three worker processes: files by hash once, and a worker that is killed while it works."""
+"""A real Dask cluster of three worker processes: files by hash once, and a worker that is killed while it works.
+
+The jobs are not proofs; test_utility_score.py proves a round on a cluster.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,21 @@ from typing import Any
 import pytest
 
 from tests.unit.test_executor import collect, job
-from zkmarket import backend, executor
-from zkmarket.artifacts import Build
-from zkmarket.backend import Proof, ProofJob
-from zkmarket.errors import BackendError, ProofRejected
-from zkmarket.executor import DaskPool, open_pool, proof_job, run
-from zkmarket.field import encode_point, random_scalars, to_hex
+from zkmarket import executor
+from zkmarket.errors import BackendError
+from zkmarket.executor import DaskPool, open_pool, run
 from zkmarket.files import sha256_file
 
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster(place: Path) -> Iterator[Any]:
     """Three workers in processes of their own, with one new cache. Their nannies start a new one for one that dies."""
     from distributed import LocalCluster
 
@@ -34,8 +39,8 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
-        local_directory=str(tmp_path),
-        env={"ZKMARKET_CACHE": str(tmp_path / "cache")},
+        local_directory=str(place),
+        env={"ZKMARKET_CACHE": str(place / "cache")},
     ) as made:
         yield made
 
@@ -47,7 +52,7 @@ def alive(number: int) -> bool:
         return False
 
 
-def test_a_round_on_a_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_on_a_cluster(cluster: Any, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files reach the workers once; a worker is killed and its job is done again; nothing is left behind."""
     key, other = tmp_path / "key", tmp_path / "other"
     key.write_bytes(os.urandom(executor.PIECE + 1000))
@@ -94,30 +99,12 @@ def test_a_round_on_a_cluster(cluster: Any, tmp_path: Path, monkeypatch: pytest.
     assert not alive(process), "the job of a killed worker goes with it"
     assert [digest for name, digest in sent if name == "arrived"].count(digests["key"]) == 1  # one cache, six jobs
     assert sum(name == "receive" for name, _ in sent) == 3  # two pieces, and the small one
-    assert sorted(path.name for path in (tmp_path / "cache/worker").iterdir()) == sorted(digests.values())
+    assert sorted(path.name for path in (place / "cache/worker").iterdir()) == sorted(digests.values())
 
 
 def test_a_lie_on_a_cluster(cluster: Any, tmp_path: Path) -> None:
     with open_pool(scheduler=cluster.scheduler_address) as pool:
         assert collect(pool, [job("0", "lie", tmp_path, "truth", 1)]) == {0: "truth"}
-
-
-def test_proofs_of_a_cluster_verify(cluster: Any, small_build: Build) -> None:
-    """Keys, circuit and SRS come by hash: these workers have nothing of zkmarket's in their cache."""
-    files, chunk = small_build.files("gram"), small_build.manifest.chunk + small_build.manifest.salts
-    columns = [to_hex(random_scalars(chunk)) for _ in range(2)]
-    points = backend.commit(files, small_build.manifest.logrows, columns)
-    found: dict[int, Proof] = {}
-
-    def accept(index: int, proof: Proof) -> None:
-        backend.verify(files, proof)
-        if proof.point(0) != encode_point(points[index]):
-            raise ProofRejected("of another column")
-        found[index] = proof
-
-    with open_pool(scheduler=cluster.scheduler_address) as pool:
-        run(pool, [proof_job(ProofJob(str(i), files, [column]), 120) for i, column in enumerate(columns)], accept)
-    assert sorted(found) == [0, 1]
 
 
 def test_no_scheduler() -> None:

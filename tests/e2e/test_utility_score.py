@@ -1,17 +1,25 @@
-"""`prove --score utility:…`: a round scored by a model's own loss, with real proofs, killed and gone on with."""
+"""`prove --score utility:…`: a round scored by a model's own loss, with real proofs.
+
+The first attempt is killed; the second goes on with it on a Dask cluster, of which a worker is killed while it proves.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
-from tests.e2e.shell import Done, failed, killed_at, succeeded, zkmarket
+from tests.e2e.shell import SECONDS, Done, failed, killed_at, succeeded, zkmarket
 from zkmarket.artifacts import Manifest
 from zkmarket.commitment import Opening
 from zkmarket.utility import Coalition, UtilityBuild, Validation, sum_salts, utility
@@ -38,11 +46,18 @@ VERIFY = ("verify", "build", "round.json", *GAME, "--validation", "batch.public.
 
 @dataclass(frozen=True)
 class Scored:
-    """A folder in which a round was proven and scored; the first attempt was killed."""
+    """A folder in which a round was proven and scored.
+
+    Attributes:
+        prove: the second attempt, on a cluster.
+        first_round: the round proof of the attempt that was killed.
+        killed: address of the cluster's worker that was killed, and whether what it ran went with it.
+    """
 
     place: Path
     prove: Done
     first_round: bytes
+    killed: tuple[str, bool]
 
     def run(self, *arguments: object) -> Done:
         return zkmarket(self.place, *arguments)
@@ -68,8 +83,39 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
     killed_at(place, "coalition {1, 2}: ", *PROVE)
     first = (place / "round.json").read_bytes()
     assert len(list((place / "round.utility.parts").iterdir())) == 1 and not (place / "round.utility.json").exists()
-    yield Scored(place, succeeded(zkmarket(place, *PROVE, "--json", "--workers", 2)), first)
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=3,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(place),
+            env={"ZKMARKET_CACHE": str(place / "cache")},
+        ) as cluster,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        killed = beside.submit(kill_one_that_proves, cluster)
+        done = zkmarket(place, *PROVE, "--json", "--scheduler", cluster.scheduler_address)
+        yield Scored(place, succeeded(done), first, killed.result(1))
     shutil.rmtree(place)
+
+
+def kill_one_that_proves(cluster: Any) -> tuple[str, bool]:
+    """Kill -9 the first worker under which ezkl runs; its address, and whether ezkl ended with it."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        for nanny in list(cluster.workers.values()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                below = psutil.Process(nanny.pid).children(recursive=True)
+                provers = [p for p in below if "zkmarket.backend" in p.cmdline()]
+                if provers:
+                    address = nanny.worker_address
+                    psutil.Process(nanny.pid).kill()
+                    return address, not psutil.wait_procs(provers, timeout=10)[1]
+        time.sleep(0.02)
+    raise AssertionError("no worker proved anything")
 
 
 def test_a_killed_round_goes_on(scored: Scored) -> None:
@@ -79,6 +125,15 @@ def test_a_killed_round_goes_on(scored: Scored) -> None:
     assert (scored.place / "round.json").read_bytes() == scored.first_round
     assert not (scored.place / "round.utility.parts").exists()
     assert scored.prove.json["utilities"] == "round.utility.json"
+
+
+def test_a_worker_that_is_killed_stops_nothing(scored: Scored) -> None:
+    worker, ended = scored.killed
+    assert f"again, not on {worker}" in scored.prove.err
+    assert ended, "a proof that nobody waits for went on"
+    assert sorted(path.name for path in (scored.place / "cache").iterdir()) == ["worker"]
+    files = list((scored.place / "cache/worker").iterdir())
+    assert len(files) == 5  # settings, circuit, two keys, SRS: once for all workers and proofs
 
 
 def test_a_finished_round_is_not_proven_again(scored: Scored) -> None:
