@@ -241,7 +241,7 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
     Args:
         jobs: the proofs to make.
         progress: told "name: step" as each step ends.
-        seconds: deadline of every single step; default `deadline(logrows)`.
+        seconds: deadline of every single step; default `deadline` of the rows of all blocks of columns.
 
     Raises:
         StatementFalse: the witness does not satisfy the circuit; the message names the gate or lookup.
@@ -257,7 +257,8 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
         for index, job in enumerate(jobs):
             given = folder / f"{index}.input.json"
             given.write_text(json.dumps({"input_data": job.inputs}))
-            logrows = json.loads(job.files.settings.read_text())["run_args"]["logrows"]
+            settings = json.loads(job.files.settings.read_text())
+            rows = max(settings["num_rows"], 1 << settings["run_args"]["logrows"])
             tasks.append(
                 {
                     "name": job.name,
@@ -269,7 +270,7 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
                     "pk": str(job.files.pk),
                     "vk": str(job.files.vk),
                     "srs": str(job.files.srs),
-                    "seconds": seconds or deadline(logrows),
+                    "seconds": seconds or deadline((rows - 1).bit_length()),
                 }
             )
         _run_child(tasks, progress)

@@ -584,7 +584,7 @@ def prove_utility(
     """
     job = prove_job(build, theta, coalition, validation, context)
     progress("utility proof: witness committed")
-    proof = UtilityProof(backend.prove([job], progress, deadline(build))[0])
+    proof = UtilityProof(backend.prove([job], progress)[0])
     update = backend.commit(
         build.files, build.logrows, columns_of(build.plan, "update", coalition.values, coalition.salts)
     )
@@ -594,11 +594,6 @@ def prove_utility(
     if found != wanted:
         raise BackendError(f"the circuit and the integer oracle disagree: got {found}, wanted {wanted}")
     return proof
-
-
-def deadline(build: UtilityBuild) -> float:
-    """Seconds for one step: `backend.deadline` goes by the rows of one block, this by those of all."""
-    return backend.deadline(max(build.logrows, math.ceil(math.log2(build.value["circuit"]["rows"]))))
 
 
 # ---------------------------------------------------------------- verify
