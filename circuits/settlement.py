@@ -164,7 +164,9 @@ class Settlement(torch.nn.Module):
     def not_the_root(self, claimed: torch.Tensor, phi: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """0 where s² G' <= scale·φ² < (s + 1)² G' for 0 <= s <= cap, which makes it one s; else at least 2.
 
-        Nothing here is decided by the data: every difference of a true s is at least 0.
+        Nothing here is decided by the data: every difference of a true s is at least 0. So it is for integers s:
+        twice a difference and 1 is odd then, and its sign is not 0. Of halves that is not so, but s is an output, and
+        the verifier takes no score that is not an integer below 2^64 (and its shift).
         """
         length = norms + is_zero(norms)
         square = self.scale * (phi * phi)

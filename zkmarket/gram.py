@@ -32,7 +32,7 @@ from . import backend
 from .artifacts import Build
 from .backend import Proof, ProofJob
 from .commitment import check_opening, combine
-from .errors import BackendError, OpeningMismatch, ProofRejected
+from .errors import BackendError, DomainError, OpeningMismatch, ProofRejected
 from .field import P, Point, dot, encode_point, from_ints, random_scalars, to_hex, to_ints
 from .transcript import Transcript
 
@@ -214,9 +214,13 @@ def matrix(openings: Sequence[Vector], mask: Mask, chunk_size: int) -> list[list
 
 
 def exact_width(openings: Sequence[Vector]) -> int:
-    """How many products of two values, or of a value and a limb, can be added in float64."""
+    """How many products of two values, or of a value and a limb, can be added in float64. DomainError if not even one:
+    only an aggregate of hundreds of updates of the largest K has such values."""
     largest = max(max(-int(v.values.min(initial=0)), int(v.values.max(initial=0))) for v in openings)
-    return max(1, min(BLOCK, (1 << 53) // max(1, largest * max(largest, LIMB))))
+    width = (1 << 53) // max(1, largest * max(largest, LIMB))
+    if not width:
+        raise DomainError(f"values of an aggregate are below 2^26 here: got {largest}; lower logrows or trainers")
+    return min(BLOCK, width)
 
 
 def block(openings: Sequence[Vector], start: int, stop: int) -> np.ndarray:

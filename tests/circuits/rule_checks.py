@@ -26,7 +26,7 @@ from tests.circuits.checks import settings as settings_check
 from tests.circuits.harness import Compiled, check_circuit
 from zkmarket.errors import StatementFalse
 from zkmarket.field import P
-from zkmarket.rules import squared_norms
+from zkmarket.rules import SCORE_LIMIT, squared_norms
 
 SIZE = 3
 
@@ -303,6 +303,7 @@ def wrong_roots(circuit: Compiled) -> None:
         s = right[slot]
         wrong = {s + 1, s - 1, s + 1000, 2 * s + 1, -s - 1, cap, cap + 1, cap + 2, P // 2, P // 2 + 1, two, P - two}
         wrong |= {-s} if s else set()
+        wrong |= {(2 * s + odd) * (P + 1) // 2 % P for odd in (-3, -1, 1, 3)}  # halves, whose doubles are small
         for claim in wrong - {s}:
             assert refused(circuit, root_inputs(case, slot, claim), rules), f"slot {slot}: {claim} for {s} is accepted"
     square = settle(rules, [[2**i, 0] for i in range(rules.n)])
@@ -329,13 +330,14 @@ def square_root(value: int) -> int:
 
 
 def refused(circuit: Compiled, inputs: Sequence[Sequence[int]], rules: Rules) -> bool:
-    """Whether there is no proof of these inputs, or only one with a mask that the verifier refuses."""
+    """Whether there is no proof of these inputs, or only one with a mask or a score that the verifier refuses."""
     try:
         outputs = circuit.run(inputs)
     except StatementFalse:
         return True
     start = rules.slots + 2
-    return any(bit not in (0, 1) for bit in outputs[start : start + rules.n])
+    mask, scores = outputs[start : start + rules.n], outputs[start + rules.n : start + 2 * rules.n]
+    return any(bit not in (0, 1) for bit in mask) or max(scores) >= SCORE_LIMIT
 
 
 def root_edges(circuit: Compiled) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tests.property.gram_cases import CHALLENGE, FIELD, LARGEST, SALTS, Case, Columns, cases
 from zkmarket import gram
+from zkmarket.errors import DomainError
 from zkmarket.field import P
+from zkmarket.round import Aggregate
 from zkmarket.transcript import Transcript
 
 pytestmark = pytest.mark.unit
@@ -85,6 +87,28 @@ def test_a_full_block_of_the_largest_values_is_exact(sign: int):
     assert gram.matrix(case.openings, case.mask, d) == case.matrix()
     r = [1, (1 << 128) - 1, (1 << 128) - 3]
     assert gram.combine_slots(case.openings, case.mask, d, r) == case.combined(r)
+
+
+@pytest.mark.parametrize("times", [1, 7, 180])
+def test_an_aggregate_of_the_largest_values_is_exact(times: int):
+    """A last aggregate has values up to N_max·Q: blocks are then smaller, as far as float64 needs it."""
+    d = 5000
+    near = LARGEST - 1 - np.random.default_rng(1).integers(0, 50, (2, d))
+    updates = (near * [[1], [times]]).astype(np.int64)
+    case = Case(d, updates.tolist(), [[[P - 1] * SALTS]] * 2, [[P - 1] * (d + SALTS)])
+    case.openings[1] = Aggregate(updates[1], case.openings[1].salts)
+    assert gram.matrix(case.openings, case.mask, d) == case.matrix()
+    r = [1, (1 << 128) - 1, (1 << 128) - 3]
+    assert gram.combine_slots(case.openings, case.mask, d, r) == case.combined(r)
+    case.openings[1].values[:] = LARGEST * 200
+    with pytest.raises(DomainError, match="below 2\\^26"):
+        gram.matrix(case.openings, case.mask, d)
+
+
+def test_the_width_of_a_block_is_exact():
+    for times in (1, 7, 180):
+        vector = Aggregate(np.array([-times * LARGEST]), np.zeros((1, SALTS, 32), np.uint8))
+        assert 1 <= gram.exact_width([vector]) * max(LARGEST * times, gram.LIMB) * LARGEST * times <= 1 << 53
 
 
 def test_halves():

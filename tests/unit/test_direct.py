@@ -16,12 +16,13 @@ from zkmarket.direct import (
     aggregation_statement,
     check_weights,
     round_domain,
+    round_statement,
     tail_of,
     value_domain,
 )
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
 from zkmarket.placement import Operation, check_one_block
-from zkmarket.rules import Domain, MultiKrum
+from zkmarket.rules import Domain, Filter, MultiKrum
 from zkmarket.statements import SALTS, noise_covers, sorted_noise, usable_rows, value_bound
 
 pytestmark = pytest.mark.unit
@@ -151,3 +152,22 @@ def test_a_layout_that_cannot_be_read_is_refused(tmp_path, monkeypatch: pytest.M
         monkeypatch.setattr(placement.subprocess, "run", lambda *_, done=done, **__: done)
         with pytest.raises(BackendError, match="log of the layout is not what it was"):
             placement.operations(broken, Compilation(13))
+
+
+@pytest.mark.parametrize(
+    ("rule", "score"),
+    [
+        ("norm", "shapley"),
+        ("multi-krum:f=0,m=3,three-sigma:lambda=3", "shapley"),
+        ("multi-krum:f=0,m=3,cosine:tau=0.1", "shapley"),
+        ("multi-krum:f=0,m=3", "root"),
+        ("multi-krum:f=0,m=3", "novel"),
+        ("multi-krum:f=0,m=3", "cosine-shapley"),
+        ("multi-krum:f=0,m=3", "equal"),
+    ],
+)
+def test_a_direct_round_of_further_rules_is_refused(rule: str, score: str):
+    """Its circuit would decide by Multi-Krum alone, whatever the build says."""
+    with pytest.raises(RuleError, match="decided by multi-krum alone, with shapley or leave-one-out scores"):
+        round_statement(13, 3, 20, 10**6, Filter.parse(rule), score, "opened")
+    assert round_statement(13, 3, 20, 10**6, Filter.parse("multi-krum:f=0,m=3"), "shapley", "opened")

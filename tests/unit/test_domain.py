@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zkmarket import rules
+from zkmarket.contribution import SCORES, scores
 from zkmarket.errors import DomainError
-from zkmarket.rules import Domain, MultiKrum, krum_scores, multi_krum
+from zkmarket.rules import (
+    ROOT_BITS,
+    SCORE_LIMIT,
+    Domain,
+    Filter,
+    MultiKrum,
+    Reference,
+    accepted,
+    krum_scores,
+    multi_krum,
+    score_shift,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -57,6 +72,105 @@ def test_no_update_in_range_exceeds_a_bound(data: st.DataObject):
     for name, value_found in found.items():
         assert value_found <= domain.bounds[name], name
     assert 2 ** (7 * (domain.digits - 1)) <= max(domain.bounds.values()) < 2 ** (7 * domain.digits)
+
+
+@st.composite
+def further(draw: st.DrawFn) -> tuple[Filter, str]:
+    sigma = draw(st.sampled_from([None, Fraction(3), Fraction(1, 7)]))
+    rule = Filter(0, 3, sigma) if sigma or draw(st.booleans()) else Filter()
+    tau = draw(st.sampled_from([None, Fraction(1, 10), Fraction(1)]))
+    return replace(rule, tau=tau), draw(st.sampled_from(SCORES))
+
+
+def compared_further(
+    vectors: dict[str, np.ndarray], beta: int, rule: Filter, score: str, penalty: int
+) -> dict[str, int]:
+    """The same of what other filters and scores compare: numbers of Python, from the vectors."""
+    u, root, last = (vectors[name].astype(object) for name in ("updates", "root", "last"))
+    gram = u @ u.T
+    inside = gram.diagonal() <= beta
+    out = {}
+    mask = np.array(multi_krum(gram, rule, beta, penalty) if rule.m else inside, bool)
+    if rule.sigma:
+        c, a, b = int(mask.sum()), *rule.sigma.as_integer_ratio()
+        weights = np.where(mask, c * c, (c - 1) ** 2).astype(object) * inside
+        far = ((c * u - u[mask].sum(0)) ** 2).sum(1) * weights
+        s1, s2 = far[mask].sum(), (far[mask] ** 2).sum()
+        beyond = c * far - s1
+        out["distance to the centre against the mean"] = max(abs(2 * beyond)) + 1
+        left = a * a * (c * s2 - s1 * s1) - b * b * beyond**2
+        out["distance to the centre against the deviation"] = max(abs(2 * left)) + 1
+    if rule.tau is not None:
+        a, b = rule.tau.as_integer_ratio()
+        inner = u @ root
+        out["sign of the cosine"] = max(abs(2 * inner)) + 1
+        left = (b * b * inner**2 - a * a * gram.diagonal() * (root @ root)) * inside
+        out["cosine against tau"] = max(abs(2 * left)) + 1
+    phi, inner = gram[:, mask].sum(1), u @ last
+    if score == "root":
+        out["sign of the score"] = max(abs(2 * (u @ root))) + 1
+    if score == "novel":
+        value = (phi * ((last @ last) or 1) - inner * inner[mask].sum()) * mask
+        out["sign of the score"] = max(abs(2 * value)) + 1
+    if score == "cosine-shapley":
+        s = np.array(scores(gram, mask, score), object)
+        length, square = gram.diagonal() + (gram.diagonal() == 0), (phi * (phi > 0) * mask) ** 2 << 2 * ROOT_BITS
+        out["sign of the score"] = max(abs(2 * phi)) + 1
+        out["score against its cap"] = 2 * max(s) + 1
+        out["square of the score"] = max(
+            *(2 * (square - s * s * length) + 1), *(2 * ((s + 1) ** 2 * length - square) - 1)
+        )
+    return out
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_reference_and_no_update_in_range_exceeds_a_bound_of_further_rules(data: st.DataObject):
+    n, d, q = data.draw(st.integers(3, 6)), data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 4, 508]))
+    value = st.one_of(st.sampled_from([-q, q - 1]), st.integers(-q, q - 1))
+    updates = np.array(data.draw(st.lists(st.lists(value, min_size=d, max_size=d), min_size=n, max_size=n)))
+    root = np.array(data.draw(st.lists(value, min_size=d, max_size=d)))
+    rule, score = data.draw(further())
+    beta_max = data.draw(st.sampled_from([1, d * q * q // 3 + 1, d * q * q]))
+    beta = data.draw(st.integers(0, beta_max))
+    most = n + data.draw(st.integers(0, 2))
+    inside = updates[(updates.astype(object) ** 2).sum(1) <= beta_max]  # of a past round, some more than once
+    past = np.array(data.draw(st.lists(st.sampled_from([*inside.tolist(), [0] * d]), max_size=most)) or [[0] * d])
+    domain = Domain.of(n, d, q, beta_max, rule, score, 7, most)
+    vectors = {"updates": updates, "root": root, "last": past.sum(0)}
+    for name, found in compared_further(vectors, beta, rule, score, domain.penalty).items():
+        assert found <= domain.bounds[name], name
+    largest = max(scores_of(vectors, beta, rule, score, domain.penalty))
+    assert largest >> score_shift(n, d, q, beta_max, score, most) < SCORE_LIMIT
+
+
+def scores_of(vectors: dict[str, np.ndarray], beta: int, rule: Filter, score: str, penalty: int) -> list[int]:
+    u = vectors["updates"].astype(object)
+    along = {
+        name: Reference(int(vectors[name].astype(object) @ vectors[name]), tuple(map(int, u @ vectors[name])))
+        for name in ("root", "last")
+    }
+    gram = (u @ u.T).tolist()
+    return scores(gram, accepted(gram, rule, beta, penalty, along["root"]), score, **along)
+
+
+def test_the_shift_is_the_least_that_brings_a_novel_score_below_64_bits():
+    """N·β·(most²·β): 5 · 2^20 · 25 · 2^20 is below 2^47; with β = 2^30 it is of 67 bits."""
+    assert score_shift(5, 10**6, 508, 1 << 20, "novel") == 0
+    assert score_shift(5, 10**6, 508, 1 << 30, "novel") == 3
+    assert (5 * 25 << 60) >> 3 < SCORE_LIMIT <= (5 * 25 << 60) >> 2
+    assert score_shift(5, 10**6, 508, 1 << 30, "novel", most=10) == 5
+    assert [score_shift(5, 1000, 508, 1 << 30, score) for score in SCORES if score != "novel"] == [0] * 5
+
+
+def test_the_bounds_of_further_rules_can_be_lowered_by_beta_max():
+    """A million parameters at K = 17: three-sigma needs a norm bound that is nearer to what updates have."""
+    rule = (Filter(2, 6, Fraction(3)), "shapley", 16)
+    with pytest.raises(DomainError, match="'distance to the centre against the deviation' is .* or --beta-max"):
+        Domain.of(8, 10**6, 65532, 10**6 * 65532**2, *rule)
+    assert Domain.of(8, 10**6, 65532, 1 << 41, *rule)
+    with pytest.raises(DomainError, match="'sign of the score' is .* or --beta-max"):
+        Domain.of(8, 10**6, 65532, 10**6 * 65532**2, Filter(2, 6), "novel", 16, most=1000)
 
 
 def test_the_bounds_are_reached_where_they_can_be():

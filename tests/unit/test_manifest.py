@@ -12,6 +12,8 @@ from tests.unit import documents
 from zkmarket.artifacts import Build, Manifest, _check_circuits, _check_consistent, check_schema
 from zkmarket.errors import ArtifactError, DomainError, InputError, ProofRejected, RuleError, ZkmarketError
 from zkmarket.field import Q, encode_point
+from zkmarket.rules import Domain, Filter, score_shift
+from zkmarket.statements import settlement_logrows
 
 pytestmark = pytest.mark.unit
 
@@ -116,3 +118,90 @@ def test_another_commitment_of_zero_is_in_the_digest():
         check(blinding_point="0x" + encode_point((1, Q - 2)).hex())
     with pytest.raises(ProofRejected, match="not on BN254 G1"):
         check(blinding_point="0x" + "00" * 64)
+
+
+# ---------------------------------------------------------------- further filters and scores
+
+
+def further(rule: str, score: str, most: int | None = None) -> dict[str, Any]:
+    """A manifest of other rules, consistent in itself."""
+    value = documents.manifest()
+    project = 5, 2500, 508, 10**9, Filter.parse(rule), score
+    logrows = settlement_logrows(*project, most)
+    domain = Domain.of(*project, logrows - 1, most)
+    numbers = {name: getattr(domain, name) for name in ("digit_bits", "digits")}
+    bounds = {name: str(bound) for name, bound in domain.bounds.items()}
+    value |= {"filter": rule, "score": score}
+    value["domain"] = {"bounds": bounds, "penalty": str(domain.penalty), **numbers}
+    value["circuits"]["settlement"] = value["circuits"]["settlement"] | {"logrows": logrows}
+    if most is not None:
+        value |= {"most_trainers": most, "score_shift": score_shift(*project[:4], score, most)}
+    return value | {"digest": "0x" + Manifest(value).digest().hex()}
+
+
+EVERY_PART = "multi-krum:f=1,m=4,three-sigma:lambda=3,cosine:tau=1/10"
+FURTHER = [
+    ("norm", "equal"),
+    ("norm", "shapley"),
+    ("norm,cosine:tau=1/10", "equal"),
+    ("norm,cosine:tau=1/10", "root"),
+    ("multi-krum:f=1,m=4", "root"),
+    ("multi-krum:f=1,m=4", "cosine-shapley"),
+    ("multi-krum:f=1,m=4,three-sigma:lambda=3", "shapley"),
+    ("multi-krum:f=1,m=4,three-sigma:lambda=1/3", "shapley"),
+    ("multi-krum:f=1,m=4,cosine:tau=1/3", "shapley"),
+    ("multi-krum:f=1,m=4", "novel", 5),
+    ("multi-krum:f=1,m=4", "novel", 6),
+    (EVERY_PART, "novel", 5),
+    (EVERY_PART, "root"),
+]
+
+
+def test_every_filter_and_score_has_a_manifest_of_its_own():
+    """Each is consistent, and each is another one, were all keys the same."""
+    digests = {documents.manifest()["digest"]}
+    for rules in FURTHER:
+        value = further(*rules)
+        check_schema(value, "manifest", "manifest")
+        _check_consistent(Manifest(value))
+        digests.add(value["digest"])
+    assert len(digests) == len(FURTHER) + 1
+
+
+def test_the_references_of_a_manifest():
+    manifest = Manifest(further(EVERY_PART, "novel", 5))
+    assert (manifest.references, manifest.slots, manifest.most_trainers) == (("root", "last"), 8, 5)
+    assert Manifest(further("multi-krum:f=1,m=4", "novel", 5)).references == ("last",)
+    assert Manifest(further("multi-krum:f=1,m=4", "root")).references == ("root",)
+    plain = Manifest(documents.manifest())
+    assert (plain.references, plain.slots, plain.most_trainers, plain.score_shift) == ((), 6, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (further("multi-krum:f=1,m=4", "novel", 4), "most trainers is 4, wanted 5"),
+        ({"most_trainers": 6}, "domain is"),
+        ({"score_shift": 1}, "score_shift is 1, wanted 2"),
+        ({"filter": "norm,multi-krum:f=1,m=4"}, "filter is norm"),
+        ({"filter": "multi-krum:f=1,m=4,cosine:tau=2/20"}, "(filter|domain) is"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_what_a_novel_score_needs_cannot_contradict_it(change: dict[str, Any], reason: str):
+    value = further("multi-krum:f=1,m=4", "novel", 5) | change
+    with pytest.raises((ArtifactError, InputError), match=reason):
+        _check_consistent(Manifest(value))
+    if "filter" in change and "norm" in change["filter"]:
+        with pytest.raises(InputError, match="does not fit its schema at filter"):
+            check_schema(value, "manifest", "manifest")
+
+
+def test_a_manifest_without_what_a_novel_score_needs():
+    for name in ("most_trainers", "score_shift"):
+        value = further("multi-krum:f=1,m=4", "novel", 5)
+        del value[name]
+        with pytest.raises(ArtifactError, match="manifest contradicts itself"):
+            _check_consistent(Manifest(value))
+        with pytest.raises(ArtifactError, match="most_trainers and score_shift"):
+            _check_consistent(Manifest(documents.manifest() | {name: 5}))
