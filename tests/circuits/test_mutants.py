@@ -137,10 +137,10 @@ MASK = "mask = at_least_zero(threshold - krum) * inside"
 KRUM = "krum = self.distance_sums(gram) + (1 - inside) * self.penalty"
 Q = 'torch.einsum("bi,bi->b", rows, r)'
 NEIGHBOURS = "smallest(distance, n - self.f - 2)"
-CONTRIBUTION = "contribution = phi * at_least_zero(phi) * mask"
+CONTRIBUTION = "return phi * at_least_zero(phi) * mask"
 MEDIAN = "take(smallest(norms, (n - 1) // 2 + 1), [(n - 1) // 2])"
 SORTED = " + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))"
-NOISE = "take(public_noise, range(n + 2, n + 2 + NOISE))"
+NOISE = "take(public_noise, range(known, known + NOISE))"
 SYMMETRISED = "take(torch.gt(torch.cat([odd, -odd], 1), 0).to(x.dtype), range(x.shape[1]))"
 SETTLEMENT = [
     broken("< for <= at the norm bound", INSIDE, "inside = at_least_zero(beta - norms - 1)", "last inside"),
@@ -149,7 +149,7 @@ SETTLEMENT = [
     broken("the last slot missing in q", Q, Q.replace("rows, r", "rows[:, :-1], r[:, :-1]"), "each slot"),
     Mutant(
         "both triangles are inputs",
-        Mutation({"for j in range(i, slots)]": "for j in range(slots)]", "((i, j), (j, i))": "((i, j),)"}),
+        Mutation({"for j in range(i, self.slots)]": "for j in range(self.slots)]", "((i, j), (j, i))": "((i, j),)"}),
         "settings",
         "committed inputs",
     ),
@@ -165,9 +165,14 @@ SETTLEMENT = [
     broken("one neighbour too many", NEIGHBOURS, "smallest(distance, n - self.f - 1)", "ranking"),
     broken("one neighbour too few", NEIGHBOURS, "smallest(distance, n - self.f - 3)", "ranking"),
     broken("distances with one inner product", "own + other - 2 * inner", "own + other - inner", "oracle"),
-    broken("the rejected keep their score", CONTRIBUTION, "contribution = phi * at_least_zero(phi)", "scores"),
-    broken("negative scores are not clipped", CONTRIBUTION, "contribution = phi * mask", "scores"),
-    broken("the score is with all, not with the accepted", "square, mask)", "square, 0 * mask + 1)", "oracle"),
+    broken("the rejected keep their score", CONTRIBUTION, "return phi * at_least_zero(phi)", "scores"),
+    broken("negative scores are not clipped", CONTRIBUTION, "return phi * mask", "scores"),
+    broken(
+        "the score is with all, not with the accepted",
+        'phi = torch.einsum("ij,bj->bi", square, mask)',
+        'phi = torch.einsum("ij,bj->bi", square, 0 * mask + 1)',
+        "oracle",
+    ),
     broken("the upper median", MEDIAN, "take(smallest(norms, n // 2 + 1), [n // 2])", "median"),
     broken("the smallest norm", MEDIAN, "take(smallest(norms, 1), [0])", "median"),
     broken("0 is not at least 0", "odd = 2 * x + 1", "odd = x", "last inside"),
