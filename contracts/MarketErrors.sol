@@ -35,4 +35,5 @@ library MarketErrors {
     error NotClaimed(address who);
     error AlreadyInitialised();
     error NoRootSlot(uint256 references);
+    error RootNotOffered(bytes32 have, bytes32 want);
 }

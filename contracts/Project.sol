@@ -23,8 +23,6 @@ contract Project is Accounts {
     bytes32 private constant MEMBERSHIP_TYPE = keccak256("Membership(address trainer)");
     bytes32 private constant RECEIPT_TYPE =
         keccak256("Receipt(address aggregator,uint256 round,address trainer,bytes32 points,bytes32 cid)");
-    bytes32 private constant ROOT_RECEIPT_TYPE =
-        keccak256("RootReceipt(address aggregator,uint256 round,bytes32 points)");
     bytes32 private constant PUBLICATION_TYPE =
         keccak256("Publication(uint256 round,bytes32 seed,bytes32 aggregate,bytes32 cid)");
 
@@ -51,19 +49,23 @@ contract Project is Accounts {
     uint64[] private _rates;
     Outcome private _outcome;
 
-    /// @notice keccak of the words of the owner's root update for a round; 0: none.
+    /// @notice keccak of the words of the owner's root update for a round; 0: none. Until the start it is what the
+    /// owner offers, then what the aggregator took.
     mapping(uint256 round => bytes32) public root;
 
     /// @notice Who made it, and checked its terms.
     address public factory;
 
-    event Accepted(address indexed aggregator, uint256 bondWei);
+    event Accepted(address indexed aggregator, uint256 bondWei, bytes32 encryptionKey);
+    event ToppedUp(address indexed aggregator, uint256 bondWei);
     event Joined(address indexed trainer, uint256 stakeWei, bytes32 encryptionKey);
     event Left(address indexed trainer, uint256 refundWei);
     event Skipped(address indexed trainer, uint256 indexed round, uint256 burntWei, bool removed);
     event Opened(uint256 settled, uint256 voids, uint256 deadline);
-    event RootCommitted(uint256 indexed round, uint256[] points);
-    event Started(uint256 indexed round, bytes32 encryptionKey, uint256 beta, uint256 deadline, bytes keyring);
+    event RootOffered(uint256 indexed round, uint256[] points, bytes cid);
+    event Started(
+        uint256 indexed round, bytes32 encryptionKey, uint256 beta, uint256 deadline, bytes keyring, bytes32 root
+    );
     event Submitted(uint256 indexed round, address indexed trainer, uint256 seat, uint256[] points, bytes cid);
     event Voided(uint256 indexed round, uint256 submissions);
     event NotStarted(uint256 voids);
@@ -108,7 +110,8 @@ contract Project is Accounts {
     // ------------------------------------------------------------ aggregator
 
     /// @notice Take the office of the aggregator: CREATED, or VACANT once named.
-    function accept() external payable {
+    /// @param encryptionKey X25519 key of the office, to which root updates are sealed. Logged only.
+    function accept(bytes32 encryptionKey) external payable {
         // Check
         if (_phase != Phase.Created) _require(Phase.Vacant);
         _before(deadline);
@@ -116,7 +119,7 @@ contract Project is Accounts {
         _exactly(_terms.bondWei);
         // Effect
         bondWei = uint96(msg.value);
-        emit Accepted(msg.sender, msg.value);
+        emit Accepted(msg.sender, msg.value, encryptionKey);
         _open(_phase == Phase.Vacant ? _terms.windows.exit : 0);
     }
 
@@ -133,14 +136,17 @@ contract Project is Accounts {
         _onlyAggregator();
         _exactly(_terms.bondWei - bondWei);
         bondWei += uint96(msg.value);
-        emit Accepted(msg.sender, bondWei);
+        emit ToppedUp(msg.sender, bondWei);
     }
 
     /// @notice Start a round.
     /// @param encryptionKey the aggregator's for this round: updates are sealed to it.
     /// @param keyring CID of a sealed keyring with which members open the aggregates of earlier rounds; or empty.
     /// Both are logged only: what is in them is between those who use them.
-    function start(bytes32 encryptionKey, bytes calldata keyring) external {
+    /// @param root_ keccak of the words of the root update that the owner offers and the aggregator can open; 0: none,
+    /// whatever is offered. An owner that serves no opening has an aggregator that takes none, and not its bond; one
+    /// that changes its offer meanwhile, an aggregator that looks again.
+    function start(bytes32 encryptionKey, bytes calldata keyring, bytes32 root_) external {
         // Check
         _require(Phase.Open);
         _before(deadline);
@@ -149,11 +155,14 @@ contract Project is Accounts {
         _onlyAggregator();
         if (bondWei < _terms.bondWei) revert MarketErrors.BondNotFull(bondWei, _terms.bondWei);
         if (keyring.length != 0) _checkCid(keyring);
+        bytes32 offered = _references & 1 == 0 ? bytes32(0) : root[uint256(round) + 1];
+        if (root_ != offered && root_ != 0) revert MarketErrors.RootNotOffered(root_, offered);
         // Effect
         _phase = Phase.Submit;
         ++round;
+        if (root_ != offered) root[round] = 0;
         deadline = uint40(block.timestamp + _terms.windows.submit);
-        emit Started(round, encryptionKey, beta, deadline, keyring);
+        emit Started(round, encryptionKey, beta, deadline, keyring, root_);
     }
 
     /// @notice The aggregator did not start in time.
@@ -392,26 +401,24 @@ contract Project is Accounts {
 
     // ------------------------------------------------------------ owner
 
-    /// @notice Commit a root update for the next round, or another in its place: before that round is started,
-    /// so before anybody has committed an update of it. It holds for that round alone.
+    /// @notice Offer a root update for the next round, or another in its place: before that round is started, so
+    /// before anybody has committed an update of it. It holds for that round alone, and once the aggregator names it
+    /// at the start, which it does if it can open it: without the opening it could not settle the round.
     /// @param points x, y of every chunk's commitment.
     /// @param proofs of range; their tag is that of the owner and the next round.
-    /// @param receipt the aggregator's: received, opens. Without the opening it could not settle the round.
-    /// @dev The aggregator cannot change between this and the start: an office falls vacant only by a failed round,
-    /// and the round after it has another number.
-    function commitRoot(uint256[] calldata points, bytes[] calldata proofs, bytes calldata receipt) external {
+    /// @param cid of the opening, sealed to the key that the aggregator accepted with. Logged only.
+    function offerRoot(uint256[] calldata points, bytes[] calldata proofs, bytes calldata cid) external {
         // Check
         _require(Phase.Open);
         _before(deadline);
         _onlyOwner();
         if (_references & 1 == 0) revert MarketErrors.NoRootSlot(_references);
+        _checkCid(cid);
         uint256 number = uint256(round) + 1;
         Proofs.checkRanges(_terms, number, points, proofs);
-        bytes32 hash = keccak256(abi.encodePacked(points));
-        _signedBy(aggregator, keccak256(abi.encode(ROOT_RECEIPT_TYPE, aggregator, number, hash)), receipt);
         // Effect
-        root[number] = hash;
-        emit RootCommitted(number, points);
+        root[number] = keccak256(abi.encodePacked(points));
+        emit RootOffered(number, points, cid);
     }
 
     /// @notice Name an aggregator for a vacant office.

@@ -349,19 +349,6 @@ def receipt_message(
     return _typed(chain_id, project, "Receipt", words)
 
 
-def root_receipt_message(
-    chain_id: int, project: str, aggregator: str, round_number: int, points: bytes
-) -> dict[str, Any]:
-    """The aggregator's word that it has the owner's root update for a round, and that it opens its commitment.
-
-    Args:
-        round_number: of the round that is to be started next.
-        points: keccak of the commitment's points.
-    """
-    words = [("aggregator", "address", aggregator), ("round", "uint256", round_number), ("points", "bytes32", points)]
-    return _typed(chain_id, project, "RootReceipt", words)
-
-
 def publication_message(manifest: Manifest, proof: RoundProof, cid: bytes) -> dict[str, Any]:
     """The aggregator's word on where the aggregate of exactly this proof is served."""
     transcript = start_transcript(

@@ -185,8 +185,7 @@ def _inspect_references(bits: int, found: Inspection) -> None:
     if "root" in used:
         found.warnings.append(
             "updates are compared with a root update of the owner: it decides what is good. A round for which it"
-            " commits none, or gets no receipt of the aggregator, accepts every direction, and a root score is then 0"
-            " for all"
+            " offers none, or the aggregator takes none, accepts every direction, and a root score is then 0 for all"
         )
     if "last" in used:
         found.warnings.append(

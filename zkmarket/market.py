@@ -63,9 +63,9 @@ from .escrow import (
     check_builds,
     membership_message,
     plan_words,
+    points_hash,
     publication_message,
     receipt_message,
-    root_receipt_message,
     round_proof_of,
     settle_words,
     submit_words,
@@ -1062,7 +1062,7 @@ def _encryption_key(key: bytes) -> bytes:
     return key
 
 
-_PROOFS = {"submit": 2, "commitRoot": 1}
+_PROOFS = {"submit": 2, "offerRoot": 1}
 """Which argument of a call holds its range proofs."""
 
 
@@ -1137,7 +1137,7 @@ class Project(_Deployed):
         return self._read("seats", round_number)
 
     def root(self, round_number: int) -> bytes:
-        """keccak of the points of the owner's root update for a round; zeros: none."""
+        """keccak of the points of the owner's root update for a round: offered, or taken at its start; zeros: none."""
         return self._read("root", round_number)
 
     def outcome(self) -> dict[str, Any]:
@@ -1161,9 +1161,18 @@ class Project(_Deployed):
         return [self._commitment(event, "submit", round_number, event.arguments["trainer"]) for event in found]
 
     def root_commitment(self, round_number: int) -> Commitment | None:
-        """The owner's root update for a round, with its range proofs (see `commitments`); None if there is none."""
-        found = self._of_round("RootCommitted", round_number)  # one may take another's place
-        return self._commitment(found[-1], "commitRoot", round_number, self.terms()["owner"]) if found else None
+        """The owner's root update that a round was started with, and its range proofs (see `commitments`); or None."""
+        taken = [event.arguments["root"] for event in self._of_round("Started", round_number)]
+        if not taken or taken[0] == bytes(32):
+            return None
+        found = [
+            event
+            for event in self._of_round("RootOffered", round_number)  # one may take another's place
+            if points_hash(_points(event.arguments["points"])) == taken[0]
+        ]
+        if not found:
+            raise ChainError(f"the log has not the root update that round {round_number} was started with")
+        return self._commitment(found[-1], "offerRoot", round_number, self.terms()["owner"])
 
     def last_aggregate(self, round_number: int) -> tuple[Point, ...]:
         """Commitment of the aggregate that a round refers to as the last one: of the round settled before it.
@@ -1274,39 +1283,35 @@ class Project(_Deployed):
         message = receipt_message(self.chain.id, self.address, str(aggregator), number, str(trainer), points, cid)
         return sign(self.chain, aggregator, message)
 
-    def sign_root_receipt(self, aggregator: Any, points: bytes) -> bytes:
-        """The aggregator says that it received the owner's root update for the next round, and that it opens.
-
-        Args:
-            points: keccak of the commitment's points.
-        """
-        number = self._call("round") + 1
-        message = root_receipt_message(self.chain.id, self.address, str(aggregator), number, points)
-        return sign(self.chain, aggregator, message)
-
     def sign_publication(self, aggregator: Any, manifest: Manifest, proof: RoundProof, cid: bytes) -> bytes:
         """The aggregator says where the aggregate of exactly this proof is served."""
         return sign(self.chain, aggregator, publication_message(manifest, proof, cid))
 
     # ---- aggregator
 
-    def accept(self, sender: Any) -> Receipt:
-        """Take the office of the aggregator and pay the bond."""
-        return self._send("accept", "accept", sender=sender, value=self.terms()["bondWei"])
+    def accept(self, sender: Any, encryption_key: bytes = bytes(32)) -> Receipt:
+        """Take the office of the aggregator and pay the bond.
+
+        Args:
+            encryption_key: 32 bytes; the owner seals its root updates to it, where the rules use them.
+        """
+        value = self.terms()["bondWei"]
+        return self._send("accept", "accept", _encryption_key(encryption_key), sender=sender, value=value)
 
     def top_up(self, sender: Any) -> Receipt:
         """Fill the bond up."""
         missing = self.terms()["bondWei"] - self._call("bondWei")
         return self._send("top up", "topUp", sender=sender, value=missing)
 
-    def start(self, sender: Any, encryption_key: bytes, keyring: bytes = b"") -> Receipt:
+    def start(self, sender: Any, encryption_key: bytes, keyring: bytes = b"", root: bytes = bytes(32)) -> Receipt:
         """Start a round.
 
         Args:
             encryption_key: 32 bytes; trainers seal their updates to it.
             keyring: CID of a sealed keyring with which members open the aggregates of earlier rounds.
+            root: `points_hash` of the owner's root update, whose opening the sender has; zeros: none is taken.
         """
-        return self._send("start", "start", _encryption_key(encryption_key), keyring, sender=sender)
+        return self._send("start", "start", _encryption_key(encryption_key), keyring, root, sender=sender)
 
     # ---- trainers
 
@@ -1358,10 +1363,14 @@ class Project(_Deployed):
 
     # ---- owner
 
-    def commit_root(self, sender: Any, commitment: Commitment, receipt: bytes) -> Receipt:
-        """Commit a root update for the next round, with the aggregator's receipt; one in its place before the start."""
+    def offer_root(self, sender: Any, commitment: Commitment, cid: bytes) -> Receipt:
+        """Offer a root update for the next round, or one in its place before the start.
+
+        Args:
+            cid: where its opening is, sealed to the key that the aggregator accepted with.
+        """
         points, proofs = submit_words(commitment)
-        return self._send("commit root", "commitRoot", points, proofs, receipt, sender=sender)
+        return self._send("offer root", "offerRoot", points, proofs, cid, sender=sender)
 
     def name_aggregator(self, sender: Any, candidate: Any) -> Receipt:
         return self._send("name", "nameAggregator", str(candidate), sender=sender)

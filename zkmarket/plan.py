@@ -52,7 +52,7 @@ CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
 CREATE_RATES_GAS = 26_000  # four more learning rates: a word
 SETTLE_REFERENCES_GAS = 4_400  # what only a settlement with references reads
 SETTLE_REFERENCE_GAS = 2_300  # a reference besides its points
-ROOT_GAS = -53_100  # a root update beside a submission: no seat, no CID
+ROOT_GAS = -56_500  # a root update beside a submission: no seat
 ADMIT_SEAT_GAS = 2_400  # a seat that is looked at on the way to the trainer's
 LOCK_SEAT_GAS = 3_900
 
@@ -221,7 +221,7 @@ def _gas(file: ProjectFile, params: int, logrows: int, chunks: int) -> dict[str,
     both = {"least": file.least, "most": file.most}
     held = _references(file)
     blocks = full * whole + bool(used) * last
-    root = {"commit root": root_gas(chunks, blocks)} if "root" in held else {}
+    root = {"offer root": root_gas(chunks, blocks)} if "root" in held else {}
     return {
         "market": {"factory and project": GAS["deploy.factory+project"], "proofs": GAS["deploy.proofs"]},
         "verifiers": verifiers,
@@ -250,7 +250,7 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         name: sum(step if isinstance(step, int) else step[name] for step in map(gas.get, _ROUND))
         for name in ("least", "most")
     }
-    owner, root = sum(gas["verifiers"].values()) + gas["create"], gas.get("commit root", 0)
+    owner, root = sum(gas["verifiers"].values()) + gas["create"], gas.get("offer root", 0)
     trainer_once, aggregator_once = gas["join"] + gas["withdraw"], gas["accept"] + gas["withdraw"]
     parts = {
         "market, if the chain has none": sum(gas["market"].values()),
@@ -380,7 +380,7 @@ def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
         out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
     held = _references(file)
     if "root" in held:
-        out.append("updates are compared with your root update: commit one before every round, and await its receipt")
+        out.append("updates are compared with your root update: `owner receive --root-data` offers one every round")
     if "last" in held:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:

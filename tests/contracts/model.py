@@ -92,7 +92,7 @@ class Model:
         seats: of the current round: trainer → admitted, in the order of slots.
         owed: R + F in PROVE, F in SETTLED.
         references: bits of the plans: root, last.
-        roots: numbers of the rounds that the owner has committed a root update for.
+        roots: numbers of the rounds that have a root update: offered for the next one, taken by an earlier one.
         unserved: the last settled round was closed as not served, so that it has no aggregate to compare with.
     """
 
@@ -211,7 +211,8 @@ class Model:
         self._pays(value, self.terms["bondWei"] - self.bond)
         self.bond += value
 
-    def start(self, now: int, who: str, good_keyring: bool) -> None:
+    def start(self, now: int, who: str, good_keyring: bool, root: str = "none") -> None:
+        """`root`: what the aggregator names: the one that is "offered", "another", or "none"."""
         self._need(now, Phase.OPEN)
         self._until(now, self.deadline)
         self._past(now, self.earliest - 1)
@@ -220,7 +221,11 @@ class Model:
             raise Refused("BondNotFull")
         if not good_keyring:
             raise Refused("WrongCid")
+        if root == "another" or (root == "offered" and self.round + 1 not in self.roots):
+            raise Refused("RootNotOffered")
         self.round += 1
+        if root == "none":
+            self.roots = self.roots - {self.round}
         self.seats = {}
         self._enter(Phase.SUBMIT, now + self.windows.submit)
 
@@ -397,18 +402,18 @@ class Model:
 
     # ---- the owner
 
-    def commit_root(self, now: int, who: str, whole: bool, signed: bool) -> None:
+    def offer_root(self, now: int, who: str, whole: bool, good_cid: bool) -> None:
         """`whole`: a point for every chunk."""
         self._need(now, Phase.OPEN)
         self._until(now, self.deadline)
         self._only(who, self.terms["owner"])
         if not self.references & 1:
             raise Refused("NoRootSlot")
+        if not good_cid:
+            raise Refused("WrongCid")
         if not whole:
             raise Refused("WrongLength")
-        if not signed:
-            raise Refused("WrongSigner")
-        self.roots.add(self.round + 1)
+        self.roots = self.roots | {self.round + 1}
 
     def name_aggregator(self, now: int, who: str, whom: str) -> None:
         self._need(now, Phase.VACANT)

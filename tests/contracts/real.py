@@ -188,8 +188,9 @@ class RealProject:
         key = "submission", shape, address, round_id, values.tobytes()
         return remembered(key, lambda: submit(self.build, values, address, round_id))
 
-    def start(self) -> None:
-        self.receipts["start"] = self.project.start(self.real.aggregator, KEY)
+    def start(self, root: Submission | None = None) -> None:
+        named = points_hash(root.commitment.points) if root else bytes(32)
+        self.receipts["start"] = self.project.start(self.real.aggregator, KEY, root=named)
 
     def submit_all(self, trainers: Sequence[Any] | None = None) -> list[Submission]:
         done = []
@@ -228,9 +229,8 @@ class RealProject:
         round_id = self.project.round_id(self.round_id.round + 1)
         return self.submission(self.real.owner, values, round_id)
 
-    def commit_root(self, root: Submission) -> None:
-        receipt = self.project.sign_root_receipt(self.real.aggregator, points_hash(root.commitment.points))
-        self.receipts["root"] = self.project.commit_root(self.real.owner, root.commitment, receipt)
+    def offer_root(self, root: Submission) -> None:
+        self.receipts["root"] = self.project.offer_root(self.real.owner, root.commitment, CID)
 
     def prove(
         self, submissions: Sequence[Submission], root: Submission | None = None, last: Aggregate | None = None
@@ -270,8 +270,7 @@ class RealProject:
         return encode_call(self.project, "submit", points, cid, proofs)
 
     def root_data(self, commitment: Commitment) -> bytes:
-        receipt = self.project.sign_root_receipt(self.real.aggregator, points_hash(commitment.points))
-        return encode_call(self.project, "commitRoot", *submit_words(commitment), receipt)
+        return encode_call(self.project, "offerRoot", *submit_words(commitment), CID)
 
     def answer(self, data: bytes, sender: Any = None) -> str:
         """What the project says to these bytes, now and without effect: "" if it takes them, else the error."""

@@ -76,16 +76,17 @@ def test_a_vacant_office_is_nobodys_until_somebody_is_named(scene: Scene) -> Non
 @pytest.mark.parametrize("value", [0, BOND - 1, BOND + 1])
 def test_the_bond_is_paid_exactly(offered: Scene, value: int) -> None:
     with refused(f"WrongValue(have={value}, want={BOND})"):
-        offered.project._send("accept", "accept", sender=offered.successor, value=value)
+        offered.project._send("accept", "accept", KEY, sender=offered.successor, value=value)
 
 
 def test_the_first_aggregator_opens_the_project(scene: Scene) -> None:
     scene.create()
     before = scene.books()
-    done = scene.project.accept(scene.aggregator)
+    done = scene.project.accept(scene.aggregator, KEY)
     assert scene.moved(before) == {"bond": BOND, "balance": BOND}
     end = scene.chain.now + WINDOW
-    assert done.event("Accepted").arguments == {"aggregator": str(scene.aggregator), "bondWei": BOND}
+    said = {"aggregator": str(scene.aggregator), "bondWei": BOND, "encryptionKey": KEY}
+    assert done.event("Accepted").arguments == said
     assert done.event("Opened").arguments == {"settled": 0, "voids": 0, "deadline": end}
     state = scene.project.state()
     assert (state.phase, state.deadline, state.round) == (Phase.OPEN, end, 0)
@@ -96,10 +97,11 @@ def test_a_new_aggregator_opens_the_round_again_after_the_exit_window(scene: Sce
     scene.reach(Phase.VACANT, windows=(WINDOW,) * 8 + (1000,))
     scene.project.name_aggregator(scene.owner, scene.successor)
     before = scene.books()
-    done = scene.project.accept(scene.successor)
+    done = scene.project.accept(scene.successor, KEY)
     assert scene.moved(before) == {"bond": BOND, "balance": BOND}
     end = scene.chain.now + 1000 + WINDOW
-    assert done.event("Accepted").arguments == {"aggregator": str(scene.successor), "bondWei": BOND}
+    said = {"aggregator": str(scene.successor), "bondWei": BOND, "encryptionKey": KEY}
+    assert done.event("Accepted").arguments == said
     assert done.event("Opened").arguments == {"settled": 0, "voids": 1, "deadline": end}
     state = scene.project.state()
     assert (state.phase, state.deadline, state.settled) == (Phase.OPEN, end, 0)
@@ -120,7 +122,7 @@ def test_an_announced_end_comes_before_a_new_round(scene: Scene) -> None:
     scene.project.name_aggregator(scene.owner, scene.successor)
     pool = scene.project.state().pool
     before = scene.books()
-    done = scene.project.accept(scene.successor)
+    done = scene.project.accept(scene.successor, KEY)
     assert scene.moved(before) == {
         "balance": BOND,
         "refund of successor": BOND,

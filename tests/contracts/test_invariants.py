@@ -24,8 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
 from tests.contracts.world import CID, ETHER, KEY, Scene, point
-from zkmarket.commitment import RoundId
-from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, settle_words, submit_words
+from zkmarket.commitment import Commitment, RoundId
+from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, points_hash, settle_words, submit_words
 from zkmarket.field import Point
 from zkmarket.round import aggregate_points
 
@@ -113,11 +113,11 @@ BROKEN: dict[str, tuple[Any, str]] = {
 ACTIONS = (
     *("accept", "cancel", "top_up", "start", "skip", "join", "leave_project", "refresh", "submit", "void_round"),
     *("admit", "lock", "fail_admission", "settle", "fail", "claim", "unclaim", "next", "name_aggregator", "end"),
-    *("commit_root", "announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
+    *("offer_root", "announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
 )
 AT_HOME: dict[Phase, tuple[str, ...]] = {
     Phase.CREATED: ("accept", "cancel"),
-    Phase.OPEN: ("join", "leave_project", "refresh", "top_up", "start", "skip", "announce_end", "commit_root"),
+    Phase.OPEN: ("join", "leave_project", "refresh", "top_up", "start", "skip", "announce_end", "offer_root"),
     Phase.SUBMIT: ("join", "submit", "submit", "void_round", "leave_project"),
     Phase.ADMIT: ("admit", "admit", "lock", "fail_admission", "leave_project"),
     Phase.PROVE: ("settle", "settle", "fail", "leave_project", "top_up"),
@@ -299,14 +299,15 @@ class Projects(RuleBasedStateMachine):
             self.time_out("skip", brink)
             return
         for _ in range(self.model.references & 1 and len(crowd) % 3):  # none, one, or another in its place
-            for twist in ("content", "signature", ""):
-                self.do("commit_root", "owner", self.at(brink), twist=twist)
+            for twist in ("content", "cid", ""):
+                self.do("offer_root", "owner", self.at(brink), twist=twist)
         if self.model.bond < self.model.terms["bondWei"]:
             self.do("start", "fit", "opening")
             self.do("top_up", "fit")
         self.do("start", "fit", "before the opening")
-        self.do("start", "fit", "opening", twist="content")
-        self.do("start", "fit", self.at(brink) if brink else "opening")
+        for twist in ("content", "another root"):
+            self.do("start", "fit", "opening", twist=twist)
+        self.do("start", "fit", self.at(brink) if brink else "opening", twist="no root" if brink else "")
 
     def play_submit(self, fails: bool, crowd: tuple[str, ...], brink: bool) -> None:
         for who in crowd[:2] if fails else (*crowd, *crowd[:1]):
@@ -385,7 +386,7 @@ class Projects(RuleBasedStateMachine):
         model, terms, addresses = self.model, self.model.terms, self.stage.addresses
         if what in ("accept", "top_up", "start"):
             return model.aggregator if model.aggregator != NOBODY else addresses["aggregator"]
-        if what in ("announce_end", "name_aggregator", "end", "commit_root"):
+        if what in ("announce_end", "name_aggregator", "end", "offer_root"):
             return terms["owner"]
         members = [where for where in addresses.values() if model.of(where).stake]
         fit = {
@@ -457,12 +458,14 @@ class Projects(RuleBasedStateMachine):
         words: list[Any] = []
         value, payee = 0, ""
         if what == "accept":
-            value = given["value"] = terms["bondWei"] - (twist == "value")
+            words, value = [KEY], terms["bondWei"] - (twist == "value")
+            given["value"] = value
         elif what == "top_up":
             value = given["value"] = terms["bondWei"] - model.bond + (twist == "value")
         elif what == "start":
             keyring = bytes(97) if twist == "content" else CID
-            words, given = [KEY, keyring], {"good_keyring": keyring == CID}
+            named, root = self.named_root(twist)
+            words, given = [KEY, keyring, root], {"good_keyring": keyring == CID, "root": named}
         elif what == "join":
             value = max(0, model.missing(caller) + (twist == "value"))
             owner = terms["owner"] if signed else stage.addresses["stranger"]
@@ -478,11 +481,11 @@ class Projects(RuleBasedStateMachine):
             signer = self.signer(signed)
             words = [other, stage.receipt(signer, model.round, other) if other in model.seats else bytes(65)]
             given = {"whom": other, "signed": signer == model.aggregator}
-        elif what == "commit_root":
-            number, signer = model.round + 1, self.signer(signed)
-            points, proofs = submit_words(stage.scene.root(number, number))
-            words = [points[:-2] if twist == "content" else points, proofs, stage.root_receipt(signer, number)]
-            given = {"whole": twist != "content", "signed": signer == model.aggregator}
+        elif what == "offer_root":
+            points, proofs = submit_words(self.root(model.round + 1))
+            cid = b"" if twist == "cid" else CID
+            words = [points[:-2] if twist == "content" else points, proofs, cid]
+            given = {"whole": twist != "content", "good_cid": cid != b""}
         elif what == "settle":
             possible = model.phase(at) == Phase.PROVE and at <= model.deadline
             words = self.settlement(draft, twist) if possible and draft else [([], 0, [], 0, [], 0, b"", b""), b"", b""]
@@ -533,11 +536,24 @@ class Projects(RuleBasedStateMachine):
             cid = CID if withheld else b""
         return [tuple(words), cid, publication]
 
+    def root(self, number: int) -> Commitment:
+        """What the owner offers for a round."""
+        return self.stage.scene.root(number, number)
+
+    def named_root(self, twist: str) -> tuple[str, bytes]:
+        """What the aggregator names at the start, as the model and as the contract is told: the offered or none."""
+        number = self.model.round + 1
+        if twist == "another root":
+            return "another", points_hash(self.root(number + 1).points)
+        if twist == "no root" or number not in self.model.roots:
+            return "none", bytes(32)
+        return "offered", points_hash(self.root(number).points)
+
     def references(self) -> list[tuple[Point, ...]]:
         """What the contract must demand: the zero vector's commitment where the model says that there is none."""
         scene, model = self.stage.scene, self.model
         absent = (scene.values["blinding"],) * scene.values["chunks"]
-        root = scene.root(model.round, model.round).points if model.round in model.roots else absent
+        root = self.root(model.round).points if model.round in model.roots else absent
         return [root] * (model.references & 1) + [self.last or absent] * (model.references >> 1)
 
     # ---- looking and comparing
@@ -706,10 +722,12 @@ def describe(what: str, at: int, model: Model, then: Model, caller: str) -> str:
         why = "all admitted" if all(model.seats.values()) else "some refused"
     elif what == "settle":
         why = "withheld" if then.withheld else "by score" if any(then.outcome[3]) else "all zero"
-    elif what == "commit_root":
+    elif what == "offer_root":
         why = "in another's place" if then.roots == model.roots else ""
     elif what == "start":
-        why = "second aggregator" if model.aggregator != model.terms["aggregator"] else ""
+        offered, taken = then.round in model.roots, then.round in then.roots
+        whose = "second aggregator" if model.aggregator != model.terms["aggregator"] else ""
+        why = ", ".join(filter(None, (whose, "with its root" if taken else "without its root" if offered else "")))
     elif what == "claim":
         why = "owner" if caller == owner else "majority" if then.held and not then.owner_claims else "minority"
     elif what in ("join", "leave_project", "refresh", "withdraw", "burn", "top_up", "withdraw_token"):
@@ -734,8 +752,11 @@ accept: VACANT → ENDED, announced
 cancel: CREATED → ENDED
 start: OPEN → SUBMIT
 start: OPEN → SUBMIT, second aggregator
-commit_root: OPEN → OPEN
-commit_root: OPEN → OPEN, in another's place
+start: OPEN → SUBMIT, with its root
+start: OPEN → SUBMIT, without its root
+start: OPEN → SUBMIT, second aggregator, with its root
+offer_root: OPEN → OPEN
+offer_root: OPEN → OPEN, in another's place
 skip: OPEN → OPEN
 skip: OPEN → ENDED, void limit
 skip: OPEN → ENDED, announced
@@ -784,7 +805,7 @@ REFUSALS = {
     "accept": "WrongPhase TooLate WrongCaller WrongValue",
     "cancel": "WrongPhase TooEarly",
     "top_up": "WrongPhase WrongCaller WrongValue",
-    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull WrongCid",
+    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull WrongCid RootNotOffered",
     "skip": "WrongPhase TooEarly",
     "join": "WrongPhase TooLate WrongSigner WrongValue",
     "leave_project": "NotAMember LiveSubmission",
@@ -793,7 +814,7 @@ REFUSALS = {
     "admit": "WrongPhase TooLate NoSuchSeat AlreadyAdmitted WrongSigner",
     "lock": "WrongPhase TooEarly NotEnoughSubmissions",
     "fail_admission": "WrongPhase TooEarly EnoughSubmissions",
-    "commit_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongLength WrongSigner",
+    "offer_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongCid WrongLength",
     "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongCid WrongSigner",
     "fail": "WrongPhase TooEarly",
     "claim": "WrongPhase TooLate NoSuchSeat AlreadyClaimed",

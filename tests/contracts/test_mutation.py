@@ -1,8 +1,8 @@
 """Every word of a valid settlement, submission and root update, changed: the contract refuses each, with its reason.
 
 The calls run on the locked state without being mined. What may be changed without harm is pinned word by word: the
-zeros behind `cid`, `publication` and a root's receipt, which the ABI ignores and nothing reads; and in a submission
-the CID, which is the trainer's own word, signed with its transaction.
+zeros behind `cid` and `publication`, which the ABI ignores and nothing reads; and in a submission or root update the
+CID, which is the sender's own word, signed with its transaction.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def root(locked: RealProject) -> Calldata:
     update = project.root(project.updates()[0])
     data = project.root_data(update.commitment)
     points, proofs = submit_words(update.commitment)
-    labels = layout(project.project, "commitRoot", points, proofs, bytes(65))
+    labels = layout(project.project, "offerRoot", points, proofs, CID)
     return Calldata(data, labels, lambda changed: project.answer(changed, project.real.owner))
 
 
@@ -144,14 +144,11 @@ SUBMIT_REASONS = [
 ]
 
 
-ROOT_REASONS = [*SUBMIT_REASONS[:-1], (r"receipt word .*", r"WrongSigner\(.*\)")]
-
-
 def test_every_word_of_a_root_update(root: Calldata) -> None:
-    """Nothing of it is the sender's own word: the aggregator has signed for the points."""
-    assert accepted_words(root, ROOT_REASONS) == {"receipt word 2 and padding"}
+    """The CID is the sender's own word: with another one no opening is found, and no root taken."""
+    assert accepted_words(root, SUBMIT_REASONS) == {"cid word 0", "cid word 1 and padding", "cid: length"}
     assert len(root.labels) > 100
-    assert root.ask(root.data[:-31]) == "" and root.ask(root.data[:-32]) != ""
+    assert root.ask(root.data[:-28]) == "" and root.ask(root.data[:-29]) != ""
 
 
 def test_every_word_of_a_settlement(settlement: Calldata) -> None:

@@ -72,7 +72,7 @@ def test_references(scene: Scene, chunks: int, params: int) -> None:
         own.to_prove().settle()
         own.pass_deadline()
         own.project.next(own.stranger)
-        root = own.commit_root().gas if references & 1 else None
+        root = own.offer_root().gas if references & 1 else None
         own.start()
         submitted = [own.submit(trainer).gas for trainer in own.trainers]
         if root is not None:
@@ -92,8 +92,8 @@ def test_the_plan_of_a_project_with_references(tmp_path: Path) -> None:
     found = plan(load(tmp_path, rules__krum="false", rules__cosine="0.1", rules__score='"novel"'), DIGITS)
     n, chunks = found["trainers"]["most"], found["chunks"]
     root = root_gas(chunks)
-    assert found["gas"]["commit root"] == found["cost"]["gas"]["owner, a round"] == root
-    assert "commit root" not in plain["gas"] and "owner, a round" not in plain["cost"]["gas"]
+    assert found["gas"]["offer root"] == found["cost"]["gas"]["owner, a round"] == root
+    assert "offer root" not in plain["gas"] and "owner, a round" not in plain["cost"]["gas"]
     assert found["gas"]["settle"]["most"] == settle_gas(n, chunks, 2) > plain["gas"]["settle"]["most"]
     more = {name: found["cost"]["gas"][name] - plain["cost"]["gas"][name] for name in plain["cost"]["gas"]}
     settle = settle_gas(n, chunks, 2) - settle_gas(n, chunks)

@@ -210,11 +210,11 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     assert project.answer(project.root_data(of_later), owner) == "ProofRejected(range)"
     assert project.answer(project.root_data(root.commitment), stranger).startswith("WrongCaller(")
     assert project.answer(project.root_data(root.commitment), owner) == ""
-    project.commit_root(root)
-    assert project.project.root_commitment(1) == root.commitment
+    project.offer_root(root)
 
     outlier = -first[4]
-    submissions = round_of(project, [*first[:3], outlier])
+    submissions = round_of(project, [*first[:3], outlier], root)
+    assert project.project.root_commitment(1) == root.commitment
     _, last, decision = settle_and_check(project, submissions, root)
     assert decision.mask == (1, 1, 1, 0) and min(decision.scores[:3]) > 0 == decision.scores[3]
     project.next()
@@ -222,17 +222,17 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     assert last is not None
     updates = [(a + b) // 2 for a, b in zip(first, second, strict=True)]
     root = project.root(updates[4])
-    project.commit_root(root)
-    submissions = round_of(project, [last.values // 3, *updates[1:4]])
+    project.offer_root(root)
+    submissions = round_of(project, [last.values // 3, *updates[1:4]], root)
     refuse_other_words(project, submissions, root, last)
     _, _, decision = settle_and_check(project, submissions, root, last)
     assert decision.mask == (1, 1, 1, 1)
     assert decision.scores[0] * 100 < min(decision.scores[1:])
 
 
-def round_of(project: RealProject, updates: Sequence[np.ndarray]) -> list[Submission]:
-    """A round of these updates, locked."""
-    project.start()
+def round_of(project: RealProject, updates: Sequence[np.ndarray], root: Submission) -> list[Submission]:
+    """A round of these updates with this root, locked."""
+    project.start(root)
     submissions = [project.submission(who, values) for who, values in zip(project.members, updates, strict=True)]
     for who, one in zip(project.members, submissions, strict=True):
         project.project.submit(who, one.commitment, CID)

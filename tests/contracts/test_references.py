@@ -46,7 +46,7 @@ def deployed(node: Chain) -> Scene:
     scene.to_prove()
     scene.settle()
     go_on(scene)
-    scene.commit_root()
+    scene.offer_root()
     return scene.to_prove()
 
 
@@ -128,7 +128,7 @@ def test_projects_with_fewer(scene: Scene, references: int, want: int) -> None:
     scene.settle()
     go_on(scene)
     if references == 1:
-        scene.commit_root()
+        scene.offer_root()
     scene.to_prove()
     right = scene.reference_points()
     assert len(right) == (references != 0)
@@ -253,7 +253,7 @@ def test_with_other_numbers_of_chunks(scene: Scene, chunks: int, params: int) ->
     scene.to_prove()
     scene.settle()
     go_on(scene)
-    scene.commit_root()
+    scene.offer_root()
     scene.to_prove()
     proof = scene.proof()
     assert len(proof.gram.claims) == len(halves(chunks))

@@ -139,6 +139,7 @@ def test_a_round_starts(scene: Scene) -> None:
     assert scene.moved(before) == {}
     end = scene.chain.now + 321
     said = {"round": 1, "encryptionKey": KEY, "beta": scene.values["beta"], "deadline": end, "keyring": b""}
+    said["root"] = bytes(32)
     assert [event.name for event in done.events] == ["Started"]
     assert done.event("Started").arguments == said
     state = scene.project.state()

@@ -47,7 +47,7 @@ def test_a_full_bond_takes_nothing(scene: Scene, phase: Phase) -> None:
     before = scene.books()
     done = scene.project.top_up(scene.aggregator)
     assert scene.moved(before) == {}
-    assert done.event("Accepted").arguments == {"aggregator": str(scene.aggregator), "bondWei": BOND}
+    assert done.event("ToppedUp").arguments == {"aggregator": str(scene.aggregator), "bondWei": BOND}
     with refused("WrongValue(have=1, want=0)"):
         scene.project._send("top up", "topUp", sender=scene.aggregator, value=1)
 
@@ -69,6 +69,6 @@ def test_the_bond_is_full_again(burnt: Scene) -> None:
     before = burnt.books()
     done = burnt.project.top_up(burnt.aggregator)
     assert burnt.moved(before) == {"bond": 2 * PENALTY, "balance": 2 * PENALTY}
-    assert [event.name for event in done.events] == ["Accepted"]
-    assert done.event("Accepted").arguments == {"aggregator": str(burnt.aggregator), "bondWei": BOND}
+    assert [event.name for event in done.events] == ["ToppedUp"]
+    assert done.event("ToppedUp").arguments == {"aggregator": str(burnt.aggregator), "bondWei": BOND}
     assert burnt.phase == Phase.PROVE

@@ -219,17 +219,6 @@ class Stage:
             self.signed[key] = self.scene.receipt(trainer, self.accounts[signer])
         return self.signed[key]
 
-    def root_receipt(self, signer: str, round_number: int) -> bytes:
-        """Of the owner's root update for the round that comes next; signed once, as `receipt`."""
-        if signer not in self.accounts:
-            return bytes(65)
-        key = (self.scene.project.address, self.scene.values["chunks"], signer, round_number, "root")
-        if key not in self.signed:
-            self.signed[key] = self.scene.root_receipt(
-                self.scene.root(round_number, round_number), self.accounts[signer]
-            )
-        return self.signed[key]
-
 
 def words_of(data: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32))

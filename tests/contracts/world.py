@@ -118,7 +118,7 @@ class Scene:
     values: dict[str, Any] = field(default_factory=dict)
     references: int = 0  # of the plans: bit 0 root, bit 1 last
     shift: int = 0
-    roots: dict[int, tuple[Point, ...]] = field(default_factory=dict)  # committed, by round
+    roots: dict[int, tuple[Point, ...]] = field(default_factory=dict)  # offered, by round
 
     @classmethod
     def deploy(cls, chain: Chain) -> Scene:
@@ -187,7 +187,9 @@ class Scene:
         return self
 
     def start(self) -> Receipt:
-        return self.project.start(self.aggregator, KEY)
+        """Of the next round, with the root update that is offered for it, if one is."""
+        offered = self.roots.get(self.round_id.round + 1) if self.roots else None
+        return self.project.start(self.aggregator, KEY, root=points_hash(offered) if offered else bytes(32))
 
     def root(self, label: int = 0, round_number: int | None = None) -> Commitment:
         """The owner's root update for the next round; another label, another update."""
@@ -196,12 +198,9 @@ class Scene:
         proofs = tuple(Proof(encode_point(p) + bytes(32), (0,)) for p in points)
         return Commitment(self.project.round_id(number), int(str(self.owner), 16), points, proofs)
 
-    def root_receipt(self, commitment: Commitment, signer: Any = None) -> bytes:
-        return self.project.sign_root_receipt(signer or self.aggregator, points_hash(commitment.points))
-
-    def commit_root(self, label: int = 0, sender: Any = None) -> Receipt:
+    def offer_root(self, label: int = 0, sender: Any = None) -> Receipt:
         root = self.root(label)
-        done = self.project.commit_root(sender or self.owner, root, self.root_receipt(root))
+        done = self.project.offer_root(sender or self.owner, root, CID)
         self.roots = self.roots | {root.round_id.round: root.points}
         return done
 

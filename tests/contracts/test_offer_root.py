@@ -1,7 +1,7 @@
-"""The owner's root update.
+"""The owner's root update: offered by it between rounds, taken or not by the aggregator at the start.
 
-commitRoot(points, proofs, receipt)
-├── when the phase is not OPEN: once a round is started nobody commits a root for it
+offerRoot(points, proofs, cid)
+├── when the phase is not OPEN: once a round is started nobody offers a root for it
 │   └── it should revert with WrongPhase
 ├── when now > t0
 │   └── it should revert with TooLate
@@ -9,16 +9,24 @@ commitRoot(points, proofs, receipt)
 │   └── it should revert with WrongCaller
 ├── when the project's plans use no root
 │   └── it should revert with NoRootSlot
+├── when the CID is empty or has more than 96 bytes
+│   └── it should revert with WrongCid
 ├── when points or proofs are too few or too many, off the curve, or not each other's
 │   └── it should revert as `submit` does
 ├── when a range proof is not one of the owner for the next round
 │   └── it should revert with ProofRejected
-├── when the receipt is not one of the aggregator, for these points and the next round, in its one form
-│   └── it should revert with WrongSigner
 └── otherwise, until t0, and again
     ├── it should ask for range proofs with the tag of (chain, project, next round, chunk, owner)
-    ├── it should keep the hash for the next round, in place of an earlier one, log RootCommitted and move no money
+    ├── it should keep the hash for the next round, in place of an earlier one, log RootOffered and move no money
     └── it should hold for that round alone: a void or failed round, or another aggregator, needs a new one
+
+start(encryptionKey, keyring, root)
+├── when root is neither 0 nor what is offered for the round
+│   └── it should revert with RootNotOffered
+├── when it is 0
+│   └── it should drop what is offered: the round has no root
+└── when it is what is offered
+    └── it should log it: the round is settled with it, and with nothing else
 """
 
 from __future__ import annotations
@@ -28,17 +36,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from eth_hash.auto import keccak
 
 from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
-from tests.contracts.test_admit import compact, high
-from tests.contracts.world import CID, WINDOW, Scene, refused, wrong_signer
+from tests.contracts.world import CID, KEY, WINDOW, Scene, refused
 from zkmarket.commitment import Commitment
-from zkmarket.escrow import NOBODY, Phase, points_hash, receipt_message, root_receipt_message, submit_words
-from zkmarket.market import Chain, Receipt, sign
+from zkmarket.escrow import Phase, points_hash, submit_words
+from zkmarket.market import Chain, Receipt
 from zkmarket.transcript import chunk_tag
 
 pytestmark = pytest.mark.chain
+
+NONE = bytes(32)
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +55,16 @@ def deployed(node: Chain) -> Scene:
     return dataclasses.replace(Scene.deploy(node), references=1).reach(Phase.OPEN)
 
 
-def send(scene: Scene, root: Commitment, receipt: bytes, sender: Any = None) -> Receipt:
-    return scene.project.commit_root(sender or scene.owner, root, receipt)
+def send(scene: Scene, root: Commitment, cid: bytes = CID) -> Receipt:
+    return scene.project.offer_root(scene.owner, root, cid)
 
 
-def signed(scene: Scene, root: Commitment, signer: Any = None, **other: Any) -> bytes:
-    """A receipt for the root that is good but for these words."""
-    words = {
-        "chain_id": scene.chain.id,
-        "project": scene.project.address,
-        "aggregator": str(scene.aggregator),
-        "round_number": root.round_id.round,
-        "points": points_hash(root.points),
-    }
-    return sign(scene.chain, signer or scene.aggregator, root_receipt_message(**(words | other)))
+def start(scene: Scene, named: bytes) -> Receipt:
+    return scene.project.start(scene.aggregator, KEY, root=named)
+
+
+def not_offered(have: bytes, want: bytes) -> Any:
+    return refused(f"RootNotOffered(have=0x{have.hex()}, want=0x{want.hex()})")
 
 
 def succeed(scene: Scene) -> None:
@@ -75,21 +79,20 @@ def succeed(scene: Scene) -> None:
 # ---------------------------------------------------------------- when and who
 
 
-def test_attack_a_root_that_is_committed_after_updates_were_seen(scene: Scene) -> None:
+def test_attack_a_root_that_is_offered_after_updates_were_seen(scene: Scene) -> None:
     """Once a round is started there is no root for it, whatever the phase: an owner that collects updates through a
     trainer or the aggregator would point its root at one of them."""
-    receipts = {number: scene.root_receipt(scene.root(number)) for number in range(3)}
     for phase in scene.walk():
         if phase != Phase.OPEN:
             with refused(f"WrongPhase(have={phase.name}, want=OPEN)"):
-                send(scene, scene.root(1), receipts[1])
+                send(scene, scene.root(1))
 
 
 def test_until_the_round_is_to_be_started_to_the_second(scene: Scene) -> None:
     end = scene.deadline
     with refused(f"TooLate(have={end + 1}, want={end})"), scene.chain.rolled_back():
-        scene.at(end + 1).commit_root()
-    scene.at(end).commit_root()
+        scene.at(end + 1).offer_root()
+    scene.at(end).offer_root()
     assert scene.chain.now == end
 
 
@@ -97,7 +100,7 @@ def test_until_the_round_is_to_be_started_to_the_second(scene: Scene) -> None:
 def test_attack_a_root_by_anybody_but_the_owner(scene: Scene, who: str) -> None:
     caller = scene.trainers[0] if who == "trainer" else getattr(scene, who)
     with refused(f"WrongCaller(have={caller}, want={scene.owner})"):
-        scene.commit_root(sender=caller)
+        scene.offer_root(sender=caller)
 
 
 @pytest.mark.parametrize("references", [0, 2])
@@ -105,14 +108,14 @@ def test_a_project_without_a_root_slot_takes_none(scene: Scene, references: int)
     scene.references = references
     scene.reach(Phase.OPEN)
     with refused(f"NoRootSlot(references={references})"):
-        scene.commit_root()
+        scene.offer_root()
 
 
 @pytest.mark.parametrize("references", [1, 3])
 def test_whatever_else_the_plans_use(scene: Scene, references: int) -> None:
     scene.references = references
     scene.reach(Phase.OPEN)
-    scene.commit_root()
+    scene.offer_root()
     assert scene.project.root(1) == points_hash(scene.root().points)
 
 
@@ -147,9 +150,14 @@ def test_points_and_proofs_are_checked_as_a_trainer_s(scene: Scene, case: str) -
     root = scene.root()
     points, proofs = submit_words(root)
     change(points, proofs)
-    receipt = signed(scene, root, points=keccak(b"".join(word.to_bytes(32, "big") for word in points)))
     with refused(reason):
-        scene.project._send("commit root", "commitRoot", points, proofs, receipt, sender=scene.owner)
+        scene.project._send("offer root", "offerRoot", points, proofs, CID, sender=scene.owner)
+
+
+@pytest.mark.parametrize("length", [0, 97])
+def test_a_cid_has_one_byte_to_96(scene: Scene, length: int) -> None:
+    with refused(f"WrongCid(have={length}, most=96)"):
+        send(scene, scene.root(), bytes(length))
 
 
 def test_a_range_proof_is_of_its_own_chunk(scene: Scene) -> None:
@@ -157,7 +165,7 @@ def test_a_range_proof_is_of_its_own_chunk(scene: Scene) -> None:
     crossed = dataclasses.replace(root, range_proofs=root.range_proofs[::-1])
     (x, y), (other_x, other_y) = root.points
     with refused(f"WrongProofPoint(proof=range, haveX={other_x}, haveY={other_y}, wantX={x}, wantY={y})"):
-        send(scene, crossed, scene.root_receipt(root))
+        send(scene, crossed)
 
 
 @pytest.mark.parametrize("which", ["range", "rangeLast"])
@@ -166,7 +174,7 @@ def test_a_proof_that_the_verifier_rejects(scene: Scene, which: str, answer: str
     bad = deploy_as_verifier(scene.chain, BAD_VERIFIERS[answer])
     scene.reach(Phase.OPEN, **{which: bad.words})
     with refused("ProofRejected(proof=range)"):
-        scene.commit_root()
+        scene.offer_root()
 
 
 def test_the_verifiers_are_asked_for_the_owner_s_tag_of_the_next_round(scene: Scene) -> None:
@@ -175,7 +183,7 @@ def test_the_verifiers_are_asked_for_the_owner_s_tag_of_the_next_round(scene: Sc
     scene.settle()
     scene.pass_deadline()
     scene.project.next(scene.stranger)
-    done = scene.commit_root()
+    done = scene.offer_root()
     place = scene.chain.id, int(scene.project.address, 16), 2
     tags = [chunk_tag(*place, chunk, int(str(scene.owner), 16)) for chunk in range(2)]
     _gram, full, last, _settlement = scene.mocks
@@ -185,88 +193,22 @@ def test_the_verifiers_are_asked_for_the_owner_s_tag_of_the_next_round(scene: Sc
     ]
 
 
-# ---------------------------------------------------------------- the receipt
-
-
-@pytest.mark.parametrize("word", ["chain_id", "project", "aggregator", "round_number", "points"])
-def test_a_receipt_with_one_wrong_word(scene: Scene, word: str) -> None:
-    root = scene.root()
-    wrong: dict[str, Any] = {
-        "chain_id": 1,
-        "project": scene.market.address,
-        "aggregator": str(scene.successor),
-        "round_number": 0,
-        "points": points_hash(scene.root(1).points),
-    }
-    for value in (wrong[word], 2) if word == "round_number" else (wrong[word],):
-        with wrong_signer(scene.aggregator):
-            send(scene, root, signed(scene, root, **{word: value}))
-    send(scene, root, signed(scene, root))
-
-
-@pytest.mark.parametrize("signer", ["owner", "stranger", "successor"])
-def test_attack_the_owner_s_own_receipt(scene: Scene, signer: str) -> None:
-    """An owner that serves nothing would take the aggregator's bond, for who has no opening cannot settle."""
-    root, who = scene.root(), getattr(scene, signer)
-    with wrong_signer(scene.aggregator, have=who):
-        send(scene, root, signed(scene, root, who))
-
-
-@pytest.mark.parametrize(
-    "spoil", [high, compact, lambda _: b"", lambda _: bytes(65)], ids=["high s", "64 bytes", "empty", "zeros"]
-)
-def test_a_receipt_has_one_form(scene: Scene, spoil: Any) -> None:
-    root = scene.root()
-    with wrong_signer(scene.aggregator, have=NOBODY):
-        send(scene, root, spoil(scene.root_receipt(root)))
-
-
-def test_receipts_of_updates_and_of_roots_are_of_two_kinds(scene: Scene) -> None:
-    """Attack: the owner trains too, and shows the receipt of one as that of the other."""
-    root, owner = scene.root(), str(scene.owner)
-    place = scene.chain.id, scene.project.address, str(scene.aggregator)
-    update = receipt_message(*place, 1, owner, points_hash(root.points), keccak(CID))
-    with wrong_signer(scene.aggregator):
-        send(scene, root, sign(scene.chain, scene.aggregator, update))
-    of_root = scene.root_receipt(scene.root())
-    scene.to_admit()
-    trainer = scene.trainers[0]
-    same = root_receipt_message(*place, 1, points_hash(scene.commitment(trainer).points))
-    for receipt in (of_root, sign(scene.chain, scene.aggregator, same)):
-        with wrong_signer(scene.aggregator):
-            scene.project.admit(scene.stranger, trainer, receipt)
-
-
-def test_attack_a_receipt_replayed_for_the_next_round(scene: Scene) -> None:
-    root = scene.root()
-    receipt = scene.root_receipt(root)
-    send(scene, root, receipt)
-    scene.void()
-    with wrong_signer(scene.aggregator):
-        send(scene, scene.root(), receipt)
-
-
-def test_attack_a_receipt_replayed_in_another_clone(scene: Scene) -> None:
-    receipt = scene.root_receipt(scene.root())
-    clone = dataclasses.replace(scene).reach(Phase.OPEN)
-    assert (clone.round_id.round, clone.project.address != scene.project.address) == (0, True)
-    with wrong_signer(clone.aggregator):
-        send(clone, clone.root(), receipt)
-
-
 # ---------------------------------------------------------------- what it is good for
 
 
 def test_a_root_is_kept_logged_and_costs_nothing(scene: Scene) -> None:
     before, state = scene.books(), scene.project.state()
-    done = scene.commit_root()
+    done = scene.offer_root()
     root = scene.root()
-    assert [event.name for event in done.events] == ["RootCommitted"]
-    assert done.event("RootCommitted").arguments == {"round": 1, "points": [word for p in root.points for word in p]}
+    assert [event.name for event in done.events] == ["RootOffered"]
+    said = {"round": 1, "points": [word for p in root.points for word in p], "cid": CID}
+    assert done.event("RootOffered").arguments == said
     assert scene.moved(before) == {}
     assert scene.project.root(1) == points_hash(root.points)
     assert scene.project.root(0) == scene.project.root(2) == bytes(32)
     assert dataclasses.replace(scene.project.state(), now=0, block=0) == dataclasses.replace(state, now=0, block=0)
+    assert scene.project.root_commitment(1) is None  # until it is taken
+    assert scene.start().event("Started").arguments["root"] == points_hash(root.points)
     found = scene.project.root_commitment(1)
     tags = [proof.instances for proof in found.range_proofs]
     assert (found.points, found.trainer, found.round_id) == (root.points, root.trainer, root.round_id)
@@ -285,13 +227,13 @@ def absent(scene: Scene) -> tuple[Any, ...]:
 
 
 def test_another_in_its_place_before_the_start(scene: Scene) -> None:
-    """Nobody has committed an update yet; the aggregator has the openings of both."""
+    """Nobody has committed an update yet; the aggregator names the one whose opening it has."""
     first, second = scene.root(1), scene.root(2)
-    scene.commit_root(1)
-    scene.commit_root(2)
+    scene.offer_root(1)
+    scene.offer_root(2)
     assert scene.project.root(1) == points_hash(second.points)
-    assert scene.project.root_commitment(1).points == second.points
     scene.to_prove()
+    assert scene.project.root_commitment(1).points == second.points
     have, want = points_hash(first.points).hex(), points_hash(second.points).hex()
     with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{want})"):
         settled_with(scene, first.points)
@@ -321,7 +263,7 @@ def settled(scene: Scene) -> None:
 def test_a_root_is_one_of_one_round(scene: Scene, end: Callable[[Scene], None]) -> None:
     """Attack: a root of an earlier round, or of a failed attempt, whose updates the owner may have seen since; and one
     that a former aggregator has the opening of, and its successor has not."""
-    scene.commit_root()
+    scene.offer_root()
     old = scene.root(round_number=1).points
     end(scene)
     assert (scene.phase, scene.round_id.round) == (Phase.OPEN, 1)
@@ -335,7 +277,7 @@ def test_a_root_is_one_of_one_round(scene: Scene, end: Callable[[Scene], None]) 
 
 def test_a_round_that_was_not_started_keeps_it(scene: Scene) -> None:
     """It has the same number still, the same aggregator, and nobody has seen an update."""
-    scene.commit_root()
+    scene.offer_root()
     scene.pass_deadline()
     scene.project.skip(scene.stranger)
     assert scene.project.root(1) == points_hash(scene.root().points)
@@ -344,24 +286,85 @@ def test_a_round_that_was_not_started_keeps_it(scene: Scene) -> None:
     assert scene.phase == Phase.SETTLED
 
 
-def test_the_root_does_not_outlive_the_aggregator_that_receipted_it(scene: Scene) -> None:
-    """Attack: a new aggregator cannot settle with a root that it has not, and would lose its bond. Neither what its
-    predecessor signed for the next round counts, in its own name or in that of its successor."""
-    predecessor = scene.aggregator
-    scene.commit_root()
+def test_no_root_outlives_the_aggregator_that_could_open_it(scene: Scene) -> None:
+    """Attack: a new aggregator cannot settle with a root that it has not, and would lose its bond."""
+    scene.offer_root()
+    old = points_hash(scene.root().points)
     scene.to_prove()
-    root = scene.root(round_number=2)
-    early = [signed(scene, root), signed(scene, root, aggregator=str(scene.successor))]
     succeed(scene)
     assert (scene.phase, scene.project.state().aggregator) == (Phase.OPEN, str(scene.successor))
-    assert scene.project.root(2) == bytes(32)
-    for receipt in early:
-        with wrong_signer(scene.successor):
-            send(scene, root, receipt)
-    with wrong_signer(scene.successor, have=predecessor):
-        send(scene, root, signed(scene, root, predecessor, aggregator=str(scene.successor)))
-    send(scene, root, signed(scene, root))  # within the window in which trainers may leave, too
-    assert scene.project.root(2) == points_hash(root.points)
+    assert scene.project.root(2) == NONE
+    root = scene.root(2)
+    send(scene, root)  # within the window in which trainers may leave, too
+    scene.chain.pass_time(WINDOW)
+    with not_offered(old, points_hash(root.points)):
+        start(scene, old)
+    assert start(scene, points_hash(root.points)).event("Started").arguments["round"] == 2
+
+
+# ---------------------------------------------------------------- taken, or not
+
+
+def test_attack_an_owner_that_serves_no_opening(scene: Scene) -> None:
+    """It would take the aggregator's bond, for who has no opening cannot settle: so the aggregator names none, and the
+    round is one without a root."""
+    scene.offer_root()
+    done = start(scene, NONE)
+    assert done.event("Started").arguments["root"] == NONE
+    assert scene.project.root(1) == NONE and scene.project.root_commitment(1) is None
+    offered, scene.roots = scene.root(round_number=1).points, {}
+    scene.submit_all()
+    scene.pass_deadline()
+    scene.admit_all()
+    scene.project.lock(scene.stranger)
+    have, want = points_hash(offered).hex(), points_hash(absent(scene)).hex()
+    with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{want})"):
+        settled_with(scene, offered)
+    scene.settle()
+    assert scene.phase == Phase.SETTLED
+
+
+def test_attack_another_root_between_the_aggregator_s_look_and_its_start(scene: Scene) -> None:
+    """An owner that serves one opening and slips in a root without: the start is refused, nothing has happened, and
+    the aggregator looks again."""
+    served, other = scene.root(1), scene.root(2)
+    scene.offer_root(1)
+    scene.offer_root(2)
+    with not_offered(points_hash(served.points), points_hash(other.points)):
+        start(scene, points_hash(served.points))
+    assert (scene.phase, scene.round_id.round) == (Phase.OPEN, 0)
+    start(scene, points_hash(other.points))
+    assert scene.project.root_commitment(1).points == other.points
+
+
+def test_a_root_that_comes_after_the_look_is_not_the_round_s(scene: Scene) -> None:
+    """The aggregator found none, and has said so: what is offered meanwhile binds it to nothing."""
+    scene.offer_root()
+    start(scene, NONE)
+    assert scene.project.root(1) == NONE
+
+
+def test_what_is_not_offered_cannot_be_taken(scene: Scene) -> None:
+    """Attack: an aggregator with a root of its own, or of an earlier round."""
+    own = points_hash(scene.root(5).points)
+    with not_offered(own, NONE):
+        start(scene, own)
+    scene.offer_root()
+    old = points_hash(scene.root().points)
+    scene.void()
+    with not_offered(old, NONE):
+        start(scene, old)
+    start(scene, NONE)
+
+
+@pytest.mark.parametrize("references", [0, 2])
+def test_where_the_plans_use_no_root_none_is_taken(scene: Scene, references: int) -> None:
+    scene.references = references
+    scene.reach(Phase.OPEN)
+    named = points_hash(scene.root().points)
+    with not_offered(named, NONE):
+        start(scene, named)
+    start(scene, NONE)
 
 
 def test_an_owner_that_trains_may_submit_its_own_root(scene: Scene) -> None:
@@ -370,7 +373,7 @@ def test_an_owner_that_trains_may_submit_its_own_root(scene: Scene) -> None:
     scene.reach(Phase.OPEN)
     own = scene.commitment(scene.owner)
     root = dataclasses.replace(scene.root(), points=own.points, range_proofs=own.range_proofs)
-    send(scene, root, scene.root_receipt(root))
+    send(scene, root)
     scene.roots = {1: root.points}
     scene.to_prove()
     scene.settle()
