@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from eth_hash.auto import keccak
 
 from .artifacts import Build, Manifest
 from .auditor import apply_aggregate, open_aggregate, verify_round, verify_settlement
@@ -31,7 +30,7 @@ from .errors import (
     StoreError,
     ZkmarketError,
 )
-from .escrow import RATE_UNIT, point_words
+from .escrow import RATE_UNIT, points_hash
 from .field import Point
 from .files import atomic_write, parse_json
 from .market import Event, Project
@@ -84,12 +83,31 @@ class Settled:
 
 @dataclass(frozen=True)
 class Started:
-    """What the log says of a round that was started."""
+    """What the log says of a round that was started.
+
+    Attributes:
+        root: hash of the points of the owner's root update that it was started with; zeros: none.
+    """
 
     round: int
     encryption_key: bytes
     beta: int
     keyring: str | None
+    root: bytes
+
+
+@dataclass(frozen=True)
+class OfferedRoot:
+    """A root update that the owner offers for a round, as the log has it: without range proofs."""
+
+    round: int
+    points: tuple[Point, ...]
+    cid: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """What the aggregator names at the start."""
+        return points_hash(self.points)
 
 
 @dataclass(frozen=True)
@@ -114,8 +132,30 @@ class Log:
         for event in self.of("Started"):
             said = event.arguments
             if said["round"] == number:
-                return Started(number, said["encryptionKey"], said["beta"], _cid(said["keyring"]))
+                return Started(number, said["encryptionKey"], said["beta"], _cid(said["keyring"]), said["root"])
         raise ChainError(f"the log has no start of round {number}: a reorganisation, or a node that is behind")
+
+    def office_key(self) -> bytes:
+        """The key that the aggregator in office accepted with: root updates are sealed to it."""
+        accepted = self.of("Accepted")
+        if not accepted:
+            raise ChainError("the log has no aggregator: a reorganisation, or a node that is behind")
+        return accepted[-1].arguments["encryptionKey"]
+
+    def offered_roots(self, number: int) -> list[OfferedRoot]:
+        """The root updates that were offered for a round; before its start the last one counts."""
+        offers = [event.arguments for event in self.of("RootOffered")]
+        return [OfferedRoot(number, _points(said["points"]), said["cid"]) for said in offers if said["round"] == number]
+
+    def taken_root(self, number: int) -> OfferedRoot | None:
+        """The root update that a round was started with; ChainError if the log has not what the start names."""
+        named = self.started(number).root
+        if named == bytes(32):
+            return None
+        for offered in reversed(self.offered_roots(number)):
+            if offered.hash == named:
+                return offered
+        raise ChainError(f"the log has not the root update that round {number} was started with")
 
     def submitted(self, number: int) -> dict[str, Submitted]:
         """By trainer. What another contract passed on is here too: the points are in the log."""
@@ -133,8 +173,7 @@ class Log:
             points: keccak of the commitment's points, as the seat holds it.
         """
         found = self.submitted(number).get(trainer)
-        words = b"" if found is None else b"".join(word.to_bytes(32, "big") for word in point_words(found.points))
-        if found is None or keccak(words) != points:
+        if found is None or points_hash(found.points) != points:
             raise ChainError(f"the log has not the submission of {trainer} that is on its seat: a node that is behind")
         return found
 
@@ -437,9 +476,9 @@ def _read_keyring(path: Path) -> dict[int, bytes]:
         raise InputError(f"{path} is not a keyring: {type(error).__name__}") from None
 
 
-def unproven(project: Project, number: int, submitted: Submitted) -> Commitment:
-    """A submission as the engine's commitment; its range proofs were verified by the contract."""
-    return Commitment(project.round_id(number), int(submitted.trainer, 16), submitted.points)
+def unproven(project: Project, number: int, author: str, points: tuple[Point, ...]) -> Commitment:
+    """A submission or root update as the engine's commitment; its range proofs were verified by the contract."""
+    return Commitment(project.round_id(number), int(author, 16), points)
 
 
 def _decided_by_contract(settled: Settled) -> Decision:

@@ -82,7 +82,7 @@ def points_of(opening: Any) -> tuple[Point, ...]:
     return tuple(hashed(None, 0, columns))
 
 
-SENT = ("claim", "unclaim", "join", "submit", "start", "top_up", "settle", "withdraw", "sign_publication")
+SENT = ("offer_root", "claim", "unclaim", "join", "submit", "start", "top_up", "settle", "withdraw", "sign_publication")
 
 
 class Blobs:
@@ -146,7 +146,7 @@ class Past:
         self.logged.append(Event(name, arguments, block, f"0x{block:064x}"))
 
     def started(self, number: int, keyring: bytes = b"", key: bytes = b"\x11" * 32) -> None:
-        self.log("Started", round=number, encryptionKey=key, beta=1000, keyring=keyring)
+        self.log("Started", round=number, encryptionKey=key, beta=1000, keyring=keyring, root=bytes(32))
 
     def keyring(self, keys: dict[int, bytes], *readers: SealingKey) -> bytes:
         """Sealed and stored; its CID as it stands on chain."""

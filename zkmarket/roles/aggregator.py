@@ -1,6 +1,7 @@
 """The aggregator: opens and starts rounds, receives updates, proves what follows from them, publishes the aggregate.
 
-One step a look, in the order of a round: OPEN start with a fresh key; ADMIT fetch, decrypt, check, give receipts; PROVE
+One step a look, in the order of a round: OPEN take the owner's root update if it
+can be opened, start with a fresh key; ADMIT fetch, decrypt, check, give receipts; PROVE
 prove, publish, settle; SETTLED close. A refusal is a reason in refusals.json and costs both sides, so it is given only
 for what can never become right; what is merely not there yet is asked for again until the deadline.
 """
@@ -15,7 +16,7 @@ from typing import Any
 from ..aggregator import Submission, check_salts_once, prove_round
 from ..artifacts import Build, Manifest
 from ..auditor import open_aggregate, verify_settlement
-from ..commitment import Opening, check_opening
+from ..commitment import Commitment, Opening, check_opening
 from ..errors import (
     ArtifactError,
     InputError,
@@ -29,7 +30,7 @@ from ..errors import (
 )
 from ..escrow import NOBODY, RATE_UNIT, Phase
 from ..files import atomic_write, read_json, write_json
-from ..history import Log, unproven
+from ..history import Log, OfferedRoot, unproven
 from ..market import State
 from ..prospectus import theta_digest
 from ..round import Aggregate, RoundProof
@@ -48,7 +49,11 @@ from .trainer import withdraw
 
 PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggregate.sealed"
 REFUSALS_FILE = "refusals.json"
+NO_ROOT_FILE = "no-root.json"
+"""Why a round was started without a root update of the owner, where the rules use one."""
 FETCHERS = 8
+
+NO_ROOT = bytes(32)
 
 HOPELESS = (SealError, InputError, StatementFalse, ProofRejected, SaltReuse)
 """What makes a delivered update one that can never be admitted."""
@@ -67,6 +72,8 @@ class Aggregator:
         self._wanted = wanted
         self.undelivered: dict[tuple[int, str], str] = {}
         self.refused: set[tuple[int, str, bytes]] = set()
+        self.unusable: dict[OfferedRoot, str] = {}
+        self.evaded: set[int] = set()
 
     @property
     def wanted(self) -> int:
@@ -125,7 +132,7 @@ class Aggregator:
         """Take the office, once the project was inspected."""
         self.desk.inspected()
         self.desk.progress(f"accepting the office with a bond of {self.desk.terms['bondWei']} wei")
-        self.desk.project.accept(self.desk.wallet)
+        self.desk.project.accept(self.desk.wallet, self.desk.sealing_key.public)
         return "accepted"
 
     def start(self, state: State) -> str | None:
@@ -137,21 +144,69 @@ class Aggregator:
         earliest = state.deadline - window  # after a vacancy trainers have time to leave first
         if state.now < earliest:
             return "waiting until trainers have had their time to leave"
-        log = desk.history.log()
+        log, number = desk.history.log(), state.round + 1
         members = log.members()
-        enough = self.wanted if state.now < earliest + window // 2 else desk.terms["minTrainers"]
+        late = state.now >= earliest + window // 2
+        enough = desk.terms["minTrainers"] if late else self.wanted
         if len(members) < enough:
             return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
-        if missing := self.missing(log, state.round + 1):
+        if missing := self.missing(log, number):
             return missing
+        root, without = self.root_to_name(log, number, late)
+        if without and not late:
+            return f"round {number}: {without}; it is started without one when half of the time is gone, {until(state)}"
+        self.note_root(number, without)
         key = self.fresh_key(log)
         keyring = b""
         if keys := desk.history.keys():
             blob, _ = seal(encode_keyring(keys), self.readers(log))
             keyring = cid_to_bytes(desk.store.put(blob))
         desk.progress(f"starting a round for {len(members)} trainers")
-        desk.project.start(desk.wallet, key.public, keyring)
+        try:
+            desk.project.start(desk.wallet, key.public, keyring, root)
+        except TransactionReverted as error:
+            if not error.reason.startswith("RootNotOffered"):
+                raise
+            self.evaded.add(number)  # an owner that does so again and again must not keep the round from starting
+            return f"round {number}: the owner offers another root update since: looking again"
         return "started"
+
+    def root_to_name(self, log: Log, number: int, late: bool) -> tuple[bytes, str]:
+        """The owner's root update for the round, by its hash, and "" if it is here and opens; zeros, and why not."""
+        if "root" not in self.rules.references:
+            return NO_ROOT, ""
+        offers = log.offered_roots(number)
+        if not offers:
+            return NO_ROOT, "the owner has offered no root update"
+        offered = offers[-1]
+        if offered not in self.unusable:
+            try:
+                self.root_opening(offered)
+            except StoreError as error:  # it may come yet
+                return NO_ROOT, f"the root update is not in the store: {error}"
+            except HOPELESS as error:
+                self.unusable[offered] = f"the root update cannot be used: {type(error).__name__}: {error}"
+        if why := self.unusable.get(offered, ""):
+            return NO_ROOT, why
+        if number in self.evaded and late:
+            return NO_ROOT, "the owner changed the root update when the round was being started"
+        return offered.hash, ""
+
+    def note_root(self, number: int, without: str) -> None:
+        """Write down why a round is started without a root update."""
+        path = self.desk.round_folder(number) / NO_ROOT_FILE
+        if not without:
+            path.unlink(missing_ok=True)
+            return
+        self.desk.progress(f"round {number}: without a root update: {without}")
+        write_json(path, {"reason": without})
+
+    def root_opening(self, offered: OfferedRoot) -> Submission:
+        """The owner's root update; raises as `opened`."""
+        desk, number = self.desk, offered.round
+        commitment = unproven(desk.project, number, desk.terms["owner"], offered.points)
+        path = desk.round_folder(number) / "openings" / f"root-{offered.hash.hex()[:16]}.npz"
+        return self.opened(commitment, path, offered.cid, desk.sealing_key)
 
     def missing(self, log: Log, number: int) -> str | None:
         """Why a round must not be started: one that cannot be proven costs the bond."""
@@ -255,17 +310,26 @@ class Aggregator:
     def opening_of(self, log: Log, key: SealingKey, number: int, seat: dict[str, Any]) -> Submission:
         """A trainer's update, from the folder or from the store; kept once it has been checked."""
         desk, who = self.desk, seat["trainer"]
-        build = next(iter(desk.builds.values()))
         submitted = log.submission(number, who, seat["points"])
-        commitment = unproven(desk.project, number, submitted)
+        commitment = unproven(desk.project, number, who, submitted.points)
         # by its points: a reorganisation can put another commitment on the same seat
         path = desk.round_folder(number) / "openings" / f"{who}-{seat['points'].hex()[:16]}.npz"
+        return self.opened(commitment, path, submitted.cid, key)
+
+    def opened(self, commitment: Commitment, path: Path, cid: bytes, key: SealingKey) -> Submission:
+        """What opens a commitment: from a file, or from the store into that file once it has been checked.
+
+        Raises:
+            StoreError: the store has not got it.
+            SealError, InputError, StatementFalse, SaltReuse: what it has is not an opening of this commitment.
+        """
+        build = next(iter(self.desk.builds.values()))
         if path.is_file():
-            with contextlib.suppress(InputError, StatementFalse):  # a damaged file is no trainer's fault
+            with contextlib.suppress(InputError, StatementFalse):  # a damaged file is nobody else's fault
                 opening = Opening.load(path, build.manifest)
                 check_opening(build, opening, commitment.points)
                 return Submission(commitment, opening)
-        blob = desk.store.get(cid_from_bytes(submitted.cid), sealed_update_size(build.manifest))
+        blob = self.desk.store.get(cid_from_bytes(cid), sealed_update_size(build.manifest))
         submission = Submission(commitment, open_update(blob, key, build.manifest))
         check_opening(build, submission.opening, commitment.points)
         check_salts_once(submission.opening)  # the contract has verified the range proofs
@@ -321,8 +385,8 @@ class Aggregator:
                 place = folder / AGGREGATE_FILE
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
-        last = desk.history.last_aggregate(log, number) if "last" in build.manifest.references else None
-        proof, aggregate = prove_round(build, slots, state.beta, desk.progress, last=last)
+        root, last = self.compared_with(log, number)
+        proof, aggregate = prove_round(build, slots, state.beta, desk.progress, root=root, last=last)
         (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
         if aggregate is None:
             (folder / AGGREGATE_FILE).unlink(missing_ok=True)
@@ -330,6 +394,16 @@ class Aggregator:
             aggregate.save(folder / AGGREGATE_FILE)
         proof.save(folder / PROOF_FILE)
         return proof, aggregate
+
+    def compared_with(self, log: Log, number: int) -> tuple[Submission | None, Aggregate | None]:
+        """The owner's root update and the last aggregate, where the rules use them and the round has them."""
+        history, held = self.desk.history, self.rules.references
+        root = None
+        taken = log.taken_root(number) if "root" in held else None
+        if taken is not None:
+            proven = history.references(number, self.rules).root  # with its range proofs
+            root = Submission(proven, self.root_opening(taken).opening)
+        return root, history.last_aggregate(log, number) if "last" in held else None
 
     def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
         """The aggregate in the store, sealed to owner and trainers; its CID as it goes on chain."""
@@ -357,14 +431,14 @@ class Aggregator:
 
 
 def status(desk: Desk) -> dict[str, Any]:
-    """Where the aggregator stands, by the chain; refusals by the folder."""
+    """Where the aggregator stands, by the chain; refusals, and rounds without a root update, by the folder."""
     state = desk.project.state()
     own = desk.project.account(desk.me)
-    refusals = {
-        folder.name: read_json(folder / REFUSALS_FILE, "refusals")
-        for folder in sorted((desk.folder / "rounds").glob("*"))
-        if (folder / REFUSALS_FILE).is_file()
-    }
+
+    def noted(name: str) -> dict[str, Any]:
+        folders = sorted((desk.folder / "rounds").glob("*"))
+        return {folder.name: read_json(folder / name, "note") for folder in folders if (folder / name).is_file()}
+
     return {
         "project": desk.project.address,
         "aggregator": desk.me,
@@ -375,5 +449,6 @@ def status(desk: Desk) -> dict[str, Any]:
         "bond_wei": state.bond_wei,
         "credit": own["credit"],
         "refund_wei": own["refundWei"],
-        "refusals": refusals,
+        "refusals": noted(REFUSALS_FILE),
+        "without_root": {number: note["reason"] for number, note in noted(NO_ROOT_FILE).items()},
     }

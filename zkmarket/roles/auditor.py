@@ -1,6 +1,7 @@
 """An auditor: verifies every settled round again, from chain and store alone, without an account.
 
-For each round: every range proof, the Gram argument and the settlement with its own keys; that mask, scores and C_agg
+For each round: every range proof, the Gram argument and the settlement with its own keys; whether it was compared with
+a root update of the owner, where the rules do so, or the aggregator started it without; that mask, scores and C_agg
 in the log are the proven ones; that pay, learning rate and next norm bound follow from them by the terms; that the
 aggregate's envelope is in the store under its CID.
 """
@@ -69,7 +70,10 @@ class Auditor:
             if found[name] != want:
                 raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
         served = self.served(settled)
-        desk.progress(f"round {settled.round}: verified; aggregate {served}")
+        uses_root = "root" in desk.history.build_of(len(settled.trainers)).manifest.references
+        root = log.taken_root(settled.round) is not None if uses_root else None
+        compared = {None: "", True: " with the owner's root update", False: " without a root update"}[root]
+        desk.progress(f"round {settled.round}: verified{compared}; aggregate {served}")
         return {
             "round": settled.round,
             "verified": True,
@@ -80,6 +84,7 @@ class Auditor:
                     settled.trainers, settled.mask, settled.scores, settled.pay, strict=True
                 )
             ],
+            "root": root,
             "nu": decision.nu,
             "beta": settled.beta,
             "next_beta": settled.next_beta,

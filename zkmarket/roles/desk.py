@@ -89,7 +89,7 @@ class Settings:
 
     def __getitem__(self, name: str) -> str:
         if name not in self.value:
-            raise InputError(f"{self.folder} does not know its {name}: give --{name}")
+            raise InputError(f"{self.folder} does not know its {name}: give --{name.replace('_', '-')}")
         return self.value[name]
 
     def get(self, name: str, default: Any = None) -> Any:

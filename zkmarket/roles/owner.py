@@ -1,4 +1,4 @@
-"""An owner: turns PROJECT.toml into a project, pays it in, follows its rounds, receives the model.
+"""An owner: turns PROJECT.toml into a project, pays it in, offers root updates, receives the model.
 
 `create` does everything up to the money: keys, prospectus, verifiers; `pay_in` puts the whole pool into escrow, which
 is what makes the project. Both can be interrupted anywhere and run again: what is deployed is written down as it is
@@ -7,6 +7,7 @@ deployed, and a project that the chain already has is found, not paid a second t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,24 @@ from typing import Any
 import numpy as np
 
 from .. import srs
-from ..artifacts import Build
+from ..artifacts import Build, Manifest
+from ..commitment import OPENING_FILE, Opening
 from ..errors import InputError
 from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
 from ..files import atomic_write, read_json, save_npz, write_json
+from ..history import Log, OfferedRoot
 from ..market import Market, Project, State, library_of_creation, refuse_insecure, sign, transacting, verifier_of
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
-from ..sealing import kept_key
+from ..sealing import kept_key, seal_update
 from ..store import cid_of, cid_to_bytes
 from .desk import UNAVAILABLE, Desk, until
-from .trainer import withdraw
+from .trainer import HAND_OVER_AGAIN, Learn, Lesson, commit_once, lesson_of, withdraw
 
 PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
+ROOT_FOLDER = "root"
+"""In the folder of a round: the owner's own update."""
 
 
 # ---------------------------------------------------------------- before there is a project
@@ -210,14 +215,27 @@ def end(desk: Desk) -> str:
 
 
 class Owner:
-    """The program `zkmarket owner receive`: every round verified and opened, the model written after each."""
+    """The program `zkmarket owner receive`: every round verified and opened, the model written after each.
 
-    def __init__(self, desk: Desk, withdraw: bool = False):
-        self.desk, self.withdraws = desk, withdraw
+    Args:
+        learn: training on the owner's own data, where the project's rules compare with its root update: one is then
+            offered before every round.
+    """
+
+    def __init__(self, desk: Desk, withdraw: bool = False, learn: Learn | None = None):
+        self.desk, self.withdraws, self.learn = desk, withdraw, learn
         self.verified: set[int] = set()
         self.written: str = ""
+        self.handed_over: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
+        used = "root" in self.rules.references
+        if self.learn and not used:
+            raise InputError("the project's rules compare with no root update: leave --root-data out")
+        if used and not self.learn:
+            self.desk.progress(
+                "note: without --root-data no root update is offered, and rounds are started without one"
+            )
         self.desk.run(self.step)
         return self.write() | status(self.desk)
 
@@ -234,7 +252,49 @@ class Owner:
             log = self.desk.history.log()
             return self.desk.receive(state, log, may_claim=True, verified=self.verified)
         self.write()
+        if self.learn and state.phase == Phase.OPEN and state.now <= state.deadline:
+            return self.offer_root(state, self.learn)
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
+
+    @property
+    def rules(self) -> Manifest:
+        """Of any build: filter and score ask for the same references whatever the number of trainers."""
+        return next(iter(self.desk.builds.values())).manifest
+
+    def offer_root(self, state: State, learn: Learn) -> str:
+        """Offer a root update for the next round, and have its sealed opening in the store before that.
+
+        Each step is written down before the next and never made again; an aggregator with another key has it sealed
+        again.
+        """
+        desk, number = self.desk, state.round + 1
+        folder = desk.round_folder(number) / ROOT_FOLDER
+        log = desk.history.log()
+        try:
+            commitment = commit_once(desk, number, folder, learn, lambda: self.lesson(log, number), None)
+            sealed = self.sealed_root(folder, log.office_key())
+        except UNAVAILABLE as error:  # the model cannot be known, say: nothing can be trained from it
+            return f"round {number}: no root update is offered: {error}"
+        cid = cid_of(sealed)
+        if time.monotonic() > self.handed_over.get(cid, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
+            desk.store.put(sealed)
+            self.handed_over[cid] = time.monotonic()
+        wanted = OfferedRoot(number, commitment.points, cid_to_bytes(cid))
+        if log.offered_roots(number)[-1:] != [wanted]:
+            desk.progress(f"round {number}: offering a root update")
+            desk.project.offer_root(desk.wallet, commitment, wanted.cid)
+        return f"round {number}: a root update is offered; waiting for the start, {until(state)}"
+
+    def lesson(self, log: Log, number: int) -> Lesson:
+        return lesson_of(self.desk, log, number, self.verified)
+
+    def sealed_root(self, folder: Path, key: bytes) -> bytes:
+        """The opening of a committed root update for the holder of an office's key; SealError if the key is none."""
+        path = folder / f"root-{key.hex()[:16]}.sealed"
+        if not path.exists():
+            opening = Opening.load(folder / OPENING_FILE, self.rules)
+            atomic_write(path, seal_update(opening, key), mode=0o600)
+        return path.read_bytes()
 
     def write(self) -> dict[str, Any]:
         """The model after the last closed round, in model.npz by the layout's names.

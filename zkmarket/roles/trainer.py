@@ -167,31 +167,11 @@ class Trainer:
         folder = desk.round_folder(number)
         build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
         sealed = self.sealed_file(started)
-        if (folder / COMMITMENT_FILE).exists() and sealed.exists():
-            made = Commitment.load(folder / COMMITMENT_FILE, build.manifest)
-            return made, cid_of(sealed.read_bytes())
-        path = folder / UPDATE_FILE
-        if not path.exists():
-            lesson = self.lesson(log, number)
-            desk.progress(f"round {number}: training from the model {theta_digest(lesson.theta).hex()[:16]}")
-            data = io.BytesIO()
-            np.save(data, self.learn(lesson), allow_pickle=False)
-            atomic_write(path, data.getvalue(), mode=0o600)
-        update = np.load(path, allow_pickle=False)
-        made = commit_update(
-            build,
-            update,
-            folder,
-            int(desk.me, 16),
-            desk.project.round_id(number),
-            self.bound(started),
-            "count",
-            desk.progress,
-        )
+        made = commit_once(desk, number, folder, self.learn, lambda: self.lesson(log, number), self.bound(started))
         if not sealed.exists():
             opening = Opening.load(folder / OPENING_FILE, build.manifest)
             atomic_write(sealed, seal_for_round(opening, started), mode=0o600)
-        return made.commitment, cid_of(sealed.read_bytes())
+        return made, cid_of(sealed.read_bytes())
 
     def sealed_file(self, started: Started) -> Path:
         """One for each key: a reorganisation can change the key of a round that was submitted to."""
@@ -202,17 +182,7 @@ class Trainer:
         return started.beta
 
     def lesson(self, log: Log, number: int) -> Lesson:
-        history = self.desk.history
-        last = None
-        for settled in log.settled():
-            if settled.round < number:
-                self.desk.verify(settled, log, self.verified)
-        moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
-        if moved:
-            manifest = history.build_of(len(moved[-1].trainers)).manifest
-            served = history.aggregate(moved[-1], log)
-            last = dequantise(served.aggregate.values, manifest.fixed_point) / sum(moved[-1].mask)
-        return Lesson(number, history.model(log, before=number), last)
+        return lesson_of(self.desk, log, number, self.verified)
 
     # ---- ADMIT
 
@@ -233,6 +203,45 @@ class Trainer:
                 desk.store.put(blob)
                 self.handed_over[number] = time.monotonic()
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
+
+
+def lesson_of(desk: Desk, log: Log, number: int, verified: set[int]) -> Lesson:
+    """What training for a round starts from, once all rounds before it are verified. Raises as `History.model`."""
+    history = desk.history
+    last = None
+    for settled in log.settled():
+        if settled.round < number:
+            desk.verify(settled, log, verified)
+    moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
+    if moved:
+        manifest = history.build_of(len(moved[-1].trainers)).manifest
+        served = history.aggregate(moved[-1], log)
+        last = dequantise(served.aggregate.values, manifest.fixed_point) / sum(moved[-1].mask)
+    return Lesson(number, history.model(log, before=number), last)
+
+
+def commit_once(
+    desk: Desk, number: int, folder: Path, learn: Learn, lesson: Callable[[], Lesson], bound: int | None
+) -> Commitment:
+    """Train for a round and commit to it, range-proven: each is written down before the next, and never made again.
+
+    Args:
+        folder: of this round and this update alone: its salts are in it.
+        bound: on the squared norm, to which a longer update is clipped; None: of any length.
+    """
+    build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
+    if (folder / COMMITMENT_FILE).exists():
+        return Commitment.load(folder / COMMITMENT_FILE, build.manifest)
+    path = folder / UPDATE_FILE
+    if not path.exists():
+        given = lesson()
+        desk.progress(f"round {number}: training from the model {theta_digest(given.theta).hex()[:16]}")
+        data = io.BytesIO()
+        np.save(data, learn(given), allow_pickle=False)
+        atomic_write(path, data.getvalue(), mode=0o600)
+    update = np.load(path, allow_pickle=False)
+    author, round_id = int(desk.me, 16), desk.project.round_id(number)
+    return commit_update(build, update, folder, author, round_id, bound, "count", desk.progress).commitment
 
 
 def seal_for_round(opening: Opening, started: Started) -> bytes:

@@ -34,6 +34,7 @@ REMEMBERED = (
     "confirmations",
     "model",
     "data",
+    "root_data",
     *TRAINING,
 )
 PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
@@ -189,7 +190,8 @@ def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from . import owner
 
     with open_desk(arguments, progress) as desk:
-        role = owner.Owner(desk, arguments.withdraw)
+        learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None
+        role = owner.Owner(desk, arguments.withdraw, learn)
         result = role.write() | owner.status(desk) if arguments.once else role.run()
     return result, f"model after {result['rounds']} rounds in {result['model']}, θ {result['theta']}"
 
@@ -229,15 +231,15 @@ def trainer_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return result, _trainer_text(result)
 
 
-def learner(desk: Desk, change: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
-    """Local training with the model and data that the trainer named; `change` is applied to the data."""
+def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Callable[[Any], Any]:
+    """Local training with the model and the data that the role's settings name; `change` is applied to the data."""
     from ..learning import Training, load_dataset, load_model, train
 
-    model, data = load_model(desk.settings["model"]), load_dataset(desk.settings["data"])
-    data = change(data) if change else data
+    model, own = load_model(desk.settings["model"]), load_dataset(desk.settings[data])
+    own = change(own) if change else own
     given = {name: desk.settings.get(name) for name in TRAINING}
     training = Training(**{name: _number(name, value) for name, value in given.items() if value is not None})
-    return lambda lesson: train(model, desk.prospectus.layout, lesson.theta, data, training, lesson.round)
+    return lambda lesson: train(model, desk.prospectus.layout, lesson.theta, own, training, lesson.round)
 
 
 def _number(name: str, text: str) -> Any:
@@ -326,7 +328,9 @@ def auditor_verify(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def _audit_text(row: dict[str, Any]) -> str:
     accepted = sum(trainer["accepted"] for trainer in row["trainers"])
     how = "verified from calldata" if row["from_calldata"] else "taken on the contract's word"
-    return f"round {row['round']}: {how}, {accepted} of {len(row['trainers'])} accepted, aggregate {row['aggregate']}"
+    root = {None: "", True: ", compared with the owner's root update", False: ", without a root update"}[row["root"]]
+    who = f"{accepted} of {len(row['trainers'])} accepted{root}"
+    return f"round {row['round']}: {how}, {who}, aggregate {row['aggregate']}"
 
 
 # ---------------------------------------------------------------- arguments
@@ -358,6 +362,12 @@ def add_verbs(verb: AddVerb, verbs: Any) -> None:
     _add_desk(verb("end", owner_end, "end the project, after the round that is open", kinds))
     made = verb("receive", owner_receive, "verify and open every round, write the model, until the project ends", kinds)
     made.add_argument("--once", action="store_true", help="only what is there now")
+    made.add_argument(
+        "--root-data",
+        metavar="FILE.npz|package.module:callable[,k=v]",
+        help="where the rules compare with a root update: clean data, on which one is trained before every round",
+    )
+    _add_training(made)
     _add_withdraw(made)
     _add_loop(made)
     made = verb("keyring", owner_keyring, "the rounds' content keys for who came later (SECRET)", kinds)
@@ -370,15 +380,8 @@ def add_verbs(verb: AddVerb, verbs: Any) -> None:
     made.add_argument("--membership", metavar="HEX", help="the owner's signature, where admission is by list")
     _add_desk(made)
     made = verb("run", trainer_run, "train and submit each round until the project ends", kinds)
-    made.add_argument("--model", metavar="package.module:factory[,k=v]", help="makes the torch module")
     made.add_argument("--data", metavar="FILE.npz|package.module:callable[,k=v]", help="your data; they stay here")
-    made.add_argument("--epochs", help="local epochs a round (5)")
-    made.add_argument("--batch", help="batch size (32)")
-    made.add_argument("--optimiser", choices=("sgd", "adam"), help="(sgd)")
-    made.add_argument("--rate", help="local learning rate (0.2)")
-    made.add_argument("--momentum", help="of sgd (0.5)")
-    made.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="(auto: by the targets)")
-    made.add_argument("--seed", help="of batches and dropout (0)")
+    _add_training(made)
     made.add_argument("--join", action="store_true", help="as `trainer join`, once trainers can: pays the stake in")
     made.add_argument("--membership", metavar="HEX", help="the owner's signature; remembered in the folder")
     _add_keyring(made)
@@ -437,6 +440,17 @@ def _add_loop(parser: argparse.ArgumentParser, account: bool = True) -> None:
     parser.add_argument("--poll", type=float, metavar="SECONDS", help="between two looks at the chain")
     parser.add_argument("--patience", type=float, metavar="SECONDS", help="for a chain or store that fails (3600)")
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="for others to call a time-out first")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="package.module:factory[,k=v]", help="makes the torch module")
+    parser.add_argument("--epochs", help="local epochs a round (5)")
+    parser.add_argument("--batch", help="batch size (32)")
+    parser.add_argument("--optimiser", choices=("sgd", "adam"), help="(sgd)")
+    parser.add_argument("--rate", help="local learning rate (0.2)")
+    parser.add_argument("--momentum", help="of sgd (0.5)")
+    parser.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="(auto: by the targets)")
+    parser.add_argument("--seed", help="of batches and dropout (0)")
 
 
 def _add_keyring(parser: argparse.ArgumentParser) -> None:
