@@ -235,13 +235,20 @@ def deadline(logrows: int) -> float:
     return 120 + 30 * 2 ** max(0, logrows - 13)
 
 
+def step_seconds(files: CircuitFiles) -> float:
+    """`deadline` of the rows of all blocks of columns of a circuit."""
+    settings = json.loads(files.settings.read_text())
+    rows = max(settings["num_rows"], 1 << settings["run_args"]["logrows"])
+    return deadline((rows - 1).bit_length())
+
+
 def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float | None = None) -> list[Proof]:
     """Make and check proofs, one after the other, in one child process.
 
     Args:
         jobs: the proofs to make.
         progress: told "name: step" as each step ends.
-        seconds: deadline of every single step; default `deadline` of the rows of all blocks of columns.
+        seconds: deadline of every single step; default `step_seconds`.
 
     Raises:
         StatementFalse: the witness does not satisfy the circuit; the message names the gate or lookup.
@@ -257,8 +264,6 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
         for index, job in enumerate(jobs):
             given = folder / f"{index}.input.json"
             given.write_text(json.dumps({"input_data": job.inputs}))
-            settings = json.loads(job.files.settings.read_text())
-            rows = max(settings["num_rows"], 1 << settings["run_args"]["logrows"])
             tasks.append(
                 {
                     "name": job.name,
@@ -270,7 +275,7 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
                     "pk": str(job.files.pk),
                     "vk": str(job.files.vk),
                     "srs": str(job.files.srs),
-                    "seconds": seconds or deadline((rows - 1).bit_length()),
+                    "seconds": seconds or step_seconds(job.files),
                 }
             )
         _run_child(tasks, progress)

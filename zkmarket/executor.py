@@ -69,19 +69,19 @@ class Job:
     seconds: float = 3600
 
 
-def proof_job(job: ProofJob, seconds: float) -> Job:
-    """A proof to be made by a worker: four files of the circuit, and the SRS. Each step may take so many seconds."""
-    files = job.files
+def proof_job(job: ProofJob) -> Job:
+    """A proof to be made by a worker: four files of the circuit, and the SRS."""
+    files, seconds = job.files, backend.step_seconds(job.files)
     parts = {path.name: path for path in (files.settings, files.compiled, files.vk, files.pk)}
-    return Job(job.name, f"{__name__}:prove", {**parts, _SRS: files.srs}, (job.name, job.inputs, seconds), 2 * seconds)
+    return Job(job.name, f"{__name__}:prove", {**parts, _SRS: files.srs}, (job.name, job.inputs), 2 * seconds)
 
 
 _SRS = "kzg.srs"
 
 
-def prove(folder: Path, name: str, inputs: list[list[str]], seconds: float) -> Proof:
+def prove(folder: Path, name: str, inputs: list[list[str]]) -> Proof:
     """What a worker does for `proof_job`."""
-    return backend.prove([ProofJob(name, CircuitFiles(folder, folder / _SRS), inputs)], seconds=seconds)[0]
+    return backend.prove([ProofJob(name, CircuitFiles(folder, folder / _SRS), inputs)])[0]
 
 
 # ---------------------------------------------------------------- the loop

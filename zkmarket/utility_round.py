@@ -340,7 +340,7 @@ def coalition_of(manifest: Manifest, submissions: Sequence[Submission], coalitio
 
 def _job(terms: Terms, coalition: Coalition, total: utility.Coalition, validation: Validation) -> Job:
     made = utility.prove_job(terms.model, terms.theta, total, validation, terms.context(coalition))
-    return proof_job(replace(made, name=name_of(coalition)), utility.deadline(terms.model))
+    return proof_job(replace(made, name=name_of(coalition)))
 
 
 def _place(terms: Terms, coalition: Coalition, kept: Path) -> Path:

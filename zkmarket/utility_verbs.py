@@ -18,6 +18,7 @@ from .artifacts import Build
 from .backend import Progress
 from .errors import InputError, ProofRejected
 from .executor import open_pool
+from .field import encode_point
 from .games import PREFIX, Method, salts_needed
 from .quantise import load_update
 from .round import Decision, RoundProof
@@ -178,4 +179,12 @@ def verify(
             for row in result["trainers"]
         ),
     ]
-    return {"utility": result | {"method": str(scoring.method)}}, lines
+    said = {
+        "method": str(scoring.method),
+        "beacon": "0x" + scoring.beacon.hex(),
+        "model_digest": "0x" + scoring.model.digest.hex(),
+        "validation": ["0x" + encode_point(point).hex() for point in scoring.validation.points],
+        "insecure": scoring.model.insecure,
+    }
+    lines += [f"model {said['model_digest']}, beacon {said['beacon']}: compare them with the project's"]
+    return {"utility": result | said}, lines

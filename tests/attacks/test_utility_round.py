@@ -60,7 +60,7 @@ def salted(tmp_path_factory: pytest.TempPathFactory) -> Build:
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utility_round, "utility", fake_module())
-    monkeypatch.setattr(utility_round, "proof_job", lambda job, _: job)
+    monkeypatch.setattr(utility_round, "proof_job", lambda job: job)
 
 
 def fake_module() -> Any:
@@ -69,7 +69,6 @@ def fake_module() -> Any:
     return SimpleNamespace(
         utility=fake_utility.utility,
         prove_job=fake_utility.prove_job,
-        deadline=lambda model: 60,
         verify_utility=fake_utility.verify_utility,
         Coalition=Coalition,
     )

@@ -150,6 +150,9 @@ def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     assert [row["accepted"] for row in found["trainers"]] == [True] * 3
     assert "reward_wei" not in found
     game = found["utility"]
+    said = json.loads((scored.place / "compiled/utility.json").read_text())
+    assert (game["method"], game["beacon"], game["insecure"]) == ("utility:loo", BEACON, True)
+    assert game["model_digest"] == said["digest"]
     manifest = Manifest(json.loads((scored.place / "build/manifest.json").read_text()))
     openings = [Opening.load(scored.place / f"updates/{i}/opening.npz", manifest) for i in range(3)]
     model, batch = UtilityBuild.load(scored.place / "compiled"), Validation.load(scored.place / "batch.npz")
