@@ -84,7 +84,9 @@ def test_a_job_whose_worker_goes_is_done_elsewhere() -> None:
         return "done", job.name
 
     pool = Played(["a", "b"], answer)
+    start = time.monotonic()
     assert collect(pool, [job("0"), job("1")]) == {0: "0", 1: "1"}
+    assert time.monotonic() - start < 30, "it waited for the deadline of the job"
     assert pool.stopped == ["a"]
     assert pool.asked == [("a", "0"), ("b", "1"), ("b", "0")]
 
