@@ -47,8 +47,8 @@ THETA_BOUND = 8.0
 """Least bound of the parameters; otherwise four times the largest that the model was read with."""
 
 # On the reference machine (2 cores), from `python -m benchmarks.bench_utility`.
-SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.16, 0.28
-BYTES_PER_ROW = 20_000
+SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.14, 0.2
+BYTES_PER_ROW = 10_000
 
 
 @dataclass(frozen=True)
