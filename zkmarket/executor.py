@@ -111,10 +111,14 @@ class _Work:
     avoid: set[str] = field(default_factory=set)
 
 
-def run(pool: Pool, jobs: Sequence[Job], accept: Callable[[int, Any], None], progress: Progress = quiet) -> None:
+def run(
+    pool: Pool, jobs: Sequence[Callable[[], Job]], accept: Callable[[int, Any], None], progress: Progress = quiet
+) -> None:
     """Do every job and hand its result to `accept`, in the order in which they end.
 
     Args:
+        jobs: each made when a worker is free for it, and made anew when it is tried again: they may be large, and
+            noise is drawn for one attempt.
         accept: given the job's index and its result; raises ProofRejected for a wrong one, which is then made again.
 
     Raises:
@@ -122,7 +126,7 @@ def run(pool: Pool, jobs: Sequence[Job], accept: Callable[[int, Any], None], pro
         BackendError, BackendTimeout, ProofRejected: a job failed `ATTEMPTS` times, or no worker is left.
     """
     waiting = deque(_Work(index) for index in range(len(jobs)))
-    running: dict[str, tuple[_Work, float]] = {}
+    running: dict[str, tuple[_Work, Job, float]] = {}
     seen = time.monotonic()
     try:
         while waiting or running:
@@ -133,26 +137,27 @@ def run(pool: Pool, jobs: Sequence[Job], accept: Callable[[int, Any], None], pro
                 raise BackendError(f"no worker is left: waited {PATIENCE} s for one")
             ended = pool.poll()
             answered = {worker for worker, _ in ended}
-            for worker, (work, since) in running.items():
-                late = time.monotonic() - since > jobs[work.index].seconds
+            for worker, (_, job, since) in running.items():
+                late = time.monotonic() - since > job.seconds
                 if worker not in answered and (late or worker not in workers):
                     pool.stop(worker)
                     ended.append((worker, ("late", "no answer in time") if late else ("lost", "the worker is gone")))
             for worker, answer in ended:
-                work, since = running.pop(worker)
-                problem = _judge(work, jobs[work.index], answer, accept)
+                work, job, since = running.pop(worker)
+                problem = _judge(work, job, answer, accept)
                 if problem is None:
                     left = len(waiting) + len(running)
-                    progress(f"{jobs[work.index].name}: {time.monotonic() - since:.0f} s on {worker}, {left} to go")
+                    progress(f"{job.name}: {time.monotonic() - since:.0f} s on {worker}, {left} to go")
                 else:
-                    progress(f"{jobs[work.index].name}: {problem}; again, not on {worker} if there is another")
+                    progress(f"{job.name}: {problem}; again, not on {worker} if there is another")
                     work.avoid.add(worker)
                     waiting.appendleft(work)
             for worker in workers:
                 if worker not in running and (work := _next_for(worker, waiting, workers)):
                     work.tries += 1
-                    running[worker] = work, time.monotonic()
-                    pool.start(worker, jobs[work.index])
+                    job = jobs[work.index]()
+                    running[worker] = work, job, time.monotonic()
+                    pool.start(worker, job)
             if running or waiting:
                 time.sleep(0.05)
     finally:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +327,7 @@ def prove_utilities(
         write_json(_place(terms, coalition, kept), made.to_json())
         proofs[coalition] = proof
 
-    run(pool, [_job(terms, s, sums[s], validation) for s in todo], accept, progress)
+    run(pool, [partial(_job, terms, s, sums[s], validation) for s in todo], accept, progress)
     return UtilityRound(terms.method, terms.beacon, terms.base, proofs)
 
 

@@ -196,7 +196,7 @@ def test_a_wrong_proof_of_a_worker_is_made_again(scene: Scene, tmp_path: Path, m
         def swapped(index: int, value: Any) -> None:
             if not wrong and index == 1:
                 wrong.append(1)
-                value = fake_utility.make(Path(), *jobs[0].arguments)
+                value = fake_utility.make(Path(), *jobs[0]().arguments)
             accept(index, value)
 
         real(pool, jobs, swapped, progress)

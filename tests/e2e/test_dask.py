@@ -10,6 +10,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def test_jobs_on_a_cluster(cluster: Any, place: Path, tmp_path: Path, monkeypatc
         jobs = [job("notes", "note", marks, "0", 0.1), job("killed", "note", marks, "1", 3)]
         jobs += [job(f"read {i}", "read", 0.2, key=key, other=other) for i in range(6)]
         found: dict[int, Any] = {}
-        run(pool, jobs, found.__setitem__, told.append)
+        run(pool, [partial(replace, job) for job in jobs], found.__setitem__, told.append)
     killer.join(10)
 
     assert {index: found[index][0] for index in (0, 1)} == {0: "0", 1: "1"}

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def collect(pool: Any, jobs: list[Job], wrong: Any = "wrong") -> dict[int, Any]:
         assert index not in found
         found[index] = value
 
-    run(pool, jobs, accept)
+    run(pool, [partial(replace, job) for job in jobs], accept)
     return found
 
 
@@ -95,6 +97,20 @@ def test_a_wrong_result_is_made_again_elsewhere() -> None:
     pool = Played(["a", "b"], lambda worker, job, times: ("done", "wrong" if worker == "a" else job.name))
     assert collect(pool, [job("0")]) == {0: "0"}
     assert pool.asked == [("a", "0"), ("b", "0")]
+
+
+def test_a_job_is_made_when_a_worker_is_free_for_it() -> None:
+    """They can be large, and hold noise that is used once: so never all at once, and anew for another attempt."""
+    pool = Played(["a"], lambda worker, job, times: ("lost", "no memory") if times == 1 else ("done", job.name))
+    made: list[str] = []
+
+    def make(name: str) -> Job:
+        assert not pool.busy
+        made.append(name)
+        return job(name)
+
+    run(pool, [partial(make, "0"), partial(make, "1")], lambda index, value: None)
+    assert made == ["0", "0", "1", "1"]
 
 
 def test_the_only_worker_is_asked_again() -> None:
