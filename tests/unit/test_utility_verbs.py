@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from zkmarket.build import Spec, build, candidate, candidates, choose_logrows
 from zkmarket.cli import make_parser
 from zkmarket.errors import InputError, RuleError
+from zkmarket.rules import Filter
 from zkmarket.utility_verbs import Scoring, read_beacon, score_and_salts
 
 pytestmark = pytest.mark.unit
@@ -67,3 +69,16 @@ def test_a_build_for_a_utility_only_says_who_is_accepted() -> None:
     assert score_and_salts("utility:loo", 40, 8) == ("equal", 40)
     with pytest.raises(RuleError):
         score_and_salts("utility:shapley", None, 8)
+
+
+@pytest.mark.parametrize("salts", [0, 7, 257])
+def test_a_build_has_from_8_to_256_salts(salts: int, tmp_path: Path) -> None:
+    spec = Spec(3, 40, Filter.parse("norm"), "equal", salts=salts)
+    with pytest.raises(InputError, match=f"a chunk has from 8 to 256 salts: got {salts}"):
+        build(spec, SimpleNamespace(), tmp_path / "build")
+
+
+def test_salts_take_the_place_of_values() -> None:
+    assert candidate(10, 3, 1000).chunks == 1 and candidate(10, 3, 1000, salts=24).chunks == 2
+    assert [c.chunks for c in candidates(3, 1000, 24)][:2] == [2, 1]
+    assert choose_logrows(Spec(3, 1000, Filter.parse("norm"), value_bits=10, salts=24))[1] == candidates(3, 1000, 24)
