@@ -480,7 +480,10 @@ def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
     sequence, groups = _sequence(data, start, usable)
     lengths, columns = _columns(plan, row + groups * NOISE + WITNESS_SALTS)
     if lengths[-1] >= usable:
-        raise DomainError(f"the public values and noise of a utility circuit do not fit 2^{plan['logrows']} rows")
+        raise DomainError(
+            f"the public values and noise of a utility circuit do not fit 2^{plan['logrows']} rows:"
+            " lower the batch or raise logrows"
+        )
     plan["public"]["noise"] = [row, groups * NOISE]
     return plan | {"lengths": lengths, "columns": columns, "sequence": sequence, "first_lookup": start}
 

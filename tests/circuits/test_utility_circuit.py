@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import UNSATISFIED_LOOKUP, Mutation, compiled
-from tests.circuits.utility_nets import BATCH, NETS, SEED, Case, case_of, extreme_cases, network_named, plan_of, sizes
-from zkmarket import utility
+from tests.circuits.utility_nets import BATCH, NETS, Case, case_of, extreme_cases, network_named, plan_of, sizes
+from zkmarket import backend, utility
 from zkmarket.build import check_refused
 from zkmarket.compile import check_placement
 from zkmarket.errors import ArtifactError, DomainError, StatementFalse
@@ -64,41 +63,29 @@ def test_integers_say_what_floats_say(name: str):
 
 
 def test_every_entry_of_the_table_is_the_oracles(compile_once: Compile):
-    """ezkl makes E(x) in Rust, the oracle in numpy: all of the table's entries, by the check of λ."""
-    plan = plan_of("linear")
-    table = exponentials(float.fromhex(plan["base"]), plan["radix"] // 2)
-    assert table[0] == 0 and table[plan["radix"] // 2] == 1 and (np.diff(table) >= 0).all()
-    circuit = compile_once(utility.statement(plan))
-    case = case_of("linear")
-    lookups = plan["witness"]["capped"][1]
-    for start in range(0, 2 * lookups * 4, lookups):  # the steep end, where a last bit would differ first
-        places = np.arange(len(table) - 1 - start, len(table) - 1 - start - lookups, -1)
-        case.cells["capped"] = [int(at) - plan["radix"] // 2 for at in places]
-        mass = table[places].reshape(BATCH, -1).sum(1)
-        outputs = _loss_sums(case, circuit)
-        weights = [pow(_challenge(), b, P) for b in range(BATCH)]
-        over = [_number(case, "over", b) for b in range(BATCH)]
-        classes = plan["outputs"]
-        tops = [int(table[case.cells["lambda"][b] + plan["radix"] // 2]) for b in range(BATCH)]
-        wanted = sum(w * (classes * t - int(m) - o) for w, t, m, o in zip(weights, tops, mass, over, strict=True)) % P
-        assert outputs == wanted
-
-
-def _challenge() -> int:
-    return utility._challenge(SEED, "a")
+    """ezkl makes E(x) in Rust, the oracle in numpy. A batch that looks up every entry: its check of λ tells them."""
+    plan = make_plan(network_named("linear"), sizes("cross-entropy", batch=680, logrows=11))
+    half, classes, batch = plan["radix"] // 2, plan["outputs"], plan["batch"]
+    table = exponentials(float.fromhex(plan["base"]), half)
+    assert table[0] == 0 and table[half] == 1 and (np.diff(table) >= 0).all() and len(table) <= batch * classes
+    zeros = np.zeros(plan["params"], np.int64)
+    case = Case(plan, zeros, zeros, 0, np.zeros(plan["counts"]["validation"], np.int64))
+    places = np.arange(batch * classes) % len(table)
+    case.cells["capped"] = [int(at) - half for at in places]
+    outputs = backend.mock(compile_once(utility.statement(plan)).files, case.inputs())
+    found = outputs[len(case.public) + 1 + utility.check_names(plan).index("loss: λ is enough")]
+    start = plan["public"]["a"][0]
+    wanted = 0
+    for b, mass in enumerate(table[places].reshape(batch, classes).sum(1)):
+        top = classes * int(table[_signed(case.cells["lambda"][b]) + half])
+        wanted += case.public[start + b] * (top - int(mass) - _number(case, "over", b))
+    assert found == wanted % P
 
 
 def _number(case: Case, name: str, at: int) -> int:
     radix = case.plan["radix"]
     digits = [case.cells[f"{name}.{i}"][at] for i in range(case.plan["digits"][name])]
     return sum(radix**i * ((digit if digit < P // 2 else digit - P) + radix // 2) for i, digit in enumerate(digits))
-
-
-def _loss_sums(case: Case, circuit: Any) -> int:
-    from zkmarket import backend
-
-    outputs = backend.mock(circuit.files, case.inputs())
-    return outputs[len(case.public) + 1 + utility.check_names(case.plan).index("loss: λ is enough")]
 
 
 # ---------------------------------------------------------------- forged witnesses
