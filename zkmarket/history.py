@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .artifacts import Build, Manifest
+from .artifacts import Build
 from .auditor import apply_aggregate, open_aggregate, verify_round, verify_settlement
 from .backend import Progress, quiet
 from .commitment import Commitment
@@ -35,7 +35,7 @@ from .field import Point
 from .files import atomic_write, parse_json
 from .market import Event, Project
 from .prospectus import LIMIT, Prospectus, digest_of, theta_digest
-from .round import Aggregate, Decision, References
+from .round import Aggregate, Decision
 from .sealing import (
     SealingKey,
     Served,
@@ -306,7 +306,7 @@ class History:
         except PassedOn as error:
             self.progress(f"round {settled.round}: {error}; taken on the contract's word")
             return _decided_by_contract(settled)
-        known = self.references(settled.round, build.manifest)
+        known = self.project.references(build.manifest, settled.round)
         ranged = [*proof.commitments, *([known.root] if known.root else [])]
         if all(commitment.range_proofs for commitment in ranged):
             decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
@@ -320,14 +320,6 @@ class History:
         if tuple(paid) != settled.pay:
             raise ProofRejected(f"round {settled.round}: the contract paid {settled.pay}, the scores give {paid}")
         return decision
-
-    def references(self, number: int, manifest: Manifest) -> References:
-        """What the updates of a round are compared with, by the log alone."""
-        held = manifest.references
-        return References(
-            self.project.root_commitment(number) if "root" in held else None,
-            (self.project.last_aggregate(number) or None) if "last" in held else None,
-        )
 
     def last_aggregate(self, log: Log, number: int) -> Aggregate | None:
         """The aggregate that round `number` refers to as the last one; None if there is none. Raises as `aggregate`."""

@@ -261,7 +261,8 @@ class ProjectFile:
                 f" are more code than a chain takes (EIP-170), {MAX_RANGE_BLOCKS} fit"
             )
         submit = SUBMIT_GAS + chunks * RANGE_PROOF_GAS
-        settle = SETTLE_GAS + self.most * TRAINER_GAS + (self.most + 2) * chunks * POINT_GAS
+        slots = self.most + len(references(self.filters[self.most], self.score))
+        settle = SETTLE_GAS + slots * TRAINER_GAS + (slots + 2) * chunks * POINT_GAS
         for what, gas in (("submit", submit), ("settle", settle)):
             if gas > GAS_LIMIT:
                 return f"{chunks} chunks may need {gas:,} gas to {what}, the factory takes at most {GAS_LIMIT:,}"

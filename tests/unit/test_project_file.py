@@ -553,6 +553,10 @@ def test_a_project_too_heavy_for_a_block_is_refused_with_the_nearest_k(tmp_path:
     wide = load(tmp_path, rules__least="64", rules__most="64", keys__logrows="11")
     (line,) = complaints(tmp_path, lambda: wide.specs(layout_of(16 * chunk_size(11))))
     assert "16 chunks may need 14,080,000 gas to settle" in line
+    for rules, gas in (({"rules__score": '"root"'}, "14,270,000"), ({"rules__krum": "false"}, "14,080,000")):
+        wide = load(tmp_path, rules__least="64", rules__most="64", keys__logrows="11", **rules)
+        (line,) = complaints(tmp_path, lambda wide=wide: wide.specs(layout_of(16 * chunk_size(11))))
+        assert f"16 chunks may need {gas} gas to settle" in line, "a reference is a slot, too"
 
 
 def test_a_model_for_which_no_k_serves(tmp_path: Path):

@@ -379,7 +379,7 @@ class Aggregator:
         slots = [self.opening_of(log, key, number, seat) for seat in seats]
         if (folder / PROOF_FILE).is_file():
             proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
-            known = desk.history.references(number, build.manifest)
+            known = desk.project.references(build.manifest, number)
             made = [one.points for one in proof.commitments], proof.references.points(build.manifest)
             if made == ([one.commitment.points for one in slots], known.points(build.manifest)):
                 place = folder / AGGREGATE_FILE
@@ -401,7 +401,7 @@ class Aggregator:
         root = None
         taken = log.taken_root(number) if "root" in held else None
         if taken is not None:
-            proven = history.references(number, self.rules).root  # with its range proofs
+            proven = self.desk.project.references(self.rules, number).root  # with its range proofs
             root = Submission(proven, self.root_opening(taken).opening)
         return root, history.last_aggregate(log, number) if "last" in held else None
 
