@@ -3,7 +3,7 @@
     python -m benchmarks.bench_utility --model linear --model mlp --model cnn --json
 
 Models on scikit-learn's digits, trained for a moment so that scales are judged on a model that means something:
-`linear` (64 → 10), `mlp` (64 → 16 → 10), `cnn` (two convolutions with pooling and two dense layers: 58,662 parameters).
+`linear` (64 → 10), `mlp` (64 → 16 → 10), `cnn` (two convolutions with pooling and two dense layers: 58,558 parameters).
 One coalition of three of eight. Keys come from the cache if they are there: the row of compile says what it took.
 """
 

@@ -48,7 +48,7 @@ THETA_BOUND = 8.0
 
 # On the reference machine (2 cores), from `python -m benchmarks.bench_utility`.
 SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.14, 0.2
-BYTES_PER_ROW = 10_000
+BYTES_PER_ROW = 6_000
 
 
 @dataclass(frozen=True)
