@@ -40,7 +40,7 @@ DEATHS = 100
 """More than any role has steps: whoever dies so often does not come on."""
 
 OPEN_FILES = re.compile(
-    r"(settings|deployed|statement|commitment|round|refusals|manifest)\.json|\d{6}\.json|prospectus|PROJECT\.toml"
+    r"(settings|deployed|statement|commitment|round|refusals|no-root|manifest)\.json|\d{6}\.json|prospectus|PROJECT\.toml"
     r"|model\.npz|aggregate\.sealed|.*\.lock"
 )
 """Names in a role's folder that are no secret. All others have mode 0600, whatever is killed when."""
