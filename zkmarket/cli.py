@@ -311,7 +311,7 @@ def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         aggregator.admit(made, submission, slot)
     given = _given_references(arguments, made, progress)
     scoring = utility_verbs.Scoring.of(arguments, made, arguments.output, prover=True)
-    proof, aggregate = _prove_once(arguments, made, submissions, given, progress, resume=scoring is not None)
+    proof, aggregate = _prove_once(arguments, made, submissions, given, progress, scoring)
     place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
     if aggregate is None:
         place.unlink(missing_ok=True)  # of an earlier run
@@ -363,10 +363,12 @@ def _prove_once(
     submissions: list[aggregator.Submission],
     given: dict[str, Any],
     progress: Progress,
-    resume: bool,
+    scoring: utility_verbs.Scoring | None,
 ) -> tuple[RoundProof, Aggregate | None]:
     """Prove a round, or, to go on with its coalitions, take the proof that is there."""
-    kept = utility_verbs.kept_round(arguments.output, made, submissions, arguments.beta, given) if resume else None
+    kept = None
+    if scoring:
+        kept = utility_verbs.kept_round(scoring, arguments.output, made, submissions, arguments.beta, given)
     if kept is None:
         return aggregator.prove_round(made, submissions, arguments.beta, progress, **given)
     proof, decision = kept

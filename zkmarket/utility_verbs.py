@@ -16,7 +16,7 @@ from . import auditor
 from .aggregator import Submission, references_of
 from .artifacts import Build
 from .backend import Progress
-from .errors import InputError, ProofRejected
+from .errors import InputError, ProofRejected, SaltReuse
 from .executor import open_pool
 from .field import encode_point
 from .games import PREFIX, Method, salts_needed
@@ -94,6 +94,11 @@ class Scoring:
         place = arguments.coalitions or round_file.with_suffix(".utility.json")
         return cls(method, model, theta, validation, read_beacon(arguments.beacon), place)
 
+    @property
+    def parts(self) -> Path:
+        """Folder of the proofs of an unfinished run. Nobody else has seen these."""
+        return self.file.with_suffix(".parts")
+
     def terms(self, build: Build, proof: RoundProof, decision: Decision) -> Any:
         from .utility_round import Terms
 
@@ -111,17 +116,37 @@ def read_beacon(text: str) -> bytes:
 
 
 def kept_round(
-    round_file: Path, build: Build, submissions: Sequence[Submission], beta: int | None, given: Mapping[str, Any]
+    scoring: Scoring,
+    round_file: Path,
+    build: Build,
+    submissions: Sequence[Submission],
+    beta: int | None,
+    given: Mapping[str, Any],
 ) -> tuple[RoundProof, Decision] | None:
     """The round proof of an interrupted run, if it is there, is of these updates and verifies.
 
-    Another one would have another mask, and every coalition would be proven again with salts that are spent.
+    Another one would have another mask, and every coalition would be proven again with salts that are spent. Without
+    one, the utility proofs of earlier rounds beside it are removed.
+
+    Raises SaltReuse if coalitions of these updates were proven with a round proof of other terms.
     """
     beta = build.manifest.beta_max if beta is None else beta
+    commitments = tuple(s.commitment for s in submissions)
+    proof = None
     with suppress(InputError, ProofRejected):
         proof = RoundProof.load(round_file, build.manifest)
-        if proof.commitments == tuple(s.commitment for s in submissions) and proof.beta == beta:
+    if proof and proof.commitments == commitments and proof.beta == beta:
+        with suppress(ProofRejected):
             return proof, auditor.verify_settlement(build, proof, references_of(build, proof.round_id, **given))
+    same = {c.points for c in commitments} & {c.points for c in proof.commitments} if proof else set()
+    if same and scoring.file.exists():
+        raise SaltReuse(
+            f"{scoring.file} holds utility proofs of {len(same)} of these updates, made with {round_file}, whose norm"
+            " bound, references or trainers are others: proving again would spend salts that are spent; give the"
+            " same terms, or let the trainers commit again"
+        )
+    scoring.file.unlink(missing_ok=True)
+    shutil.rmtree(scoring.parts, ignore_errors=True)
     return None
 
 
@@ -137,17 +162,23 @@ def prove(
     from .utility_round import UtilityRound, prove_utilities, verify_utilities
 
     terms = scoring.terms(build, proof, auditor.verify_settlement(build, proof, proof.references))
-    with suppress(InputError, ProofRejected):  # of a run that came to its end: not even one salt is spent again
-        made = UtilityRound.load(scoring.file)
-        decision = verify_utilities(terms, made)
+    if scoring.file.exists():  # of a run that came to its end
+        try:
+            made = UtilityRound.load(scoring.file)
+            decision = verify_utilities(terms, made)
+        except (InputError, ProofRejected) as error:
+            raise SaltReuse(
+                f"{scoring.file} holds utility proofs that are not of these terms ({error}): proving again would spend"
+                " salts that are spent; give the same terms, let the trainers commit again, or, if they are of"
+                " other updates, move them away"
+            ) from error
         progress(f"utility proofs in {scoring.file} are of this round: kept")
         return _said(scoring, made, decision)
-    kept = scoring.file.with_suffix(".parts")
     with open_pool(arguments.workers, arguments.scheduler) as pool:
-        made = prove_utilities(terms, submissions, scoring.validation, pool, kept, progress)
+        made = prove_utilities(terms, submissions, scoring.validation, pool, scoring.parts, progress)
     decision = verify_utilities(terms, made)
     made.save(scoring.file)
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(scoring.parts, ignore_errors=True)
     return _said(scoring, made, decision)
 
 

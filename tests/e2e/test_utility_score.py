@@ -144,6 +144,16 @@ def test_a_finished_round_is_not_proven_again(scored: Scored) -> None:
     assert (scored.place / "round.utility.json").read_bytes() == before
 
 
+def test_salts_that_are_spent_are_not_spent_again(scored: Scored) -> None:
+    """Other terms for the same updates: refused, and nothing is lost."""
+    before = {path.name: path.read_bytes() for path in scored.place.glob("round*")}
+    np.save(scored.place / "moved.npy", np.load(scored.place / "theta.npy") + np.float32(2**-9))
+    for change in (("--theta", "moved.npy"), ("--beacon", "0x" + "5b" * 32)):
+        failed(scored.run(*PROVE, *change, "--json"), 2, "not of these terms", "would spend salts")
+    failed(scored.run(*PROVE, "--beta", 10**5, "--json"), 2, "utility proofs of 3 of these updates", "salts that are")
+    assert {path.name: path.read_bytes() for path in scored.place.glob("round*")} == before
+
+
 def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     """Against the oracle, from what each trainer opened; and the pay follows from them, not from the settlement."""
     found = succeeded(scored.run(*VERIFY, "--reward", 10**6)).json
