@@ -139,7 +139,7 @@ def trace(build: Build, openings: Sequence[Vector], commitments: Sequence[Sequen
     trainers = build.manifest.trainers
     for slot, (opening, points) in enumerate(zip(openings[:trainers], commitments[:trainers], strict=True), start=1):
         check_opening(build, opening, points, slot)
-    raise OpeningMismatch("the mask or a reference does not open its commitment")
+    raise OpeningMismatch("the mask does not open its commitment")
 
 
 def combine_slots(openings: Sequence[Vector], mask: Mask, chunk_size: int, r: Sequence[int]) -> list[list[int]]:
