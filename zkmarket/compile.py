@@ -48,7 +48,7 @@ THETA_BOUND = 8.0
 
 # On the reference machine (2 cores), from `python -m benchmarks.bench_utility`.
 SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.14, 0.2
-BYTES_PER_ROW = 6_000
+MEMORY_GB, GB_PER_1000_ROWS = 0.5, 0.0042
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class CompiledModel:
             "scales_tried": self.judged,
             "expected_seconds": round(rows * SECONDS_PER_1000_ROWS / 1000, 1),
             "expected_cpu_seconds": round(rows * CPU_PER_1000_ROWS / 1000, 1),
-            "expected_memory_gb": round(rows * BYTES_PER_ROW / 2**30, 1),
+            "expected_memory_gb": round(MEMORY_GB + rows * GB_PER_1000_ROWS / 1000, 1),
             "proof_bytes": build.value["circuit"]["proof_bytes"],
         }
 
