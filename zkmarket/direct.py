@@ -412,7 +412,7 @@ def _keys(build: Build, circuit: Circuit, progress: Progress) -> CircuitFiles:
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "circuit.onnx"
         backend.export_onnx(circuit.module(), onnx)
-        check_one_block(operations(onnx, circuit.how), circuit.how.logrows)
+        check_one_block(operations(onnx, circuit.how, circuit.sample()), circuit.how.logrows)
     folder, entry = keys_of(circuit, ceremony, progress)
     return CircuitFiles(folder, ceremony.path(circuit.how.logrows), entry["proof_bytes"])
 

@@ -3,6 +3,10 @@
 Rows are counted through all blocks of columns. Each block is a lookup argument of its own with unblinded
 multiplicities; what hides them is noise that is looked up in the same block. The settings tell how many rows a
 circuit has but not what lies where: that is read from ezkl's own log, in a child process, whose log it is.
+
+The log of *compiling* is an estimate: it counts the inputs, which in a proof have columns of their own and take no
+row of any block, and a few constants more than once. Where data must not be bare, the rows are those of a synthesis on
+real inputs, the same as in a proof.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import backend
-from .backend import Compilation, usable_rows
+from .backend import CircuitFiles, Compilation, usable_rows
 from .errors import ArtifactError, BackendError, BackendTimeout
 
 WITHOUT_LOOKUP = frozenset(
@@ -41,13 +45,19 @@ class Operation:
     end: int
 
 
-def operations(onnx: Path, how: Compilation, seconds: float = 1200) -> list[Operation]:
+def operations(
+    onnx: Path, how: Compilation, inputs: list[list[str]] | None = None, seconds: float = 1200
+) -> list[Operation]:
     """Where ezkl puts each operation, from its own log of the layout; in a child, whose log it is.
+
+    Args:
+        inputs: inputs that the circuit accepts: then the rows are those that a proof has. Without, they are those of
+            the settings, in which the inputs are counted as rows.
 
     Raises BackendError if the log is not what it is in the pinned version, BackendTimeout if ezkl takes too long.
     """
     with tempfile.TemporaryDirectory() as folder:
-        task = {"onnx": str(onnx), "how": asdict(how), "folder": folder}
+        task = {"onnx": str(onnx), "how": asdict(how), "folder": folder, "inputs": inputs}
         words = [sys.executable, "-m", "zkmarket.placement"]
         root = Path(__file__).resolve().parents[1]
         try:
@@ -61,7 +71,10 @@ def operations(onnx: Path, how: Compilation, seconds: float = 1200) -> list[Oper
     names, starts = json.loads(done.stdout)
     if not names or len(starts) != len(names) + 1 or starts != sorted(starts) or starts[0] != 0:
         raise BackendError("ezkl's log of the layout is not what it was: wanted a start of each operation, and the end")
-    return [Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True)]
+    placed = [Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True)]
+    if inputs is not None and any(op.end > op.start for op in placed if op.name == "Input"):
+        raise BackendError("ezkl's log of the layout is not what it was: inputs take rows of the blocks")
+    return placed
 
 
 def _child_main() -> None:
@@ -89,13 +102,23 @@ def _child_main() -> None:
     settings = backend.compile_circuit(Path(task["onnx"]), how, Path(task["folder"]))
     if starts[-1:] != [settings["num_rows"]]:
         sys.exit("the log ends elsewhere than the circuit")
+    if task["inputs"] is not None:
+        # It lays out once more for the witness, as when compiling, then twice for the proof: to measure, and to assign.
+        compiled = list(names)
+        names.clear()
+        starts.clear()
+        backend.mock(CircuitFiles(Path(task["folder"]), Path()), task["inputs"])
+        count = len(compiled)
+        if names != 3 * compiled or starts[count + 1 : 2 * (count + 1)] != starts[2 * (count + 1) :]:
+            sys.exit("the log is not of a witness and, twice, of the same synthesis")
+        del names[: 2 * count], starts[: 2 * (count + 1)]
     print(json.dumps([names, starts]))
 
 
 def check_one_block(placed: Sequence[Operation], logrows: int) -> None:
     """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise.
 
-    And unless that is the noise and sorts, and nothing else.
+    And unless that is the noise and sorts, and nothing else. The rows are those of a proof: `operations` of inputs.
     """
     looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
     if not looked:
