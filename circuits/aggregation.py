@@ -23,14 +23,13 @@ class Aggregation(torch.nn.Module):
                 without them), and that the weights are small: they are public, the verifier looks.
 
     Inputs: N columns (C values ‖ S salts); with `committed`, the result's column, likewise; then for the mean
-    w_1..w_N ‖ salts, for the others 128 noise values ‖ `tail` salts.
+    w_1..w_N ‖ S salts, for the others 128 noise values ‖ S salts.
 
     Values are sorted coordinate by coordinate: ezkl proves a permutation and N − 1 comparisons, each in the
     direction that holds, so that the counts of signs do not depend on data. The digits of the differences
     do: what is said of noise in circuits/settlement.py holds here too, and it holds for one block of columns.
-    Hence the order: all inputs first, by way of one concatenation; then the noise, then the sorts. `tail`, the
-    length of the last input, moves the first lookup to where all of them fit one block.
-    zkmarket/direct.py asserts that they do.
+    Hence the order: the noise first, in the first row of the first block (inputs take no rows of the blocks), then
+    the sorts. zkmarket/direct.py asserts that all of them fit that block.
     """
 
     def __init__(
@@ -42,18 +41,17 @@ class Aggregation(torch.nn.Module):
         rule: str,
         trim: int,
         committed: bool,
-        tail: int,
         sorted_noise: int,
     ):
         super().__init__()
         self.n, self.params, self.chunk, self.salts = n, params, chunk, salts
         self.rule, self.trim, self.committed = rule, trim, committed
-        self.tail, self.sorted_noise = tail, sorted_noise
+        self.sorted_noise = sorted_noise
 
     def example(self) -> tuple[torch.Tensor, ...]:
         columns = self.n + (1 if self.committed else 0)
         head = self.n if self.rule == "mean" else NOISE
-        return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), torch.zeros(1, head + self.tail))
+        return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), torch.zeros(1, head + self.salts))
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         everything = torch.cat(inputs, 1)

@@ -24,16 +24,16 @@ class Round(torch.nn.Module):
                 are of field elements, not of integers).
 
     Inputs: N columns (C values ‖ S salts); with `committed`, the aggregate's column, likewise; then
-    β ‖ 128 noise ‖ `tail` salts.
+    β ‖ 128 noise ‖ S salts.
 
     The plain reference of the folded path: no mask slot, no challenge, no transcript; N(N+1)/2 inner products of
     D rows each instead of one for all. What the lookups would leak, and what stops it, is said in
     circuits/settlement.py, with two differences that come of the many blocks of columns which N whole columns take:
 
-    - What is said there holds for one block, so everything with a lookup stands together: all inputs come first, by
-      way of one concatenation, then the Gram matrix, and by way of another the noise and all comparisons; the sum
-      comes last. `tail`, the length of the last input, moves the first lookup to where all of them fit one block.
-      zkmarket/direct.py asserts that they do.
+    - What is said there holds for one block, so everything with a lookup stands together: first comes the Gram
+      matrix, then by way of one concatenation the noise and all comparisons; the sum comes last. Where they would
+      cross into another block, one more product, of `pad` rows, is computed with the Gram matrix: all that it does is
+      to move the lookups to the start of the next block. zkmarket/direct.py asserts that they fit.
     - The blocks without lookups have running sums that everybody knows, and share the blinding of the others: the
       running sum of the signs is bare by itself. The order of signs must not depend on data either, not only their
       counts. So all comparisons are sorts, in which every sign is positive.
@@ -50,7 +50,7 @@ class Round(torch.nn.Module):
         penalty: int,
         score: str,
         committed: bool,
-        tail: int,
+        pad: int,
         sorted_noise: int,
     ):
         super().__init__()
@@ -58,13 +58,13 @@ class Round(torch.nn.Module):
         self.f, self.m, self.score = f, m, score
         self.penalty = float(penalty)
         self.committed = committed
-        self.tail, self.sorted_noise = tail, sorted_noise
+        self.pad, self.sorted_noise = pad, sorted_noise
         self.pairs = [(i, j) for i in range(n) for j in range(i, n)]
         self.index = {pair: at for at, (i, j) in enumerate(self.pairs) for pair in ((i, j), (j, i))}
 
     def example(self) -> tuple[torch.Tensor, ...]:
         columns = self.n + (1 if self.committed else 0)
-        last = torch.zeros(1, 1 + NOISE + self.tail)
+        last = torch.zeros(1, 1 + NOISE + self.salts)
         return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), last)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -74,6 +74,9 @@ class Round(torch.nn.Module):
         last = column * (len(inputs) - 1)
         updates = [take(everything, range(i * column, i * column + self.params)) for i in range(n)]
         upper = [torch.einsum("bi,bi->b", updates[i], updates[j]).reshape(1, 1) for i, j in self.pairs]
+        if self.pad:
+            rows = take(everything, [last] * self.pad)
+            upper.append(torch.einsum("bi,bi->b", rows, rows).reshape(1, 1))
         known = torch.cat([*upper, take(everything, range(last, last + 1 + NOISE))], 1)
 
         beta = take(known, [len(upper)])

@@ -58,10 +58,6 @@ MAX_WEIGHT = (1 << 16) - 1
 
 OUTPUTS = ("committed", "opened")
 
-SPARE = 256
-"""Rows of a block that are left free beside the lookups: room for `tail`, and for what a dot product copies when
-it crosses from one block to the next."""
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -170,20 +166,35 @@ def output_rows(d: int, chunk: int, committed: bool) -> int:
     return 7 * chunk + 1 if committed else d
 
 
-def tail_of(before: int, lookups: int, logrows: int, salts: int) -> int:
-    """Length of the last input's end: salts, and as many more as move the lookups into one block of columns.
+def product_end(start: int, length: int, usable: int) -> int:
+    """The row after a dot product of so many values, from row `start`: wherever it reaches the end of a block, the
+    running sum is copied, which takes a row of the next one."""
+    over = length - (usable - start % usable)
+    return start + length + (1 + over // (usable - 1) if over >= 0 else 0)
+
+
+def pad_of(products: int, d: int, lookups: int, logrows: int) -> int:
+    """Rows of the product between so many products of D values and the lookups: 0, or as many as fill a block.
 
     Every block is a lookup argument of its own, with its own unblinded multiplicities: data in a block without
-    noise would be bare.
+    noise would be bare. Rows are those of a proof, in whose blocks inputs take none.
     """
     usable = usable_rows(logrows)
-    if lookups + SPARE > usable:
+    if lookups >= usable:
         raise DomainError(
-            f"a direct circuit's lookups take {lookups} rows and must fit one block of columns, {usable - SPARE} at"
+            f"a direct circuit's lookups take {lookups} rows and must fit one block of columns, {usable - 1} at"
             f" 2^{logrows} rows: raise logrows, or lower the number of parameters or of trainers"
         )
-    at = before % usable
-    return salts if at + lookups + SPARE // 2 <= usable else salts + usable - at
+    row = 0
+    for _ in range(products):
+        row = product_end(row, d, usable)
+    at = row % usable
+    return 0 if at + lookups <= usable else usable - at
+
+
+def most_rows(rows: int, n: int, logrows: int) -> int:
+    """With what ezkl copies at the ends of blocks, and wherever it reads the matrix."""
+    return rows + rows // (usable_rows(logrows) - 1) + n * n + 16
 
 
 def check_size(d: int, logrows: int, salts: int) -> int:
@@ -233,11 +244,11 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
     columns = n + (1 if committed else 0)
     mean = rule.name == "mean"
     domain = None if mean else value_domain(logrows)
-    head, lookups, tail = n, 0, salts
+    head, lookups = n, 0
     if domain is not None:
         check_noise(domain, "an aggregation proof")
         head, lookups = NOISE, aggregation_lookup_rows(n, d, domain)
-        tail = tail_of(columns * column + NOISE + salts, lookups, logrows, salts)
+        pad_of(0, d, lookups, logrows)  # nothing stands before them
     numbers = {
         "n": n,
         "params": d,
@@ -246,11 +257,10 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         "rule": rule.name,
         "trim": rule.trim,
         "committed": committed,
-        "tail": tail,
         "sorted_noise": 0 if domain is None else sorted_noise(domain.bits),
     }
     kept = {"mean": n, "median": n, "trimmed": n - 2 * rule.trim}[rule.name]
-    fixed = columns * column + head + tail + d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
+    rows = columns * column + head + salts + lookups + d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
 
     def module():
         from circuits.aggregation import Aggregation
@@ -260,7 +270,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
     def inputs(value: int = 0, noise: int = 1) -> Inputs:
         rows = [[value], *[[0]] * (columns - 1)]
         last = [1] * n if mean else [noise] * NOISE
-        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(tail)]
+        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(salts)]
 
     how = Compilation(logrows)
     refused = {}
@@ -275,9 +285,9 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         how,
         lookups=0,
         range_checks=[] if mean else [[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(fixed + lookups, fixed + lookups + SPARE),
+        rows=(rows, most_rows(rows, n, logrows)),
         instances=(n if mean else 0) + (1 if committed else d),
-        committed=[*[column] * columns, head + tail],
+        committed=[*[column] * columns, head + salts],
         sample=inputs,
         refused=lambda: {name: (inputs(**bad), "General synthesis error") for name, bad in refused.items()},
         domain=domain,
@@ -301,8 +311,7 @@ def round_statement(
     check_noise(domain, f"the round proof of {n} trainers")
     lookups = round_lookup_rows(rule, n, score, domain)
     head = 1 + NOISE
-    before = columns * column + head + salts + entries * (d + 1) + head
-    tail = tail_of(before, lookups, logrows, salts)
+    pad = pad_of(entries, d, lookups, logrows)
     numbers = {
         "n": n,
         "params": d,
@@ -313,7 +322,7 @@ def round_statement(
         "penalty": domain.penalty,
         "score": score,
         "committed": committed,
-        "tail": tail,
+        "pad": pad,
         "sorted_noise": sorted_noise(domain.bits),
     }
 
@@ -325,10 +334,11 @@ def round_statement(
     def inputs(value: int = 0, noise: int = 1) -> Inputs:
         rows = [[value], *[[0]] * (columns - 1)]
         last = [1 << 20, *[noise] * NOISE]
-        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(tail)]
+        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(salts)]
 
     beyond = 1 << domain.bits
-    fixed = before - salts + tail + d * (2 * n - 1) + output_rows(d, chunk, committed)
+    gram = entries * (d + 1) + (pad + 1 if pad else 0)
+    rows = columns * column + head + salts + gram + head + lookups + d * (2 * n - 1) + output_rows(d, chunk, committed)
     return Circuit(
         "round.py",
         module,
@@ -336,9 +346,9 @@ def round_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=0,
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(fixed + lookups, fixed + lookups + SPARE),
+        rows=(rows, most_rows(rows, n, logrows)),
         instances=2 * n + 2 + (1 if committed else d),
-        committed=[*[column] * columns, head + tail],
+        committed=[*[column] * columns, head + salts],
         sample=inputs,
         refused=lambda: {
             "a squared norm beyond all digits": (inputs(value=beyond), "General synthesis error"),
@@ -516,7 +526,7 @@ def _prove(
     columns = [opening.column(0, chunk) for opening in openings]
     if direct.committed:
         columns.append(column_of(result.values, result.salts, 0, chunk))
-    job = ProofJob(what, direct.files, [*columns, head + fresh(direct.circuit.numbers["tail"])])
+    job = ProofJob(what, direct.files, [*columns, head + fresh(direct.circuit.numbers["salts"])])
     return backend.prove([job], progress, deadline(direct))[0]
 
 

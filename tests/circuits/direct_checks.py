@@ -31,7 +31,7 @@ from zkmarket.direct import (
     round_statement,
 )
 from zkmarket.field import P
-from zkmarket.placement import check_one_block, operations
+from zkmarket.placement import Operation, check_one_block, operations
 from zkmarket.rules import MultiKrum
 from zkmarket.settlement import Outcome
 from zkmarket.statements import SALTS, Circuit, value_bound
@@ -39,10 +39,15 @@ from zkmarket.statements import SALTS, Circuit, value_bound
 Updates = Sequence[Sequence[int]]
 
 
-def one_block(circuit: Compiled) -> None:
-    """Everything with a lookup lies in one block of columns, by ezkl's own log of a synthesis."""
+def placed(circuit: Compiled) -> list[Operation]:
+    """Where everything lies in a proof, by ezkl's own log of a synthesis."""
     made = circuit.circuit
-    check_one_block(operations(circuit.files.folder / "circuit.onnx", made.how, made.sample()), made.how.logrows)
+    return operations(circuit.files.folder / "circuit.onnx", made.how, made.sample())
+
+
+def one_block(circuit: Compiled) -> None:
+    """Everything with a lookup lies in one block of columns."""
+    check_one_block(placed(circuit), circuit.circuit.how.logrows)
 
 
 def fresh_noise(circuit: Circuit, seed: int = 6) -> list[int]:
@@ -113,8 +118,8 @@ class Combination:
                 held = changed(held, at, value)
             out.append(held)
         head = self.used_weights if self.of.rule.name == "mean" else list(self.noise) or fresh_noise(circuit)
-        tail = circuit.numbers["tail"]
-        return [*out, [*head, *(scalars(tail) if self.salts is None else [self.salts] * tail)]]
+        many = circuit.numbers["salts"]
+        return [*out, [*head, *(scalars(many) if self.salts is None else [self.salts] * many)]]
 
     def outputs(self) -> list[int]:
         numbers = self.of.circuit().numbers
@@ -349,8 +354,8 @@ class Played:
             for at, value in self.column.items():
                 held = changed(held, at, value)
             out.append(held)
-        tail = circuit.numbers["tail"]
-        ends = scalars(tail) if self.salts is None else [self.salts] * tail
+        many = circuit.numbers["salts"]
+        ends = scalars(many) if self.salts is None else [self.salts] * many
         return [*out, [self.beta, *(self.noise or fresh_noise(circuit)), *ends]]
 
     def outputs(self) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.circuits import direct_checks as checks
@@ -14,8 +16,9 @@ from tests.circuits.test_direct_round import FIVE
 from tests.circuits.test_mutants import Mutant, broken
 from zkmarket.direct import Rule
 from zkmarket.errors import ArtifactError
+from zkmarket.placement import check_one_block, operations
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import Circuit
+from zkmarket.statements import Circuit, usable_rows
 
 # ruff: noqa: E501 (a line a mutant)
 pytestmark = pytest.mark.circuit
@@ -84,7 +87,7 @@ MEDIAN = [
     broken("noise not sorted", NOTHING, "nothing = decomposed(noise)", "settings", "a check was dropped"),
     broken("the last noise value is not decomposed", NOISY, "noise = take(everything, range(last, last + NOISE - 1))", "noise", "accepted"),
     broken("a salt is noise", NOISY, "noise = take(everything, range(last + 1, last + NOISE + 1))", "oracle", "refused"),
-    broken("noise in another block than the data", NOISY, "noise = take(inputs[-1], range(NOISE))", "one block", "lookups lie in blocks"),
+    broken("a product before the noise, so that sorts are in another block", NOISY, 'part = everything[:, :5000]\n        noise = take(torch.cat([everything, torch.einsum("bi,bi->b", part, part).reshape(1, 1)], 1), range(last, last + NOISE))', "one block", "lookups lie in blocks 0 to 1"),
 ]  # fmt: skip
 TRIMMED = [
     broken("the smallest is kept", KEPT, "range(self.trim - 1, self.n - self.trim)", "oracle"),
@@ -151,14 +154,17 @@ def test_a_broken_round_is_caught(compile_once: Compile, mutant: Mutant):
     assert_caught(compile_once, ROUND_CIRCUIT, checks.ROUND, mutant)
 
 
-def test_a_round_with_lookups_in_two_blocks_is_caught(compile_once: Compile):
-    """Without `tail` the comparisons of this one would cross into a block without noise."""
-    of = Rounds(4, MultiKrum(0, 4), params=600)
-    assert of.circuit().numbers["tail"] > 8
-    mutant = Mutant(
-        "the last input is only as long as its salts",
-        Mutation({"torch.zeros(1, 1 + NOISE + self.tail)": "torch.zeros(1, 1 + NOISE + self.salts)"}),
-        "one block",
-        "lookups lie in blocks",
-    )
-    assert_caught(compile_once, of.circuit(), checks.ROUND, mutant)
+def test_a_round_with_lookups_in_two_blocks_is_caught():
+    """Without `pad` the noise of this one would lie in two blocks. The settings' rows do not show it: neither as they
+    are, with the inputs among them, nor without the inputs."""
+    circuit = Rounds(3, MultiKrum.default(3), params=1345).circuit()
+    logrows, usable = circuit.how.logrows, usable_rows(circuit.how.logrows)
+    assert circuit.numbers["pad"] > 0
+    with compiled(circuit, Mutation({"if self.pad:": "if False:"})) as mutant:
+        with pytest.raises(ArtifactError, match="lookups lie in blocks 0 to 1 of columns"):
+            checks.one_block(mutant)
+        counted = operations(mutant.files.folder / "circuit.onnx", circuit.how)
+        inputs = sum(op.end - op.start for op in counted if op.name == "Input")
+        assert inputs == sum(circuit.committed) > usable
+        check_one_block(counted, logrows)
+        check_one_block([replace(op, start=op.start - inputs, end=op.end - inputs) for op in counted], logrows)

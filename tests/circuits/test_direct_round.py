@@ -13,9 +13,9 @@ from tests.circuits import direct_checks as checks
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Played, Rounds, play
 from tests.circuits.harness import check_circuit
-from zkmarket.direct import SPARE, round_lookup_rows, round_statement
+from zkmarket.direct import product_end, round_lookup_rows, round_statement
 from zkmarket.errors import DomainError, RuleError
-from zkmarket.placement import WITHOUT_LOOKUP, operations
+from zkmarket.placement import WITHOUT_LOOKUP, check_one_block
 from zkmarket.rules import MultiKrum
 from zkmarket.statements import usable_rows, value_bound
 
@@ -87,25 +87,30 @@ def test_the_outputs_are_in_the_documented_order(compile_once: Compile):
 # ---------------------------------------------------------------- size
 
 
-SIZES = [(13, 3, 2, "shapley"), (13, 4, 600, "leave-one-out"), (14, 8, 1210, "leave-one-out")]
+STRADDLING = [(3, 650, "shapley"), (4, 500, "leave-one-out"), (5, 300, "shapley"), (3, 1345, "shapley")]
+"""N and D whose lookups would cross into a block without noise, if nothing moved them."""
+SIZES = [*STRADDLING, (3, 4093, "shapley"), (8, 2, "leave-one-out")]
 
 
 @pytest.mark.circuit
-@pytest.mark.parametrize(("logrows", "n", "params", "score"), SIZES)
-def test_rows_are_what_is_computed_without_compiling(
-    compile_once: Compile, logrows: int, n: int, params: int, score: str
-):
-    """The first lookup is where it was computed, so `tail` moves all of them into one block; no check is missing."""
-    of = Rounds(n, MultiKrum.default(n), score, params, "opened", logrows)
-    circuit = compile_once(of.circuit())
+@pytest.mark.parametrize(("n", "params", "score"), SIZES)
+def test_lookups_are_where_they_were_computed_to_be(compile_once: Compile, n: int, params: int, score: str):
+    """In the rows of a proof: so `pad` moves all of them into one block, and no check is missing."""
+    of = Rounds(n, MultiKrum.default(n), score, params, "opened")
+    circuit, usable = compile_once(of.circuit()), usable_rows(of.logrows)
     checks.settings(circuit)
-    checks.one_block(circuit)
-    placed = operations(circuit.files.folder / "circuit.onnx", circuit.circuit.how)
+    placed = checks.placed(circuit)
+    check_one_block(placed, of.logrows)
     looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
-    rows = round_lookup_rows(of.filter, n, score, circuit.circuit.domain)
-    assert looked[-1].end - looked[0].start == rows
-    if circuit.circuit.numbers["tail"] > 8:
-        assert looked[0].start % usable_rows(logrows) < SPARE // 2, "moved to the start of a block"
+    rows = looked[-1].end - looked[0].start
+    assert rows <= round_lookup_rows(of.filter, n, score, of.circuit().domain)
+    start = 0
+    for _ in range(n * (n + 1) // 2):
+        start = product_end(start, params, usable)
+    pad = of.circuit().numbers["pad"]
+    assert looked[0].start == (product_end(start, pad, usable) if pad else start)
+    if (n, params, score) in STRADDLING:
+        assert start // usable < (start + rows - 1) // usable, "without `pad`"
 
 
 @pytest.mark.unit

@@ -11,19 +11,19 @@ from zkmarket import placement
 from zkmarket.backend import Compilation
 from zkmarket.direct import (
     MAX_WEIGHT,
-    SPARE,
     Rule,
     aggregation_statement,
     check_weights,
+    pad_of,
+    product_end,
     round_domain,
     round_statement,
-    tail_of,
     value_domain,
 )
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
 from zkmarket.placement import Operation, check_one_block
 from zkmarket.rules import Domain, Filter, MultiKrum
-from zkmarket.statements import SALTS, noise_covers, sorted_noise, usable_rows, value_bound
+from zkmarket.statements import noise_covers, sorted_noise, usable_rows, value_bound
 
 pytestmark = pytest.mark.unit
 
@@ -78,20 +78,44 @@ def test_an_unknown_output_is_refused():
 # ---------------------------------------------------------------- one block of columns
 
 
-@pytest.mark.parametrize("logrows", [11, 13, 16])
-@pytest.mark.parametrize("lookups", [1, 500, 1500, "most"])
-def test_the_tail_moves_all_lookups_into_one_block(logrows: int, lookups: int | str):
+def rows_one_by_one(start: int, length: int, usable: int) -> int:
+    """The row after a product: each value takes one, and so does the running sum, copied as a block begins."""
+    row = start
+    for _ in range(length):
+        row += 1
+        row += row % usable == 0
+    return row
+
+
+@pytest.mark.parametrize("logrows", [4, 5])
+def test_a_product_takes_a_row_more_wherever_it_reaches_the_end_of_a_block(logrows: int):
     usable = usable_rows(logrows)
-    rows = usable - SPARE if lookups == "most" else lookups
-    for before in (*range(0, 3 * usable, 97), usable - 1, usable, usable + 1):
-        tail = tail_of(before, rows, logrows, SALTS)
-        start = before + tail - SALTS
-        assert tail >= SALTS
-        assert 1 + NOISE + tail < usable, "the last input is itself shorter than a column"
-        for late in (0, SPARE // 4):  # what a dot product copies where it crosses into another block
-            assert (start + late) // usable == (start + late + rows - 1) // usable
+    for start in range(2 * usable):
+        for length in range(1, 4 * usable):
+            assert product_end(start, length, usable) == rows_one_by_one(start, length, usable)
+
+
+@pytest.mark.parametrize("logrows", [11, 13])
+@pytest.mark.parametrize("lookups", [1, 500, 1500, "most"])
+def test_the_pad_moves_all_lookups_into_one_block(logrows: int, lookups: int | str):
+    usable = usable_rows(logrows)
+    rows = usable - 1 if lookups == "most" else lookups
+    moved = 0
+    for products in (1, 6, 10, 36):
+        for d in (2, *range(5, usable, 61), usable - 1, usable):
+            start = 0
+            for _ in range(products):
+                start = product_end(start, d, usable)
+            fits = start // usable == (start + rows - 1) // usable
+            pad = pad_of(products, d, rows, logrows)
+            assert (pad == 0) == fits, "moved only where it must be"
+            if pad:
+                moved += 1
+                start = product_end(start, pad, usable)
+            assert start // usable == (start + rows - 1) // usable
+    assert moved or lookups == 1
     with pytest.raises(DomainError, match="must fit one block of columns"):
-        tail_of(0, usable - SPARE + 1, logrows, SALTS)
+        pad_of(0, 2, usable, logrows)
 
 
 NOISE_FIRST = [("Input", 0, 100), ("SIGN", 100, 200), ("TOPK", 200, 300), ("SIGN", 300, 310), ("TOPK", 310, 500)]
@@ -152,6 +176,10 @@ def test_a_layout_that_cannot_be_read_is_refused(tmp_path, monkeypatch: pytest.M
         monkeypatch.setattr(placement.subprocess, "run", lambda *_, done=done, **__: done)
         with pytest.raises(BackendError, match="log of the layout is not what it was"):
             placement.operations(broken, Compilation(13))
+    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 50, 70]]', "")
+    assert placement.operations(broken, Compilation(13))[1] == Operation("SIGN", 50, 70)
+    with pytest.raises(BackendError, match="inputs take rows of the blocks"):
+        placement.operations(broken, Compilation(13), [["00"]])
 
 
 @pytest.mark.parametrize(
