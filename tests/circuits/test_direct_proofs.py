@@ -128,11 +128,14 @@ def test_what_must_not_be_combined_is_refused_before_it_is_proven(weighted: Prov
 
 # ---------------------------------------------------------------- round, opened, beside the folded path
 
+PARAMS = 1345
+"""The lookups must be moved, or the noise would lie in two blocks: test_direct_mutants.py."""
+
 
 @pytest.fixture(scope="module")
 def round_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return make_build(
-        tmp_path_factory.mktemp("builds") / "direct", trainers=3, params=40, filter=MultiKrum(0, 3), logrows=13
+        tmp_path_factory.mktemp("builds") / "direct", trainers=3, params=PARAMS, filter=MultiKrum(0, 3), logrows=13
     )
 
 
@@ -144,7 +147,8 @@ def noises() -> list[list[str]]:
 @pytest.fixture(scope="module")
 def played(round_build: Build, noises: list[list[str]]) -> Proven:
     made = round_keys(round_build, "opened")
-    submissions = [submit(round_build, u, 0x3000 + i, ranges=False) for i, u in enumerate(updates(3, 40))]
+    assert made.circuit.numbers["pad"] > 0
+    submissions = [submit(round_build, u, 0x3000 + i, ranges=False) for i, u in enumerate(updates(3, PARAMS))]
     openings, commitments = [s.opening for s in submissions], [s.commitment for s in submissions]
     honest = direct.noise
     with pytest.MonkeyPatch.context() as patch:
@@ -229,9 +233,9 @@ def test_all_digits_are_in_one_argument_together_with_the_noise(played: Proven, 
     """
     made, manifest = played.direct, played.direct.build.manifest
     domain = made.circuit.domain
-    rows = updates(3, 40).tolist()
+    rows = updates(3, PARAMS).tolist()
     gram = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in rows] for u in rows]
-    outcome = direct.decide(manifest, updates(3, 40), manifest.beta_max)
+    outcome = direct.decide(manifest, updates(3, PARAMS), manifest.beta_max)
     data = decomposed_data(gram, manifest.beta_max, played, outcome)
     fields = [int.from_bytes(bytes.fromhex(text), "little") for text in noises[0]]
     noise = [v if v <= P // 2 else v - P for v in fields]

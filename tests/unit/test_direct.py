@@ -177,6 +177,7 @@ def test_a_layout_that_cannot_be_read_is_refused(tmp_path, monkeypatch: pytest.M
         with pytest.raises(BackendError, match="log of the layout is not what it was"):
             placement.operations(broken, Compilation(13))
     done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 50, 70]]', "")
+    monkeypatch.setattr(placement.subprocess, "run", lambda *_, **__: done)
     assert placement.operations(broken, Compilation(13))[1] == Operation("SIGN", 50, 70)
     with pytest.raises(BackendError, match="inputs take rows of the blocks"):
         placement.operations(broken, Compilation(13), [["00"]])
