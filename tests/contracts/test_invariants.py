@@ -304,10 +304,11 @@ class Projects(RuleBasedStateMachine):
         if self.model.bond < self.model.terms["bondWei"]:
             self.do("start", "fit", "opening")
             self.do("top_up", "fit")
-        self.do("start", "fit", "before the opening")
+        named = "no root" if brink else ""
+        self.do("start", "fit", "before the opening", twist=named)  # at the brink it is past the opening
         for twist in ("content", "another root"):
             self.do("start", "fit", "opening", twist=twist)
-        self.do("start", "fit", self.at(brink) if brink else "opening", twist="no root" if brink else "")
+        self.do("start", "fit", self.at(brink) if brink else "opening", twist=named)
 
     def play_submit(self, fails: bool, crowd: tuple[str, ...], brink: bool) -> None:
         for who in crowd[:2] if fails else (*crowd, *crowd[:1]):
