@@ -4,9 +4,8 @@ Rows are counted through all blocks of columns. Each block is a lookup argument 
 multiplicities; what hides them is noise that is looked up in the same block. The settings tell how many rows a
 circuit has but not what lies where: that is read from ezkl's own log, in a child process, whose log it is.
 
-The log of *compiling* is an estimate: it counts the inputs, which in a proof have columns of their own and take no
-row of any block, and a few constants more than once. Where data must not be bare, the rows are those of a synthesis on
-real inputs, the same as in a proof.
+The log of *compiling* counts inputs and slices, which take no rows of the blocks in a proof (inputs have columns of
+their own). Where data must not be bare, the rows are those of a synthesis on inputs, which a proof repeats.
 """
 
 from __future__ import annotations
