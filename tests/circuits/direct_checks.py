@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from tests.circuits.harness import (
     changed,
     check_circuit,
 )
+from zkmarket import direct
 from zkmarket.direct import (
     MAX_WEIGHT,
     Rule,
@@ -37,6 +41,15 @@ from zkmarket.settlement import Outcome
 from zkmarket.statements import SALTS, Circuit, value_bound
 
 Updates = Sequence[Sequence[int]]
+
+SHORT = 24
+"""C of most circuits here. What they say does not depend on how long a column is, the cost of a case does."""
+
+
+def of_chunk(chunk: int | None, statement: Callable[..., Circuit], *arguments: Any) -> Circuit:
+    """The statement of columns of so many values; None for whole ones, as every build has."""
+    with mock.patch.object(direct, "chunk_size", lambda *_: chunk) if chunk else contextlib.nullcontext():
+        return statement(*arguments)
 
 
 def placed(circuit: Compiled) -> list[Operation]:
@@ -79,10 +92,11 @@ class Combine:
     params: int = 8
     output: str = "opened"
     logrows: int = 13
+    chunk: int | None = SHORT
 
     @functools.cache  # noqa: B019 (a handful a session)
     def circuit(self) -> Circuit:
-        return aggregation_statement(self.logrows, self.n, self.params, self.rule, self.output)
+        return of_chunk(self.chunk, aggregation_statement, self.logrows, self.n, self.params, self.rule, self.output)
 
     def __str__(self) -> str:
         return f"{self.n}-{self.rule}-{self.output}"
@@ -142,6 +156,7 @@ def combine_of(circuit: Compiled) -> Combine:
         numbers["params"],
         "committed" if numbers["committed"] else "opened",
         circuit.circuit.how.logrows,
+        numbers["chunk"],
     )
     assert made.circuit().numbers == numbers
     return made
@@ -308,10 +323,12 @@ class Rounds:
     params: int = 6
     output: str = "opened"
     logrows: int = 13
+    chunk: int | None = SHORT
 
     @functools.cache  # noqa: B019 (a handful a session)
     def circuit(self) -> Circuit:
-        return round_statement(self.logrows, self.n, self.params, self.beta_max, self.filter, self.score, self.output)
+        numbers = (self.logrows, self.n, self.params, self.beta_max, self.filter, self.score, self.output)
+        return of_chunk(self.chunk, round_statement, *numbers)
 
     @property
     def beta_max(self) -> int:
@@ -380,6 +397,7 @@ def rounds_of(circuit: Compiled) -> Rounds:
         numbers["params"],
         "committed" if numbers["committed"] else "opened",
         circuit.circuit.how.logrows,
+        numbers["chunk"],
     )
     assert made.circuit().numbers == numbers
     return made

@@ -18,7 +18,7 @@ from zkmarket.statements import value_bound
 
 MEDIAN, TRIMMED, MEAN = Rule("median"), Rule("trimmed", 1), Rule("mean")
 SORTED = [Combine(MEDIAN, 3), Combine(MEDIAN, 4), Combine(TRIMMED, 5)]
-MEANS = [Combine(MEAN, 4, logrows=10), Combine(MEAN, 3, output="committed", logrows=10)]
+MEANS = [Combine(MEAN, 4, logrows=10), Combine(MEAN, 3, output="committed", logrows=10, chunk=None)]
 
 
 @pytest.mark.circuit
@@ -42,7 +42,7 @@ def test_a_committed_weighted_sum_is_compared_row_by_row(compile_once: Compile):
 
 @pytest.mark.circuit
 def test_a_committed_median_is_compared_row_by_row(compile_once: Compile):
-    of = Combine(MEDIAN, 3, output="committed")
+    of = Combine(MEDIAN, 3, output="committed", chunk=None)
     circuit = compile_once(of.circuit())
     checks.settings(circuit)
     checks.one_block(circuit)
@@ -56,7 +56,7 @@ def test_a_committed_median_is_compared_row_by_row(compile_once: Compile):
 @pytest.mark.parametrize("params", [2, 1007, 1008])
 def test_every_number_of_parameters_up_to_a_whole_chunk(compile_once: Compile, params: int):
     """One row past D, and none: the zeros past D are then one constant, or absent."""
-    of = Combine(MEAN, 3, params, "committed", 10)
+    of = Combine(MEAN, 3, params, "committed", 10, None)
     circuit = compile_once(of.circuit())
     case = Combination(of, checks.random_updates(3, params, 508), (1, 2, 3))
     wrong = Combination(of, case.updates, case.weights, column={1007: 3})
