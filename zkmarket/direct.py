@@ -180,16 +180,17 @@ def pad_of(products: int, d: int, lookups: int, logrows: int) -> int:
     noise would be bare. Rows are those of a proof, in whose blocks inputs take none.
     """
     usable = usable_rows(logrows)
-    if lookups >= usable:
+    most = usable - 2  # what a product copies, and the second value that one has at least
+    if lookups > most:
         raise DomainError(
-            f"a direct circuit's lookups take {lookups} rows and must fit one block of columns, {usable - 1} at"
+            f"a direct circuit's lookups take {lookups} rows and must fit one block of columns, {most} at"
             f" 2^{logrows} rows: raise logrows, or lower the number of parameters or of trainers"
         )
     row = 0
     for _ in range(products):
         row = product_end(row, d, usable)
     at = row % usable
-    return 0 if at + lookups <= usable else usable - at
+    return 0 if at + lookups <= usable else max(2, usable - at)
 
 
 def most_rows(rows: int, n: int, logrows: int) -> int:
@@ -260,7 +261,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         "sorted_noise": 0 if domain is None else sorted_noise(domain.bits),
     }
     kept = {"mean": n, "median": n, "trimmed": n - 2 * rule.trim}[rule.name]
-    rows = columns * column + head + salts + lookups + d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
+    total = columns * column + head + salts + lookups + d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
 
     def module():
         from circuits.aggregation import Aggregation
@@ -285,7 +286,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         how,
         lookups=0,
         range_checks=[] if mean else [[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(rows, most_rows(rows, n, logrows)),
+        rows=(total, most_rows(total, n, logrows)),
         instances=(n if mean else 0) + (1 if committed else d),
         committed=[*[column] * columns, head + salts],
         sample=inputs,
@@ -338,7 +339,7 @@ def round_statement(
 
     beyond = 1 << domain.bits
     gram = entries * (d + 1) + (pad + 1 if pad else 0)
-    rows = columns * column + head + salts + gram + head + lookups + d * (2 * n - 1) + output_rows(d, chunk, committed)
+    total = columns * column + head + salts + gram + head + lookups + d * (2 * n - 1) + output_rows(d, chunk, committed)
     return Circuit(
         "round.py",
         module,
@@ -346,7 +347,7 @@ def round_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=0,
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(rows, most_rows(rows, n, logrows)),
+        rows=(total, most_rows(total, n, logrows)),
         instances=2 * n + 2 + (1 if committed else d),
         committed=[*[column] * columns, head + salts],
         sample=inputs,
