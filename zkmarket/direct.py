@@ -195,7 +195,7 @@ def pad_of(products: int, d: int, lookups: int, logrows: int) -> int:
 
 def most_rows(rows: int, n: int, logrows: int) -> int:
     """With what ezkl copies at the ends of blocks, and wherever it reads the matrix."""
-    return rows + rows // (usable_rows(logrows) - 1) + n * n + 16
+    return rows + rows // (usable_rows(logrows) - 1) + 2 * n * n + 16
 
 
 def check_size(d: int, logrows: int, salts: int) -> int:
