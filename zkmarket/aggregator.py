@@ -19,10 +19,10 @@ from .commitment import (
     RoundId,
     check_opening,
     column_of,
+    sum_salts,
     verify_range,
 )
 from .errors import InputError, OpeningMismatch, ProofRejected, SaltReuse, StatementFalse
-from .field import P, from_ints
 from .round import Aggregate, References, RoundProof, check_slots, is_withheld, start_transcript
 
 
@@ -190,9 +190,6 @@ def sum_updates(manifest: Manifest, openings: Sequence[Opening], mask: Sequence[
     """Agg and its salts, which open the aggregate's commitment."""
     accepted = [opening for opening, bit in zip(openings, mask, strict=True) if bit]
     values = np.zeros(manifest.params, np.int64)
-    salts = [0] * (manifest.chunks * manifest.salts)
     for opening in accepted:
         values += opening.values
-        flat = opening.salts.reshape(-1, 32)
-        salts = [(s + int.from_bytes(v.tobytes(), "little")) % P for s, v in zip(salts, flat, strict=True)]
-    return Aggregate(values, from_ints(salts).reshape(manifest.chunks, manifest.salts, 32))
+    return Aggregate(values, sum_salts([opening.salts for opening in accepted], (manifest.chunks, manifest.salts)))

@@ -23,7 +23,6 @@ from .round import (
     aggregate_points,
     check_slots,
     is_withheld,
-    start_transcript,
 )
 
 
@@ -82,15 +81,7 @@ def verify_settlement(build: Build, proof: RoundProof, references: References = 
         raise ProofRejected(str(error)) from error
     proof.references.check(manifest, proof.round_id)
     proof.references.check_known(references)
-    transcript = start_transcript(
-        manifest,
-        proof.round_id,
-        proof.beta,
-        proof.commitments,
-        proof.mask_points,
-        proof.gram_point,
-        proof.references,
-    )
+    transcript = proof.transcript(manifest)
     r = transcript.slot_challenges(manifest.slots)
     q, outcome = settlement.verify(build, proof.settlement, proof.gram_point, r, proof.beta)
     points = [*(commitment.points for commitment in proof.commitments), *proof.references.points(manifest)]

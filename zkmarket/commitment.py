@@ -30,6 +30,7 @@ from .field import (
     Point,
     decode_point,
     encode_point,
+    from_ints,
     multiply_add,
     random_scalars,
     scalar_hex,
@@ -272,3 +273,12 @@ def verify_range(build: Build, commitment: Commitment, slot: int | None = None) 
         if proof.point(0) != encode_point(point):
             raise ProofRejected(f"{what} is of another column than the committed one")
         backend.verify(build.files(name), proof, what)
+
+
+def sum_salts(salts: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """The sum mod p of salts of each (m, S, 32); zeros for none."""
+    totals = [0] * (shape[0] * shape[1])
+    for array in salts:
+        for at, salt in enumerate(array.reshape(-1, 32)):
+            totals[at] = (totals[at] + int.from_bytes(salt.tobytes(), "little")) % P
+    return from_ints(totals).reshape(*shape, 32)

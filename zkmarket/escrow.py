@@ -351,15 +351,7 @@ def receipt_message(
 
 def publication_message(manifest: Manifest, proof: RoundProof, cid: bytes) -> dict[str, Any]:
     """The aggregator's word on where the aggregate of exactly this proof is served."""
-    transcript = start_transcript(
-        manifest,
-        proof.round_id,
-        proof.beta,
-        proof.commitments,
-        proof.mask_points,
-        proof.gram_point,
-        proof.references,
-    )
+    transcript = proof.transcript(manifest)
     transcript.absorb(proof.settlement.instances[0])
     for claim in proof.gram.claims:
         transcript.absorb(*claim)

@@ -137,6 +137,12 @@ class RoundProof:
         check_canonical(proof.to_json(), value, "round proof")
         return proof
 
+    def transcript(self, manifest: Manifest) -> Transcript:
+        """The transcript as it is when the slots' challenges are drawn."""
+        return start_transcript(
+            manifest, self.round_id, self.beta, self.commitments, self.mask_points, self.gram_point, self.references
+        )
+
     def save(self, path: Path) -> None:
         write_json(path, self.to_json())
 

@@ -38,7 +38,7 @@ from . import backend, srs
 from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
-from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, small_hex, to_hex
+from .field import P, Point, decode_point, encode_point, random_scalars, scalar_hex, small_hex, to_hex
 from .files import load_npz, parse_json, read_json, save_npz
 from .integers import evaluate, noise_by_block, rows_of
 from .quantise import ParameterLayout
@@ -669,12 +669,3 @@ def _read(
     if correct > plan["batch"] or loss >= MAX_LOSS:
         raise ProofRejected(f"{what}: {correct} correct predictions and a loss of {loss} are no result of a batch")
     return Utility(correct, loss)
-
-
-def sum_salts(salts: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """The sum mod p of salts of each (m, S, 32); zeros for none."""
-    totals = [0] * (shape[0] * shape[1])
-    for array in salts:
-        for at, salt in enumerate(array.reshape(-1, 32)):
-            totals[at] = (totals[at] + int.from_bytes(salt.tobytes(), "little")) % P
-    return from_ints(totals).reshape(*shape, 32)

@@ -47,7 +47,7 @@ from .executor import Job, Pool, proof_job, run
 from .field import Point, encode_point
 from .files import read_json, write_json
 from .games import Coalition, Game, Method
-from .round import RoundProof, start_transcript
+from .round import RoundProof
 from .statements import SALTS
 from .transcript import digest_words
 from .utility import Utility, UtilityBuild, UtilityProof, Validation
@@ -94,23 +94,13 @@ class Terms:
 
     @cached_property
     def base(self) -> bytes:
-        proof = self.proof
-        transcript = start_transcript(
-            self.build.manifest,
-            proof.round_id,
-            proof.beta,
-            proof.commitments,
-            proof.mask_points,
-            proof.gram_point,
-            proof.references,
-        )
         theta = np.ascontiguousarray(self.model.quantise_theta(self.theta), "<i8")
         return digest_words(
             [
                 FORMAT,
                 self.build.manifest.digest(),
                 self.model.digest,
-                transcript.seed,
+                self.proof.transcript(self.build.manifest).seed,
                 sum(bit << at for at, bit in enumerate(self.mask)),
                 self.seed,
                 keccak(theta.tobytes()),

@@ -16,7 +16,7 @@ import pytest
 from tests.circuits.leak import Basis, Table, points_of
 from tests.circuits.utility_nets import BATCH, network_named, sizes
 from zkmarket import backend, srs, utility
-from zkmarket.commitment import combine
+from zkmarket.commitment import combine, sum_salts
 from zkmarket.compile import write_build
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
 from zkmarket.field import P, Point, random_scalars, scalar_hex
@@ -72,7 +72,7 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
         members.append((values, salts))
         points.append(commit(build, values, salts))
     total = sum(values for values, _ in members)
-    summed = utility.sum_salts([salts for _, salts in members], (build.chunks, build.salts))
+    summed = sum_salts([salts for _, salts in members], (build.chunks, build.salts))
     coalition = Coalition(total, summed, 3)
     blinding = backend.commit(build.files, build.logrows, [[scalar_hex(0)]])[0]
     combined = tuple(combine(column, [1, 1, 1], blinding) for column in zip(*points, strict=True))
@@ -148,7 +148,7 @@ def test_data_and_noise_are_in_one_argument_in_every_block(proven: Proven):
     The proof is of the empty coalition, whose commitment is that of zeros.
     """
     build, plan = proven.build, proven.build.plan
-    salts = utility.sum_salts([], (build.chunks, build.salts))
+    salts = sum_salts([], (build.chunks, build.salts))
     nobody = Coalition(np.zeros(build.params, np.int64), salts, 0)
     job = utility.prove_job(build, proven.theta, nobody, proven.validation, CONTEXT)
     proof = backend.prove([job])[0]

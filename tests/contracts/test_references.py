@@ -30,7 +30,6 @@ from zkmarket.escrow import Phase, points_hash, settle_words
 from zkmarket.field import Point
 from zkmarket.gram import halves
 from zkmarket.market import Chain, Receipt
-from zkmarket.round import start_transcript
 
 pytestmark = pytest.mark.chain
 
@@ -229,15 +228,7 @@ def test_the_verifiers_are_asked_for_every_slot(scene: Scene) -> None:
     """A challenge for each slot, the references' behind the trainers', and the transcript has absorbed them all."""
     mask, scores = [1, 0, 1, 1, 1], [1 << 67, 0, 3, 4, 5]
     proof = scene.proof(mask, scores, nu=77, q=9)
-    transcript = start_transcript(
-        scene.manifest(5),
-        proof.round_id,
-        proof.beta,
-        proof.commitments,
-        proof.mask_points,
-        proof.gram_point,
-        proof.references,
-    )
+    transcript = proof.transcript(scene.manifest(5))
     r = transcript.slot_challenges(8)
     asked = questions(scene.chain, scene.settle(proof))
     gram, _full, _last, settlement = (mock.address.lower() for mock in scene.mocks)

@@ -13,6 +13,7 @@ import pytest
 from tests.circuits.utility_nets import network_named
 from zkmarket import srs, utility
 from zkmarket.cli import main
+from zkmarket.commitment import sum_salts
 from zkmarket.compile import Options, float_utility, search
 from zkmarket.errors import DomainError, InputError
 from zkmarket.files import sha256_file
@@ -52,7 +53,7 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (1024 - 16, 8, 3, 9)
     secret, public = (Validation.load(Path(path)) for path in report["validation"])
     assert secret.points == public.points and not public.values.size
-    nobody = Coalition(np.zeros(build.params, np.int64), utility.sum_salts([], (1, 8)), 0)
+    nobody = Coalition(np.zeros(build.params, np.int64), sum_salts([], (1, 8)), 0)
     theta = np.random.default_rng(0).normal(0, 0.3, build.params).astype(np.float32)
     found = utility.utility(build, theta, nobody, secret)
     assert 0 <= found.correct <= 4 and found.loss * build.loss_unit / 4 == pytest.approx(2.3, abs=1.5)

@@ -21,8 +21,8 @@ import pytest
 
 from tests.e2e.shell import SECONDS, Done, failed, killed_at, succeeded, zkmarket
 from zkmarket.artifacts import Manifest
-from zkmarket.commitment import Opening
-from zkmarket.utility import Coalition, UtilityBuild, Validation, sum_salts, utility
+from zkmarket.commitment import Opening, sum_salts
+from zkmarket.utility import Coalition, UtilityBuild, Validation, utility
 
 pytestmark = pytest.mark.e2e
 

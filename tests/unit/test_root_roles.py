@@ -34,7 +34,7 @@ EARLY, LATE = 930, 960  # of the time to start, 910 to 1010
 @pytest.fixture
 def role(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregator.Aggregator:
     """The aggregator of a project whose rules use a root; three trainers have joined."""
-    monkeypatch.setattr(aggregator.Aggregator, "rules", RULES)
+    monkeypatch.setattr(Desk, "rules", RULES)
     vars(at)["terms"] = TERMS | {"owner": OWNER}
     for who in TRAINERS:
         past.log("Joined", trainer=who, stakeWei=10**18, encryptionKey=SealingKey.fresh().public)
@@ -181,7 +181,7 @@ def test_another_refusal_of_a_start_is_no_matter_of_the_root(past: Past, at: Des
 def test_rules_without_a_root_wait_for_none(
     past: Past, role: aggregator.Aggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aggregator.Aggregator, "rules", SimpleNamespace(references=()))
+    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=()))
     assert start(role, EARLY) == "started" and started_with(past) == [NONE]
 
 

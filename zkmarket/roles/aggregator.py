@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..aggregator import Submission, check_salts_once, prove_round
-from ..artifacts import Build, Manifest
+from ..artifacts import Build
 from ..auditor import open_aggregate, verify_settlement
 from ..commitment import Commitment, Opening, check_opening
 from ..errors import (
@@ -173,7 +173,7 @@ class Aggregator:
 
     def root_to_name(self, log: Log, number: int, late: bool) -> tuple[bytes, str]:
         """The owner's root update for the round, by its hash, and "" if it is here and opens; zeros, and why not."""
-        if "root" not in self.rules.references:
+        if "root" not in self.desk.rules.references:
             return NO_ROOT, ""
         offers = log.offered_roots(number)
         if not offers:
@@ -210,18 +210,13 @@ class Aggregator:
 
     def missing(self, log: Log, number: int) -> str | None:
         """Why a round must not be started: one that cannot be proven costs the bond."""
-        if "last" not in self.rules.references:
+        if "last" not in self.desk.rules.references:
             return None
         try:
             self.desk.history.last_aggregate(log, number)
         except UNAVAILABLE as error:
             return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
         return None
-
-    @property
-    def rules(self) -> Manifest:
-        """Of any build: filter and score ask for the same references whatever the number of trainers."""
-        return next(iter(self.desk.builds.values())).manifest
 
     def readers(self, log: Log) -> list[bytes]:
         """Who may open aggregates: the owner, the aggregator itself, the trainers; those of the last round first.
@@ -397,11 +392,11 @@ class Aggregator:
 
     def compared_with(self, log: Log, number: int) -> tuple[Submission | None, Aggregate | None]:
         """The owner's root update and the last aggregate, where the rules use them and the round has them."""
-        history, held = self.desk.history, self.rules.references
+        history, held = self.desk.history, self.desk.rules.references
         root = None
         taken = log.taken_root(number) if "root" in held else None
         if taken is not None:
-            proven = self.desk.project.references(self.rules, number).root  # with its range proofs
+            proven = self.desk.project.references(self.desk.rules, number).root  # with its range proofs
             root = Submission(proven, self.root_opening(taken).opening)
         return root, history.last_aggregate(log, number) if "last" in held else None
 

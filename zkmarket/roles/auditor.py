@@ -70,7 +70,7 @@ class Auditor:
             if found[name] != want:
                 raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
         served = self.served(settled)
-        uses_root = "root" in desk.history.build_of(len(settled.trainers)).manifest.references
+        uses_root = "root" in desk.rules.references
         root = log.taken_root(settled.round) is not None if uses_root else None
         compared = {None: "", True: " with the owner's root update", False: " without a root update"}[root]
         desk.progress(f"round {settled.round}: verified{compared}; aggregate {served}")

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Build
+from ..artifacts import Build, Manifest
 from ..backend import Progress, quiet
 from ..errors import (
     BackendError,
@@ -171,6 +171,11 @@ class Desk:
         if got != want or len(self.prospectus.specs) != got[1] - got[0] + 1:
             raise ProofRejected(f"the prospectus is for least, most, D, K = {got}: the contract's terms are {want}")
         return make_builds(self.prospectus, self.folder / "builds", self.progress)
+
+    @property
+    def rules(self) -> Manifest:
+        """Of any build: filter and score ask for the same references whatever the number of trainers."""
+        return next(iter(self.builds.values())).manifest
 
     @functools.cached_property
     def history(self) -> History:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import srs
-from ..artifacts import Build, Manifest
+from ..artifacts import Build
 from ..commitment import OPENING_FILE, Opening
 from ..errors import InputError
 from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
@@ -229,7 +229,7 @@ class Owner:
         self.handed_over: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
-        used = "root" in self.rules.references
+        used = "root" in self.desk.rules.references
         if self.learn and not used:
             raise InputError("the project's rules compare with no root update: leave --root-data out")
         if used and not self.learn:
@@ -255,11 +255,6 @@ class Owner:
         if self.learn and state.phase == Phase.OPEN and state.now <= state.deadline:
             return self.offer_root(state, self.learn)
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
-
-    @property
-    def rules(self) -> Manifest:
-        """Of any build: filter and score ask for the same references whatever the number of trainers."""
-        return next(iter(self.desk.builds.values())).manifest
 
     def offer_root(self, state: State, learn: Learn) -> str:
         """Offer a root update for the next round, and have its sealed opening in the store before that.
@@ -292,7 +287,7 @@ class Owner:
         """The opening of a committed root update for the holder of an office's key; SealError if the key is none."""
         path = folder / f"root-{key.hex()[:16]}.sealed"
         if not path.exists():
-            opening = Opening.load(folder / OPENING_FILE, self.rules)
+            opening = Opening.load(folder / OPENING_FILE, self.desk.rules)
             atomic_write(path, seal_update(opening, key), mode=0o600)
         return path.read_bytes()
 
