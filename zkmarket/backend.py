@@ -8,6 +8,8 @@ What ezkl does by itself is not safe enough to build on, so this file closes it 
   verifying key*. Settings are made canonical before the circuit is compiled, so that keys are
   reproducible and a digest of one means something.
 - `kzg_commit` gives one point too many when a message fills the usable rows exactly: refused.
+- It takes lookup and range tables from a cache in the user's home, unverified: whatever lies there decides what a key
+  accepts. Every process that uses ezkl gives it an empty folder of its own instead.
 
 Witness files hold secrets. They live in a folder of mode 0700 that is removed when the job ends; a
 job that was killed leaves one behind, which the next job sweeps away.
@@ -15,6 +17,7 @@ job that was killed leaves one behind, which the next job sweeps away.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -39,6 +42,9 @@ UNUSABLE_ROWS = 6
 
 _STREAMS = threading.RLock()
 """Only one thread at a time may have the process's standard streams turned away."""
+
+_TABLES: list[str] = []
+"""This process's folder for ezkl's tables, once there is one."""
 
 Progress = Callable[[str], None]
 
@@ -278,7 +284,7 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
                     "seconds": seconds or step_seconds(job.files),
                 }
             )
-        _run_child(tasks, progress)
+        _run_child(tasks, folder, progress)
         return [_read_proof(Path(task["proof"])) for task in tasks]
 
 
@@ -356,7 +362,7 @@ def verifier_source(files: CircuitFiles, seconds: float = 60) -> str:
         try:
             done = subprocess.run(
                 [sys.executable, "-c", _WRITE_VERIFIER, *map(str, words)],
-                env={**os.environ, "HOME": name},
+                env={**os.environ, "HOME": name, "EZKL_REPO_PATH": name},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -400,9 +406,21 @@ def _is_whole_verifier(source: str) -> bool:
 
 
 def _ezkl():
+    """ezkl, which keeps its tables in a folder that this process has made and nobody else writes to."""
+    with _STREAMS:
+        if not _TABLES:
+            _TABLES.append(tempfile.mkdtemp(prefix=f"zkmarket-{os.getpid()}-ezkl-"))  # mode 0700
+            os.environ["EZKL_REPO_PATH"] = _TABLES[0]  # read when ezkl looks its first table up
+            atexit.register(_forget_tables, os.getpid())
     import ezkl
 
     return ezkl
+
+
+def _forget_tables(process: int) -> None:
+    if os.getpid() == process:  # and not a fork of it
+        for folder in _TABLES:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _from_le(text: str) -> int:
@@ -444,8 +462,8 @@ def _read_proof(path: Path) -> Proof:
     return Proof(bytes(value["proof"]), tuple(_from_le(v) for v in value["instances"][0]))
 
 
-def _run_child(tasks: list[dict], progress: Progress) -> None:
-    """Run `_child_main` over the tasks, watching every step's deadline."""
+def _run_child(tasks: list[dict], folder: Path, progress: Progress) -> None:
+    """Run `_child_main` over the tasks, watching every step's deadline; what the child leaves is in `folder`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "zkmarket.backend"],
         stdin=subprocess.PIPE,
@@ -453,6 +471,7 @@ def _run_child(tasks: list[dict], progress: Progress) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=Path(__file__).resolve().parents[1],
+        env={**os.environ, "TMPDIR": str(folder)},
     )
     assert child.stdin and child.stdout
     lines: Queue[str | None] = Queue()
@@ -518,7 +537,7 @@ def _child_main() -> None:
 
 
 def _sweep() -> None:
-    """Remove witness folders of processes that no longer run (killed before they could clean up)."""
+    """Remove the folders of processes that no longer run (killed before they could clean up)."""
     for folder in Path(tempfile.gettempdir()).glob("zkmarket-*-*"):
         pid = folder.name.split("-")[1]
         if not pid.isdigit() or not folder.is_dir() or folder.stat().st_uid != os.getuid():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -61,7 +62,13 @@ def operations(
         root = Path(__file__).resolve().parents[1]
         try:
             done = subprocess.run(
-                words, input=json.dumps(task), capture_output=True, text=True, cwd=root, timeout=seconds
+                words,
+                input=json.dumps(task),
+                capture_output=True,
+                text=True,
+                cwd=root,
+                timeout=seconds,
+                env={**os.environ, "TMPDIR": folder},
             )
         except subprocess.TimeoutExpired:
             raise BackendTimeout(f"ezkl did not lay the circuit out within {seconds:.0f} s and was stopped") from None

@@ -17,7 +17,7 @@ from tests.circuits.golden import CIRCUITS, FILE, facts
 from tests.circuits.harness import Compiled
 from zkmarket import backend, srs
 from zkmarket.backend import CircuitFiles
-from zkmarket.files import sha256_file
+from zkmarket.files import cache_folder, sha256_file
 from zkmarket.rules import MultiKrum
 
 pytestmark = pytest.mark.proof
@@ -119,3 +119,36 @@ def test_settings_do_not_depend_on_the_folder(compile_once: Compile, tmp_path: P
         shutil.copy(circuit.files.folder / "circuit.onnx", folder)
         backend.compile_circuit(folder / "circuit.onnx", circuit.circuit.how, folder)
         assert sha256_file(folder / "settings.json") == sha256_file(circuit.files.settings)
+
+
+IN_A_HOME = """
+import ezkl, sys
+from pathlib import Path
+from tests.circuits.golden import CIRCUITS, facts
+from zkmarket import backend
+if sys.argv[2] == "trusting":
+    backend._ezkl = lambda: ezkl
+print(facts(CIRCUITS["settlement"], Path(sys.argv[1]))["vk_sha256"])
+"""
+
+
+def test_a_poisoned_table_in_the_users_home_changes_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """ezkl takes tables from its cache as they are: one entry more in it, and a digit may be 10^6."""
+    for name in ("home", "trusting", "careful"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("ZKMARKET_CACHE", str(cache_folder()))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EZKL_REPO_PATH", str(tmp_path / "home" / ".ezkl"))
+    honest = json.loads(FILE.read_text())["settlement"]["vk_sha256"]
+    assert outputs(IN_A_HOME, [[str(tmp_path / "trusting"), "trusting"]]) == [honest]
+    tables = tmp_path / "home" / ".ezkl" / "cache"
+    assert len(list(tables.iterdir())) == 2
+    bits = CIRCUITS["settlement"].how.logrows - 1
+    table = tables / f"rangecheck_0_{(1 << bits) - 1}" / "inputs"
+    entries = bytearray(table.read_bytes())
+    assert entries[300 * 32 : 301 * 32] == (300).to_bytes(32, "little")
+    entries[300 * 32 : 301 * 32] = (10**6).to_bytes(32, "little")
+    table.write_bytes(entries)
+    (tmp_path / "trusting" / "pk.key").unlink()
+    trusting, careful = outputs(IN_A_HOME, [[str(tmp_path / name), name] for name in ("trusting", "careful")])
+    assert careful == honest != trusting
