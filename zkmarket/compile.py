@@ -20,7 +20,7 @@ from . import backend
 from .backend import Progress, quiet
 from .build import MAX_SALTS, Spec, choose_logrows, keys_of
 from .errors import ArtifactError, DomainError, InputError
-from .files import link_or_copy, new_folder, parse_json, write_json
+from .files import canonical_json, link_or_copy, new_folder, parse_json, write_json
 from .integers import LOSSES, Sizes, evaluate, make_plan, rows_of, sizes_of
 from .learning import Dataset, load_dataset
 from .network import Network, read_network
@@ -254,7 +254,7 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
     given = UtilityBuild.load(other)
     network = read_network(model, given.plan["input_shape"])
     plan = make_plan(network, sizes_of(given.plan))
-    if plan != given.plan or network.layout != given.layout:
+    if canonical_json(plan) != canonical_json(given.plan) or network.layout != given.layout:
         raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
     made = write_build(plan, network, ceremony, folder, progress)
     if made.digest != given.digest:

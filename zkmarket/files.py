@@ -67,6 +67,14 @@ def write_json(path: Path, value: Any) -> None:
     atomic_write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def canonical_json(value: Any) -> str:
+    """One text for one value: keys in the order in which they stand, no spaces. What is hashed and compared.
+
+    Numbers that are equal in Python (1, 1.0, True) have texts of their own here.
+    """
+    return json.dumps(value, separators=(",", ":"))
+
+
 def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
     """Parse a JSON file of the outside world; InputError says what is wrong with it.
 

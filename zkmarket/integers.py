@@ -37,6 +37,7 @@ from circuits import NOISE
 
 from .backend import usable_rows
 from .errors import DomainError, InputError
+from .files import canonical_json
 from .network import Network, Node, View, patches, per_channel, windows
 from .statements import MAX_LOGROWS, MIN_LOGROWS, chunk_size, noise_covers, value_bound
 
@@ -51,6 +52,12 @@ TEMPERATURE = 14.5
 NORM_BITS = 12
 COMMON_BITS = 8
 """Two branches of different scales are added at 2^8 times the larger one."""
+
+CHALLENGES = ("a", "c", "e", "f", "tie", "ties")
+"""Public values that are drawn: powers for samples, channels, rows and columns; what ties a label to its logit."""
+
+PLACED = ("lengths", "columns", "sequence", "first_lookup")
+"""What follows from the rest of a plan: where each input and each lookup lies."""
 
 LIMIT = 1 << 200
 """Of every integer of a circuit: far below p/2, so that equations of field elements are equations of integers."""
@@ -401,10 +408,7 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
     classes = network.outputs
     looked = [name for name, (_, digit) in planner.cells.items() if digit]
     others = [name for name, (_, digit) in planner.cells.items() if not digit]
-    witness, at = {}, 0
-    for name in looked + others:
-        witness[name] = [at, planner.cells[name][0]]
-        at += planner.cells[name][0]
+    witness, at = _one_after_another({name: planner.cells[name][0] for name in looked + others})
     digits = sum(planner.cells[name][0] for name in looked)
 
     most = max(planner.digits.values())
@@ -415,19 +419,12 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
     for step in planner.steps:
         constants |= {step.get("times", 1), step.get("offset", 1)}
         constants |= {term["factor"] for term in step.get("terms", ())}
-    public, row = {"factor": [0, 1], "constants": [1, len(constants)]}, 1 + len(constants)
     shapes = [step["shape"] for step in planner.steps if step["op"] != "sum"]
-    challenges = {
-        "a": sizes.batch,
-        "c": max(shape[0] for shape in shapes),
-        "e": max(shape[1] for shape in shapes),
-        "f": max(shape[2] for shape in shapes),
-    }
-    if sizes.loss == "cross-entropy":
-        challenges |= {"tie": 1, "ties": classes}
-    for name, count in [*((name, len(v)) for name, v in planner.vectors.items()), *challenges.items()]:
-        public[name] = [row, count]
-        row += count
+    counts = [sizes.batch, *(max(shape[axis] for shape in shapes) for axis in range(3))]
+    counts += [1, classes] if sizes.loss == "cross-entropy" else []
+    vectors = {name: len(vector) for name, vector in planner.vectors.items()}
+    challenges = dict(zip(CHALLENGES, counts, strict=False))
+    public, row = _one_after_another({"factor": 1, "constants": len(constants), **vectors, **challenges})
 
     d, chunk, salts = network.layout.size, chunk_size(sizes.logrows, sizes.salts), sizes.salts
     labels = sizes.batch * (1 if sizes.loss == "cross-entropy" else classes)
@@ -484,8 +481,47 @@ def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
             f"the public values and noise of a utility circuit do not fit 2^{plan['logrows']} rows:"
             " lower the batch or raise logrows"
         )
-    plan["public"]["noise"] = [row, groups * NOISE]
-    return plan | {"lengths": lengths, "columns": columns, "sequence": sequence, "first_lookup": start}
+    public = plan["public"] | {"noise": [row, groups * NOISE]}
+    placed = {"lengths": lengths, "columns": columns, "sequence": sequence, "first_lookup": start}
+    return plan | {"public": public} | placed
+
+
+def check_plan(plan: dict[str, Any]) -> None:
+    """Raise InputError unless a plan lays its values out as `make_plan` does, in the one order that it writes.
+
+    A plan that somebody wrote is compiled and proven by what it says; but it must say it in one way only. Whether it
+    is the plan of a model, `compile.compile_again` finds out.
+    """
+    constants = sorted(map(int, plan["constants"]))
+    sizes = {
+        "factor": 1,
+        "constants": len(constants),
+        **{name: len(vector) for name, vector in plan["vectors"].items()},
+        **{name: plan["public"][name][1] for name in CHALLENGES if name in plan["public"]},
+    }
+    public, row = _one_after_another(sizes)
+    witness, _ = _one_after_another({name: count for name, (_, count) in plan["witness"].items()})
+    digits = sum(count for kind, _, count in plan["sequence"] if kind == "witness")
+    head = {name: value for name, value in plan.items() if name not in PLACED} | {
+        "constants": {str(value): 1 + i for i, value in enumerate(constants)},
+        "public": public,
+        "witness": witness,
+    }
+    again = _with_noise(head, digits, row)
+    for name, value in again.items():
+        if canonical_json(plan.get(name)) != canonical_json(value):
+            raise InputError(f"the plan's {name} are not laid out in the canonical order")
+    if list(again) != list(plan):
+        raise InputError(f"the plan's parts are {', '.join(plan)}: wanted {', '.join(again)}, in this order")
+
+
+def _one_after_another(sizes: dict[str, int]) -> tuple[dict[str, list[int]], int]:
+    """[start, count] of each, and where the last one ends."""
+    out, at = {}, 0
+    for name, count in sizes.items():
+        out[name] = [at, count]
+        at += count
+    return out, at
 
 
 def _columns(plan: dict[str, Any], last: int) -> tuple[list[int], dict[str, list[list[int]]]]:

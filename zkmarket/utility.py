@@ -20,7 +20,6 @@ retries included. Whoever proves knows the coalition's sum, its salts and the ba
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import secrets
@@ -39,13 +38,13 @@ from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import P, Point, decode_point, encode_point, random_scalars, scalar_hex, small_hex, to_hex
-from .files import load_npz, parse_json, read_json, save_npz
-from .integers import evaluate, noise_by_block, rows_of
+from .files import canonical_json, load_npz, parse_json, read_json, save_npz
+from .integers import check_plan, evaluate, noise_by_block, rows_of
 from .quantise import ParameterLayout
 from .statements import Circuit, Inputs, check_settings
 from .transcript import LOW_128, digest_int, digest_words, hash_words
 
-FORMAT = "zkmarket-utility-build/1"
+FORMAT = "zkmarket-utility-build/2"
 PROOF_FORMAT = "zkmarket-utility-proof/1"
 MANIFEST_FILE = "utility.json"
 MAX_LOSS = 1 << 120
@@ -155,8 +154,9 @@ class UtilityBuild:
         try:
             value = read_json(folder / MANIFEST_FILE, "utility build")
             if not isinstance(value, dict) or value.get("format") != FORMAT:
-                raise InputError(f"wanted format {FORMAT}")
+                raise InputError(f"wanted format {FORMAT}, which is compiled again from the model")
             build = cls(folder, value)
+            check_plan(build.plan)
             for file in VERIFIER_FILES + (PROVER_FILES if prover else ()):
                 check_hash(folder / "circuit" / file, value["circuit"]["files"][file])
             circuit = statement(build.plan)
@@ -168,7 +168,7 @@ class UtilityBuild:
                 "kind of SRS": (value["srs"]["kind"], srs.by_id(value["srs"]["id"]).kind),
             }
             check_hash(build.files.srs, value["circuit"]["srs_sha256"])
-        except (InputError, KeyError, TypeError, ValueError, IndexError) as error:
+        except (InputError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ArtifactError(f"{folder} is not a utility build: {error}") from error
         for name, (got, wanted) in facts.items():
             if got != wanted:
@@ -263,7 +263,8 @@ class UtilityBuild:
 
 
 def _json_digest(value: Any) -> bytes:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).digest()
+    """Of what is written, in the order in which it is written: a digest of sorted keys would stand for many texts."""
+    return hashlib.sha256(canonical_json(value).encode()).digest()
 
 
 def loss_unit(plan: dict[str, Any]) -> float:
@@ -377,20 +378,44 @@ def _refused(plan: dict[str, Any]) -> dict[str, tuple[Inputs, str]]:
 
 
 def public_values(plan: dict[str, Any], size: int, seed: bytes) -> list[int]:
-    """Everything that the circuit echoes: L/|S|, constants, statistics of batch-norms, powers of the challenges."""
-    values = [plan["lcm"] // size if size else 0]
-    values += [int(text) for text in plan["constants"]]
-    for vector in plan["vectors"].values():
-        values += vector
+    """Everything that the circuit echoes: L/|S|, constants, statistics of batch-norms, powers of the challenges.
+
+    Each value goes where the circuit reads it, by its index: the order of a plan's names must not decide what a
+    verifier takes a public value for.
+    """
+    public = plan["public"]
+    values: list[int | None] = [None] * public["noise"][0]
+
+    def put(start: int, given: Sequence[int]) -> None:
+        place = slice(start, start + len(given))
+        if values[place] != [None] * len(given):
+            raise ArtifactError(f"the plan puts two public values in one place, or one beyond the last: at {start}")
+        values[place] = [value % P for value in given]
+
+    put(public["factor"][0], [plan["lcm"] // size if size else 0])
+    for text, at in plan["constants"].items():
+        put(at, [int(text)])
+    for name, vector in plan["vectors"].items():
+        put(public[name][0], vector)
     for name in ("a", "c", "e", "f"):
-        challenge, power = _challenge(seed, name), 1
-        for _ in range(plan["public"][name][1]):
-            values.append(power)
-            power = power * challenge % P
-    if "tie" in plan["public"]:
+        start, count = public[name]
+        put(start, _powers(_challenge(seed, name), count))
+    if "tie" in public:
         tie = _challenge(seed, "tie")
-        values += [tie, *(tie * k % P for k in range(plan["public"]["ties"][1]))]
-    return [value % P for value in values]
+        put(public["tie"][0], [tie])
+        put(public["ties"][0], [tie * k for k in range(public["ties"][1])])
+    filled = [value for value in values if value is not None]
+    if len(filled) < len(values):
+        raise ArtifactError(f"the plan says what {len(filled)} of its {len(values)} public values are")
+    return filled
+
+
+def _powers(challenge: int, count: int) -> list[int]:
+    out, power = [], 1
+    for _ in range(count):
+        out.append(power)
+        power = power * challenge % P
+    return out
 
 
 def _challenge(seed: bytes, name: str) -> int:

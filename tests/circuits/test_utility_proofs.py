@@ -266,6 +266,47 @@ def test_a_build_that_was_changed_is_refused(change: str, proven: Proven, tmp_pa
         UtilityBuild.load(folder)
 
 
+def in_another_order(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same utility.json with one mapping of its plan the other way round, and the digest that goes with it."""
+    plan = value["plan"] if name == "plan" else {**value["plan"], name: dict(reversed(value["plan"][name].items()))}
+    if name == "plan":
+        plan = dict(reversed(plan.items()))
+    value = {**value, "plan": plan}
+    return {**value, "digest": "0x" + UtilityBuild(Path(), value).digest.hex()}
+
+
+@pytest.mark.parametrize("name", ["constants", "vectors", "public", "witness", "columns", "plan", "bounds"])
+def test_a_digest_is_of_one_meaning_of_the_constants(name: str, proven: Proven, tmp_path: Path):
+    """With another order of its names a plan kept its digest, and a verifier took a cell of 0 for one that holds 2."""
+    honest = json.loads((proven.build.folder / "utility.json").read_text())
+    other = in_another_order(honest, name)
+    assert other["plan"] == honest["plan"] and other["digest"] != honest["digest"]
+    seed = utility._seed(proven.build, CONTEXT, 3, proven.points)
+    assert utility.public_values(other["plan"], 3, seed) == utility.public_values(honest["plan"], 3, seed)
+    if name != "bounds":  # read by its names alone
+        folder = tmp_path / "build"
+        shutil.copytree(proven.build.folder, folder)
+        (folder / "utility.json").write_text(json.dumps(other))
+        with pytest.raises(ArtifactError, match="canonical order|in this order"):
+            UtilityBuild.load(folder)
+    same = UtilityBuild(proven.build.folder, other)
+    with pytest.raises(ProofRejected, match="uses another a"):  # challenges come from the digest
+        utility.verify_utility(
+            same, proven.proof, proven.theta, proven.points, 3, proven.validation.public().points, CONTEXT
+        )
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [(["kappa0", 0], "two public values in one place"), (["f", 1], "says what .* of its")]
+)
+def test_a_plan_must_say_once_what_each_public_value_is(place: list, reason: str, proven: Proven):
+    name, at = place
+    plan = json.loads(json.dumps(proven.build.plan))
+    plan["public"][name][at] = 2 if at == 0 else plan["public"][name][at] - 1
+    with pytest.raises(ArtifactError, match=reason):
+        utility.public_values(plan, 3, CONTEXT)
+
+
 def test_odd_proofs_are_refused(proven: Proven):
     good = proven.proof.to_json()
     for change in ({"format": "x"}, {"proof": "0xz"}, {"proof": 5}, {"instances": ["0x1"]}, {"instances": 3}, {"a": 1}):

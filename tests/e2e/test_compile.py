@@ -71,6 +71,19 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     shutil.copyfile(tmp_path / "made" / "circuit" / "settings.json", tmp_path / "lie" / "circuit" / "vk.key")
     code, error = run(capsys, "compile", MODEL, "--like", tmp_path / "lie", *again[2:])
     assert code == 3 and "has other keys than its plan" in error["message"]
+    for name in ("a number as true", "another order"):  # equal in Python, another text
+        lie = json.loads((tmp_path / "made" / "utility.json").read_text())
+        if name == "another order":
+            lie["plan"]["bounds"] = dict(reversed(lie["plan"]["bounds"].items()))
+        else:
+            assert lie["plan"]["steps"][0]["terms"][0]["factor"] == 1
+            lie["plan"]["steps"][0]["terms"][0]["factor"] = True
+        assert lie["plan"] == build.plan
+        lie["digest"] = "0x" + UtilityBuild(tmp_path, lie).digest.hex()
+        shutil.copytree(tmp_path / "made", tmp_path / name)
+        (tmp_path / name / "utility.json").write_text(json.dumps(lie))
+        code, error = run(capsys, "compile", MODEL, "--like", tmp_path / name, *again[2:])
+        assert code == 3 and "its plan is another one" in error["message"]
     code, error = run(capsys, "compile", MODEL, "-o", tmp_path / "none")
     assert code == 2 and "needs --data and --trainers" in error["message"]
     code, error = run(capsys, *words, "-o", tmp_path / "made", "--tolerance", 0.2, "--commit", tmp_path / "batch.npz")
