@@ -798,7 +798,7 @@ class _Evaluation:
         self.number("top", top + step["offset"])
         self.number("over", classes * table[place] - mass)
         self.number("under", mass - 1 - classes * table[place - 1])
-        loss = int((place - bound + mine + step["shift"]).sum())
+        loss = sum(map(int, place - bound + mine + step["shift"]))  # each below 2^58, all of a batch not below 2^63
         return Evaluated(int((mine == 0).sum()), loss, self.cells)
 
 

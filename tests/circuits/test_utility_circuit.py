@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import UNSATISFIED_LOOKUP, Mutation, compiled
@@ -21,8 +23,10 @@ from zkmarket.build import check_refused
 from zkmarket.compile import check_placement
 from zkmarket.errors import ArtifactError, DomainError, StatementFalse
 from zkmarket.field import P
-from zkmarket.integers import exponentials, make_plan, noise_by_block, rows_of
+from zkmarket.integers import evaluate, exponentials, make_plan, noise_by_block, rows_of
+from zkmarket.network import network_of_module
 from zkmarket.placement import Operation
+from zkmarket.quantise import ParameterLayout
 from zkmarket.statements import check_settings
 
 pytestmark = pytest.mark.circuit
@@ -43,6 +47,30 @@ def test_no_update_is_unprovable(name: str, compile_once: Compile):
     circuit = compile_once(utility.statement(plan_of(name)))
     for case in extreme_cases(name):
         assert case.run(circuit) == ([], case.correct, case.loss)
+
+
+def test_a_loss_beyond_64_bits_is_the_sum_of_its_samples():
+    """The worst update of a plan that is accepted: in int64 the sum of 256 losses of 2^56 was negative."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(4) for layer in (nn.Linear(64, 64), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(64, 3)).eval()
+    layout = ParameterLayout.of(model.state_dict())
+    theta = layout.flatten(model.state_dict())
+    network = network_of_module(model, (64,), layout, theta, layout.unflatten(theta))
+    changes = {"logrows": 13, "batch": 256, "trainers": 8, "scale_bits": 12, "theta_bound": 1 << 15}
+    plan = make_plan(network, sizes("cross-entropy", **changes))
+    signs = layout.unflatten(np.ones(layout.size))
+    signs["8.weight"][1], signs["8.bias"][1] = -1, -1  # the label's logit
+    sign = layout.flatten(signs).astype(np.int64)
+    update = 8 * np.where(sign > 0, plan["radix"] // 2 - 1, -(plan["radix"] // 2))
+
+    def loss(batch: int) -> int:
+        inputs = np.full(batch * 64, plan["bounds"]["input"], np.int64)
+        values = np.concatenate([inputs, np.ones(batch, np.int64)])
+        whole = {**plan, "batch": batch}
+        return evaluate(whole, sign * plan["bounds"]["theta"], update, 8, values, witness=False).loss
+
+    assert loss(256) == 128 * loss(2) > 1 << 63
 
 
 @pytest.mark.parametrize("name", NETS)
