@@ -217,6 +217,11 @@ class Domain:
                 f"a score can reach 2^{largest.bit_length()}, wanted less than 2^64 (the contract's width):"
                 " lower logrows (values are then smaller), the number of parameters or of trainers"
             )
+        if norm >= SCORE_LIMIT:
+            raise DomainError(
+                f"a squared norm, and so their median ν, can reach D·Q² = 2^{norm.bit_length()}, wanted less than 2^64"
+                " (the contract's width): lower logrows (values are then smaller) or the number of parameters"
+            )
         digits = -(-max(bounds.values()).bit_length() // digit_bits)
         return cls(bounds, penalty, digit_bits, digits)
 

@@ -207,3 +207,17 @@ def test_a_score_beyond_64_bits_says_what_to_lower():
         Domain.of(8, 1 << 24, *rest)
     with pytest.raises(DomainError, match=r"a score can reach 2\^66"):  # leave-one-out: 2N + 1 times, not N times
         Domain.of(8, 1 << 23, *rest[:3], "leave-one-out", 8)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_median_beyond_64_bits_is_refused_whatever_the_score(score: str):
+    """A majority of long updates decides ν: beyond 2^64 the contract refuses it, and with it an honest round."""
+    q, rest = 1 << 19, (1 << 20, MultiKrum(0, 3), score, 8)
+    for d in ((1 << 26) - 1, 1 << 26):  # D·Q² is just below 2^64, and 2^64
+        longest = gram_of([[0]] * 2 + [[q]] * 3)  # of one value: d of them have d times this norm
+        nu = d * rules.median_squared_norm(longest)
+        if nu >= SCORE_LIMIT:
+            with pytest.raises(DomainError, match=r"median ν, can reach D·Q² = 2\^65|a score can reach"):
+                Domain.of(5, d, q, *rest)
+        elif score not in ("shapley", "leave-one-out"):
+            assert Domain.of(5, d, q, *rest)
