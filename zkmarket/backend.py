@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 from .errors import ArtifactError, BackendError, BackendTimeout, InputError, ProofRejected, StatementFalse
 from .field import P, Point, scalar_hex
@@ -184,6 +185,46 @@ def setup(files: CircuitFiles) -> None:
 
 def usable_rows(logrows: int) -> int:
     return (1 << logrows) - UNUSABLE_ROWS
+
+
+def blocks_of(rows: int, logrows: int) -> int:
+    """Blocks of columns that ezkl gives a circuit whose settings say so many rows.
+
+    It keeps a row of every block for a copy of the one before, so that one more is needed from two rows before the last
+    usable one on (tests/circuits/test_blocks.py).
+    """
+    usable = usable_rows(logrows)
+    return (rows + rows // usable + 1) // usable + 1
+
+
+def block_rows(logrows: int) -> int:
+    """Most rows of a circuit that has one block of columns."""
+    return usable_rows(logrows) - 2
+
+
+def run_args(how: Compilation) -> dict[str, Any]:
+    """What ezkl's settings say of a circuit that `compile_circuit` has compiled: all of it decides the circuit."""
+    return {
+        "bounded_log_lookup": False,
+        "check_mode": "UNSAFE",
+        "decomp_base": how.decomp_base,
+        "decomp_legs": how.decomp_legs,
+        "disable_freivalds": True,
+        "epsilon": sys.float_info.epsilon,
+        "ignore_range_check_inputs_outputs": True,
+        "input_scale": 0,
+        "input_visibility": "KZGCommit",
+        "logrows": how.logrows,
+        "lookup_range": list(how.lookup_range or (0, 1)),
+        "num_inner_cols": 1,
+        "output_visibility": "Public",
+        "param_scale": 0,
+        "param_visibility": "Fixed",
+        "rebase_frac_zero_constants": False,
+        "rebase_scale": None,
+        "scale_rebase_multiplier": 10**6,
+        "variables": [["batch_size", 1]],
+    }
 
 
 def fetch_srs(logrows: int, path: Path) -> None:

@@ -23,13 +23,14 @@ from typing import Any
 
 from circuits import NOISE
 
-from . import backend, statements
+from . import backend
 from .artifacts import FORMAT, Build, Manifest, describe, is_build
-from .backend import CircuitFiles, Progress, quiet, usable_rows
+from .backend import CircuitFiles, Progress, blocks_of, quiet, usable_rows
 from .contribution import check_score, references
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
-from .files import cache_folder, link_or_copy, locked, new_folder, sha256_file, write_json
+from .files import cache_folder, canonical_json, link_or_copy, locked, new_folder, sha256_file, write_json
+from .placement import operations
 from .quantise import FixedPoint, ParameterLayout
 from .rules import MIN_ACCEPTED, Filter, score_shift
 from .srs import Srs
@@ -155,12 +156,12 @@ def range_blocks(logrows: int, used: int | None = None) -> int:
     Each block costs the verifier code and gas. A single padding value is a product of its own to ezkl, which
     begins a new column for it; a row of each column is kept for a copy of the one before.
     """
-    chunk, usable = chunk_size(logrows), usable_rows(logrows)
+    chunk = chunk_size(logrows)
     padding = 0 if used is None else chunk - used
     rows = 3 * (chunk + 2 * NOISE) + RANGE_OWN_ROWS + padding + (padding > 0)
     if padding == 1:
-        rows += usable
-    return (rows + rows // usable + 1) // usable + 1
+        rows += usable_rows(logrows)
+    return blocks_of(rows, logrows)
 
 
 def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
@@ -262,24 +263,33 @@ def _check(spec: Spec) -> None:
 
 def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Path, dict[str, Any]]:
     """The circuit's folder in the cache, made if it is not there, and its entry for the manifest."""
-    source = Path(importlib.import_module("circuits").__file__).parent / circuit.source
-    recipe = {
-        "source": sha256_file(source),
-        "numbers": circuit.numbers,
-        "compilation": vars(circuit.how),
-        "srs": srs.id,
-        "versions": backend.versions(),
-        "code": [
-            inspect.getsource(part) for part in (backend.export_onnx, backend.compile_circuit, describe, _keys_in)
-        ],
-        "statements": inspect.getsource(statements),
-    }
-    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    name = hashlib.sha256(canonical_json(recipe_of(circuit, srs)).encode()).hexdigest()
     folder = cache_folder() / "keys" / name[:32]
     with locked(folder.with_suffix(".lock")):
         for left in folder.parent.glob(f".{folder.name}.*"):  # by a build that was killed
             shutil.rmtree(left, ignore_errors=True)
         return _keys_in(folder, circuit, srs, progress)
+
+
+def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
+    """Everything that decides the bytes of a circuit's keys, and what was asserted of them when they were made."""
+    circuits, engine = (Path(importlib.import_module(name).__file__).parent for name in ("circuits", __package__))
+    modules = ("statements", "placement", *circuit.code)
+    return {
+        "numbers": circuit.numbers,
+        "compilation": vars(circuit.how),
+        "srs": srs.id,
+        "versions": backend.versions(),
+        "code": [inspect.getsource(part) for part in _MAKING],
+        "files": {
+            str(path.relative_to(path.parents[1])): sha256_file(path)
+            for path in (
+                circuits / "__init__.py",
+                circuits / circuit.source,
+                *(engine / f"{module}.py" for module in modules),
+            )
+        },
+    }
 
 
 def check_refused(files: CircuitFiles, what: str, inputs: list[list[str]], reason: str) -> None:
@@ -312,6 +322,8 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
         backend.export_onnx(circuit.module(), onnx)
         settings = backend.compile_circuit(onnx, circuit.how, fresh)
         check_settings(settings, circuit)
+        if circuit.placed:
+            circuit.placed(operations(onnx, circuit.how, circuit.sample()))
         keys = CircuitFiles(fresh, srs_file)
         for what, (bad, reason) in circuit.refused().items():
             check_refused(keys, f"{circuit.source}: {what}", bad, reason)
@@ -330,3 +342,7 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
         }
         write_json(fresh / "entry.json", entry)
     return folder, entry
+
+
+_MAKING = (backend.export_onnx, backend.compile_circuit, backend.setup, describe, check_refused, _keys_in)
+"""What makes keys and asserts what is in them."""

@@ -8,7 +8,6 @@ and kept in the same cache under the hash of everything that decides them.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,10 @@ from .files import canonical_json, link_or_copy, new_folder, parse_json, write_j
 from .integers import LOSSES, Sizes, evaluate, make_plan, rows_of, sizes_of
 from .learning import Dataset, load_dataset
 from .network import Network, read_network
-from .placement import WITHOUT_LOOKUP, Operation, operations
 from .quantise import load_update
 from .rules import MultiKrum
 from .srs import Srs
-from .statements import SALTS, Circuit
+from .statements import SALTS
 from .utility import (
     FORMAT,
     MANIFEST_FILE,
@@ -278,9 +276,8 @@ def with_defaults(options: Options, params: int) -> Options:
 def write_build(
     plan: dict[str, Any], network: Network, ceremony: Srs, folder: Path, progress: Progress = quiet
 ) -> UtilityBuild:
-    """Make or fetch the keys of a plan, assert where its lookups lie, and write the build."""
+    """Make or fetch the keys of a plan, and write the build."""
     circuit = statement(plan)
-    check_lookups(plan, circuit, progress)
     source, entry = keys_of(circuit, ceremony, progress)
     value = {
         "format": FORMAT,
@@ -318,28 +315,3 @@ def is_utility_build(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
-
-
-def check_lookups(plan: dict[str, Any], circuit: Circuit, progress: Progress = quiet) -> None:
-    """Raise ArtifactError unless all lookups lie where the plan has put noise among them.
-
-    That is read from ezkl's own log of the layout. `keys_of` tries noise outside the table in every block, too.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        onnx = Path(scratch) / "circuit.onnx"
-        progress("utility.py: exporting the circuit and reading its layout")
-        backend.export_onnx(circuit.module(), onnx)
-        check_placement(plan, operations(onnx, circuit.how))
-
-
-def check_placement(plan: dict[str, Any], placed: list[Operation]) -> None:
-    """Raise ArtifactError unless one operation, of the plan's size and place, looks something up."""
-    looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
-    lookups = sum(count for *_, count in plan["sequence"])
-    first = sum(plan["lengths"]) + plan["first_lookup"]  # the log counts inputs, too
-    wanted = [(first, first + lookups)]
-    if [(op.start, op.end) for op in looked] != wanted or not looked[0].name.startswith("EXP"):
-        raise ArtifactError(
-            f"the circuit looks up in {[(op.name, op.start, op.end) for op in looked][:5]}: wanted one exponential in"
-            f" rows {wanted[0]}, where the plan has noise in every block of columns"
-        )

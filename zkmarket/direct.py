@@ -20,10 +20,8 @@ import json
 import math
 import re
 import secrets
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +35,7 @@ from .commitment import Commitment, Opening, check_opening, column_of, verify_ra
 from .contribution import GAMES, check_score
 from .errors import BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
 from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
-from .placement import check_one_block, operations
+from .placement import check_one_block
 from .round import Aggregate, check_slots
 from .rules import INTEGER_LIMIT, MIN_ACCEPTED, SCORE_LIMIT, Domain, MultiKrum
 from .settlement import Outcome
@@ -284,14 +282,17 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         module,
         numbers,
         how,
-        lookups=0,
+        lookups=[],
         range_checks=[] if mean else [[-1, 1], [0, (1 << digit_bits) - 1]],
+        sorts=[] if domain is None else [sorted_noise(domain.bits), *[n] * d],
         rows=(total, most_rows(total, n, logrows)),
         instances=(n if mean else 0) + (1 if committed else d),
         committed=[*[column] * columns, head + salts],
         sample=inputs,
         refused=lambda: {name: (inputs(**bad), "General synthesis error") for name, bad in refused.items()},
         domain=domain,
+        placed=lambda placed: check_one_block(placed, logrows),
+        code=("direct",),
     )
 
 
@@ -345,8 +346,9 @@ def round_statement(
         module,
         numbers,
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
-        lookups=0,
+        lookups=[],
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
+        sorts=[sorted_noise(domain.bits), *[n - 1] * n, *[2] * (3 * n), n, n],
         rows=(total, most_rows(total, n, logrows)),
         instances=2 * n + 2 + (1 if committed else d),
         committed=[*[column] * columns, head + salts],
@@ -356,6 +358,8 @@ def round_statement(
             "noise beyond all digits": (inputs(noise=beyond), "General synthesis error"),
         },
         domain=domain,
+        placed=lambda placed: check_one_block(placed, logrows),
+        code=("direct",),
     )
 
 
@@ -420,10 +424,6 @@ def round_keys(build: Build, output: str = "committed", progress: Progress = qui
 
 def _keys(build: Build, circuit: Circuit, progress: Progress) -> CircuitFiles:
     ceremony = srs.by_id(build.manifest.value["srs"]["id"])
-    with tempfile.TemporaryDirectory() as folder:
-        onnx = Path(folder) / "circuit.onnx"
-        backend.export_onnx(circuit.module(), onnx)
-        check_one_block(operations(onnx, circuit.how, circuit.sample()), circuit.how.logrows)
     folder, entry = keys_of(circuit, ceremony, progress)
     return CircuitFiles(folder, ceremony.path(circuit.how.logrows), entry["proof_bytes"])
 

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import backend
-from .backend import CircuitFiles, Compilation, usable_rows
+from .backend import CircuitFiles, Compilation, block_rows, usable_rows
 from .errors import ArtifactError, BackendError, BackendTimeout
 
 WITHOUT_LOOKUP = frozenset(
@@ -119,6 +119,13 @@ def _child_main() -> None:
             sys.exit("the log is not of a witness and, twice, of the same synthesis")
         del names[: 2 * count], starts[: 2 * (count + 1)]
     print(json.dumps([names, starts]))
+
+
+def check_first_block(placed: Sequence[Operation], logrows: int) -> None:
+    """Raise ArtifactError unless the whole circuit lies in one block of columns, and so ezkl makes no second one."""
+    rows, most = placed[-1].end, block_rows(logrows)
+    if rows > most:
+        raise ArtifactError(f"the circuit lays out {rows} rows: wanted at most {most}, or it has two blocks of columns")
 
 
 def check_one_block(placed: Sequence[Operation], logrows: int) -> None:

@@ -9,16 +9,17 @@ verifier takes the constraint system from the settings file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from circuits import NOISE
 
-from .backend import UNUSABLE_ROWS, Compilation, usable_rows
+from .backend import UNUSABLE_ROWS, Compilation, block_rows, blocks_of, run_args, usable_rows, versions
 from .contribution import references
 from .errors import ArtifactError, DomainError
 from .field import random_scalars, scalar_hex, to_hex
+from .placement import Operation, check_first_block
 from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter
 
 SALTS = 8
@@ -70,27 +71,36 @@ class Circuit:
         module: makes the module (imports torch).
         numbers: its arguments; with the source and versions they decide the circuit.
         how: how it is compiled.
-        lookups: number of static lookups that must be in the compiled circuit.
+        lookups: static lookups that must be in the compiled circuit, as ezkl writes them.
         range_checks: range-check tables that must be.
+        sorts: how many values each sort has; every one is a shuffle argument.
         rows: (least, most) rows; fewer mean that a check was dropped.
         instances: number of public outputs.
         committed: lengths of the committed inputs.
         sample: honest inputs, proven once when keys are made: the keys work, and a proof's length is known.
         refused: by name, inputs that the compiled circuit must refuse, and a pattern that the reason must match.
+        placed: raises ArtifactError unless a synthesis on the sample puts everything where noise is; None where
+            nothing is looked up.
+        blocks: blocks of columns that it must have; None where it does not matter how many are empty.
+        code: modules of zkmarket, besides this one, that decide numbers, sample, refused and placed.
     """
 
     source: str
     module: Callable[[], Any]
     numbers: dict[str, Any]
     how: Compilation
-    lookups: int
+    lookups: list[dict[str, Any]]
     range_checks: list[list[int]]
+    sorts: list[int]
     rows: tuple[int, int]
     instances: int
     committed: list[int]
     sample: Callable[[], Inputs]
     refused: Callable[[], dict[str, tuple[Inputs, str]]] = dict
     domain: Domain | None = None
+    placed: Callable[[Sequence[Operation]], None] | None = None
+    blocks: int | None = None
+    code: tuple[str, ...] = ()
 
 
 def gram_circuit(logrows: int, salts: int) -> Circuit:
@@ -107,8 +117,9 @@ def gram_circuit(logrows: int, salts: int) -> Circuit:
         module,
         {"chunk": chunk, "salts": salts},
         Compilation(logrows),
-        lookups=0,
+        lookups=[],
         range_checks=[],
+        sorts=[],
         rows=(3 * chunk, 4 << logrows),
         instances=1,
         committed=[chunk + salts],
@@ -143,8 +154,9 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
         module,
         {"chunk": chunk, "salts": salts, "used": used},
         Compilation(logrows, lookup_range=(-bound, bound - 1)),
-        lookups=1,
+        lookups=[{"Sigmoid": {"scale": 1.0}}],
         range_checks=[],
+        sorts=[],
         rows=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
         instances=1 if used is None else 2,
         committed=[chunk + salts, 1 + 2 * NOISE + salts],
@@ -170,7 +182,7 @@ def settlement_logrows(
     """
     for logrows in range(11, MAX_LOGROWS + 1):
         domain = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1, most)
-        if domain.bits <= DIGITS_LIMIT and settlement_rows(n, rule, score, domain) <= usable_rows(logrows):
+        if domain.bits <= DIGITS_LIMIT and settlement_rows(n, rule, score, domain) <= block_rows(logrows):
             return logrows
     raise DomainError(f"the settlement of {n} trainers needs more than 2^{MAX_LOGROWS} rows: lower N")
 
@@ -238,9 +250,10 @@ def settlement_statement(
         module,
         numbers,
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
-        lookups=0,
+        lookups=[],
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        rows=(settlement_rows(n, rule, score, domain) * 49 // 50, usable_rows(logrows)),
+        sorts=[sorted_noise(domain.bits), *([n - 1] * n + [n] if rule.m else []), n],
+        rows=(settlement_rows(n, rule, score, domain) * 49 // 50, block_rows(logrows)),
         instances=slots + 2 * n + 3,
         committed=[entries + salts, slots + 1 + roots + NOISE + salts],
         sample=lambda: inputs(),
@@ -249,6 +262,8 @@ def settlement_statement(
             "noise beyond all digits": (inputs(noise=beyond), "General synthesis error"),
         },
         domain=domain,
+        placed=lambda placed: check_first_block(placed, logrows),
+        blocks=1,
     )
 
 
@@ -318,32 +333,61 @@ def project_circuits(
 
 
 def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
-    """Raise ArtifactError unless the compiled circuit still holds every check of its statement."""
-    args = settings["run_args"]
+    """Raise ArtifactError unless the compiled circuit still holds every check of its statement.
+
+    The constraint system follows from the settings, so everything in them is compared but the equations of the
+    products, which ezkl lists and does not use here.
+    """
+    if set(settings) != set(SETTINGS):
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has parts {sorted(settings)}, wanted {sorted(SETTINGS)}"
+        )
     how = circuit.how
+    rows, usable = settings["num_rows"], usable_rows(how.logrows)
+    inputs = len(circuit.committed)
     found = {
-        "static lookups": (len(settings["required_lookups"]), circuit.lookups),
+        "arguments": (settings["run_args"], run_args(how)),
+        "version": (settings["version"], versions()["ezkl"]),
+        "static lookups": (settings["required_lookups"], circuit.lookups),
         "range checks": (settings["required_range_checks"], circuit.range_checks),
+        "shuffles": ((settings["num_shuffles"], settings["total_shuffle_col_size"]), sizes_of(circuit.sorts)),
+        "dynamic lookups": ((settings["num_dynamic_lookups"], settings["total_dynamic_col_size"]), (0, 0)),
+        "values of dynamic lookups": (settings["max_dynamic_input_len"], 0),
+        "rows of challenges": (settings["einsum_params"]["total_einsum_col_size"], 0),
         "public outputs": (sum(math.prod(shape) for shape in settings["model_instance_shapes"]), circuit.instances),
-        "committed inputs": (settings["module_sizes"]["polycommit"], circuit.committed),
-        "logrows": (args["logrows"], how.logrows),
-        "digits": ((args["decomp_base"], args["decomp_legs"]), (how.decomp_base, how.decomp_legs)),
-        "lookup range": (tuple(args["lookup_range"]), how.lookup_range or (0, 1)),
-        "input visibility": (args["input_visibility"], "KZGCommit"),
-        "output visibility": (args["output_visibility"], "Public"),
-        "scales": ((args["input_scale"], args["param_scale"]), (0, 0)),
-        "columns": (args["num_inner_cols"], 1),
-        "freivalds": (args["disable_freivalds"], True),
+        "outputs": (len(settings["model_instance_shapes"]), 1),
+        "committed inputs": (settings["module_sizes"], {"polycommit": circuit.committed, "poseidon": [0, [0]]}),
+        "scales": ((settings["model_input_scales"], settings["model_output_scales"]), ([0] * inputs, [0])),
+        "types": ((settings["input_types"], settings["output_types"]), (["F32"] * inputs, ["F32"])),
+        "blinding factors": (settings["num_blinding_factors"], None),
+        "check mode": (settings["check_mode"], "UNSAFE"),
+        "timestamp": (settings["timestamp"], 0),
+        "assignments": (settings["total_assignments"], rows),
+        "columns of constants": (settings["total_const_size"] // usable, 0),
+        "blocks of columns": (blocks_of(rows, how.logrows), circuit.blocks or blocks_of(rows, how.logrows)),
     }
     for name, (got, wanted) in found.items():
         if got != wanted:
             raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
     least, most = circuit.rows
-    if not least <= settings["num_rows"] <= most:
+    if not least <= rows <= most:
         raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {settings['num_rows']} rows, wanted {least} to {most}:"
+            f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
             " a check was dropped, or the circuit does not fit"
         )
 
+
+def sizes_of(sorts: Sequence[int]) -> tuple[int, int]:
+    """How many shuffles that is, and how many rows they have together."""
+    return len(sorts), sum(sorts)
+
+
+SETTINGS = (
+    *("check_mode", "einsum_params", "input_types", "max_dynamic_input_len", "model_input_scales"),
+    *("model_instance_shapes", "model_output_scales", "module_sizes", "num_blinding_factors", "num_dynamic_lookups"),
+    *("num_rows", "num_shuffles", "output_types", "required_lookups", "required_range_checks", "run_args", "timestamp"),
+    *("total_assignments", "total_const_size", "total_dynamic_col_size", "total_shuffle_col_size", "version"),
+)
+"""The parts of ezkl's settings."""
 
 assert SPARE_ROWS > UNUSABLE_ROWS  # a column never fills its usable rows: kzg_commit gives a point too many then

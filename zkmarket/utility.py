@@ -40,6 +40,7 @@ from .errors import ArtifactError, BackendError, DomainError, InputError, Openin
 from .field import P, Point, decode_point, encode_point, random_scalars, scalar_hex, small_hex, to_hex
 from .files import canonical_json, load_npz, parse_json, read_json, save_npz
 from .integers import check_plan, evaluate, noise_by_block, rows_of
+from .placement import WITHOUT_LOOKUP, Operation
 from .quantise import ParameterLayout
 from .statements import Circuit, Inputs, check_settings
 from .transcript import LOW_128, digest_int, digest_words, hash_words
@@ -341,14 +342,32 @@ def statement(plan: dict[str, Any]) -> Circuit:
         module,
         {"plan": plan},
         Compilation(plan["logrows"], lookup_range=(-bound, bound - 1)),
-        lookups=1,
+        lookups=[{"Exp": {"scale": 1.0, "base": float(str(np.float32(float.fromhex(plan["base"]))))}}],
         range_checks=[],
+        sorts=[],
         rows=(rows * 92 // 100, rows * 108 // 100 + 64),
         instances=instances,
         committed=plan["lengths"],
         sample=lambda: sample_inputs(plan),
         refused=lambda: _refused(plan),
+        placed=lambda placed: check_placement(plan, placed),
+        code=("utility", "integers"),
     )
+
+
+def check_placement(plan: dict[str, Any], placed: Sequence[Operation]) -> None:
+    """Raise ArtifactError unless one operation, of the plan's size and place, looks something up.
+
+    The rows are those of a synthesis: there the plan has put noise into every block of columns.
+    """
+    looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
+    first, lookups = plan["first_lookup"], sum(count for *_, count in plan["sequence"])
+    wanted = [(first, first + lookups)]
+    if [(op.start, op.end) for op in looked] != wanted or not looked[0].name.startswith("EXP"):
+        raise ArtifactError(
+            f"the circuit looks up in {[(op.name, op.start, op.end) for op in looked][:5]}: wanted one exponential in"
+            f" rows {wanted[0]}, where the plan has noise in every block of columns"
+        )
 
 
 def sample_inputs(plan: dict[str, Any]) -> Inputs:

@@ -9,9 +9,10 @@ import pytest
 from tests.circuits import rule_checks
 from tests.circuits.checks import Check, Rules
 from tests.circuits.conftest import Compile
+from zkmarket.backend import block_rows
 from zkmarket.contribution import SCORES
 from zkmarket.rules import Filter
-from zkmarket.statements import check_settings, settlement_rows, usable_rows
+from zkmarket.statements import check_settings, settlement_rows
 
 pytestmark = pytest.mark.circuit
 
@@ -57,4 +58,4 @@ def test_the_row_estimate_holds_for_every_combination(compile_once: Compile, sco
         check_settings(compiled.settings, compiled.circuit)
         estimate = settlement_rows(n, Filter.parse(text), score, compiled.circuit.domain)
         rows = compiled.settings["num_rows"]
-        assert rows <= estimate <= min(1.02 * rows, usable_rows(compiled.circuit.how.logrows)), (n, text)
+        assert rows <= estimate <= min(1.02 * rows, block_rows(compiled.circuit.how.logrows)), (n, text)

@@ -20,7 +20,6 @@ from tests.circuits.harness import UNSATISFIED_LOOKUP, Mutation, compiled
 from tests.circuits.utility_nets import BATCH, NETS, Case, case_of, extreme_cases, network_named, plan_of, sizes
 from zkmarket import backend, utility
 from zkmarket.build import check_refused
-from zkmarket.compile import check_placement
 from zkmarket.errors import ArtifactError, DomainError, StatementFalse
 from zkmarket.field import P
 from zkmarket.integers import evaluate, exponentials, make_plan, noise_by_block, rows_of
@@ -28,6 +27,7 @@ from zkmarket.network import network_of_module
 from zkmarket.placement import Operation
 from zkmarket.quantise import ParameterLayout
 from zkmarket.statements import check_settings
+from zkmarket.utility import check_placement
 
 pytestmark = pytest.mark.circuit
 
@@ -453,9 +453,9 @@ def test_noise_that_is_not_looked_up_is_noticed():
 
 def test_lookups_elsewhere_are_noticed():
     plan = plan_of("mlp")
-    first, count = sum(plan["lengths"]) + plan["first_lookup"], sum(n for *_, n in plan["sequence"])
+    first, count = plan["first_lookup"], sum(n for *_, n in plan["sequence"])
     exponential = Operation("EXP(scale=1,", first, first + count)
-    check_placement(plan, [Operation("Input", 0, first), exponential])
+    check_placement(plan, [Operation("Input", 0, 0), Operation("SUB", 0, first), exponential])
     for placed in ([], [replace(exponential, start=first + 1)], [exponential, Operation("SIGN", first, first + 1)]):
         with pytest.raises(ArtifactError, match="wanted one exponential"):
             check_placement(plan, placed)

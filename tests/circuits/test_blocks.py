@@ -1,0 +1,91 @@
+"""How many blocks of columns ezkl gives a circuit, at the very row where there is one more; and what follows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.circuits.harness import compile_in
+from zkmarket import backend, srs, statements
+from zkmarket.backend import block_rows, blocks_of, usable_rows
+from zkmarket.errors import ArtifactError
+from zkmarket.field import scalar_hex
+from zkmarket.placement import Operation, check_first_block
+from zkmarket.rules import MultiKrum
+from zkmarket.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
+
+pytestmark = pytest.mark.proof
+
+LOGROWS = 10
+
+
+class Sum(torch.nn.Module):
+    """Relation: Σ x, or its square. Two rows for each value and one, or two: every number of rows can be had."""
+
+    def __init__(self, count: int, squared: bool):
+        super().__init__()
+        self.count, self.squared = count, squared
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        return (torch.zeros(1, self.count),)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = x.sum(1).reshape(1, 1)
+        return total * total if self.squared else total
+
+
+def summing(rows: int) -> Circuit:
+    own = rows - (rows > usable_rows(LOGROWS))  # one row of the second block is a copy
+    count, squared = (own - 1) // 2, own % 2 == 0
+    return Circuit(
+        "none",
+        lambda: Sum(count, squared),
+        {"count": count},
+        backend.Compilation(LOGROWS),
+        lookups=[],
+        range_checks=[],
+        sorts=[],
+        rows=(rows, rows),
+        instances=1,
+        committed=[count],
+        sample=lambda: [[scalar_hex(1)] * count],
+    )
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, int]:
+    """Bytes of a proof by the rows that the settings say, at the ends of the first two blocks."""
+    usable, found = usable_rows(LOGROWS), {}
+    srs.generate().path(LOGROWS)
+    for rows in (usable - 3, usable - 2, usable - 1, 2 * usable - 4, 2 * usable - 3, 2 * usable - 2):
+        circuit = summing(rows)
+        made = compile_in(tmp_path_factory.mktemp("sum"), circuit)
+        check_settings(made.settings, circuit)
+        backend.setup(made.files)
+        found[rows] = len(backend.prove([backend.ProofJob("sum", made.files, circuit.sample())])[0].data)
+    return found
+
+
+def test_a_block_more_is_needed_from_two_rows_before_the_last_on(sizes: dict[int, int]):
+    one, two, three = sorted(set(sizes.values()))
+    assert {rows: {one: 1, two: 2, three: 3}[size] for rows, size in sizes.items()} == {
+        rows: blocks_of(rows, LOGROWS) for rows in sizes
+    }
+    assert max(rows for rows, size in sizes.items() if size == one) == block_rows(LOGROWS)
+
+
+def test_a_settlement_has_one_block_and_no_row_more():
+    """A second block would be empty: with its running sums known, those of the signs would be bare."""
+    block = block_rows(LOGROWS)
+    check_first_block([Operation("SIGN", 0, block)], LOGROWS)
+    with pytest.raises(ArtifactError, match=f"lays out {block + 1} rows: wanted at most {block}"):
+        check_first_block([Operation("SIGN", 0, 9), Operation("TOPK", 9, block + 1)], LOGROWS)
+    circuit = settlement_statement(13, 3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley", SALTS)
+    assert circuit.blocks == 1 and circuit.rows[1] == block_rows(13)
+
+
+@pytest.mark.parametrize("short", [0, 1, 2, 3])
+def test_the_number_of_rows_of_a_settlement_is_chosen_below_the_last_three(short: int, monkeypatch: pytest.MonkeyPatch):
+    usable = usable_rows(13)
+    monkeypatch.setattr(statements, "settlement_rows", lambda *_: usable - short)
+    assert settlement_logrows(3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley") == (13 if short > 1 else 14)

@@ -1,0 +1,130 @@
+"""Everything in ezkl's settings that decides a circuit is compared; what was asserted of keys is in their recipe."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.circuits.checks import Rules
+from tests.circuits.conftest import Compile
+from tests.circuits.utility_nets import plan_of
+from zkmarket import build, direct, srs, utility
+from zkmarket.errors import ArtifactError
+from zkmarket.rules import Filter, MultiKrum
+from zkmarket.statements import Circuit, check_settings, gram_circuit, range_circuit
+
+pytestmark = pytest.mark.circuit
+
+CIRCUITS: dict[str, Circuit] = {
+    "gram": gram_circuit(10, 8),
+    "range": range_circuit(10, 8),
+    "settlement": Rules(3, MultiKrum(0, 3), params=40).circuit(),
+    "norm": Rules(4, Filter(), params=40, score="cosine-shapley").circuit(),
+    "utility": utility.statement(plan_of("linear")),
+    "median": direct.aggregation_statement(13, 3, 6, direct.Rule("median"), "opened"),
+    "mean": direct.aggregation_statement(10, 3, 6, direct.Rule("mean"), "committed"),
+    "round": direct.round_statement(13, 3, 6, 6 * 4092**2, MultiKrum(0, 3), "leave-one-out", "opened"),
+}
+
+FREE = {"num_rows", "total_const_size"}
+"""Compared with bounds. Rows: `test_a_row_too_few_or_too_many`."""
+
+NOT_COMPARED = {("einsum_params", "equations")}
+"""ezkl lists the products here; it uses the list for challenges of which there are none."""
+
+
+def places(value: Any, at: tuple = ()) -> Iterator[tuple]:
+    """Where the leaves of a JSON value are, empty lists and objects too."""
+    if at in NOT_COMPARED:
+        return
+    if isinstance(value, dict | list) and value:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*at, key))
+    else:
+        yield at
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return {"a": 1} if value is None else [*value, 1] if isinstance(value, list) else f"{value}x"
+
+
+def changed(settings: dict[str, Any], at: tuple) -> dict[str, Any]:
+    made = copy.deepcopy(settings)
+    inner: Any = made
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = other(inner[at[-1]])
+    return made
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_every_field_of_the_settings_is_compared(name: str, compile_once: Compile):
+    circuit = CIRCUITS[name]
+    settings = json.loads(compile_once(circuit).files.settings.read_text())
+    check_settings(settings, circuit)
+    tried = [at for at in places(settings) if at[0] not in FREE]
+    assert len(tried) > 35
+    for at in tried:
+        with pytest.raises(ArtifactError, match="compiled circuit has"):
+            check_settings(changed(settings, at), circuit)
+    for key in settings:
+        with pytest.raises(ArtifactError, match="has parts"):
+            check_settings({k: v for k, v in settings.items() if k != key}, circuit)
+    with pytest.raises(ArtifactError, match="has parts"):
+        check_settings({**settings, "more": 0}, circuit)
+
+
+def test_another_lookup_of_the_same_number_is_noticed(compile_once: Compile):
+    """One static lookup, but of whether a value is odd instead of its exponential."""
+    circuit = CIRCUITS["utility"]
+    settings = {**compile_once(circuit).settings, "required_lookups": ["IsOdd"]}
+    with pytest.raises(ArtifactError, match=r"has static lookups \['IsOdd'\], wanted \[\{'Exp'"):
+        check_settings(settings, circuit)
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_a_row_too_few_or_too_many(name: str, compile_once: Compile):
+    circuit = CIRCUITS[name]
+    settings = compile_once(circuit).settings
+    for rows in (circuit.rows[0] - 1, circuit.rows[1] + 1):
+        with pytest.raises(ArtifactError, match=r"rows, wanted .*: a check was dropped|has blocks of columns 2"):
+            check_settings({**settings, "num_rows": rows, "total_assignments": rows}, circuit)
+    with pytest.raises(ArtifactError, match="has columns of constants 1, wanted 0"):
+        check_settings({**settings, "total_const_size": 1 << circuit.how.logrows}, circuit)
+
+
+# ---------------------------------------------------------------- recipes of cached keys
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_a_recipe_names_the_code_that_asserted_something(name: str):
+    """Otherwise keys that were made before a check was there would be taken from the cache after it."""
+    circuit = CIRCUITS[name]
+    files = build.recipe_of(circuit, srs.generate())["files"]
+    wanted = {"circuits/__init__.py", f"circuits/{circuit.source}", "zkmarket/statements.py", "zkmarket/placement.py"}
+    for part in (circuit.module, circuit.sample, circuit.refused, circuit.placed):
+        if part not in (None, dict):
+            wanted.add(f"zkmarket/{Path(part.__code__.co_filename).name}")
+    if name == "utility":
+        wanted.add("zkmarket/integers.py")  # its sample is evaluated there
+    assert set(files) == wanted
+
+
+@pytest.mark.parametrize("file", ["circuits/__init__.py", "zkmarket/utility.py", "zkmarket/placement.py"])
+def test_other_code_is_another_recipe(file: str, monkeypatch: pytest.MonkeyPatch):
+    """The number of noise values, the noise outside the table that must be refused, where lookups must lie."""
+    circuit, ceremony, digest = CIRCUITS["utility"], srs.generate(), build.sha256_file
+    before = build.recipe_of(circuit, ceremony)
+    monkeypatch.setattr(build, "sha256_file", lambda path: "0" * 64 if str(path).endswith(file) else digest(path))
+    after = build.recipe_of(circuit, ceremony)
+    assert {key for key in before if before[key] != after[key]} == {"files"}
+    assert {key for key in before["files"] if before["files"][key] != after["files"][key]} == {file}
