@@ -41,10 +41,17 @@ VERIFIER_FILES = ("settings.json", "vk.key")
 SCALE_OFFSET = 64  # a scale may be negative, a transcript word may not
 
 
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+"""JSON Schema as usual, but 7.0 is not the integer 7: both would be one value with two texts."""
+
+
 @functools.cache
-def _validator(name: str) -> jsonschema.Draft202012Validator:
+def _validator(name: str) -> jsonschema.protocols.Validator:
     schema = json.loads((Path(__file__).parent / "schemas" / f"{name}.schema.json").read_text())
-    return jsonschema.Draft202012Validator(schema)
+    return _Validator(schema)
 
 
 def check_canonical(again: Any, value: Any, what: str) -> None:

@@ -90,21 +90,21 @@ def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
             path.read_bytes(),
             parse_float=_refuse_float,
             parse_constant=_refuse_float,
-            object_pairs_hook=_refuse_duplicates,
         )
     except ValueError as error:
         raise InputError(f"{what} {path} is not JSON: {error}") from error
 
 
 def parse_json(data: bytes, **hooks: Any) -> Any:
-    """json.loads that raises ValueError for deep nesting.
+    """json.loads that raises ValueError for deep nesting, and for an object with the same key twice.
 
-    py_ecc lifts the recursion limit so far that deep nesting would crash the process instead.
+    py_ecc lifts the recursion limit so far that deep nesting would crash the process instead. Of two equal keys one
+    reader takes the first and another the last: a digest of the bytes would stand for both.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(min(limit, MAX_RECURSION))
     try:
-        return json.loads(data, **hooks)
+        return json.loads(data, object_pairs_hook=_refuse_duplicates, **hooks)
     except RecursionError as error:
         raise ValueError(str(error)) from error
     finally:
@@ -112,7 +112,6 @@ def parse_json(data: bytes, **hooks: Any) -> Any:
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two equal keys one parser takes the first and another the last."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("it holds the same key twice")

@@ -114,7 +114,10 @@ class Prospectus:
             for n, rule in sorted(filters.items())
         }
         theta = np.frombuffer(body, "<f8").astype(np.float64)
-        return cls(value["name"], specs, value["srs"], theta, bytes.fromhex(value["owner_key"]), value["advice"])
+        made = cls(value["name"], specs, value["srs"], theta, bytes.fromhex(value["owner_key"]), value["advice"])
+        if made.to_bytes() != blob:  # the terms pin its SHA-256: one text for one offer
+            raise InputError("the prospectus is not in canonical form: it does not read back as it was written")
+        return made
 
 
 def digest_of(blob: bytes) -> bytes:

@@ -344,6 +344,12 @@ def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
         )
     how = circuit.how
     rows, usable = settings["num_rows"], usable_rows(how.logrows)
+    least, most = circuit.rows
+    if not least <= rows <= most:
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
+            " a check was dropped, or the circuit does not fit"
+        )
     inputs = len(circuit.committed)
     found = {
         "arguments": (settings["run_args"], run_args(how)),
@@ -369,12 +375,6 @@ def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
     for name, (got, wanted) in found.items():
         if got != wanted:
             raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
-    least, most = circuit.rows
-    if not least <= rows <= most:
-        raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
-            " a check was dropped, or the circuit does not fit"
-        )
 
 
 def sizes_of(sorts: Sequence[int]) -> tuple[int, int]:

@@ -597,10 +597,18 @@ def test_manifest_without_a_circuit(files: Path, name: str) -> None:
 
 
 SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "lookup dropped": ("range", {"required_lookups": []}, "static lookups 0, wanted 1"),
-    "lookup doubled": ("range", {"required_lookups": [{"Sigmoid": {"scale": 1.0}}] * 2}, "static lookups 2, wanted 1"),
+    "lookup dropped": ("range", {"required_lookups": []}, r"static lookups \[\], wanted \[\{'Sigmoid'"),
+    "lookup doubled": (
+        "range",
+        {"required_lookups": [{"Sigmoid": {"scale": 1.0}}] * 2},
+        "static lookups .*Sigmoid.*Sigmoid.*wanted",
+    ),
     "a table dropped": ("settlement", {"required_range_checks": [[-1, 1]]}, "range checks"),
-    "a lookup in gram": ("gram", {"required_lookups": [{"Sigmoid": {"scale": 1.0}}]}, "static lookups 1, wanted 0"),
+    "a lookup in gram": (
+        "gram",
+        {"required_lookups": [{"Sigmoid": {"scale": 1.0}}]},
+        r"static lookups .*Sigmoid.*, wanted \[\]",
+    ),
     "too few rows": ("range", {"num_rows": 10}, "10 rows, wanted"),
     "an input less": ("range", {"module_sizes": {"polycommit": [1016], "poseidon": [0, [0]]}}, "committed inputs"),
     "an output less": ("range-last", {"model_instance_shapes": [[1, 1]]}, "public outputs"),

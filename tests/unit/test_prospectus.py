@@ -83,6 +83,11 @@ def changed(change: Callable[[dict[str, Any]], None], body: bytes | None = None)
         (changed(lambda v: None, b"\xff" * 64), "finite numbers"),
         (changed(lambda v: v["layout"][0].update(dtype="object")), "not a layout"),
         (changed(lambda v: v["layout"][1].update(name="weight")), "not a layout"),
+        (changed(lambda v: v.update(params=8.0)), "does not fit its schema at params"),
+        (changed(lambda v: v["layout"][1].update(shape=[2.0])), "does not fit its schema at layout"),
+        (changed(lambda v: v.update(name=v.pop("name"))), "not in canonical form"),  # another order of the names
+        (prospectus().to_bytes().replace(b'": ', b'":', 1), "not in canonical form"),
+        (prospectus().to_bytes().replace(b'"advice"', b'"advice": {}, "advice"'), "the same key twice"),
     ],
 )
 def test_a_strangers_blob(blob: bytes, reason: str) -> None:
