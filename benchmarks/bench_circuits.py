@@ -62,7 +62,7 @@ def bench(rows: Rows, name: str, circuit: Circuit, repeat: int, tell: Callable[[
     common = {
         "logrows": circuit.how.logrows,
         "rows": entry["rows"],
-        "columns_blocks": -(-entry["rows"] // backend.usable_rows(circuit.how.logrows)),
+        "blocks": backend.blocks_of(entry["rows"], circuit.how.logrows),
         "pk_bytes": files.pk.stat().st_size,
         "vk_bytes": files.vk.stat().st_size,
     }

@@ -145,7 +145,7 @@ def plain(
         about = {
             "logrows": made.manifest.logrows,
             "rows": compiled,
-            "blocks": -(-compiled // backend.usable_rows(made.manifest.logrows)),
+            "blocks": backend.blocks_of(compiled, made.manifest.logrows),
         }
         if compiled > MOST_ROWS:
             raise DomainError(f"the circuit has {compiled} rows, wanted at most 2^{MAX_LOGROWS}")
