@@ -344,15 +344,10 @@ def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
         )
     how = circuit.how
     rows, usable = settings["num_rows"], usable_rows(how.logrows)
-    least, most = circuit.rows
-    if not least <= rows <= most:
-        raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
-            " a check was dropped, or the circuit does not fit"
-        )
     inputs = len(circuit.committed)
     found = {
-        "arguments": (settings["run_args"], run_args(how)),
+        **{name: (settings["run_args"].get(name), value) for name, value in run_args(how).items()},
+        "arguments": (set(settings["run_args"]), set(run_args(how))),
         "version": (settings["version"], versions()["ezkl"]),
         "static lookups": (settings["required_lookups"], circuit.lookups),
         "range checks": (settings["required_range_checks"], circuit.range_checks),
@@ -368,13 +363,22 @@ def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
         "blinding factors": (settings["num_blinding_factors"], None),
         "check mode": (settings["check_mode"], "UNSAFE"),
         "timestamp": (settings["timestamp"], 0),
-        "assignments": (settings["total_assignments"], rows),
         "columns of constants": (settings["total_const_size"] // usable, 0),
         "blocks of columns": (blocks_of(rows, how.logrows), circuit.blocks or blocks_of(rows, how.logrows)),
     }
     for name, (got, wanted) in found.items():
         if got != wanted:
             raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
+    least, most = circuit.rows
+    if not least <= rows <= most:
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
+            " a check was dropped, or the circuit does not fit"
+        )
+    if settings["total_assignments"] != rows:
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has {settings['total_assignments']} assignments: wanted {rows}"
+        )
 
 
 def sizes_of(sorts: Sequence[int]) -> tuple[int, int]:

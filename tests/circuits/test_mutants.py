@@ -74,12 +74,12 @@ RANGE = [
         PUBLIC,
         f"public = tag + 0 * torch.sigmoid({LOOKED_UP}).sum()",
         "settings",
-        "static lookups 0, wanted 1",
+        r"static lookups \[\], wanted",
     ),
     broken(
         "the lookup times 0, tried", PUBLIC, f"public = tag + 0 * self.looked_up({LOOKED_UP})", "beyond", "accepted"
     ),
-    broken("no lookup at all", PUBLIC, "public = tag", "settings", "static lookups 0, wanted 1"),
+    broken("no lookup at all", PUBLIC, "public = tag", "settings", r"static lookups \[\], wanted"),
     broken(
         "the last value not looked up",
         LOOKED_UP,
@@ -120,7 +120,7 @@ RANGE = [
         "a table of two columns, in the settings",
         compiled_with(RANGE_CIRCUIT, lookup_range=(-509, 508)),
         "settings",
-        "lookup range",
+        "lookup_range",
     ),
 ]
 
