@@ -10,7 +10,8 @@ import {Project} from "./Project.sol";
 import {Plan, Terms, Verifier, Windows} from "./Types.sol";
 
 /// @title Makes projects, each a clone with its own escrow, and refuses terms that would trap somebody.
-/// @notice Nobody owns it and it holds no money.
+/// @notice Nobody owns it and it holds no money. The address of a project commits to all that it was made of: a
+/// reorganisation can take a project away, but can put no other one in its place.
 contract Factory {
     using SafeERC20 for IERC20;
 
@@ -37,9 +38,16 @@ contract Factory {
     /// @notice Logged by the transaction that deploys the factory: it shows with what code that was done.
     event Deployed(Project implementation);
     event ProjectCreated(
-        address indexed project, address indexed owner, Terms terms, Plan[] plans, uint64[] rates, bytes cid
+        address indexed project,
+        address indexed owner,
+        Terms terms,
+        Plan[] plans,
+        uint64[] rates,
+        bytes cid,
+        uint256 nonce
     );
 
+    error AlreadyCreated(address project);
     error TokenTookAFee(uint256 have, uint256 want);
     error PaddingCheck(uint256 paramsInLastChunk);
 
@@ -53,21 +61,27 @@ contract Factory {
     /// @param plans one for each number of trainers from minTrainers to maxTrainers.
     /// @param rates learning rate of each round in billionths; the last one holds for all later rounds.
     /// @param cid of the initial model.
-    function create(Terms calldata given, Plan[] calldata plans, uint64[] calldata rates, bytes calldata cid)
-        external
-        payable
-        returns (Project project)
-    {
+    /// @param nonce of the owner's choice: the same project can be made again with another one.
+    function create(
+        Terms calldata given,
+        Plan[] calldata plans,
+        uint64[] calldata rates,
+        bytes calldata cid,
+        uint256 nonce
+    ) external payable returns (Project project) {
         // Check
         _checkTerms(given, rates.length, cid.length);
         _checkPlans(given, plans);
         uint256 pool = given.rounds * (uint256(given.reward) + given.fee);
         uint256 value = given.token == address(0) ? pool : 0;
         if (msg.value != value) revert MarketErrors.WrongValue(msg.value, value);
+        bytes32 salt = _salt(given, plans, rates, cid, nonce);
+        address place = Clones.predictDeterministicAddress(address(implementation), salt);
+        if (isProject[place]) revert AlreadyCreated(place);
         // Effect
-        project = Project(Clones.clone(address(implementation)));
-        isProject[address(project)] = true;
-        emit ProjectCreated(address(project), given.owner, given, plans, rates, cid);
+        isProject[place] = true;
+        emit ProjectCreated(place, given.owner, given, plans, rates, cid, nonce);
+        project = Project(Clones.cloneDeterministic(address(implementation), salt));
         // Interaction
         project.initialise{value: value}(given, plans, rates);
         if (value == 0) {
@@ -76,6 +90,29 @@ contract Factory {
             uint256 have = token.balanceOf(address(project));
             if (have < pool) revert TokenTookAFee(have, pool);
         }
+    }
+
+    /// @notice Where a project of these terms is, or will be: nowhere else, and no other project can be there. So
+    /// whatever is sent to it reaches these terms, or nothing.
+    function addressOf(
+        Terms calldata given,
+        Plan[] calldata plans,
+        uint64[] calldata rates,
+        bytes calldata cid,
+        uint256 nonce
+    ) external view returns (address) {
+        return Clones.predictDeterministicAddress(address(implementation), _salt(given, plans, rates, cid, nonce));
+    }
+
+    /// @dev `given` names the owner, who alone can create it.
+    function _salt(
+        Terms calldata given,
+        Plan[] calldata plans,
+        uint64[] calldata rates,
+        bytes calldata cid,
+        uint256 nonce
+    ) private pure returns (bytes32) {
+        return keccak256(abi.encode(given, plans, rates, cid, nonce));
     }
 
     function _checkTerms(Terms calldata t, uint256 rates, uint256 cid) private view {

@@ -85,6 +85,7 @@ class Offer:
         void_limit: rounds that may come to nothing before the project ends.
         token: ERC-20 of the reward; default native coin.
         open_admission: anyone may join; default only whom the owner has signed for.
+        nonce: tells projects apart that are the same in all else; the address commits to it too.
     """
 
     aggregator: str
@@ -105,6 +106,7 @@ class Offer:
     token: str = NOBODY
     open_admission: bool = False
     windows: Windows = Windows()
+    nonce: int = 0
 
     @property
     def pool(self) -> int:

@@ -128,6 +128,20 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
         market.is_project(address) and market.implementation() == implementation,
         "that factory lists it",
         "the factory that it names has not made it",
+    ) and _inspect_address(market, Project(chain, address), found)
+
+
+def _inspect_address(market: Market, project: Project, found: Inspection) -> bool:
+    """Whether what is sent to the address can reach these terms only, whatever becomes of the chain's last blocks."""
+    said = project.creation().arguments
+    terms = said["terms"]
+    plans = [project.plan(n) for n in range(terms["minTrainers"], terms["maxTrainers"] + 1)]
+    kept = (project.terms(), plans, project.rates())
+    logged = (terms, said["plans"], said["rates"])
+    return found.expect(
+        kept == logged and market.address_of_logged(said) == project.address,
+        "its address commits to its terms",
+        "its address does not commit to its terms: what is sent to it may reach another project",
     )
 
 

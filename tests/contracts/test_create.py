@@ -244,7 +244,7 @@ def test_windows_of_a_second_or_a_year_pass(scene: Scene, seconds: int) -> None:
 def create_on(scene: Scene, chain_id: int, windows: tuple[int, ...]) -> None:
     """A call, as if on another chain: the node does not sign for one."""
     terms = scene.terms(windows=windows)
-    words = (tuple(terms.values()), scene.plans(terms), [1], CID)
+    words = (tuple(terms.values()), scene.plans(terms), [1], CID, 0)
     request = scene.chain.web3.provider.make_request
     request("anvil_setChainId", [chain_id])
     try:

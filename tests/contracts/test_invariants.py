@@ -224,7 +224,7 @@ class Projects(RuleBasedStateMachine):
         pool = terms["rounds"] * (terms["reward"] + terms["fee"])
         made = self.stage.scene.plans(terms) if plans is None else list(plans)
         contract = self.stage.scene.market.contract
-        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid)
+        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid, 0)
         value = (pool if terms["token"] == NOBODY else 0) + extra
         return self.stage.send(self.stage.addresses[sender], contract.address, data, value, self.now)
 

@@ -7,6 +7,7 @@ them the right things, is tested with real proofs (test_real_rounds.py, test_mut
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,9 @@ contract AcceptAll {
     }
 }
 """
+
+NONCES = itertools.count(1)
+"""A test may create the same project twice."""
 
 DEFAULTS: dict[str, Any] = {
     "owner": None,
@@ -159,14 +163,19 @@ class Scene:
         sender: Any = None,
         value: int | None = None,
         plans: list[tuple[Any, ...]] | None = None,
+        nonce: int | None = None,
         **changes: Any,
     ) -> Receipt:
-        """A project with these changes to `DEFAULTS`; `self.project` and `self.values` are then its."""
+        """A project with these changes to `DEFAULTS`; `self.project` and `self.values` are then its.
+
+        `nonce`: default one that no project of this chain had.
+        """
         terms = self.terms(**changes)
         pool = terms["rounds"] * (terms["reward"] + terms["fee"])
         paid = (pool if terms["token"] == NOBODY else 0) if value is None else value
         plans = self.plans(terms) if plans is None else plans
-        words = (tuple(terms.values()), plans, list(rates), cid)
+        nonce = next(NONCES) if nonce is None else nonce
+        words = (tuple(terms.values()), plans, list(rates), cid, nonce)
         done = self.market._send("create", "create", *words, sender=sender or self.owner, value=paid)
         self.project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
         self.values, self.roots = terms, {}
