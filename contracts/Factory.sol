@@ -122,9 +122,12 @@ contract Factory {
         _within("rounds", t.rounds, 1, 10_000);
         _within("pool", t.rounds * (uint256(t.reward) + t.fee), 1, type(uint128).max);
         _within("stake", t.stakeWei, 1, type(uint96).max);
-        _within("penalty", t.penaltyWei, 1, t.stakeWei);
         _within("void limit", t.voidLimit, 1, 64);
         _within("min accepted", t.minAccepted, 3, t.minTrainers);
+        // a submission that is never delivered can make an admission fail, which burns R of the bond: whoever does
+        // so with one seat, or takes a seat for its best candidate of several, must pay a share of R for each
+        uint256 leastPenalty = t.token == address(0) ? (uint256(t.reward) + t.minTrainers - 1) / t.minTrainers : 1;
+        _within("penalty", t.penaltyWei, leastPenalty, t.stakeWei);
         _within("max trainers", t.maxTrainers, t.minTrainers, 64);
         // taking the updates and never settling must cost more than settling earns, after every refusal of
         // a round that still locks

@@ -51,7 +51,8 @@ struct Terms {
     address aggregator;
     uint96 bondWei; // the aggregator's
     address token; // of reward and fee; 0: native coin
-    uint96 penaltyWei; // burnt of stake and bond for a refused submission, of the stake for a round skipped
+    uint96 penaltyWei; // p, burnt of stake and bond for a refused submission, of the stake for a round skipped;
+    // with a native reward p · minTrainers >= reward
     uint128 reward; // a round, in wei or the token's smallest unit
     uint128 fee; // the aggregator's, a round, same unit
     uint32 rounds; // T

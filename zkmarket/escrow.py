@@ -77,7 +77,9 @@ class Offer:
         rounds: T.
         reward, fee: of one round, in wei or the token's smallest unit.
         stake_wei, bond_wei, penalty_wei: native coin. The bond is at least reward + fee + one penalty for every trainer
-            between the least and the most (a token's reward and fee do not count); twice the reward is better.
+            between the least and the most (a token's reward and fee do not count); twice the reward is better. The
+            penalty is at least the reward / the least number of trainers, unless the reward is a token, and at most
+            the stake.
         beta, beta_min, beta_max: bound on squared norms at first, and its limits; beta_min at least D.
         kappa: thousandths; next bound = kappa · median squared norm.
         rates: learning rate of each round in billionths; the last holds for all later ones.

@@ -245,11 +245,6 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
             f"aggregator: one submission that is never delivered costs its trainer {terms['penaltyWei']} wei, and can"
             f" burn {slash} wei of the bond"
         )
-    if native and terms["penaltyWei"] * terms["maxTrainers"] < reward:
-        found.warnings.append(
-            f"trainer: to refuse your update after seeing it costs the aggregator {terms['penaltyWei']} wei, less than"
-            " an equal share of the reward"
-        )
     if terms["owner"] == state.aggregator:
         found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
     if windows["exit"] < DAY:

@@ -43,9 +43,11 @@ def changes(draw: Any) -> dict[str, Any]:
     least = draw(st.sampled_from([3, 3, 4]))
     most = least + draw(st.integers(0, 2))
     stake = draw(st.sampled_from([ETHER, 1, ETHER + 1, 5 * 10**17 + 3]))
-    penalty = draw(st.sampled_from([-(-stake // 10), 1, stake]))
     reward, fee = draw(st.sampled_from([ETHER + 7, ETHER, 1, 7])), draw(st.sampled_from([ETHER // 5, 0, 1]))
     token = draw(st.sampled_from(["", "", "token"]))
+    share = 1 if token else -(-reward // least)
+    stake = max(stake, share)
+    penalty = draw(st.sampled_from([max(share, -(-stake // 10)), share, stake]))
     bond = (most - least) * penalty + (penalty if token else reward + fee)
     chunks = draw(st.sampled_from([1, 1, 2]))
     beta_min = draw(st.sampled_from([1500, 10**6]))
@@ -84,6 +86,10 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "no rounds": (lambda t: {"rounds": 0}, "OutOfBounds"),
     "penalty": (lambda t: {"penaltyWei": t["stakeWei"] + 1}, "OutOfBounds"),
     "no penalty": (lambda t: {"penaltyWei": 0}, "OutOfBounds"),
+    "penalty below a share": (
+        lambda t: {"token": NOBODY, "penaltyWei": -(-t["reward"] // t["minTrainers"]) - 1},
+        "OutOfBounds",
+    ),
     "void limit": (lambda t: {"voidLimit": 0}, "OutOfBounds"),
     "two trainers": (lambda t: {"minTrainers": 2}, "OutOfBounds"),
     "order of numbers": (lambda t: {"maxTrainers": t["minTrainers"] - 1}, "OutOfBounds"),

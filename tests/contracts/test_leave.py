@@ -37,12 +37,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.world import ETHER, Scene, phases_but, refused
+from tests.contracts.world import ETHER, PENALTY, Scene, phases_but, refused
 from zkmarket.escrow import Phase
 
 pytestmark = pytest.mark.chain
 
-STAKE, PENALTY = ETHER, ETHER // 10
+STAKE = ETHER
 UNDECIDED = (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE)
 LEFT = {"stake of trainer 1": -STAKE, "refund of trainer 1": STAKE}
 

@@ -40,14 +40,14 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.doubles import BAD_VERIFIERS, HEADER, deploy, deploy_as_verifier
-from tests.contracts.world import CID, ETHER, Scene, phases_but, refused
+from tests.contracts.world import CID, ETHER, PENALTY, Scene, phases_but, refused
 from zkmarket.escrow import Phase, Verifier, points_hash, submit_words
 from zkmarket.field import Q, encode_point
 from zkmarket.market import Chain, Receipt, compile_verifier
 
 pytestmark = pytest.mark.chain
 
-STAKE, PENALTY, CHUNKS = ETHER, ETHER // 10, 2
+STAKE, CHUNKS = ETHER, 2
 
 Words = tuple[list[int], list[bytes]]
 

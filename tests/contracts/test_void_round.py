@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.world import ETHER, WINDOW, Scene, phases_but, refused
+from tests.contracts.world import ETHER, PENALTY, WINDOW, Scene, phases_but, refused
 from zkmarket.escrow import Phase
 
 pytestmark = pytest.mark.chain
 
-STAKE, PENALTY, BOND, POOL = ETHER, ETHER // 10, 3 * ETHER, 3 * (ETHER + ETHER // 5)
+STAKE, BOND, POOL = ETHER, 3 * ETHER, 3 * (ETHER + ETHER // 5)
 EVERYTHING = {"pool": -POOL, "credit of owner": POOL, "bond": -BOND, "refund of aggregator": BOND}
 
 

@@ -29,6 +29,7 @@ from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
 from zkmarket.round import References, RoundProof, start_transcript
 
 ETHER = 10**18
+PENALTY = 4 * ETHER // 10  # of three trainers at least: more than the reward
 CID = b"\x01\x55\x12\x20" + bytes(32)
 KEY = b"\x11" * 32
 WINDOW = 10_000
@@ -53,7 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "aggregator": None,
     "bondWei": 3 * ETHER,
     "token": NOBODY,
-    "penaltyWei": ETHER // 10,
+    "penaltyWei": PENALTY,
     "reward": ETHER,
     "fee": ETHER // 5,
     "rounds": 3,
@@ -460,6 +461,7 @@ __all__ = [
     "ETHER",
     "KEY",
     "NO_VERIFIER",
+    "PENALTY",
     "WINDOW",
     "Scene",
     "market",

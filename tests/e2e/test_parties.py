@@ -28,7 +28,7 @@ from zkmarket.wallet import Wallet
 
 pytestmark = pytest.mark.e2e
 
-STAKE, FEE, PENALTY = ETHER, ETHER // 10, ETHER // 10
+STAKE, FEE, PENALTY = ETHER, ETHER // 10, 4 * ETHER // 10
 RELAY = Path(__file__).parents[1] / "contracts" / "sol" / "Relay.sol"
 
 
