@@ -6,6 +6,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Bn254} from "./lib/Bn254.sol";
+import {Precompiles} from "./lib/Precompiles.sol";
 import {Project} from "./Project.sol";
 import {Plan, Terms, Verifier, Windows} from "./Types.sol";
 
@@ -52,6 +53,7 @@ contract Factory {
     error PaddingCheck(uint256 paramsInLastChunk);
 
     constructor() {
+        Precompiles.check();
         implementation = new Project();
         emit Deployed(implementation);
     }
@@ -71,6 +73,7 @@ contract Factory {
     ) external payable returns (Project project) {
         // Check
         _checkTerms(given, rates.length, cid.length);
+        _checkSecurities(given);
         _checkPlans(given, plans);
         uint256 pool = given.rounds * (uint256(given.reward) + given.fee);
         uint256 value = given.token == address(0) ? pool : 0;
@@ -124,16 +127,7 @@ contract Factory {
         _within("stake", t.stakeWei, 1, type(uint96).max);
         _within("void limit", t.voidLimit, 1, 64);
         _within("min accepted", t.minAccepted, 3, t.minTrainers);
-        // a submission that is never delivered can make an admission fail, which burns R of the bond: whoever does
-        // so with one seat, or takes a seat for its best candidate of several, must pay a share of R for each
-        uint256 leastPenalty = t.token == address(0) ? (uint256(t.reward) + t.minTrainers - 1) / t.minTrainers : 1;
-        _within("penalty", t.penaltyWei, leastPenalty, t.stakeWei);
         _within("max trainers", t.maxTrainers, t.minTrainers, 64);
-        // taking the updates and never settling must cost more than settling earns, after every refusal of
-        // a round that still locks
-        uint256 leastBond = t.token == address(0) ? uint256(t.reward) + t.fee : t.penaltyWei;
-        leastBond += uint256(t.maxTrainers - t.minTrainers) * t.penaltyWei;
-        _within("bond", t.bondWei, leastBond, type(uint96).max);
         _within("logrows", t.logrows, 10, 20);
         _within("salts", t.salts, 8, 256);
         _within("params", t.params, 1, type(uint32).max);
@@ -156,6 +150,17 @@ contract Factory {
         bool padded = t.params % chunk != 0;
         if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
+    }
+
+    /// @dev A submission that is never delivered can make an admission fail, which burns R of the bond: a penalty is
+    /// a share of that. Taking the updates and never settling must cost more than settling earns, after every refusal
+    /// of a round that still locks. A token's reward cannot be compared with either.
+    function _checkSecurities(Terms calldata t) private pure {
+        (uint256 penalty, uint256 least, uint256 bond) = (t.penaltyWei, t.minTrainers, t.penaltyWei);
+        uint256 share = 1;
+        if (t.token == address(0)) (share, bond) = ((t.reward + least - 1) / least, uint256(t.reward) + t.fee);
+        _within("penalty", penalty, share, t.stakeWei);
+        _within("bond", t.bondWei, bond + (t.maxTrainers - least) * penalty, type(uint96).max);
     }
 
     function _checkWindows(Windows calldata w) private view {
