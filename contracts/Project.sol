@@ -150,7 +150,7 @@ contract Project is Accounts {
         // Check
         _require(Phase.Open);
         _before(deadline);
-        uint256 earliest = deadline - _terms.windows.start; // later than the opening only after a vacancy
+        uint256 earliest = deadline - _terms.windows.start; // later than the opening after a vacancy or a void round
         if (block.timestamp < earliest) revert MarketErrors.TooEarly(block.timestamp, earliest);
         _onlyAggregator();
         if (bondWei < _terms.bondWei) revert MarketErrors.BondNotFull(bondWei, _terms.bondWei);
@@ -247,7 +247,7 @@ contract Project is Accounts {
         uint256 submissions = _seats[round].length;
         _voidRounds.push(round); // who was a member and did not submit pays when its account is next used
         emit Voided(round, submissions);
-        if (_void()) _open(0);
+        if (_void()) _open(_terms.windows.exit); // else void, start, void, start: and nobody could leave between
     }
 
     /// @notice Show the aggregator's receipt for a submission: received, decrypts, opens. It cannot be taken back.

@@ -41,7 +41,7 @@ struct Windows {
     uint32 claim; // to say that the aggregate is not served
     uint32 lock; // how long a claim holds the fee and the bond
     uint32 vacancy; // to name a new aggregator and have it accept
-    uint32 exit; // after that, before it may start
+    uint32 exit; // after that, and after a void round, before the next may start
 }
 
 /// @notice All that the owner fixes at creation. Nothing of it can be changed.

@@ -54,7 +54,7 @@ class Windows:
         claim: to say that an aggregate is not served.
         lock: how long a claim holds the aggregator's fee and bond.
         vacancy: to name a new aggregator and have it accept.
-        exit: after that, before it may start, for trainers to leave.
+        exit: after that, and after a void round, before the next may start: for trainers to leave.
     """
 
     accept: int = 24 * 3600

@@ -248,7 +248,9 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
     if terms["owner"] == state.aggregator:
         found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
     if windows["exit"] < DAY:
-        found.warnings.append(f"trainers have {_span(windows['exit'])} to leave before a new aggregator may start")
+        found.warnings.append(
+            f"trainers have {_span(windows['exit'])} to leave after a void round, and before a new aggregator may start"
+        )
     if 0 in project.rates():
         found.warnings.append("a learning rate of 0: the model does not move in that round")
     if terms["penaltyWei"] == terms["stakeWei"]:

@@ -384,7 +384,8 @@ def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
     if short:
         out.append(f"phases shorter than 1h, for a development chain only: {', '.join(short)}")
     if windows.exit < DAY:
-        out.append(f"trainers have {duration_text(windows.exit)} to leave before a new aggregator may start")
+        length = duration_text(windows.exit)
+        out.append(f"trainers have {length} to leave after a void round, and before a new aggregator may start")
     for name, needed in (("submit", seconds["trainer"]), ("prove", seconds["most"]["aggregator"])):
         if getattr(windows, name) < 2 * needed:
             length = duration_text(getattr(windows, name))

@@ -4,7 +4,7 @@ when the project is not OPEN
     it should refuse: WrongPhase, want OPEN
 when the deadline has passed
     it should refuse: TooLate
-given a new aggregator after a vacancy
+given a new aggregator after a vacancy, or a void round (test_void_round.py)
     when the exit window has not passed
         it should refuse: TooEarly
     when it has, to the second

@@ -22,7 +22,7 @@ from zkmarket.backend import Proof
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.contribution import shares
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, points_hash
+from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, Windows, points_hash
 from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.gram import GramProof, folded_commitment, halves
 from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
@@ -271,8 +271,15 @@ class Scene:
         assert self.phase == phase
         return self
 
+    def pass_exit(self) -> None:
+        """To the first second in which a round may start: after a vacancy or a void round that is not at once."""
+        earliest = self.deadline - Windows(*self.values["windows"]).start
+        if self.chain.now < earliest:
+            self.chain.pass_time(earliest - self.chain.now)
+
     def void(self, trainers: Sequence[Any] = ()) -> Scene:
         """A round that only these trainers submit in, too few: OPEN again, or ENDED."""
+        self.pass_exit()
         self.start()
         self.submit_all(trainers)
         self.pass_deadline()
