@@ -356,11 +356,13 @@ contract Project is Accounts {
     }
 
     /// @notice Say that the aggregate is not served: by the owner, or by more than half of the admitted. It
-    /// delays the fee and the bond, and the round does not count in the model. Once a round and caller.
+    /// delays the fee and the bond, and the round does not count in the model. Once a round and caller. Refused where the
+    /// aggregate is withheld: there is nothing to serve.
     function claim() external {
         // Check
         _require(Phase.Settled);
         _before(deadline);
+        if (_outcome.aggregate == 0) revert MarketErrors.NothingToServe(round);
         if (msg.sender == _terms.owner) {
             if (_ownerClaimed) revert MarketErrors.AlreadyClaimed(msg.sender);
             _ownerClaimed = _ownerClaims = true;

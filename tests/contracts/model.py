@@ -367,6 +367,8 @@ class Model:
     def claim(self, now: int, who: str) -> None:
         self._need(now, Phase.SETTLED)
         self._until(now, self.deadline)
+        if self.withheld:
+            raise Refused("NothingToServe")
         if who != self.terms["owner"]:
             self._seat(who)
         if who in self.claimed:

@@ -824,7 +824,7 @@ REFUSALS = {
     "offer_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongCid WrongLength",
     "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongCid WrongSigner",
     "fail": "WrongPhase TooEarly",
-    "claim": "WrongPhase TooLate NoSuchSeat AlreadyClaimed",
+    "claim": "WrongPhase TooLate NothingToServe NoSuchSeat AlreadyClaimed",
     "unclaim": "WrongPhase NoSuchSeat NotClaimed",
     "next": "WrongPhase TooEarly",
     "name_aggregator": "WrongPhase TooLate WrongCaller",
