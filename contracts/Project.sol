@@ -317,7 +317,7 @@ contract Project is Accounts {
             (facts.shift, facts.root, facts.last) = (plan_.shift, root[round], _outcome.aggregate);
         }
         bytes32 seed;
-        (seed, result.aggregate) = Proofs.checkRound(_terms, plan_, _seats[round], facts, proof);
+        (seed, result.aggregate, result.proofs) = Proofs.checkRound(_terms, plan_, _seats[round], facts, proof);
         bytes32 aggregateHash;
         if (result.aggregate.length == 0) {
             if (cid.length != 0) revert MarketErrors.WrongCid(cid.length, 0);
@@ -331,7 +331,7 @@ contract Project is Accounts {
             publication
         );
         // Effect
-        (result.mask, result.scores, result.cid) = (proof.mask, proof.scores, cid);
+        (result.mask, result.scores, result.nu, result.cid) = (proof.mask, proof.scores, proof.nu, cid);
         if (facts.shift != 0) for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
         result.pay = _pay(result.trainers, result.scores);
         _conclude(proof, result.scores, aggregateHash, keccak256(cid));

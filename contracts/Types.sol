@@ -141,6 +141,8 @@ struct Settlement {
     bytes cid;
     uint256 beta; // of the next round
     uint256 rate; // learning rate, billionths
+    uint256 nu; // lower median of the squared norms: β follows from it, whoever sent the settlement
+    bytes32 proofs; // keccak(keccak of the gram proof ‖ keccak of the settlement proof)
 }
 
 /// @notice A round's proof, as `settle` takes it. Challenges, β and y are not in it: the contract knows them.

@@ -278,6 +278,11 @@ def settle_words(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) 
     )
 
 
+def proofs_hash(gram: bytes, settlement: bytes) -> bytes:
+    """How a project logs the two proofs that settled a round."""
+    return keccak(keccak(gram) + keccak(settlement))
+
+
 def mask_of(proof: RoundProof) -> tuple[int, ...]:
     """Which slots a settlement accepts: its instances end with the mask, the scores and ν."""
     n = len(proof.commitments)

@@ -64,6 +64,7 @@ from .escrow import (
     membership_message,
     plan_words,
     points_hash,
+    proofs_hash,
     publication_message,
     receipt_message,
     round_proof_of,
@@ -1243,7 +1244,7 @@ class Project(_Deployed):
 
         Raises:
             ChainError: the round was not settled.
-            PassedOn: the transaction was passed on by another contract.
+            PassedOn: the transaction was passed on by another contract, or is not the one that was verified.
         """
         settled = self._of_round("Settled", round_number)
         if not settled:
@@ -1252,6 +1253,8 @@ class Project(_Deployed):
         by_trainer = {commitment.trainer: commitment for commitment in self.commitments(round_number)}
         slots = [by_trainer[int(who, 16)] for who in settled[0].arguments["settlement"]["trainers"]]
         words = self._calldata(settled[0], "settle")[0]
+        if proofs_hash(*words[-2:]) != settled[0].arguments["settlement"]["proofs"]:
+            raise PassedOn(f"transaction {settled[0].transaction} has calldata with other proofs than it logged")
         references = self.references(manifest, round_number)
         return round_proof_of(words, manifest, self.round_id(round_number), beta, slots, references)
 
