@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
-from tests.contracts.world import CID, ETHER, KEY, Scene, point
+from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, point
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, points_hash, settle_words, submit_words
 from zkmarket.field import Point
@@ -202,8 +202,10 @@ class Projects(RuleBasedStateMachine):
         terms = scene.terms(**changed | {"aggregator": stage.addresses["aggregator"], "token": token})
         rates = rates[: terms["rounds"]]
         self.refuse_to_create(terms, rates, broken)
-        done = self.try_to_create(terms, rates)
+        nonce = next(NONCES)
+        done = self.try_to_create(terms, rates, nonce=nonce)
         assert done.error == ""
+        assert self.try_to_create(terms, rates, nonce=nonce).error == "AlreadyCreated"
         (made,) = [event for event in done.events if event.name == "ProjectCreated"]
         project = stage.project(address(made.topics[0]))
         scene.project, scene.values, scene.roots = project, terms, {}
@@ -226,11 +228,12 @@ class Projects(RuleBasedStateMachine):
         cid: bytes = CID,
         plans: Sequence[Any] | None = None,
         extra: int = 0,
+        nonce: int = 0,
     ) -> Done:
         pool = terms["rounds"] * (terms["reward"] + terms["fee"])
         made = self.stage.scene.plans(terms) if plans is None else list(plans)
         contract = self.stage.scene.market.contract
-        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid, 0)
+        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid, nonce)
         value = (pool if terms["token"] == NOBODY else 0) + extra
         return self.stage.send(self.stage.addresses[sender], contract.address, data, value, self.now)
 

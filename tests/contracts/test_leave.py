@@ -220,6 +220,7 @@ def test_two_skipped_rounds_remove(scene: Scene, often: bool) -> None:
     said = {"trainer": str(trainer), "round": 2, "burntWei": PENALTY, "removed": True}
     assert done.events[-1].arguments == said
     assert len(done.events) == (1 if often else 2)
+    scene.pass_exit()
     scene.start()
     with refused(f"NotAMember(have={trainer})"):
         scene.submit(trainer)

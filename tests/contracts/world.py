@@ -317,7 +317,8 @@ class Scene:
         self.project.lock(self.stranger)
 
     def to_admit(self, trainers: Sequence[Any] | None = None) -> Scene:
-        """Started, submitted by these trainers (default all), the deadline passed."""
+        """Started as soon as it may be, submitted by these trainers (default all), the deadline passed."""
+        self.pass_exit()
         self.start()
         self.submit_all(trainers)
         self.pass_deadline()
