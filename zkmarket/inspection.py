@@ -138,6 +138,11 @@ def _inspect_address(market: Market, project: Project, found: Inspection) -> boo
     plans = [project.plan(n) for n in range(terms["minTrainers"], terms["maxTrainers"] + 1)]
     kept = (project.terms(), plans, project.rates())
     logged = (terms, said["plans"], said["rates"])
+    if not project.chain.development and project.chain.now - market.deployed_at() < DAY:
+        found.warnings.append(
+            "its factory is younger than a day: a reorganisation that takes the factory back, too, can put another"
+            " project at this address. Wait, or stay with factories that are older"
+        )
     return found.expect(
         kept == logged and market.address_of_logged(said) == project.address,
         "its address commits to its terms",

@@ -1022,6 +1022,12 @@ class Market(_Deployed):
         code = verifier_of(build, circuit).runtime
         return Verifier(address, keccak(code)) if self.chain.code(address) == code else None
 
+    def deployed_at(self) -> int:
+        """The time of the block in which it was deployed."""
+        (event,) = self._logged(0, "latest", [self._topic("Deployed")])
+        with transacting("reading a block"):
+            return self.chain.web3.eth.get_block(event.block)["timestamp"]
+
     def projects_of(self, owner: str) -> list[str]:
         """Addresses of the projects that this factory made for an owner, in order."""
         topic = self._topic("ProjectCreated")

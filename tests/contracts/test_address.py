@@ -30,7 +30,7 @@ from tests.contracts.doubles import deploy_as_verifier
 from tests.contracts.world import CID, ETHER, KEY, Scene, refused
 from zkmarket.escrow import Phase
 from zkmarket.inspection import inspect_origin
-from zkmarket.market import Event, Project, transacting
+from zkmarket.market import Event, Market, Project, transacting
 
 pytestmark = pytest.mark.chain
 
@@ -189,6 +189,20 @@ def test_every_role_looks_whether_the_address_commits(scene: Scene) -> None:
     scene.create()
     found = inspect_origin(scene.chain, scene.project.address)
     assert found.wrong == [] and found.checked[-1] == "its address commits to its terms"
+
+
+@pytest.mark.parametrize("public, seconds, young", [(True, 0, True), (True, 86_400, False), (False, 0, False)])
+def test_a_factory_that_a_reorganisation_may_take_back_is_named(
+    scene: Scene, public: bool, seconds: int, young: bool
+) -> None:
+    """Its address is its deployer's next one, whatever is deployed: only what is old commits to what comes after."""
+    market = Market.deploy(scene.chain, scene.owner)
+    scene.market = market
+    scene.create()
+    scene.chain.pass_time(seconds)
+    chain = dataclasses.replace(scene.chain, id=5) if public else scene.chain
+    warnings = inspect_origin(chain, scene.project.address).warnings
+    assert [text.startswith("its factory is younger than a day") for text in warnings] == [True] * young
 
 
 @pytest.mark.parametrize("changed", ["terms", "plans", "rates", "cid", "nonce"])

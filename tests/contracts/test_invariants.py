@@ -141,7 +141,8 @@ CROWDS = st.one_of(
 )
 DRAFTS = st.builds(
     Result,
-    mask=st.one_of(st.just((1,) * 6), st.integers(0, 63).map(lambda bits: tuple(bits >> i & 1 for i in range(6)))),
+    # mostly all: what is withheld cannot be claimed
+    mask=st.integers(0, 191).map(lambda bits: (1,) * 6 if bits > 63 else tuple(bits >> i & 1 for i in range(6))),
     scores=st.one_of(
         st.sampled_from([(3, 0, 1, 4, 1, 5), (0,) * 6, (2**64 - 1,) * 6, (0, 0, 1, 0, 0, 2**64 - 1)]),
         st.integers(0, 2**48 - 1).map(lambda bits: tuple(bits >> 8 * i & 255 for i in range(6))),
@@ -263,7 +264,7 @@ class Projects(RuleBasedStateMachine):
 
     @precondition(lambda self: self.phase != Phase.ENDED)
     @rule(
-        plot=st.sampled_from(["on"] * 4 + ["fail", "fail", "fail", "claim", "claim", "refuse", "refuse", "announce"]),
+        plot=st.sampled_from(["on"] * 4 + ["fail"] * 3 + ["claim"] * 4 + ["refuse", "refuse", "announce"]),
         crowd=CROWDS,
         brink=st.booleans(),
         draft=DRAFTS,
