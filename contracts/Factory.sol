@@ -6,11 +6,13 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Bn254} from "./lib/Bn254.sol";
+import {Precompiles} from "./lib/Precompiles.sol";
 import {Project} from "./Project.sol";
 import {Plan, Terms, Verifier, Windows} from "./Types.sol";
 
 /// @title Makes projects, each a clone with its own escrow, and refuses terms that would trap somebody.
-/// @notice Nobody owns it and it holds no money.
+/// @notice Nobody owns it and it holds no money. The address of a project commits to all that it was made of: a
+/// reorganisation can take a project away, but can put no other one in its place.
 contract Factory {
     using SafeERC20 for IERC20;
 
@@ -37,13 +39,21 @@ contract Factory {
     /// @notice Logged by the transaction that deploys the factory: it shows with what code that was done.
     event Deployed(Project implementation);
     event ProjectCreated(
-        address indexed project, address indexed owner, Terms terms, Plan[] plans, uint64[] rates, bytes cid
+        address indexed project,
+        address indexed owner,
+        Terms terms,
+        Plan[] plans,
+        uint64[] rates,
+        bytes cid,
+        uint256 nonce
     );
 
+    error AlreadyCreated(address project);
     error TokenTookAFee(uint256 have, uint256 want);
     error PaddingCheck(uint256 paramsInLastChunk);
 
     constructor() {
+        Precompiles.check();
         implementation = new Project();
         emit Deployed(implementation);
     }
@@ -53,21 +63,28 @@ contract Factory {
     /// @param plans one for each number of trainers from minTrainers to maxTrainers.
     /// @param rates learning rate of each round in billionths; the last one holds for all later rounds.
     /// @param cid of the initial model.
-    function create(Terms calldata given, Plan[] calldata plans, uint64[] calldata rates, bytes calldata cid)
-        external
-        payable
-        returns (Project project)
-    {
+    /// @param nonce of the owner's choice: the same project can be made again with another one.
+    function create(
+        Terms calldata given,
+        Plan[] calldata plans,
+        uint64[] calldata rates,
+        bytes calldata cid,
+        uint256 nonce
+    ) external payable returns (Project project) {
         // Check
         _checkTerms(given, rates.length, cid.length);
+        _checkSecurities(given);
         _checkPlans(given, plans);
         uint256 pool = given.rounds * (uint256(given.reward) + given.fee);
         uint256 value = given.token == address(0) ? pool : 0;
         if (msg.value != value) revert MarketErrors.WrongValue(msg.value, value);
+        bytes32 salt = _salt(given, plans, rates, cid, nonce);
+        address place = Clones.predictDeterministicAddress(address(implementation), salt);
+        if (isProject[place]) revert AlreadyCreated(place);
         // Effect
-        project = Project(Clones.clone(address(implementation)));
-        isProject[address(project)] = true;
-        emit ProjectCreated(address(project), given.owner, given, plans, rates, cid);
+        isProject[place] = true;
+        emit ProjectCreated(place, given.owner, given, plans, rates, cid, nonce);
+        project = Project(Clones.cloneDeterministic(address(implementation), salt));
         // Interaction
         project.initialise{value: value}(given, plans, rates);
         if (value == 0) {
@@ -78,6 +95,29 @@ contract Factory {
         }
     }
 
+    /// @notice Where a project of these terms is, or will be: nowhere else, and no other project can be there. So
+    /// whatever is sent to it reaches these terms, or nothing.
+    function addressOf(
+        Terms calldata given,
+        Plan[] calldata plans,
+        uint64[] calldata rates,
+        bytes calldata cid,
+        uint256 nonce
+    ) external view returns (address) {
+        return Clones.predictDeterministicAddress(address(implementation), _salt(given, plans, rates, cid, nonce));
+    }
+
+    /// @dev `given` names the owner, who alone can create it.
+    function _salt(
+        Terms calldata given,
+        Plan[] calldata plans,
+        uint64[] calldata rates,
+        bytes calldata cid,
+        uint256 nonce
+    ) private pure returns (bytes32) {
+        return keccak256(abi.encode(given, plans, rates, cid, nonce));
+    }
+
     function _checkTerms(Terms calldata t, uint256 rates, uint256 cid) private view {
         if (t.owner != msg.sender) revert MarketErrors.WrongCaller(msg.sender, t.owner);
         if (t.aggregator == address(0)) revert MarketErrors.OutOfBounds("aggregator", 0, 1, type(uint160).max);
@@ -85,15 +125,9 @@ contract Factory {
         _within("rounds", t.rounds, 1, 10_000);
         _within("pool", t.rounds * (uint256(t.reward) + t.fee), 1, type(uint128).max);
         _within("stake", t.stakeWei, 1, type(uint96).max);
-        _within("penalty", t.penaltyWei, 1, t.stakeWei);
         _within("void limit", t.voidLimit, 1, 64);
         _within("min accepted", t.minAccepted, 3, t.minTrainers);
         _within("max trainers", t.maxTrainers, t.minTrainers, 64);
-        // taking the updates and never settling must cost more than settling earns, after every refusal of
-        // a round that still locks
-        uint256 leastBond = t.token == address(0) ? uint256(t.reward) + t.fee : t.penaltyWei;
-        leastBond += uint256(t.maxTrainers - t.minTrainers) * t.penaltyWei;
-        _within("bond", t.bondWei, leastBond, type(uint96).max);
         _within("logrows", t.logrows, 10, 20);
         _within("salts", t.salts, 8, 256);
         _within("params", t.params, 1, type(uint32).max);
@@ -116,6 +150,17 @@ contract Factory {
         bool padded = t.params % chunk != 0;
         if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
+    }
+
+    /// @dev A submission that is never delivered can make an admission fail, which burns R of the bond: a penalty is
+    /// a share of that. Taking the updates and never settling must cost more than settling earns, after every refusal
+    /// of a round that still locks. A token's reward cannot be compared with either.
+    function _checkSecurities(Terms calldata t) private pure {
+        (uint256 penalty, uint256 least, uint256 bond) = (t.penaltyWei, t.minTrainers, t.penaltyWei);
+        uint256 share = 1;
+        if (t.token == address(0)) (share, bond) = ((t.reward + least - 1) / least, uint256(t.reward) + t.fee);
+        _within("penalty", penalty, share, t.stakeWei);
+        _within("bond", t.bondWei, bond + (t.maxTrainers - least) * penalty, type(uint96).max);
     }
 
     function _checkWindows(Windows calldata w) private view {

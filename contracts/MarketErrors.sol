@@ -33,6 +33,7 @@ library MarketErrors {
     error PaymentRefused(address to, uint256 amount);
     error AlreadyClaimed(address who);
     error NotClaimed(address who);
+    error NothingToServe(uint256 round);
     error AlreadyInitialised();
     error NoRootSlot(uint256 references);
     error RootNotOffered(bytes32 have, bytes32 want);

@@ -150,7 +150,7 @@ contract Project is Accounts {
         // Check
         _require(Phase.Open);
         _before(deadline);
-        uint256 earliest = deadline - _terms.windows.start; // later than the opening only after a vacancy
+        uint256 earliest = deadline - _terms.windows.start; // later than the opening after a vacancy or a void round
         if (block.timestamp < earliest) revert MarketErrors.TooEarly(block.timestamp, earliest);
         _onlyAggregator();
         if (bondWei < _terms.bondWei) revert MarketErrors.BondNotFull(bondWei, _terms.bondWei);
@@ -247,7 +247,7 @@ contract Project is Accounts {
         uint256 submissions = _seats[round].length;
         _voidRounds.push(round); // who was a member and did not submit pays when its account is next used
         emit Voided(round, submissions);
-        if (_void()) _open(0);
+        if (_void()) _open(_terms.windows.exit); // else void, start, void, start: and nobody could leave between
     }
 
     /// @notice Show the aggregator's receipt for a submission: received, decrypts, opens. It cannot be taken back.
@@ -317,7 +317,7 @@ contract Project is Accounts {
             (facts.shift, facts.root, facts.last) = (plan_.shift, root[round], _outcome.aggregate);
         }
         bytes32 seed;
-        (seed, result.aggregate) = Proofs.checkRound(_terms, plan_, _seats[round], facts, proof);
+        (seed, result.aggregate, result.proofs) = Proofs.checkRound(_terms, plan_, _seats[round], facts, proof);
         bytes32 aggregateHash;
         if (result.aggregate.length == 0) {
             if (cid.length != 0) revert MarketErrors.WrongCid(cid.length, 0);
@@ -331,7 +331,7 @@ contract Project is Accounts {
             publication
         );
         // Effect
-        (result.mask, result.scores, result.cid) = (proof.mask, proof.scores, cid);
+        (result.mask, result.scores, result.nu, result.cid) = (proof.mask, proof.scores, proof.nu, cid);
         if (facts.shift != 0) for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
         result.pay = _pay(result.trainers, result.scores);
         _conclude(proof, result.scores, aggregateHash, keccak256(cid));
@@ -356,11 +356,13 @@ contract Project is Accounts {
     }
 
     /// @notice Say that the aggregate is not served: by the owner, or by more than half of the admitted. It
-    /// delays the fee and the bond, and the round does not count in the model. Once a round and caller.
+    /// delays the fee and the bond, and the round does not count in the model. Once a round and caller. Refused where the
+    /// aggregate is withheld: there is nothing to serve.
     function claim() external {
         // Check
         _require(Phase.Settled);
         _before(deadline);
+        if (_outcome.aggregate == 0) revert MarketErrors.NothingToServe(round);
         if (msg.sender == _terms.owner) {
             if (_ownerClaimed) revert MarketErrors.AlreadyClaimed(msg.sender);
             _ownerClaimed = _ownerClaims = true;

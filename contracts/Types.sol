@@ -41,7 +41,7 @@ struct Windows {
     uint32 claim; // to say that the aggregate is not served
     uint32 lock; // how long a claim holds the fee and the bond
     uint32 vacancy; // to name a new aggregator and have it accept
-    uint32 exit; // after that, before it may start
+    uint32 exit; // after that, and after a void round, before the next may start
 }
 
 /// @notice All that the owner fixes at creation. Nothing of it can be changed.
@@ -51,7 +51,8 @@ struct Terms {
     address aggregator;
     uint96 bondWei; // the aggregator's
     address token; // of reward and fee; 0: native coin
-    uint96 penaltyWei; // burnt of stake and bond for a refused submission, of the stake for a round skipped
+    uint96 penaltyWei; // p, burnt of stake and bond for a refused submission, of the stake for a round skipped;
+    // with a native reward p · minTrainers >= reward
     uint128 reward; // a round, in wei or the token's smallest unit
     uint128 fee; // the aggregator's, a round, same unit
     uint32 rounds; // T
@@ -140,6 +141,8 @@ struct Settlement {
     bytes cid;
     uint256 beta; // of the next round
     uint256 rate; // learning rate, billionths
+    uint256 nu; // lower median of the squared norms: β follows from it, whoever sent the settlement
+    bytes32 proofs; // keccak(keccak of the gram proof ‖ keccak of the settlement proof)
 }
 
 /// @notice A round's proof, as `settle` takes it. Challenges, β and y are not in it: the contract knows them.

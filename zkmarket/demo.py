@@ -41,7 +41,7 @@ DATA = "scikit-learn's digits, 1,797 real scans of 8×8 pixels"
 LOGROWS = 12
 ETHER = 10**18
 FUNDS = 100 * ETHER
-STAKE, PENALTY, FEE_SHARE = ETHER, ETHER // 10, 10
+STAKE, FEE_SHARE = ETHER, 10
 PASSWORD = "demo"  # of keystores that hold a development chain's coins, for as long as the demo runs
 PHASES = {
     "CREATED": "inspect and accept",
@@ -174,6 +174,11 @@ class Cast:
     def least(self) -> int:
         """Thieves get no seat, so a round may have as many trainers as are honest."""
         return max(MIN_ACCEPTED, self.trainers - self.attackers) if self.attack == "copy" else self.trainers
+
+    @property
+    def penalty(self) -> int:
+        """The least that the factory takes."""
+        return -(-self.reward // self.least)
 
     def is_attacker(self, i: int) -> bool:
         return i >= self.trainers - self.attackers
@@ -328,8 +333,8 @@ class Stage:
             logrows=LOGROWS,
             reward=cast.reward,
             fee=cast.reward // FEE_SHARE,
-            stake=STAKE,
-            penalty=PENALTY,
+            stake=max(STAKE, cast.penalty),
+            penalty=cast.penalty,
         )
         file = self.folder / "PROJECT.toml"
         file.write_text(text)

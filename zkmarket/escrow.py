@@ -54,7 +54,7 @@ class Windows:
         claim: to say that an aggregate is not served.
         lock: how long a claim holds the aggregator's fee and bond.
         vacancy: to name a new aggregator and have it accept.
-        exit: after that, before it may start, for trainers to leave.
+        exit: after that, and after a void round, before the next may start: for trainers to leave.
     """
 
     accept: int = 24 * 3600
@@ -77,7 +77,9 @@ class Offer:
         rounds: T.
         reward, fee: of one round, in wei or the token's smallest unit.
         stake_wei, bond_wei, penalty_wei: native coin. The bond is at least reward + fee + one penalty for every trainer
-            between the least and the most (a token's reward and fee do not count); twice the reward is better.
+            between the least and the most (a token's reward and fee do not count); twice the reward is better. The
+            penalty is at least the reward / the least number of trainers, unless the reward is a token, and at most
+            the stake.
         beta, beta_min, beta_max: bound on squared norms at first, and its limits; beta_min at least D.
         kappa: thousandths; next bound = kappa · median squared norm.
         rates: learning rate of each round in billionths; the last holds for all later ones.
@@ -85,6 +87,7 @@ class Offer:
         void_limit: rounds that may come to nothing before the project ends.
         token: ERC-20 of the reward; default native coin.
         open_admission: anyone may join; default only whom the owner has signed for.
+        nonce: tells projects apart that are the same in all else; the address commits to it too.
     """
 
     aggregator: str
@@ -105,6 +108,7 @@ class Offer:
     token: str = NOBODY
     open_admission: bool = False
     windows: Windows = Windows()
+    nonce: int = 0
 
     @property
     def pool(self) -> int:
@@ -272,6 +276,11 @@ def settle_words(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) 
         proof.gram.base.data,
         proof.settlement.data,
     )
+
+
+def proofs_hash(gram: bytes, settlement: bytes) -> bytes:
+    """How a project logs the two proofs that settled a round."""
+    return keccak(keccak(gram) + keccak(settlement))
 
 
 def mask_of(proof: RoundProof) -> tuple[int, ...]:

@@ -60,6 +60,8 @@ class Settled:
         cid: where it is served; None where it is withheld.
         beta, next_beta: norm bound of this round, and of the next.
         rate: learning rate in billionths.
+        nu: lower median of the squared norms, from which the next norm bound follows.
+        proofs: hash of the two proofs that settled it (`escrow.proofs_hash`).
         skipped: whether the round leaves the model as it is; None until the round is closed.
     """
 
@@ -73,6 +75,8 @@ class Settled:
     beta: int
     next_beta: int
     rate: int
+    nu: int
+    proofs: bytes
     transaction: str
     skipped: bool | None
 
@@ -196,6 +200,8 @@ class Log:
                     self.started(number).beta,
                     said["beta"],
                     said["rate"],
+                    said["nu"],
+                    said["proofs"],
                     event.transaction,
                     closed.get(number),
                 )
@@ -273,6 +279,7 @@ class History:
         self.project, self.prospectus, self.builds, self.store = project, prospectus, builds, store
         self.folder, self.key, self.progress = folder, key, progress
         self.disagreements: dict[int, str] = {}
+        self.passed_on: set[int] = set()
         self._checked: set[tuple[str, bytes]] = set()
         self._events: tuple[Event, ...] = ()
         self._until: tuple[int, bytes] | None = None
@@ -301,10 +308,12 @@ class History:
         Raises ProofRejected with the reason.
         """
         build = self.build_of(len(settled.trainers))
+        self.passed_on.discard(settled.round)
         try:
             proof = self.project.round_proof(build.manifest, settled.round)
         except PassedOn as error:
             self.progress(f"round {settled.round}: {error}; taken on the contract's word")
+            self.passed_on.add(settled.round)
             return _decided_by_contract(settled)
         known = self.project.references(build.manifest, settled.round)
         ranged = [*proof.commitments, *([known.root] if known.root else [])]
@@ -312,8 +321,8 @@ class History:
             decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
         else:
             decision = verify_settlement(build, proof, known)
-        said = (settled.mask, settled.scores, settled.aggregate)
-        proven = (decision.mask, decision.scores, decision.aggregate)
+        said = (settled.mask, settled.scores, settled.nu, settled.aggregate)
+        proven = (decision.mask, decision.scores, decision.nu, decision.aggregate)
         if said != proven:
             raise ProofRejected(f"round {settled.round}: the contract logged {said}, the proof says {proven}")
         paid, _ = shares(self.project.terms()["reward"], decision.scores)
@@ -475,4 +484,4 @@ def unproven(project: Project, number: int, author: str, points: tuple[Point, ..
 
 def _decided_by_contract(settled: Settled) -> Decision:
     trainers = tuple(int(who, 16) for who in settled.trainers)
-    return Decision(trainers, settled.mask, settled.scores, 0, settled.aggregate)
+    return Decision(trainers, settled.mask, settled.scores, settled.nu, settled.aggregate)

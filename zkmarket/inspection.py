@@ -128,6 +128,25 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
         market.is_project(address) and market.implementation() == implementation,
         "that factory lists it",
         "the factory that it names has not made it",
+    ) and _inspect_address(market, Project(chain, address), found)
+
+
+def _inspect_address(market: Market, project: Project, found: Inspection) -> bool:
+    """Whether what is sent to the address can reach these terms only, whatever becomes of the chain's last blocks."""
+    said = project.creation().arguments
+    terms = said["terms"]
+    plans = [project.plan(n) for n in range(terms["minTrainers"], terms["maxTrainers"] + 1)]
+    kept = (project.terms(), plans, project.rates())
+    logged = (terms, said["plans"], said["rates"])
+    if not project.chain.development and project.chain.now - market.deployed_at() < DAY:
+        found.warnings.append(
+            "its factory is younger than a day: a reorganisation that takes the factory back, too, can put another"
+            " project at this address. Wait, or stay with factories that are older"
+        )
+    return found.expect(
+        kept == logged and market.address_of_logged(said) == project.address,
+        "its address commits to its terms",
+        "its address does not commit to its terms: what is sent to it may reach another project",
     )
 
 
@@ -231,15 +250,12 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
             f"aggregator: one submission that is never delivered costs its trainer {terms['penaltyWei']} wei, and can"
             f" burn {slash} wei of the bond"
         )
-    if native and terms["penaltyWei"] * terms["maxTrainers"] < reward:
-        found.warnings.append(
-            f"trainer: to refuse your update after seeing it costs the aggregator {terms['penaltyWei']} wei, less than"
-            " an equal share of the reward"
-        )
     if terms["owner"] == state.aggregator:
         found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
     if windows["exit"] < DAY:
-        found.warnings.append(f"trainers have {_span(windows['exit'])} to leave before a new aggregator may start")
+        found.warnings.append(
+            f"trainers have {_span(windows['exit'])} to leave after a void round, and before a new aggregator may start"
+        )
     if 0 in project.rates():
         found.warnings.append("a learning rate of 0: the model does not move in that round")
     if terms["penaltyWei"] == terms["stakeWei"]:

@@ -64,6 +64,7 @@ from .escrow import (
     membership_message,
     plan_words,
     points_hash,
+    proofs_hash,
     publication_message,
     receipt_message,
     round_proof_of,
@@ -1021,28 +1022,52 @@ class Market(_Deployed):
         code = verifier_of(build, circuit).runtime
         return Verifier(address, keccak(code)) if self.chain.code(address) == code else None
 
+    def deployed_at(self) -> int:
+        """The time of the block in which it was deployed."""
+        (event,) = self._logged(0, "latest", [self._topic("Deployed")])
+        with transacting("reading a block"):
+            return self.chain.web3.eth.get_block(event.block)["timestamp"]
+
     def projects_of(self, owner: str) -> list[str]:
         """Addresses of the projects that this factory made for an owner, in order."""
         topic = self._topic("ProjectCreated")
         found = self._logged(0, "latest", [topic, None, "0x" + owner[2:].lower().rjust(64, "0")])
         return [event.arguments["project"] for event in found]
 
+    def address_of_logged(self, said: Mapping[str, Any]) -> str:
+        """Where a project that was made of what ProjectCreated logged stands: the address commits to all of it."""
+        names = ("terms", "plans", "rates", "cid", "nonce")
+        return self._call("addressOf", *(_words(said[name]) for name in names))
+
     def create(self, offer: Offer, builds: Mapping[int, Build], verifiers: Verifiers, sender: Any) -> Project:
-        """A project with its whole pool in escrow; the sender is its owner. A token's pool is approved first."""
+        """A project with its whole pool in escrow; the sender is its owner. A token's pool is approved first.
+
+        Raises TransactionReverted if the sender has created the very same before: `Offer.nonce` tells two apart.
+        """
         refuse_insecure(self.chain, builds)
         terms = terms_words(offer, str(sender), builds, verifiers)
+        words = (terms, plan_words(builds, verifiers), offer.rates, offer.cid, offer.nonce)
         value = offer.pool
         if offer.token != NOBODY:
             token = self.chain.contract("IERC20", offer.token, compile_contracts()["IERC20"].abi)
             data = _encoded(token.approve, self.address, offer.pool)
             self.chain.transact("approving the pool", sender, offer.token, data)
             value = 0
-        done = self._send(
-            "create", "create", terms, plan_words(builds, verifiers), offer.rates, offer.cid, sender=sender, value=value
-        )
-        project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
+        wanted = self._call("addressOf", *words)
+        done = self._send("create", "create", *words, sender=sender, value=value)
+        address = done.event("ProjectCreated").arguments["project"]
+        if address != wanted:
+            raise ChainError(f"the project was created at {address}: its terms commit to {wanted}; do not use it")
+        project = Project(self.chain, address)
         project.created = done
         return project
+
+
+def _words(value: Any) -> Any:
+    """What `_named` made of ABI values, as it was sent: structs as tuples."""
+    if isinstance(value, Mapping):
+        return tuple(_words(one) for one in value.values())
+    return [_words(one) for one in value] if isinstance(value, list) else value
 
 
 def refuse_insecure(chain: Chain, builds: Mapping[int, Build]) -> None:
@@ -1225,7 +1250,7 @@ class Project(_Deployed):
 
         Raises:
             ChainError: the round was not settled.
-            PassedOn: the transaction was passed on by another contract.
+            PassedOn: the transaction was passed on by another contract, or is not the one that was verified.
         """
         settled = self._of_round("Settled", round_number)
         if not settled:
@@ -1234,6 +1259,8 @@ class Project(_Deployed):
         by_trainer = {commitment.trainer: commitment for commitment in self.commitments(round_number)}
         slots = [by_trainer[int(who, 16)] for who in settled[0].arguments["settlement"]["trainers"]]
         words = self._calldata(settled[0], "settle")[0]
+        if proofs_hash(*words[-2:]) != settled[0].arguments["settlement"]["proofs"]:
+            raise PassedOn(f"transaction {settled[0].transaction} has calldata with other proofs than it logged")
         references = self.references(manifest, round_number)
         return round_proof_of(words, manifest, self.round_id(round_number), beta, slots, references)
 

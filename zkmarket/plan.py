@@ -365,12 +365,7 @@ def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
     if penalty * file.least < _slash(file):
         out.append(
             f"a submission that is never delivered costs its trainer {amount_text(penalty)}, and can burn"
-            f" {amount_text(_slash(file))} of the bond: raise the penalty towards reward/least"
-        )
-    if file.native and penalty * file.most < file.reward:
-        out.append(
-            f"to refuse an update after seeing it costs the aggregator {amount_text(penalty)}, less than an equal share"
-            " of the reward: raise the penalty"
+            f" {amount_text(_slash(file))} of the bond: raise the penalty towards that / least"
         )
     if not file.native:
         out.append("the reward is a token: whoever controls it may be able to freeze, inflate or take it")
@@ -389,7 +384,8 @@ def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
     if short:
         out.append(f"phases shorter than 1h, for a development chain only: {', '.join(short)}")
     if windows.exit < DAY:
-        out.append(f"trainers have {duration_text(windows.exit)} to leave before a new aggregator may start")
+        length = duration_text(windows.exit)
+        out.append(f"trainers have {length} to leave after a void round, and before a new aggregator may start")
     for name, needed in (("submit", seconds["trainer"]), ("prove", seconds["most"]["aggregator"])):
         if getattr(windows, name) < 2 * needed:
             length = duration_text(getattr(windows, name))

@@ -223,6 +223,11 @@ class ProjectFile:
         return self.rounds * (self.reward + self.fee)
 
     @property
+    def least_penalty(self) -> int:
+        """What the factory demands: p · least >= R, where the reward is the chain's own coin."""
+        return _least_penalty(self.native, self.reward, self.least)
+
+    @property
     def least_bond(self) -> int:
         """What the factory demands: taking the updates and not settling must cost more than settling earns."""
         return _least_bond(self.native, self.reward, self.fee, self.penalty_wei, self.most - self.least)
@@ -538,8 +543,9 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
                 ("money", "token"),
             )
     stake = read.read("money", "stake", parse_amount, max(1, reward))
-    penalty = read.read("money", "penalty", parse_amount, max(1, stake // 10))
     least, most = read.get("rules", "least", MIN_ACCEPTED), read.get("rules", "most", 64)
+    share = _least_penalty(native, reward, least) if native else max(1, stake // 10)
+    penalty = read.read("money", "penalty", parse_amount, share)
     if least > most:
         read.complaints.at(("rules", "most"), f"[rules] most is at least least, {least}: got {most}")
     bond = 2 * reward + fee + max(0, most - least) * penalty
@@ -682,6 +688,11 @@ def _least_bond(native: bool, reward: int, fee: int, penalty: int, refusals: int
     return (reward + fee if native else penalty) + refusals * penalty
 
 
+def _least_penalty(native: bool, reward: int, least: int) -> int:
+    """A seat whose update is never delivered can make an admission fail, which burns R of the bond."""
+    return -(-reward // least) if native else 1
+
+
 def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
     """What Factory.sol demands of terms, of whatever model and chain."""
 
@@ -697,8 +708,10 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
     if project.pool >= 1 << 128:
         message = f"the pool, rounds · (reward + fee), is below 2^128: got {project.pool}"
         complaints.at(("money", "reward"), message)
-    within("stake", project.stake_wei, 1, (1 << 96) - 1)
-    within("penalty", project.penalty_wei, 1, project.stake_wei, upper=", the stake")
+    share = f", reward / {project.least}, the least number of trainers" if project.native else ""
+    within("stake", project.stake_wei, project.least_penalty, (1 << 96) - 1, lower=f"{share}: a penalty is no less")
+    if project.stake_wei >= project.least_penalty:
+        within("penalty", project.penalty_wei, project.least_penalty, project.stake_wei, share, ", the stake")
     refusals = f", {own} and a penalty for each trainer between least and most"
     within("bond", project.bond_wei, project.least_bond, (1 << 96) - 1, lower=refusals)
     if len(project.rates) > project.rounds:

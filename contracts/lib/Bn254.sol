@@ -9,6 +9,10 @@ library Bn254 {
     /// @notice The base field: coordinates.
     uint256 internal constant Q = 21888242871839275222246405745257275088696311157297823662689037894645226208583;
 
+    // EIP-196. `Precompiles` has asked both for known answers when the factory was deployed
+    uint256 internal constant ADD = 6;
+    uint256 internal constant MUL = 7;
+
     error PointNotOnCurve(uint256 x, uint256 y);
     error ScalarNotCanonical(uint256 have);
 
@@ -25,13 +29,14 @@ library Bn254 {
         return x < Q && y < Q && mulmod(y, y, Q) == addmod(mulmod(x, mulmod(x, x, Q), Q), 3, Q);
     }
 
-    /// @notice sum ← sum + (x, y).
+    /// @notice sum ← sum + (x, y). Refused where the precompile says nothing: the sum would stay as it is.
     function add(uint256[5] memory sum, uint256 x, uint256 y) internal view {
         bool good;
         assembly ("memory-safe") {
             mstore(add(sum, 0x40), x)
             mstore(add(sum, 0x60), y)
-            good := staticcall(gas(), 6, sum, 0x80, sum, 0x40)
+            good := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+            good := and(good, eq(returndatasize(), 0x40))
         }
         if (!good) revert PointNotOnCurve(x, y);
     }
@@ -45,8 +50,12 @@ library Bn254 {
             mstore(point, x)
             mstore(add(point, 0x20), y)
             mstore(add(point, 0x40), k)
-            good := staticcall(gas(), 7, point, 0x60, point, 0x40)
-            good := and(good, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
+            good := staticcall(gas(), MUL, point, 0x60, point, 0x40)
+            good := and(good, eq(returndatasize(), 0x40))
+            if good {
+                good := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+                good := and(good, eq(returndatasize(), 0x40))
+            }
         }
         if (!good) revert PointNotOnCurve(x, y);
     }

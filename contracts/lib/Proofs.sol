@@ -43,13 +43,14 @@ library Proofs {
     /// @param facts what the project knows itself: nothing of it comes from whoever settles.
     /// @return seed of the transcript at its end: it has absorbed all that the prover sent.
     /// @return aggregate words of C_agg; empty where fewer than minAccepted were accepted: it would reveal them.
+    /// @return proofs keccak(keccak of the gram proof ‖ keccak of the settlement proof): whoever has them can show it.
     function checkRound(
         Terms storage terms,
         Plan storage plan,
         Seat[] storage seats,
         Facts calldata facts,
         RoundProof calldata proof
-    ) external view returns (bytes32 seed, uint256[] memory aggregate) {
+    ) external view returns (bytes32 seed, uint256[] memory aggregate, bytes32 proofs) {
         uint256 slots = _checkRegistered(terms, seats, facts, proof.points);
         seed = Transcript.start(_context(plan.manifest, facts, seats), proof.points);
         uint256[] memory r = FoldedGram.slotChallenges(seed, slots);
@@ -59,6 +60,7 @@ library Proofs {
         if (accepted >= terms.minAccepted) {
             aggregate = FoldedGram.aggregate(proof.points, proof.mask, accepted, terms.chunks, terms.blinding);
         }
+        proofs = keccak256(abi.encodePacked(keccak256(proof.gram), keccak256(proof.settlement)));
     }
 
     function popcount(uint256 bits) internal pure returns (uint256 count) {

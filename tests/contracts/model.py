@@ -172,7 +172,7 @@ class Model:
 
     @property
     def earliest(self) -> int:
-        """First second in which a round may start; later than the opening only after a vacancy."""
+        """First second in which a round may start; later than the opening after a vacancy or a void round."""
         return self.deadline - self.windows.start
 
     def of(self, who: str) -> Standing:
@@ -286,7 +286,7 @@ class Model:
                 own.due.append(self.round)
         self.void_rounds += 1
         if not self._one_void_more():
-            self._open(now)
+            self._open(now, self.windows.exit)
 
     def admit(self, now: int, who: str, whom: str, signed: bool) -> None:
         self._need(now, Phase.ADMIT)
@@ -367,6 +367,8 @@ class Model:
     def claim(self, now: int, who: str) -> None:
         self._need(now, Phase.SETTLED)
         self._until(now, self.deadline)
+        if self.withheld:
+            raise Refused("NothingToServe")
         if who != self.terms["owner"]:
             self._seat(who)
         if who in self.claimed:

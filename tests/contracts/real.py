@@ -108,7 +108,7 @@ class Real:
             "fee": ETHER // 5,
             "stake_wei": ETHER,
             "bond_wei": 3 * ETHER,
-            "penalty_wei": ETHER // 10,
+            "penalty_wei": 4 * ETHER // 10,
             "beta": min(norm_bound(manifest.params), manifest.beta_max),
             "beta_min": manifest.params,
             "beta_max": manifest.beta_max,

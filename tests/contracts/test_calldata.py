@@ -67,6 +67,7 @@ def check(project: RealProject, decision: Decision) -> None:
     """It is what the log says, and all are accepted."""
     (settled,) = Log(project.project.events()).settled()
     assert (decision.mask, decision.scores, decision.aggregate) == (settled.mask, settled.scores, settled.aggregate)
+    assert decision.nu == settled.nu
     assert sum(decision.mask) == 3
 
 
@@ -161,7 +162,31 @@ def test_a_settlement_inside_a_withdrawal_is_taken_on_the_contracts_word(chain: 
     said: list[str] = []
     decision = verified(project, said)
     check(project, decision)
-    assert decision.nu == 0 and len(said) == 1 and said[0].endswith("taken on the contract's word")
+    assert decision.nu == proof.settlement.instances[-1] > 0  # from the log
+    assert len(said) == 1 and said[0].endswith("taken on the contract's word")
+
+
+def test_calldata_with_other_proofs_than_were_verified_are_not_taken_for_them(
+    chain: Chain, real: Real, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log says which proofs the contract has verified; the twin, with the right ones, is read."""
+    odd = Odd.opened(real)
+    project = odd.project
+    proof, _ = project.prove(odd.locked())
+    send(project, real.stranger, project.settle_data(proof))
+    assert verified(project, []).nu == proof.settlement.instances[-1]
+    inner = type(project.project)._calldata
+
+    def other(self: Any, event: Any, method: str) -> Any:
+        words, *rest = inner(self, event, method)
+        return ((*words[:-1], words[-1] + b"\0"), *rest) if method == "settle" else (words, *rest)
+
+    monkeypatch.setattr(type(project.project), "_calldata", other)
+    with pytest.raises(PassedOn, match="calldata with other proofs than it logged"):
+        project.project.round_proof(project.build.manifest, 1)
+    said: list[str] = []
+    check(project, verified(project, said))
+    assert len(said) == 1 and said[0].endswith("taken on the contract's word")
 
 
 @pytest.mark.parametrize("how", ["relayed", "inside a withdrawal"])

@@ -5,6 +5,8 @@ claim()
 │   └── it should revert with WrongPhase
 ├── when now > t4
 │   └── it should revert with TooLate
+├── when the aggregate is withheld
+│   └── it should revert with NothingToServe
 ├── when the caller is neither the owner nor admitted
 │   └── it should revert with NoSuchSeat
 ├── when the caller has claimed in this round, taken back or not
@@ -152,6 +154,44 @@ def test_taken_back_after_the_deadline(scene: Scene) -> None:
     scene.pass_deadline()
     scene.project.unclaim(scene.owner)
     assert not claimed(scene)
+
+
+def withheld(scene: Scene) -> None:
+    """Two of five are accepted: their sum is not published."""
+    scene.open().to_prove()
+    scene.settle(cid=b"", mask=[1, 1, 0, 0, 0])
+
+
+def test_attack_fee_and_bond_are_held_for_an_aggregate_that_is_withheld(scene: Scene) -> None:
+    """There is nothing to serve: neither the owner nor any quorum holds anything, and the fee is paid in time."""
+    withheld(scene)
+    for sender in (scene.owner, *scene.trainers, scene.stranger):
+        with refused("NothingToServe(round=1)"):
+            scene.project.claim(sender)
+    with refused(f"NotClaimed(who={scene.owner})"):
+        scene.project.unclaim(scene.owner)
+    assert not claimed(scene)
+    before = scene.books()
+    end = scene.deadline
+    done = scene.at(end + 1).project.next(scene.stranger)
+    assert scene.moved(before) == {"credit of aggregator": scene.values["fee"]}
+    assert done.event("Closed").arguments == {"round": 1, "skipped": True}
+
+
+def test_the_round_after_a_withheld_one_can_be_claimed(scene: Scene) -> None:
+    withheld(scene)
+    scene.pass_deadline()
+    scene.project.next(scene.stranger)
+    scene.to_settled()
+    assert scene.project.claim(scene.owner).event("Claimed").arguments["held"] is True
+
+
+def test_a_round_after_one_that_was_closed_as_not_served_can_be_claimed(scene: Scene) -> None:
+    """The last outcome's aggregate is 0 then, until this round's is there."""
+    scene.project.claim(scene.owner)
+    to_the_second_round(scene)
+    scene.to_settled()
+    assert scene.project.claim(scene.owner).event("Claimed").arguments["held"] is True
 
 
 def to_the_second_round(scene: Scene) -> None:

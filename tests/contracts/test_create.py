@@ -42,7 +42,7 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.doubles import reward_token
-from tests.contracts.world import CID, ETHER, WINDOW, Scene, manifest_digest, point, refused
+from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, manifest_digest, point, refused
 from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import NOBODY, Phase
 from zkmarket.field import Q
@@ -50,8 +50,9 @@ from zkmarket.market import Project, transacting
 
 pytestmark = pytest.mark.chain
 
-REWARD, FEE, PENALTY = ETHER, ETHER // 5, ETHER // 10
+REWARD, FEE = ETHER, ETHER // 5
 POOL = 3 * (REWARD + FEE)
+THIRD = -(-REWARD // 3)  # the least penalty: three of them make the reward
 SPARE = 2 * PENALTY  # two of five trainers may be refused in a round that still locks
 U32, U96, U120, U128, U160 = (2**bits - 1 for bits in (32, 96, 120, 128, 160))
 DAYS = 366 * 24 * 3600
@@ -69,8 +70,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
     "rounds 10,001": ({"rounds": 10_001, "reward": 1, "fee": 0}, "rounds", 10_001, 1, 10_000),
     "pool 2^128": ({"rounds": 1, "reward": U128, "fee": 1, "token": TOKEN}, "pool", U128 + 1, 1, U128),
     "stake 0": ({"stakeWei": 0}, "stake", 0, 1, U96),
-    "penalty 0": ({"penaltyWei": 0}, "penalty", 0, 1, ETHER),
-    "penalty above the stake": ({"penaltyWei": ETHER + 1}, "penalty", ETHER + 1, 1, ETHER),
+    "penalty · least below the reward": ({"penaltyWei": THIRD - 1}, "penalty", THIRD - 1, THIRD, ETHER),
+    "penalty · least below an odd reward": ({"reward": 7, "penaltyWei": 2, "bondWei": ETHER}, "penalty", 2, 3, ETHER),
+    "penalty · 5 just the reward": ({"penaltyWei": ETHER // 5}, "penalty", ETHER // 5, THIRD, ETHER),
+    "penalty 1 wei": ({"penaltyWei": 1}, "penalty", 1, THIRD, ETHER),
+    "penalty 0": ({"penaltyWei": 0}, "penalty", 0, THIRD, ETHER),
+    "stake below a share of the reward": ({"stakeWei": 1, "penaltyWei": 1}, "penalty", 1, THIRD, 1),
+    "token: penalty 0": ({"token": TOKEN, "penaltyWei": 0}, "penalty", 0, 1, ETHER),
+    "penalty above the stake": ({"penaltyWei": ETHER + 1}, "penalty", ETHER + 1, THIRD, ETHER),
     "void limit 0": ({"voidLimit": 0}, "void limit", 0, 1, 64),
     "void limit 65": ({"voidLimit": 65}, "void limit", 65, 1, 64),
     "2 accepted publish": ({"minAccepted": 2}, "min accepted", 2, 3, 3),
@@ -93,7 +100,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
         REWARD + FEE,
         U96,
     ),
-    "reward above any bond": ({"reward": U96 + 1, "fee": 0, "value": 0}, "bond", 3 * ETHER, U96 + 1 + SPARE, U96),
+    "reward above any bond": (
+        {"reward": U96 + 1, "fee": 0, "value": 0, "stakeWei": U96, "penaltyWei": U96},
+        "bond",
+        3 * ETHER,
+        3 * U96 + 1,
+        U96,
+    ),
     "token: bond below the penalties": (
         {"token": TOKEN, "bondWei": 3 * PENALTY - 1},
         "bond",
@@ -147,7 +160,10 @@ PASSED: dict[str, dict[str, Any]] = {
     "reward 1": {"reward": 1, "fee": 0, "bondWei": 1 + SPARE},
     "rounds 1": {"rounds": 1, "rates": [1]},
     "rounds 10,000": {"rounds": 10_000, "reward": 1, "fee": 0},
-    "stake 1, penalty 1": {"stakeWei": 1, "penaltyWei": 1},
+    "stake 1, penalty 1": {"stakeWei": 1, "penaltyWei": 1, "reward": 3},
+    "penalty · least just the reward": {"penaltyWei": THIRD},
+    "penalty · least just an odd reward": {"reward": 7, "penaltyWei": 3},
+    "token: penalty 1": {"token": TOKEN, "penaltyWei": 1},
     "stake 2^96 − 1": {"stakeWei": U96},
     "penalty = stake": {"penaltyWei": ETHER, "bondWei": REWARD + FEE + 2 * ETHER},
     "void limit 1": {"voidLimit": 1},
@@ -244,7 +260,7 @@ def test_windows_of_a_second_or_a_year_pass(scene: Scene, seconds: int) -> None:
 def create_on(scene: Scene, chain_id: int, windows: tuple[int, ...]) -> None:
     """A call, as if on another chain: the node does not sign for one."""
     terms = scene.terms(windows=windows)
-    words = (tuple(terms.values()), scene.plans(terms), [1], CID)
+    words = (tuple(terms.values()), scene.plans(terms), [1], CID, 0)
     request = scene.chain.web3.provider.make_request
     request("anvil_setChainId", [chain_id])
     try:

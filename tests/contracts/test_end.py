@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.world import ETHER, KEY, Scene, refused
+from tests.contracts.world import ETHER, KEY, PENALTY, Scene, refused
 from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import Phase
 from zkmarket.market import Chain
@@ -132,7 +132,7 @@ def test_announced_before_a_void_round(scene: Scene) -> None:
     assert scene.phase == Phase.ENDED
     for trainer in scene.trainers:
         scene.project.withdraw(trainer)  # who did not submit pays for it all the same
-    assert scene.project.state().unburnt_wei == 3 * ETHER // 10
+    assert scene.project.state().unburnt_wei == 3 * PENALTY
 
 
 def test_announced_before_a_failure_the_next_aggregator_gets_its_bond_back(scene: Scene) -> None:

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.world import ETHER, WINDOW, Scene, refused
+from tests.contracts.world import ETHER, PENALTY, WINDOW, Scene, refused
 from zkmarket.escrow import NOBODY, Phase
 from zkmarket.market import Chain
 
 pytestmark = pytest.mark.chain
 
 OWED = ETHER + ETHER // 5
-PENALTY = ETHER // 10
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.doubles import reward_token
-from tests.contracts.world import ETHER, WINDOW, Scene, refused
+from tests.contracts.world import ETHER, PENALTY, WINDOW, Scene, refused
 from zkmarket.escrow import NOBODY, Phase
 from zkmarket.market import Chain
 
@@ -63,8 +63,8 @@ def test_refused_where_enough_are_admitted(scene: Scene, admitted: int) -> None:
 
 MONEY = {
     # tenths of a coin: bond, penalty, admitted → burnt of the bond beyond the refusals, left of it. R = 10
-    "nobody admitted": (30, 1, 0, 10, 15),
-    "two admitted": (30, 1, 2, 10, 17),
+    "nobody admitted": (40, 4, 0, 10, 10),
+    "two admitted": (40, 4, 2, 10, 18),
     "just R left": (40, 10, 2, 10, 0),
     "less than R left": (32, 10, 2, 2, 0),
     "refusals take it all": (32, 10, 0, 0, 0),
@@ -98,7 +98,7 @@ def test_both_sides_pay_to_nobody(scene: Scene, case: str) -> None:
 @pytest.mark.parametrize("admitted, slashed, left", [(1, 15, 11), (0, 15, 10)])
 def test_with_a_tokens_reward_half_of_the_bond_burns(scene: Scene, admitted: int, slashed: int, left: int) -> None:
     """A token's reward cannot be compared with the bond. An odd wei stays with the aggregator."""
-    scene.open(token=reward_token(scene).address, bondWei=3 * ETHER + 1).to_admit()
+    scene.open(token=reward_token(scene).address, bondWei=3 * ETHER + 1, penaltyWei=ETHER // 10).to_admit()
     scene.admit_all(scene.trainers[:admitted])
     scene.pass_deadline()
     done = scene.project.fail_admission(scene.stranger)
@@ -112,11 +112,11 @@ def test_everybody_may_leave_at_once(scene: Scene) -> None:
     scene.pass_deadline()
     scene.project.fail_admission(scene.stranger)
     left = [scene.project.leave(trainer).event("Left").arguments["refundWei"] for trainer in scene.trainers]
-    assert left == [ETHER, ETHER, *[ETHER - ETHER // 10] * 3]
+    assert left == [ETHER, ETHER, *[ETHER - PENALTY] * 3]
 
 
 def test_one_void_too_many_ends_the_project(scene: Scene) -> None:
-    scene.open(voidLimit=1).to_admit()
+    scene.open(voidLimit=1, bondWei=4 * ETHER).to_admit()
     scene.pass_deadline()
     before = scene.books()
     done = scene.project.fail_admission(scene.stranger)
@@ -124,7 +124,7 @@ def test_one_void_too_many_ends_the_project(scene: Scene) -> None:
     assert done.event("Ended").arguments == {"settled": 0, "unspent": POOL}
     moved = scene.moved(before)
     assert (moved["pool"], moved["credit of owner"]) == (-POOL, POOL)
-    assert moved["refund of aggregator"] == 15 * ETHER // 10
+    assert moved["refund of aggregator"] == 4 * ETHER - 5 * PENALTY - ETHER
     assert [event.name for event in done.events][-2:] == ["AdmissionFailed", "Ended"]
 
 
@@ -137,4 +137,4 @@ def test_an_aggregator_that_has_peeked_cannot_void_the_round(scene: Scene) -> No
     before = scene.books()
     scene.project.fail_admission(scene.aggregator)
     assert scene.moved(before)["bond"] == -3 * ETHER  # the office is lost too
-    assert scene.project.account(scene.aggregator)["refundWei"] == 3 * ETHER - 5 * ETHER // 10 - ETHER
+    assert scene.project.account(scene.aggregator)["refundWei"] == 3 * ETHER - 5 * PENALTY - ETHER

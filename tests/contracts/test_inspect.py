@@ -45,10 +45,9 @@ def test_a_project_of_these_builds_is_trustworthy(chain: Chain, make: Make, buil
 
 
 def test_terms_that_are_allowed_but_should_be_known(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
-    odd = {"penalty_wei": 1, "bond_wei": 2 * ETHER - 1, "open_admission": True, "windows": Windows(submit=60)}
+    odd = {"bond_wei": 2 * ETHER - 1, "open_admission": True, "windows": Windows(submit=60)}
     warnings = " | ".join(inspect(chain, make(**odd).address, builds).warnings)
     assert "less than twice the reward" in warnings
-    assert "never delivered costs its trainer 1 wei" in warnings
     assert "anyone may join" in warnings
     assert "shorter than an hour: submit" in warnings
     assert "one penalty takes the whole stake" in " ".join(

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
-from tests.contracts.world import CID, ETHER, KEY, Scene, point
+from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, point
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, points_hash, settle_words, submit_words
 from zkmarket.field import Point
@@ -43,9 +43,11 @@ def changes(draw: Any) -> dict[str, Any]:
     least = draw(st.sampled_from([3, 3, 4]))
     most = least + draw(st.integers(0, 2))
     stake = draw(st.sampled_from([ETHER, 1, ETHER + 1, 5 * 10**17 + 3]))
-    penalty = draw(st.sampled_from([-(-stake // 10), 1, stake]))
     reward, fee = draw(st.sampled_from([ETHER + 7, ETHER, 1, 7])), draw(st.sampled_from([ETHER // 5, 0, 1]))
     token = draw(st.sampled_from(["", "", "token"]))
+    share = 1 if token else -(-reward // least)
+    stake = max(stake, share)
+    penalty = draw(st.sampled_from([max(share, -(-stake // 10)), share, stake]))
     bond = (most - least) * penalty + (penalty if token else reward + fee)
     chunks = draw(st.sampled_from([1, 1, 2]))
     beta_min = draw(st.sampled_from([1500, 10**6]))
@@ -84,6 +86,10 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "no rounds": (lambda t: {"rounds": 0}, "OutOfBounds"),
     "penalty": (lambda t: {"penaltyWei": t["stakeWei"] + 1}, "OutOfBounds"),
     "no penalty": (lambda t: {"penaltyWei": 0}, "OutOfBounds"),
+    "penalty below a share": (
+        lambda t: {"token": NOBODY, "penaltyWei": -(-t["reward"] // t["minTrainers"]) - 1},
+        "OutOfBounds",
+    ),
     "void limit": (lambda t: {"voidLimit": 0}, "OutOfBounds"),
     "two trainers": (lambda t: {"minTrainers": 2}, "OutOfBounds"),
     "order of numbers": (lambda t: {"maxTrainers": t["minTrainers"] - 1}, "OutOfBounds"),
@@ -135,7 +141,8 @@ CROWDS = st.one_of(
 )
 DRAFTS = st.builds(
     Result,
-    mask=st.one_of(st.just((1,) * 6), st.integers(0, 63).map(lambda bits: tuple(bits >> i & 1 for i in range(6)))),
+    # mostly all: what is withheld cannot be claimed
+    mask=st.integers(0, 191).map(lambda bits: (1,) * 6 if bits > 63 else tuple(bits >> i & 1 for i in range(6))),
     scores=st.one_of(
         st.sampled_from([(3, 0, 1, 4, 1, 5), (0,) * 6, (2**64 - 1,) * 6, (0, 0, 1, 0, 0, 2**64 - 1)]),
         st.integers(0, 2**48 - 1).map(lambda bits: tuple(bits >> 8 * i & 255 for i in range(6))),
@@ -196,8 +203,10 @@ class Projects(RuleBasedStateMachine):
         terms = scene.terms(**changed | {"aggregator": stage.addresses["aggregator"], "token": token})
         rates = rates[: terms["rounds"]]
         self.refuse_to_create(terms, rates, broken)
-        done = self.try_to_create(terms, rates)
+        nonce = next(NONCES)
+        done = self.try_to_create(terms, rates, nonce=nonce)
         assert done.error == ""
+        assert self.try_to_create(terms, rates, nonce=nonce).error == "AlreadyCreated"
         (made,) = [event for event in done.events if event.name == "ProjectCreated"]
         project = stage.project(address(made.topics[0]))
         scene.project, scene.values, scene.roots = project, terms, {}
@@ -220,11 +229,12 @@ class Projects(RuleBasedStateMachine):
         cid: bytes = CID,
         plans: Sequence[Any] | None = None,
         extra: int = 0,
+        nonce: int = 0,
     ) -> Done:
         pool = terms["rounds"] * (terms["reward"] + terms["fee"])
         made = self.stage.scene.plans(terms) if plans is None else list(plans)
         contract = self.stage.scene.market.contract
-        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid)
+        data = contract.create.encode_input(tuple(terms.values()), made, list(rates), cid, nonce)
         value = (pool if terms["token"] == NOBODY else 0) + extra
         return self.stage.send(self.stage.addresses[sender], contract.address, data, value, self.now)
 
@@ -254,7 +264,7 @@ class Projects(RuleBasedStateMachine):
 
     @precondition(lambda self: self.phase != Phase.ENDED)
     @rule(
-        plot=st.sampled_from(["on"] * 4 + ["fail", "fail", "fail", "claim", "claim", "refuse", "refuse", "announce"]),
+        plot=st.sampled_from(["on"] * 4 + ["fail"] * 3 + ["claim"] * 4 + ["refuse", "refuse", "announce"]),
         crowd=CROWDS,
         brink=st.booleans(),
         draft=DRAFTS,
@@ -818,7 +828,7 @@ REFUSALS = {
     "offer_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongCid WrongLength",
     "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongCid WrongSigner",
     "fail": "WrongPhase TooEarly",
-    "claim": "WrongPhase TooLate NoSuchSeat AlreadyClaimed",
+    "claim": "WrongPhase TooLate NothingToServe NoSuchSeat AlreadyClaimed",
     "unclaim": "WrongPhase NoSuchSeat NotClaimed",
     "next": "WrongPhase TooEarly",
     "name_aggregator": "WrongPhase TooLate WrongCaller",

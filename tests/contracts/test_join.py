@@ -32,14 +32,14 @@ from typing import Any
 import pytest
 
 from tests.contracts.test_admit import compact, high
-from tests.contracts.world import ETHER, KEY, Scene, phases_but, refused, wrong_signer
+from tests.contracts.world import ETHER, KEY, PENALTY, Scene, phases_but, refused, wrong_signer
 from zkmarket.errors import InputError
 from zkmarket.escrow import NOBODY, Phase, membership_message
 from zkmarket.market import sign
 
 pytestmark = pytest.mark.chain
 
-STAKE, PENALTY = ETHER, ETHER // 10
+STAKE = ETHER
 
 
 @pytest.fixture

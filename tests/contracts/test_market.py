@@ -11,7 +11,7 @@ import requests
 from eth_account import Account
 
 from tests.contracts.conftest import PARAMS
-from tests.contracts.world import CID, ETHER, Scene
+from tests.contracts.world import CID, ETHER, PENALTY, Scene
 from zkmarket import market
 from zkmarket.artifacts import Build
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
@@ -192,7 +192,7 @@ def test_join_after_a_penalty_pays_what_is_missing(scene: Scene) -> None:
     scene.pass_deadline()
     scene.project.void_round(scene.stranger)
     done = scene.project.join(late)
-    assert done.event("Joined").arguments["stakeWei"] == ETHER // 10
+    assert done.event("Joined").arguments["stakeWei"] == PENALTY
     assert scene.project.account(late)["stakeWei"] == ETHER and scene.project.account(late)["skipped"] == 1
 
 

@@ -352,6 +352,7 @@ def test_what_is_not_offered_cannot_be_taken(scene: Scene) -> None:
     scene.offer_root()
     old = points_hash(scene.root().points)
     scene.void()
+    scene.pass_exit()
     with not_offered(old, NONE):
         start(scene, old)
     start(scene, NONE)

@@ -45,7 +45,7 @@ from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier
 from tests.contracts.test_admit import compact, high
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused, wrong_signer
 from zkmarket.errors import ZkmarketError
-from zkmarket.escrow import NOBODY, Phase, point_words, points_hash, publication_message, settle_words
+from zkmarket.escrow import NOBODY, Phase, point_words, points_hash, proofs_hash, publication_message, settle_words
 from zkmarket.field import P, Q
 from zkmarket.market import Chain, Receipt, sign
 from zkmarket.round import RoundProof, aggregate_points, start_transcript
@@ -491,6 +491,8 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
         "cid": CID,
         "beta": next_beta(beta, 1234, 2.0, 1500, 10**9),
         "rate": 10**9,
+        "nu": 1234,
+        "proofs": proofs_hash(proof.gram.base.data, proof.settlement.data),
     }
     assert (logged["round"], logged["deadline"]) == (1, scene.chain.now + WINDOW)
     assert logged["seed"] == seed(manifest, proof)

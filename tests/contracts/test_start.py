@@ -4,7 +4,7 @@ when the project is not OPEN
     it should refuse: WrongPhase, want OPEN
 when the deadline has passed
     it should refuse: TooLate
-given a new aggregator after a vacancy
+given a new aggregator after a vacancy, or a void round (test_void_round.py)
     when the exit window has not passed
         it should refuse: TooEarly
     when it has, to the second
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.world import ETHER, KEY, WINDOW, Scene, phases_but, refused
+from tests.contracts.world import ETHER, KEY, PENALTY, WINDOW, Scene, phases_but, refused
 from zkmarket.escrow import Phase
 
 pytestmark = pytest.mark.chain
@@ -109,7 +109,7 @@ def test_the_bond_must_be_full(scene: Scene) -> None:
     scene.pass_deadline()
     scene.project.next(scene.stranger)
     bond = 3 * ETHER
-    with refused(f"BondNotFull(have={bond - ETHER // 10}, want={bond})"):
+    with refused(f"BondNotFull(have={bond - PENALTY}, want={bond})"):
         scene.start()
     scene.project.top_up(scene.aggregator)
     scene.start()

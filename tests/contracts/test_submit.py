@@ -40,14 +40,14 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.doubles import BAD_VERIFIERS, HEADER, deploy, deploy_as_verifier
-from tests.contracts.world import CID, ETHER, Scene, phases_but, refused
+from tests.contracts.world import CID, ETHER, PENALTY, Scene, phases_but, refused
 from zkmarket.escrow import Phase, Verifier, points_hash, submit_words
 from zkmarket.field import Q, encode_point
 from zkmarket.market import Chain, Receipt, compile_verifier
 
 pytestmark = pytest.mark.chain
 
-STAKE, PENALTY, CHUNKS = ETHER, ETHER // 10, 2
+STAKE, CHUNKS = ETHER, 2
 
 Words = tuple[list[int], list[bytes]]
 
@@ -108,6 +108,7 @@ def test_a_stranger_does_not_submit(scene: Scene) -> None:
 def test_after_a_skipped_void_round_the_stake_must_be_filled_up(scene: Scene) -> None:
     scene.pass_deadline()
     scene.project.void_round(scene.stranger)
+    scene.pass_exit()
     scene.start()
     trainer = scene.trainers[0]
     with refused(f"StakeNotFull(have={STAKE - PENALTY}, want={STAKE})"):
@@ -119,6 +120,7 @@ def test_after_a_skipped_void_round_the_stake_must_be_filled_up(scene: Scene) ->
 
 def test_who_skipped_two_void_rounds_is_no_member(scene: Scene) -> None:
     scene.open(voidLimit=9).void().void()
+    scene.pass_exit()
     scene.start()
     with refused(f"NotAMember(have={scene.trainers[0]})"):
         scene.submit(scene.trainers[0])
@@ -135,6 +137,7 @@ def test_a_new_round_takes_a_new_submission(scene: Scene) -> None:
     scene.submit(scene.trainers[0])
     scene.pass_deadline()
     scene.project.void_round(scene.stranger)
+    scene.pass_exit()
     scene.start()
     done = scene.submit(scene.trainers[0])
     assert done.event("Submitted").arguments["round"] == 2

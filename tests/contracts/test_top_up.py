@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.world import ETHER, Scene, phases_but, refused
+from tests.contracts.world import ETHER, PENALTY, Scene, phases_but, refused
 from zkmarket.escrow import Phase
 
 pytestmark = pytest.mark.chain
 
-BOND, PENALTY = 3 * ETHER, ETHER // 10
+BOND = 3 * ETHER
 NO_OFFICE = (Phase.CREATED, Phase.VACANT, Phase.ENDED)
 
 

@@ -6,6 +6,8 @@ when the deadline has not passed
     it should refuse: TooEarly
 when it has, whoever calls
     it should count one void more, log Voided, and open again; no money moves yet
+    given that the exit window has not passed since
+        it should let members leave, and refuse the start: TooEarly
     given members without a submission: their accounts should owe the penalty
     given the next start: it should have a round number and seats of its own
     given an announced end: it should end
@@ -17,12 +19,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.world import ETHER, WINDOW, Scene, phases_but, refused
+from tests.contracts.world import ETHER, PENALTY, WINDOW, Scene, phases_but, refused
 from zkmarket.escrow import Phase
 
 pytestmark = pytest.mark.chain
 
-STAKE, PENALTY, BOND, POOL = ETHER, ETHER // 10, 3 * ETHER, 3 * (ETHER + ETHER // 5)
+EXIT = 1000
+WINDOWS = (WINDOW,) * 8 + (EXIT,)
+STAKE, BOND, POOL = ETHER, 3 * ETHER, 3 * (ETHER + ETHER // 5)
 EVERYTHING = {"pool": -POOL, "credit of owner": POOL, "bond": -BOND, "refund of aggregator": BOND}
 
 
@@ -55,13 +59,13 @@ def test_a_round_with_just_enough_is_not_void(scene: Scene) -> None:
 
 @pytest.mark.parametrize("submissions", [0, 1, 2])
 def test_anyone_opens_again_what_too_few_submitted_to(scene: Scene, submissions: int) -> None:
-    scene.open()
+    scene.open(windows=WINDOWS)
     scene.start()
     scene.submit_all(scene.trainers[:submissions])
     before = scene.books()
     scene.at(scene.deadline + 1)
     done = scene.project.void_round(scene.stranger)
-    end = scene.chain.now + WINDOW
+    end = scene.chain.now + EXIT + WINDOW
     assert scene.moved(before) == {}
     assert [event.name for event in done.events] == ["Voided", "Opened"]
     assert done.event("Voided").arguments == {"round": 1, "submissions": submissions}
@@ -94,14 +98,50 @@ def test_who_joined_in_the_last_second_and_skipped_pays_too(scene: Scene) -> Non
 
 def test_the_next_start_has_a_number_and_seats_of_its_own(scene: Scene) -> None:
     scene.open().void(scene.trainers[:2])
+    scene.pass_exit()
     assert scene.start().event("Started").arguments["round"] == 2
     assert (len(scene.project.seats(1)), scene.project.seats(2)) == (2, [])
     scene.submit(scene.trainers[0])
     assert [seat["trainer"] for seat in scene.project.seats(2)] == [str(scene.trainers[0])]
 
 
+def test_attack_nobody_is_held_by_void_rounds_back_to_back(scene: Scene) -> None:
+    """Attack: void and start in one block. Who did not submit would pay again, and could not leave."""
+    scene.open(windows=WINDOWS)
+    scene.start()
+    scene.pass_deadline()
+    scene.project.void_round(scene.aggregator)
+    voided = scene.chain.now
+    with refused(f"TooEarly(have={voided + EXIT - 1}, want={voided + EXIT})"):
+        scene.at(voided + EXIT - 1).start()
+    for trainer in scene.trainers:
+        assert scene.project.leave(trainer).event("Left").arguments["refundWei"] == STAKE - PENALTY
+    scene.project.join(scene.trainers[0])  # one may come back, too
+
+
+@pytest.mark.parametrize("second", [0, WINDOW])
+def test_after_the_exit_window_the_next_round_has_the_whole_window_to_start(scene: Scene, second: int) -> None:
+    scene.open(windows=WINDOWS)
+    scene.start()
+    scene.pass_deadline()
+    scene.project.void_round(scene.stranger)
+    scene.at(scene.chain.now + EXIT + second)
+    assert scene.start().event("Started").arguments["round"] == 2
+
+
+def test_not_started_after_a_void_round_is_skipped_no_earlier(scene: Scene) -> None:
+    scene.open(windows=WINDOWS, voidLimit=4).void()
+    end = scene.chain.now + EXIT + WINDOW
+    with refused(f"TooEarly(have={end}, want={end + 1})"):
+        scene.at(end).project.skip(scene.stranger)
+    scene.at(end + 1).project.skip(scene.stranger)
+    assert scene.deadline == end + 1 + WINDOW  # who would leave had the time
+    scene.start()
+
+
 def test_the_void_limit_ends_the_project(scene: Scene) -> None:
     scene.open(voidLimit=2).void()
+    scene.pass_exit()
     scene.start()
     scene.pass_deadline()
     before = scene.books()

@@ -41,7 +41,7 @@ from eth_utils import to_checksum_address
 
 from tests.contracts import doubles
 from tests.contracts.doubles import deploy, reward_token
-from tests.contracts.world import ETHER, KEY, Scene, refused
+from tests.contracts.world import ETHER, KEY, PENALTY, Scene, refused
 from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import Phase
 from zkmarket.market import Chain, transacting
@@ -49,7 +49,6 @@ from zkmarket.market import Chain, transacting
 pytestmark = pytest.mark.chain
 
 BURN = to_checksum_address("0x" + "00" * 18 + "dead")
-PENALTY = ETHER // 10
 POOL = 3 * (ETHER + ETHER // 5)
 REENTRANT = keccak(b"ReentrancyGuardReentrantCall()")[:4].hex()
 

@@ -7,6 +7,7 @@ them the right things, is tested with real proofs (test_real_rounds.py, test_mut
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,13 +22,14 @@ from zkmarket.backend import Proof
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.contribution import shares
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, points_hash
+from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, Windows, points_hash
 from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.gram import GramProof, folded_commitment, halves
 from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
 from zkmarket.round import References, RoundProof, start_transcript
 
 ETHER = 10**18
+PENALTY = 4 * ETHER // 10  # of three trainers at least: more than the reward
 CID = b"\x01\x55\x12\x20" + bytes(32)
 KEY = b"\x11" * 32
 WINDOW = 10_000
@@ -43,13 +45,16 @@ contract AcceptAll {
 }
 """
 
+NONCES = itertools.count(1)
+"""A test may create the same project twice."""
+
 DEFAULTS: dict[str, Any] = {
     "owner": None,
     "stakeWei": ETHER,
     "aggregator": None,
     "bondWei": 3 * ETHER,
     "token": NOBODY,
-    "penaltyWei": ETHER // 10,
+    "penaltyWei": PENALTY,
     "reward": ETHER,
     "fee": ETHER // 5,
     "rounds": 3,
@@ -159,14 +164,19 @@ class Scene:
         sender: Any = None,
         value: int | None = None,
         plans: list[tuple[Any, ...]] | None = None,
+        nonce: int | None = None,
         **changes: Any,
     ) -> Receipt:
-        """A project with these changes to `DEFAULTS`; `self.project` and `self.values` are then its."""
+        """A project with these changes to `DEFAULTS`; `self.project` and `self.values` are then its.
+
+        `nonce`: default one that no project of this chain had.
+        """
         terms = self.terms(**changes)
         pool = terms["rounds"] * (terms["reward"] + terms["fee"])
         paid = (pool if terms["token"] == NOBODY else 0) if value is None else value
         plans = self.plans(terms) if plans is None else plans
-        words = (tuple(terms.values()), plans, list(rates), cid)
+        nonce = next(NONCES) if nonce is None else nonce
+        words = (tuple(terms.values()), plans, list(rates), cid, nonce)
         done = self.market._send("create", "create", *words, sender=sender or self.owner, value=paid)
         self.project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
         self.values, self.roots = terms, {}
@@ -261,8 +271,15 @@ class Scene:
         assert self.phase == phase
         return self
 
+    def pass_exit(self) -> None:
+        """To the first second in which a round may start: after a vacancy or a void round that is not at once."""
+        earliest = self.deadline - Windows(*self.values["windows"]).start
+        if self.chain.now < earliest:
+            self.chain.pass_time(earliest - self.chain.now)
+
     def void(self, trainers: Sequence[Any] = ()) -> Scene:
         """A round that only these trainers submit in, too few: OPEN again, or ENDED."""
+        self.pass_exit()
         self.start()
         self.submit_all(trainers)
         self.pass_deadline()
@@ -300,7 +317,8 @@ class Scene:
         self.project.lock(self.stranger)
 
     def to_admit(self, trainers: Sequence[Any] | None = None) -> Scene:
-        """Started, submitted by these trainers (default all), the deadline passed."""
+        """Started as soon as it may be, submitted by these trainers (default all), the deadline passed."""
+        self.pass_exit()
         self.start()
         self.submit_all(trainers)
         self.pass_deadline()
@@ -451,6 +469,7 @@ __all__ = [
     "ETHER",
     "KEY",
     "NO_VERIFIER",
+    "PENALTY",
     "WINDOW",
     "Scene",
     "market",

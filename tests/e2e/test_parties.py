@@ -28,7 +28,7 @@ from zkmarket.wallet import Wallet
 
 pytestmark = pytest.mark.e2e
 
-STAKE, FEE, PENALTY = ETHER, ETHER // 10, ETHER // 10
+STAKE, FEE, PENALTY = ETHER, ETHER // 10, 4 * ETHER // 10
 RELAY = Path(__file__).parents[1] / "contracts" / "sol" / "Relay.sol"
 
 
@@ -171,6 +171,8 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
         hasten(place, lambda: place.log().of("Voided"))
         (voided,) = place.log().of("Voided")
         assert voided.arguments == {"round": 1, "submissions": 2}
+        says(place, aggregator, "waiting until trainers have had their time to leave")
+        chain.pass_time(project.terms()["windows"]["exit"])
 
         # rounds 2 to 5
         dan = place.trainer("dan", prepare=culprits.culprit, PLAN=dan_plan)

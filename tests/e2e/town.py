@@ -49,7 +49,7 @@ srs = "development"
 reward = "1 ether"
 fee = "0.1 ether"
 stake = "1 ether"
-penalty = "0.1 ether"
+penalty = "0.4 ether"
 [windows]
 {windows}
 """

@@ -48,6 +48,9 @@ TERMS = {
     "stakeWei": ETHER,
     "bondWei": 3 * ETHER,
     "reward": 3000,
+    "kappa": 2000,
+    "betaMin": 1,
+    "betaMax": 10**6,
     "windows": {"claim": 100, "lock": 100, "start": 100},
 }
 PROSPECTUS = Prospectus(
@@ -174,6 +177,8 @@ class Past:
             "cid": cid,
             "beta": 1000,
             "rate": 10**9,
+            "nu": 500,
+            "proofs": b"\x33" * 32,
         }
         self.log("Settled", round=number, settlement=settlement)
 

@@ -289,7 +289,8 @@ def test_a_settlement_that_was_passed_on_is_taken_on_the_contracts_word_and_said
     history = past.history(tmp_path, None, said)
     log = history.log()
     decision = history.verify(last(log.settled()), log)
-    assert decision.mask == (1, 1, 1) and decision.nu == 0
+    assert decision.mask == (1, 1, 1) and decision.nu == 500
+    assert history.passed_on == {1}
     assert said == ["round 1: passed on by another contract; taken on the contract's word"]
 
 

@@ -36,6 +36,8 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(zkmarket.__file__).parents[1]
 ETHER = 10**18
+SIXTH = -(-ETHER // 6)
+"""The least penalty of `SMALL`: six of them make the reward."""
 AGGREGATOR = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 SMALL = f"""\
 [project]
@@ -97,8 +99,8 @@ def test_defaults(tmp_path: Path):
     assert project.windows == Windows()
     assert not project.open_admission and project.token == NOBODY
     assert (project.reward, project.fee, project.stake_wei) == (ETHER, ETHER // 10, ETHER)
-    assert project.penalty_wei == ETHER // 10
-    assert project.bond_wei == 2 * ETHER + ETHER // 10 + 2 * ETHER // 10
+    assert project.penalty_wei == project.least_penalty == SIXTH
+    assert project.bond_wei == 2 * ETHER + ETHER // 10 + 2 * SIXTH
     assert project.pool == 3 * (ETHER + ETHER // 10)
 
 
@@ -114,6 +116,7 @@ def test_every_value_is_read_exactly(tmp_path: Path):
         rules__beta_min="3000",
         rules__score='"leave-one-out"',
         keys__srs='"ceremony"',
+        money__reward='"101 wei"',
         money__stake='"0.000000000000000021 ether"',
         money__penalty='"20 wei"',
         windows__claim='"1d 12h"',
@@ -129,6 +132,7 @@ def test_every_value_is_read_exactly(tmp_path: Path):
 def test_a_reward_in_a_token(tmp_path: Path):
     money = {"money__token": f'"{AGGREGATOR.lower()}"', "money__stake": '"1 ether"', "money__bond": '"1 ether"'}
     project = load(tmp_path, money__reward='"340282366920938463463374607431768211"', money__fee="5", **money)
+    assert (project.penalty_wei, project.least_penalty) == (ETHER // 10, 1)
     assert (project.token, project.native, project.reward % 1000, project.fee) == (AGGREGATOR, False, 211, 5)
     needed = 'with a token there is no default; an amount such as "1.5 ether" or "200 gwei"'
     whole = "a whole number of the token's smallest unit"
@@ -213,9 +217,15 @@ def test_the_example_is_packaged():
         ({"money__reward": '"0 ether"'}, "[money] reward is at least 1 wei: got 0 wei"),
         ({"money__stake": "1.5"}, '[money] stake is an amount such as "1.5 ether" or "200 gwei": got 1.5'),
         ({"money__stake": '"1 gwei"', "money__penalty": '"2 gwei"'},
-         "[money] penalty is at most 1 gwei, the stake: got 2 gwei"),
-        ({"money__bond": '"1.299 ether"'}, "[money] bond is at least 1.3 ether, reward + fee and a penalty for each"
-         " trainer between least and most: got 1.299 ether"),
+         f"[money] stake is at least {amount_text(SIXTH)}, reward / 6, the least number of trainers: a penalty is no"
+         " less: got 1 gwei"),
+        ({"money__penalty": '"1.1 ether"'}, "[money] penalty is at most 1 ether, the stake: got 1.1 ether"),
+        ({"money__penalty": f'"{SIXTH - 1} wei"'}, f"[money] penalty is at least {amount_text(SIXTH)}, reward / 6, the"
+         f" least number of trainers: got {amount_text(SIXTH - 1)}"),
+        ({"money__penalty": '"0.1 ether"'}, "[money] penalty is at least 0.16"),
+        ({"money__bond": '"1.499 ether"', "money__penalty": '"0.2 ether"', "money__stake": '"1 ether"'},
+         "[money] bond is at least 1.5 ether, reward + fee and a penalty for each"
+         " trainer between least and most: got 1.499 ether"),
         ({"money__token": '"0x1234"'}, '[money] token is an address, 0x and 40 hexadecimal digits: got "0x1234"'),
         ({"project__rounds": "0"}, "[project] rounds is a whole number from 1 to 10000: got 0"),
         ({"project__rounds": "true"}, "[project] rounds is a whole number from 1 to 10000: got true"),
@@ -627,8 +637,8 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         "reward": ETHER,
         "fee": ETHER // 10,
         "stake_wei": ETHER,
-        "bond_wei": 23 * ETHER // 10,
-        "penalty_wei": ETHER // 10,
+        "bond_wei": 21 * ETHER // 10 + 2 * SIXTH,
+        "penalty_wei": SIXTH,
         "beta": 123456,
         "beta_min": 2410,
         "beta_max": 2410 * value_bound(13) ** 2,
@@ -640,6 +650,7 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         "token": NOBODY,
         "open_admission": False,
         "windows": dataclasses.asdict(dataclasses.replace(Windows(), prove=7 * 3600)),
+        "nonce": 0,
     }
     assert offer.pool == project.pool
     assert load(tmp_path).offer(manifest_for(project, 7), bytes(32), b"x").beta == offer.beta_max
@@ -825,8 +836,15 @@ def test_deadlines_in_real_time(tmp_path: Path):
     ("change", "warning"),
     [
         ({"money__bond": '"1.9 ether"'}, "the bond is less than twice the reward"),
-        ({"money__penalty": '"0.1 ether"'}, "a submission that is never delivered costs its trainer 0.1 ether"),
-        ({"money__penalty": '"0.1 ether"'}, "to refuse an update after seeing it costs the aggregator 0.1 ether"),
+        (
+            {
+                "money__token": f'"{AGGREGATOR}"',
+                "money__reward": "5",
+                "money__bond": '"2 ether"',
+                "money__penalty": '"0.1 ether"',
+            },
+            "a submission that is never delivered costs its trainer 0.1 ether, and can burn 1 ether of the bond",
+        ),
         ({"money__penalty": '"1 ether"', "money__bond": '"4 ether"'}, "one penalty takes the whole stake"),
         ({"project__admission": '"open"'}, "anyone may join"),
         ({"project__learning_rates": "[1, 0]"}, "a learning rate of 0"),

@@ -141,7 +141,7 @@ class Aggregator:
             desk.progress(f"filling the bond up by {desk.terms['bondWei'] - state.bond_wei} wei")
             desk.project.top_up(desk.wallet)
         window = desk.terms["windows"]["start"]
-        earliest = state.deadline - window  # after a vacancy trainers have time to leave first
+        earliest = state.deadline - window  # after a vacancy or a void round trainers have time to leave first
         if state.now < earliest:
             return "waiting until trainers have had their time to leave"
         log, number = desk.history.log(), state.round + 1

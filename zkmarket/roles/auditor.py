@@ -62,10 +62,9 @@ class Auditor:
         rates = desk.project.rates()
         wanted = {"learning rate": rates[min(place, len(rates) - 1)]}
         found = {"learning rate": settled.rate}
-        if decision.nu:  # 0 where the settlement was passed on: the proof is in no calldata
-            target = max(terms["kappa"] * decision.nu // 1000, settled.beta // 2, terms["betaMin"])
-            wanted["next norm bound"] = min(target, 2 * settled.beta, terms["betaMax"])
-            found["next norm bound"] = settled.next_beta
+        target = max(terms["kappa"] * decision.nu // 1000, settled.beta // 2, terms["betaMin"])
+        wanted["next norm bound"] = min(target, 2 * settled.beta, terms["betaMax"])
+        found["next norm bound"] = settled.next_beta
         for name, want in wanted.items():
             if found[name] != want:
                 raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
@@ -77,7 +76,7 @@ class Auditor:
         return {
             "round": settled.round,
             "verified": True,
-            "from_calldata": bool(decision.nu),
+            "from_calldata": settled.round not in desk.history.passed_on,
             "trainers": [
                 {"trainer": who, "accepted": bool(bit), "score": score, "pay": pay}
                 for who, bit, score, pay in zip(
