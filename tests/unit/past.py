@@ -48,7 +48,7 @@ TERMS = {
     "stakeWei": ETHER,
     "bondWei": 3 * ETHER,
     "reward": 3000,
-    "windows": {"claim": 100, "lock": 100, "start": 100},
+    "windows": {"claim": 100, "lock": 100, "start": 100, "submit": 100},
 }
 PROSPECTUS = Prospectus(
     "a past",

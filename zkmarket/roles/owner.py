@@ -25,12 +25,14 @@ from ..market import Market, Project, State, library_of_creation, refuse_insecur
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
-from ..sealing import kept_key, seal_update
+from ..sealing import encode_keyring, kept_key, seal, seal_update
 from ..store import cid_of, cid_to_bytes
 from .desk import UNAVAILABLE, Desk, until
 from .trainer import HAND_OVER_AGAIN, Learn, Lesson, commit_once, lesson_of, withdraw
 
 PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
+KEYRING_FILE, KEYRING_NOTE = "members.keyring", "members.json"
+"""Content keys of the rounds so far, sealed to the members; for whom and for what it was sealed, and its CID."""
 ROOT_FOLDER = "root"
 """In the folder of a round: the owner's own update."""
 
@@ -250,8 +252,11 @@ class Owner:
             return f"called {called}"
         if state.phase == Phase.SETTLED:
             log = self.desk.history.log()
-            return self.desk.receive(state, log, may_claim=True, verified=self.verified)
+            waiting = self.desk.receive(state, log, may_claim=True, verified=self.verified)
+            self.seal_keyring(state, log)
+            return waiting
         self.write()
+        self.seal_keyring(state, self.desk.history.log())
         if self.learn and state.phase == Phase.OPEN and state.now <= state.deadline:
             return self.offer_root(state, self.learn)
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
@@ -272,13 +277,37 @@ class Owner:
             return f"round {number}: no root update is offered: {error}"
         cid = cid_of(sealed)
         if time.monotonic() > self.handed_over.get(cid, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
-            desk.store.put(sealed)
+            desk.put(sealed, state)
             self.handed_over[cid] = time.monotonic()
         wanted = OfferedRoot(number, commitment.points, cid_to_bytes(cid))
         if log.offered_roots(number)[-1:] != [wanted]:
             desk.progress(f"round {number}: offering a root update")
             desk.project.offer_root(desk.wallet, commitment, wanted.cid)
         return f"round {number}: a root update is offered; waiting for the start, {until(state)}"
+
+    def seal_keyring(self, state: State, log: Log) -> None:
+        """Keep the content keys that the owner has sealed to all who are trainers now, in the folder and in the store.
+
+        An aggregator can serve an aggregate to all but one. That one cannot know the model; with this keyring it can
+        again. It is sealed, so that its CID may be told to everybody; the chain has no place for it.
+        """
+        desk, keys = self.desk, self.desk.history.keys()
+        if not keys:
+            return
+        readers = [desk.sealing_key.public, log.office_key(), *log.member_keys()]
+        note = {"rounds": sorted(keys), "for": digest_of(encode_keyring(keys) + b"".join(readers)).hex()}
+        path = desk.folder / KEYRING_NOTE
+        kept = read_json(path, "note of the members' keyring") if path.is_file() else {}
+        if kept.get("for") == note["for"]:
+            return
+        blob, _ = seal(encode_keyring(keys), readers)
+        atomic_write(desk.folder / KEYRING_FILE, blob)
+        cid = desk.put(blob, state)
+        write_json(path, note | {"cid": cid})
+        desk.progress(
+            f"keyring of {len(keys)} rounds, sealed to {len(readers) - 2} trainers: {cid}; who cannot open an aggregate"
+            f" runs `zkmarket trainer run --keyring {cid}`"
+        )
 
     def lesson(self, log: Log, number: int) -> Lesson:
         return lesson_of(self.desk, log, number, self.verified)
@@ -341,6 +370,7 @@ def status(desk: Desk) -> dict[str, Any]:
         "refund_wei": own["refundWei"],
         "claimed": state.claimed,
         "ending": state.ending,
+        "members_keyring": read_json(note, "note")["cid"] if (note := desk.folder / KEYRING_NOTE).is_file() else None,
     }
 
 

@@ -454,7 +454,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_keyring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keyring", type=Path, metavar="FILE", help="from the owner: keys of rounds before you came")
+    parser.add_argument(
+        "--keyring", metavar="FILE|CID", help="from the owner: keys of rounds that you cannot open; a file is read anew"
+    )
 
 
 def _add_withdraw(parser: argparse.ArgumentParser) -> None:
