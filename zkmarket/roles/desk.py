@@ -179,7 +179,7 @@ class Desk:
     def project(self) -> Project:
         """The project, if a factory of ours has made it: no other's word moves money, or makes keys for hours."""
         project = Project(self.chain, self.settings["project"])
-        _stay_away(inspect_origin(self.chain, project.address))
+        stay_away(inspect_origin(self.chain, project.address))
         return project
 
     @functools.cached_property
@@ -247,7 +247,7 @@ class Desk:
         found = inspect(self.chain, self.project.address, self.builds, self.progress)
         for warning in found.warnings:
             self.progress(f"note: {warning}")
-        _stay_away(found)
+        stay_away(found)
         return found
 
     # ---- the loop
@@ -434,7 +434,8 @@ def at_desk(
             yield Desk(settings, chain, wallet, progress, **options)
 
 
-def _stay_away(found: Inspection) -> None:
+def stay_away(found: Inspection) -> None:
+    """InputError with all that is wrong, if anything is."""
     if found.wrong:
         raise InputError(f"stay away from {found.address}: " + "; ".join(found.wrong))
 

@@ -7,6 +7,7 @@ deployed, and a project that the chain already has is found, not paid a second t
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +22,14 @@ from ..errors import InputError
 from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
 from ..files import atomic_write, read_json, save_npz, write_json
 from ..history import Log, OfferedRoot
-from ..market import Market, Project, State, library_of_creation, refuse_insecure, sign, transacting, verifier_of
+from ..inspection import inspect_factory, made_by_our_code
+from ..market import Market, Project, State, refuse_insecure, sign, transacting, verifier_of
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
 from ..sealing import encode_keyring, kept_key, seal, seal_update
 from ..store import cid_of, cid_to_bytes
-from .desk import UNAVAILABLE, Desk, until
+from .desk import UNAVAILABLE, Desk, stay_away, until
 from .trainer import HAND_OVER_AGAIN, Learn, Lesson, commit_once, lesson_of, withdraw
 
 PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
@@ -73,7 +75,6 @@ def create(
     desk.progress(f"prospectus in the store as {cid}")
     atomic_write(desk.folder / PLAN_FILE, file.path.read_bytes())
     deployed = Deployed(desk)
-    deployed.factory()
     deployed.verifiers(builds)
     return {"prospectus": cid, **deployed.value}
 
@@ -89,7 +90,7 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     prospectus = Prospectus.from_bytes(blob)
     builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
     deployed = Deployed(desk)
-    market, verifiers = deployed.factory(), deployed.verifiers(builds)
+    market, verifiers = deployed.market, deployed.verifiers(builds)
     file = ProjectFile.load(desk.folder / PLAN_FILE)
     found = [
         address
@@ -131,19 +132,26 @@ class Deployed:
         self.value[name] = value
         write_json(self.path, self.value)
 
-    def factory(self) -> Market:
-        """The factory: the one named by --factory, or one of the owner's own."""
+    @functools.cached_property
+    def market(self) -> Market:
+        """The factory: the one named by --factory, or one of the owner's own.
+
+        Whoever named it, and whatever deployed.json says: it is ours by how it was created, or nothing is sent to it.
+
+        Raises InputError: it is no factory of the sources here.
+        """
         desk = self.desk
-        given = desk.settings.get("factory")
-        if given and self.value.get("factory") != given:
-            self._keep("factory", given)
-        if "factory" not in self.value:
-            found = next((address for address, _ in self._own() if _is_factory(desk, address)), None)
-            if found is None:
+        given = desk.settings.get("factory") or self.value.get("factory")
+        if given:
+            stay_away(inspect_factory(desk.chain, given))
+        else:
+            given = next((address for address, _ in self._own() if made_by_our_code(desk.chain, address)), None)
+            if given is None:
                 desk.progress("deploying the factory")
-                found = Market.deploy(desk.chain, desk.wallet).address
-            self._keep("factory", found)
-        return Market(desk.chain, self.value["factory"])
+                given = Market.deploy(desk.chain, desk.wallet).address
+        if self.value.get("factory") != given:
+            self._keep("factory", given)
+        return Market(desk.chain, given)
 
     def verifiers(self, builds: dict[int, Build]) -> Verifiers:
         """One contract a circuit; those that are there and have the right code are kept."""
@@ -158,7 +166,7 @@ class Deployed:
 
     def _verifier(self, label: str, build: Build, circuit: str) -> Verifier:
         kept = self.value.get("verifiers", {})
-        market = self.factory()
+        market = self.market
         made = market.verifier_at(kept.get(label), build, circuit)
         if made is None:
             wanted = verifier_of(build, circuit).runtime
@@ -179,12 +187,6 @@ class Deployed:
             address = chain.address_of_creation(me, nonce)
             if code := chain.code(address):
                 yield address, code
-
-
-def _is_factory(desk: Desk, address: str) -> bool:
-    """Whether a contract is a factory as ours would be."""
-    created = desk.chain.creation_of(address, "Deployed(address)")
-    return created is not None and library_of_creation("Factory", "Proofs", created) is not None
 
 
 # ---------------------------------------------------------------- a project that is running
