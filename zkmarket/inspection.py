@@ -16,6 +16,7 @@ from eth_utils import to_checksum_address
 
 from .artifacts import Build
 from .backend import Progress, quiet
+from .chains import outage_warning
 from .errors import ChainError
 from .escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, check_builds, plan_rules
 from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_of
@@ -258,6 +259,8 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
         found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
     if windows["exit"] < DAY:
         found.warnings.append(f"trainers have {_span(windows['exit'])} to leave before a new aggregator may start")
+    if outage := outage_warning(chain.id, windows):
+        found.warnings.append(outage)
     if 0 in project.rates():
         found.warnings.append("a learning rate of 0: the model does not move in that round")
     if terms["penaltyWei"] == terms["stakeWei"]:

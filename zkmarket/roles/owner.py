@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from .. import srs
 from ..artifacts import Build
+from ..chains import outage_warning
 from ..commitment import OPENING_FILE, Opening
 from ..errors import InputError
 from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
@@ -68,6 +70,8 @@ def create(
 ) -> dict[str, Any]:
     """Keys, prospectus and contracts: all but the money."""
     file.check(layout, development=desk.chain.development)
+    if outage := outage_warning(desk.chain.id, asdict(file.windows)):
+        desk.progress(f"note: {outage}")
     prospectus = write_prospectus(desk.folder, file, layout, theta, ceremony)
     builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
     refuse_insecure(desk.chain, builds)

@@ -117,7 +117,7 @@ def owner_plan(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     file, layout, _ = _project_file(arguments.file)
     gwei = arguments.gas_price
-    found = plan(file, layout, None if gwei is None else int(gwei * 10**9))
+    found = plan(file, layout, None if gwei is None else int(gwei * 10**9), chain=arguments.chain)
     return found, plan_text(found)
 
 
@@ -347,6 +347,7 @@ def add_verbs(verb: AddVerb, verbs: Any) -> None:
     made = verb("plan", owner_plan, "what a PROJECT.toml costs in time, gas and money; nothing is sent", kinds)
     made.add_argument("file", type=Path, metavar="PROJECT.toml")
     made.add_argument("--gas-price", type=float, metavar="GWEI", help="also say what the gas costs")
+    made.add_argument("--chain", type=int, metavar="ID", help="of the chain that it will be on: what its kind means")
     made = verb("create", owner_create, "keys, prospectus and contracts: everything but the money", kinds)
     made.add_argument("file", type=Path, metavar="PROJECT.toml")
     made.add_argument("--factory", metavar="ADDRESS", help="use this factory (default: deploy one)")
