@@ -1,4 +1,4 @@
-"""What others can do to a role's program so that it loses its bond, its stake or its place: nothing, by real processes."""
+"""What others can do to a role's program so that it loses bond, stake or place: nothing. By real processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import culprits
-from tests.e2e.test_failures import Shop, impatient, lines
+from tests.e2e.test_failures import EVERYBODY, Shop, impatient, lines
 from tests.e2e.test_parties import hasten, next_round, submitted
 from tests.e2e.town import ETHER, TRAINERS, Town, town, town_chain
 from zkmarket.errors import StoreError
@@ -145,9 +145,7 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
 # ---------------------------------------------------------------- one trainer who is left out
 
 
-def test_a_trainer_that_is_left_out_keeps_its_place_and_comes_back(
-    tmp_path: Path, chain: Chain, deployed: Path
-) -> None:
+def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Attack: aggregates and keyrings are sealed to all but cyd, which then has nothing to train from.
 
     A round takes three: without its zero update round 2 would be void, and cyd alone would pay for that. The zero is
