@@ -792,6 +792,43 @@ def test_a_refusal_that_no_block_explains_ends_the_program(depth: int, past: Pas
     assert heard(made, "WrongPhase(have=PROVE, want=ADMIT); looking again")
 
 
+@pytest.mark.parametrize("really", [True, False])
+def test_an_aggregator_that_was_named_lately_waits_for_the_state_that_shows_it(
+    really: bool, past: Past, tmp_path: Path
+) -> None:
+    """A state of ten blocks ago has the old one in office; that is no reason to end."""
+    made = desk_of(past, tmp_path, confirmations="10")
+    past.state = lambda depth=0: state_of(Phase.VACANT, aggregator=ME if really and not depth else OTHER)  # type: ignore[attr-defined]
+    role, old = aggregator.Aggregator(made), state_of(Phase.VACANT, aggregator=OTHER)
+    if really:
+        assert role.step(old) == "named as the aggregator; waiting for 10 blocks on top of that"
+    else:
+        with pytest.raises(InputError, match=f"the aggregator of .* is {OTHER}, not {ME}"):
+            role.step(old)
+
+
+def test_updates_that_no_store_has_hold_no_other_up(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: many seats whose updates never come, each of which takes as long as a store may hang."""
+    key, sent = SealingKey.fresh(), opening()
+    seats = [seat(past, key, sent, f"0x{number:040x}") for number in range(1, 21)]
+    *lost, honest = seats
+    gone = threading.Event()
+
+    def get(cid: str, limit: int = MAX_BLOB) -> bytes:
+        if keccak(cid_to_bytes(cid)) != honest["cid"]:
+            assert gone.wait(30)
+            raise StoreError("never")
+        return past.store.blobs[cid]
+
+    monkeypatch.setattr(past.store, "get", get)
+    role = aggregator.Aggregator(at)
+    monkeypatch.setattr(role, "round_key", lambda *_: key)
+    monkeypatch.setattr(role, "give_receipt", lambda number, seat: gone.set())  # before any of the others has ended
+    past.taken = seats
+    assert "19 sealed updates are not in the store yet" in role.admit(state_of(Phase.ADMIT))
+    assert gone.is_set() and len(lost) == 19
+
+
 def test_refusals_that_are_mined_end_the_program_too(past: Past, tmp_path: Path) -> None:
     """Each costs gas, and has another hash; what is waited for in between is no success."""
     made = desk_of(past, tmp_path, confirmations="3")

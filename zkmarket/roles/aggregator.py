@@ -10,6 +10,7 @@ for before a settlement: what it names is on disk first, and put until the store
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -53,7 +54,8 @@ PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggreg
 REFUSALS_FILE = "refusals.json"
 NO_ROOT_FILE = "no-root.json"
 """Why a round was started without a root update of the owner, where the rules use one."""
-FETCHERS = 8
+CHECKERS = 8
+"""Openings that are checked at once; all are fetched at once."""
 SERVE_AGAIN = 60.0
 """Seconds after which an aggregate that is claimed as not served is put again."""
 
@@ -79,6 +81,7 @@ class Aggregator:
         self.unusable: dict[OfferedRoot, str] = {}
         self.evaded: set[int] = set()
         self.caught_up = 0
+        self._checking = threading.BoundedSemaphore(CHECKERS)
         self.served: dict[int, float] = {}
 
     @property
@@ -99,6 +102,8 @@ class Aggregator:
         if state.aggregator != desk.me:
             if state.phase == Phase.VACANT and state.aggregator == NOBODY:
                 return desk.time_out(state) or f"waiting for the owner to name an aggregator, {until(state)}"
+            if desk.depth and desk.project.state().aggregator == desk.me:
+                return f"named as the aggregator; waiting for {desk.depth} blocks on top of that"
             raise InputError(f"the aggregator of {desk.project.address} is {state.aggregator}, not {desk.me}")
         if state.now > state.deadline or state.phase == Phase.ADMIT:
             called = self.close(state)
@@ -276,7 +281,8 @@ class Aggregator:
         seats = [seat for seat in desk.project.seats(number) if not seat["admitted"]]
         wanted = [seat for seat in seats if (number, seat["trainer"], seat["points"]) not in self.refused]
         missing = 0
-        with ThreadPoolExecutor(FETCHERS) as pool:
+        # all at once: a few that no store will ever have must not hold the others up
+        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
             fetched = {pool.submit(self._try, log, key, number, seat): seat for seat in wanted}
             for done in as_completed(fetched):
                 seat, reason = fetched[done], done.result()
@@ -335,11 +341,13 @@ class Aggregator:
         if path.is_file():
             with contextlib.suppress(InputError, StatementFalse):  # a damaged file is nobody else's fault
                 opening = Opening.load(path, build.manifest)
-                check_opening(build, opening, commitment.points)
+                with self._checking:
+                    check_opening(build, opening, commitment.points)
                 return Submission(commitment, opening)
         blob = self.desk.store.get(cid_from_bytes(cid), sealed_update_size(build.manifest))
         submission = Submission(commitment, open_update(blob, key, build.manifest))
-        check_opening(build, submission.opening, commitment.points)
+        with self._checking:
+            check_opening(build, submission.opening, commitment.points)
         check_salts_once(submission.opening)  # the contract has verified the range proofs
         submission.opening.save(path)
         return submission
