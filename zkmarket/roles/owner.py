@@ -8,6 +8,7 @@ deployed, and a project that the chain already has is found, not paid a second t
 from __future__ import annotations
 
 import functools
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -268,7 +269,7 @@ class Owner:
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
 
     def offer_root(self, state: State, learn: Learn) -> str:
-        """Offer a root update for the next round, and have its sealed opening in the store before that.
+        """Offer a root update for the next round, its sealed opening being on its way to the store before that.
 
         Each step is written down before the next and never made again; an aggregator with another key has it sealed
         again.
@@ -301,15 +302,15 @@ class Owner:
         if not keys:
             return
         readers = [desk.sealing_key.public, log.office_key(), *log.member_keys()]
-        note = {"rounds": sorted(keys), "for": digest_of(encode_keyring(keys) + b"".join(readers)).hex()}
+        note = {"rounds": sorted(keys), "for": digest_of(encode_keyring(keys) + b"".join(sorted(readers))).hex()}
         path = desk.folder / KEYRING_NOTE
         kept = read_json(path, "note of the members' keyring") if path.is_file() else {}
         if kept.get("for") == note["for"]:
             return
         blob, _ = seal(encode_keyring(keys), readers)
-        atomic_write(desk.folder / KEYRING_FILE, blob)
+        atomic_write(desk.folder / KEYRING_FILE, blob, mode=0o600)
         cid = desk.put(blob, state)
-        write_json(path, note | {"cid": cid})
+        atomic_write(path, (json.dumps(note | {"cid": cid}, indent=1) + "\n").encode(), mode=0o600)
         desk.progress(
             f"keyring of {len(keys)} rounds, sealed to {len(readers) - 2} trainers: {cid}; who cannot open an aggregate"
             f" runs `zkmarket trainer run --keyring {cid}`"
