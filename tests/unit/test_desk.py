@@ -530,7 +530,7 @@ def test_attack_a_store_that_takes_nothing_costs_no_bond(
     role = settling(past, at, monkeypatch)
     assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
     name, _, cid, _ = past.sent[-1]
-    assert name == "settle"
+    assert name == "settle" and not past.store.asked, "it does not wait for what a store should give either"
     blob = (at.round_folder(2) / aggregator.SEALED_FILE).read_bytes()
     assert cid == cid_to_bytes(cid_of(blob)) and at.delivery.waiting() == [cid_of(blob)]
     full.recovers(past, cid)
@@ -555,8 +555,8 @@ def test_attack_a_store_that_takes_nothing_and_a_process_that_is_killed(
     assert cid not in past.store.blobs
     again = desk_of(past, tmp_path)
     past.state = lambda depth: state_of(Phase.SETTLED, round=2)  # type: ignore[attr-defined]
-    looks = iter(range(1000))
-    again.run(lambda state: None if cid in past.store.blobs or next(looks, None) is None else "waiting")
+    looks = iter(range(100_000))
+    again.run(lambda state: None if not again.delivery.waiting() or next(looks, None) is None else "waiting")
     assert cid in past.store.blobs and again.delivery.waiting() == []
 
 

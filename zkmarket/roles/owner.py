@@ -248,6 +248,12 @@ class Owner:
         self.desk.run(self.step)
         return self.write() | status(self.desk)
 
+    def once(self) -> dict[str, Any]:
+        """What is there now."""
+        found = self.write()
+        self.seal_keyring(self.desk.project.state(), self.desk.history.log())
+        return found | status(self.desk)
+
     def step(self, state: State) -> str | None:
         if state.phase == Phase.ENDED:
             if self.withdraws:

@@ -192,7 +192,7 @@ def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
     with open_desk(arguments, progress) as desk:
         learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None
         role = owner.Owner(desk, arguments.withdraw, learn)
-        result = role.write() | owner.status(desk) if arguments.once else role.run()
+        result = role.once() if arguments.once else role.run()
     return result, f"model after {result['rounds']} rounds in {result['model']}, θ {result['theta']}"
 
 
