@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -77,6 +78,7 @@ class Reporter:
 
     def __init__(self, live: Any = None):
         self.live, self.task = live, None
+        self.lock = threading.RLock()  # blobs are put, and their fate told, in the background
 
     def __call__(self, text: str) -> None:
         if self.live is None:
@@ -93,9 +95,10 @@ class Reporter:
             self._show(text)
 
     def _show(self, text: str) -> None:
-        if self.task is not None:
-            self.live.remove_task(self.task)
-        self.task = self.live.add_task(text, total=None)
+        with self.lock:
+            if self.task is not None:
+                self.live.remove_task(self.task)
+            self.task = self.live.add_task(text, total=None)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,17 @@ from .sealing import (
     decode_aggregate,
     decode_keyring,
     envelope_limit,
+    is_envelope,
     unseal,
 )
-from .store import Store, cid_from_bytes
+from .store import Store, cid_from_bytes, cid_to_bytes
+
+KEYRING_LIMIT = envelope_limit(36 * 2**16)
+"""Bytes of the largest keyring that is read from a file or by a CID that somebody gave."""
+
+KEYRINGS_SECONDS = 120.0
+"""After so long no further keyring is fetched at one look: an aggregator can name many that no store has, and a
+deadline may be running. Those that failed come last at the next look."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +240,16 @@ class Log:
                 stakes[who] = 0
         return {who: key for who, key in keys.items() if stakes[who] > 0}
 
+    def member_keys(self) -> list[bytes]:
+        """Encryption keys of the trainers; those of the last round first.
+
+        An envelope has room for some thousands: who joins with more accounts pushes nobody out who takes part.
+        """
+        members = self.members()
+        latest = max((event.arguments["round"] for event in self.of("Submitted")), default=0)
+        active = [members[who] for who in self.submitted(latest) if who in members]
+        return list(dict.fromkeys([*active, *members.values()]))
+
 
 def _points(words: list[int]) -> tuple[Point, ...]:
     return tuple(zip(words[::2], words[1::2], strict=True))
@@ -280,6 +299,10 @@ class History:
         self.folder, self.key, self.progress = folder, key, progress
         self.disagreements: dict[int, str] = {}
         self.passed_on: set[int] = set()
+        self.handed: str | None = None
+        """A keyring that the caller was handed: a file or a CID."""
+        self._rings: dict[str, dict[int, bytes]] = {}
+        self._away: dict[str, float] = {}
         self._checked: set[tuple[str, bytes]] = set()
         self._events: tuple[Event, ...] = ()
         self._until: tuple[int, bytes] | None = None
@@ -344,8 +367,11 @@ class History:
 
     # ---- opening
 
-    def aggregate(self, settled: Settled, log: Log) -> Served:
+    def aggregate(self, settled: Settled, log: Log, fetch: bool = True) -> Served:
         """The aggregate of a round, from the caller's folder or the store, checked against its proven commitment.
+
+        Args:
+            fetch: whether to ask the store for what the folder has not got.
 
         Raises:
             StoreError: it is not served.
@@ -359,6 +385,8 @@ class History:
                 return self._opened(settled, path.read_bytes())
             except (SealError, OpeningMismatch, InputError):  # of a round that a reorganisation took back
                 path.unlink()
+        if not fetch:
+            raise StoreError(f"round {settled.round}: the aggregate was never opened here")
         if settled.cid is None:
             raise SealError(f"round {settled.round}: the aggregate's CID is none that a store knows: it is not served")
         blob = self.store.get(settled.cid, envelope_limit(aggregate_size(manifest)))
@@ -373,17 +401,21 @@ class History:
             self.keep(settled.round, plain, key)  # only a key that has opened what was proven is believed from now on
             return served
         raise error or SealError(
-            f"round {settled.round}: the aggregate was sealed before you joined, and no keyring has its key:"
-            " wait for the next round's keyring, or ask the owner for one (zkmarket owner keyring)"
+            f"round {settled.round}: the aggregate was sealed before you joined, or without you, and no keyring has"
+            " its key: wait for the next round's keyring, or ask the owner for one (zkmarket owner keyring)"
         )
 
     def _content_keys(self, number: int, blob: bytes, log: Log) -> Iterator[bytes]:
-        """What may open an envelope: the key in it for the caller, one that is known, one of the log's keyrings."""
+        """What may open an envelope: the key in it for the caller, one that is known or was handed over, one of the
+        log's keyrings."""
         if self.key is not None:
             with contextlib.suppress(SealError):
                 yield content_key(blob, self.key)
         if number in (known := self.keys()):
             yield known[number]
+        with contextlib.suppress(InputError, SealError, StoreError):  # it may have been written anew
+            if self.handed is not None and number in (handed := self._keyring_of(self.handed)):
+                yield handed[number]
         yield from self._keys_of_the_log(number, log)
 
     def _opened(self, settled: Settled, plain: bytes) -> Served:
@@ -404,8 +436,8 @@ class History:
         self.keep_keys(self.keys() | {number: key})
         atomic_write(self._aggregate_file(number), plain, mode=0o600)
 
-    def model(self, log: Log, before: int | None = None) -> np.ndarray:
-        """θ before round `before`, or after the last closed round.
+    def model(self, log: Log, before: int | None = None, fetch: bool = True) -> np.ndarray:
+        """θ before round `before`, or after the last closed round; `fetch` as in `aggregate`.
 
         Raises as `aggregate` does where a round that counts cannot be opened.
         """
@@ -413,10 +445,10 @@ class History:
         for settled in log.settled():
             if settled.round >= before if before is not None else settled.skipped is None:
                 break
-            theta = self.after(settled, log, theta)
+            theta = self.after(settled, log, theta, fetch)
         return theta
 
-    def after(self, settled: Settled, log: Log, theta: np.ndarray) -> np.ndarray:
+    def after(self, settled: Settled, log: Log, theta: np.ndarray, fetch: bool = True) -> np.ndarray:
         """θ after a round that was closed, or one that counts until it is; compared with what the aggregator says.
 
         Another digest is said and kept in `disagreements`, but stops nobody: θ follows from proven aggregates, and an
@@ -424,7 +456,7 @@ class History:
         """
         if settled.skipped or settled.withheld:
             return theta
-        served = self.aggregate(settled, log)
+        served = self.aggregate(settled, log, fetch)
         manifest = self.build_of(len(settled.trainers)).manifest
         after = apply_aggregate(manifest, sum(settled.mask), served.aggregate, theta, settled.rate / RATE_UNIT)
         if served.theta not in (theta_digest(after), bytes(32)) and settled.round not in self.disagreements:
@@ -442,9 +474,33 @@ class History:
         path = self.folder / "keyring.json"
         return _read_keyring(path) if path.is_file() else {}
 
-    def import_keyring(self, path: Path) -> None:
-        """Add the keys of a file from the owner; what is here already, and opens nothing, gives way."""
-        self.keep_keys(self.keys() | _read_keyring(path))
+    def import_keyring(self, source: str | Path) -> None:
+        """Add the keys of a keyring from the owner; what is here already, and opens nothing, gives way.
+
+        It is read again whenever an aggregate does not open: the owner keeps its file up to date.
+
+        Args:
+            source: a file, sealed or plain; or the CID of a sealed one. A store that has not got it is asked again.
+
+        Raises InputError or SealError: it is no keyring, or none for this reader.
+        """
+        self.handed = str(source)
+        try:
+            self.keep_keys(self.keys() | self._keyring_of(self.handed))
+        except StoreError as error:
+            self.progress(f"the keyring cannot be had yet: {error}")
+
+    def _keyring_of(self, source: str) -> dict[int, bytes]:
+        path = Path(source)
+        if not path.is_file():
+            try:
+                cid_to_bytes(source)
+            except InputError:
+                raise InputError(f"no keyring: {str(source)[:200]!r} is neither a file nor a CID") from None
+            return self._ring(source, KEYRING_LIMIT)
+        with path.open("rb") as file:
+            blob = file.read(KEYRING_LIMIT)
+        return self._unsealed_ring(blob) if is_envelope(blob) else _read_keyring(path)
 
     def keep_keys(self, keys: Mapping[int, bytes]) -> None:
         if keys != self.keys():
@@ -459,15 +515,37 @@ class History:
         """
         if self.key is None:
             return
+        named = {}
         for event in reversed(log.of("Started")):
-            cid = _cid(event.arguments["keyring"])
-            if cid is None or event.arguments["round"] <= number:
+            if event.arguments["round"] > number and (cid := _cid(event.arguments["keyring"])):
+                named[cid] = envelope_limit(36 * event.arguments["round"])
+        end = time.monotonic() + KEYRINGS_SECONDS
+        for cid in sorted(
+            named, key=lambda cid: self._away.get(cid, 0.0)
+        ):  # the newest first, else who failed longest ago
+            if cid not in self._rings and time.monotonic() > end:
                 continue
             with contextlib.suppress(SealError, StoreError):
-                blob = self.store.get(cid, envelope_limit(36 * event.arguments["round"]))
-                found = decode_keyring(unseal(blob, content_key(blob, self.key)))
+                found = self._ring(cid, named[cid])
                 if number in found:
                     yield found[number]
+
+    def _ring(self, cid: str, limit: int) -> dict[int, bytes]:
+        """The keys of a sealed keyring, fetched once; SealError if it is not for the caller."""
+        if cid not in self._rings:
+            try:
+                blob = self.store.get(cid, limit)
+            except StoreError:
+                self._away[cid] = time.monotonic()
+                raise
+            self._rings[cid] = {}  # whatever is wrong with it stays so: a CID names the same bytes for ever
+            self._rings[cid] = self._unsealed_ring(blob)
+        return self._rings[cid]
+
+    def _unsealed_ring(self, blob: bytes) -> dict[int, bytes]:
+        if self.key is None:
+            raise SealError("a sealed keyring is for who has a key: an auditor opens nothing")
+        return decode_keyring(unseal(blob, content_key(blob, self.key)))
 
 
 def _read_keyring(path: Path) -> dict[int, bytes]:

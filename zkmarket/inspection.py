@@ -16,6 +16,7 @@ from eth_utils import to_checksum_address
 
 from .artifacts import Build
 from .backend import Progress, quiet
+from .chains import outage_warning
 from .errors import ChainError
 from .escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, check_builds, plan_rules
 from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_of
@@ -99,6 +100,28 @@ def inspect_origin(chain: Chain, address: str) -> Inspection:
     return found
 
 
+def inspect_factory(chain: Chain, address: str) -> Inspection:
+    """Whether a factory is one of the sources here: to be asked before any money goes to it."""
+    found = Inspection(address)
+    found.expect(
+        made_by_our_code(chain, address),
+        "it was created by Factory.sol, Project.sol and Proofs.sol",
+        "it is no factory that was created by the sources here: it can keep whatever is paid to it",
+    )
+    return found
+
+
+def made_by_our_code(chain: Chain, factory: str) -> bool:
+    """Whether a plain transaction with the creation code of the sources here made a factory, and linked our library.
+
+    Code alone proves nothing: an account can be created with the right code and any storage. A factory that was created
+    by our code has made its projects by our code, and lists them.
+    """
+    created = chain.creation_of(factory, "Deployed(address)")
+    library = library_of_creation("Factory", "Proofs", created) if created else None
+    return library is not None and chain.code(library) == compiled_code("Proofs")
+
+
 def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
     code = chain.code(address)
     if not code:
@@ -113,12 +136,8 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
         raise
     except ChainError:  # it is anything
         factory = NOBODY
-    created = chain.creation_of(factory, "Deployed(address)")
-    # code alone proves nothing: an account can be created with the right code and any storage. A factory that was
-    # created by our code has made its projects by our code, and lists them
-    library = library_of_creation("Factory", "Proofs", created) if created else None
     if not found.expect(
-        library is not None and chain.code(library) == compiled_code("Proofs"),
+        made_by_our_code(chain, factory),
         "it comes from a factory that was created by Factory.sol, Project.sol and Proofs.sol",
         "it does not come from a factory that was created by the sources here: nothing in it can be relied on",
     ):
@@ -256,6 +275,8 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
         found.warnings.append(
             f"trainers have {_span(windows['exit'])} to leave after a void round, and before a new aggregator may start"
         )
+    if outage := outage_warning(chain.id, windows):
+        found.warnings.append(outage)
     if 0 in project.rates():
         found.warnings.append("a learning rate of 0: the model does not move in that round")
     if terms["penaltyWei"] == terms["stakeWei"]:

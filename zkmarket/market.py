@@ -51,6 +51,7 @@ from eth_utils.abi import (
 from . import backend
 from .artifacts import Build, Manifest
 from .backend import Progress, Proof, quiet
+from .chains import DEVELOPMENT_CHAINS
 from .commitment import Commitment, RoundId
 from .errors import ArtifactError, ChainError, InputError, PassedOn, TransactionReverted
 from .escrow import (
@@ -83,9 +84,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 SOLC_VERSION = "0.8.37+commit.f401782d"
 """Decides the bytes of every contract; brownie-config.yaml and package-lock.json name the same."""
-
-DEVELOPMENT_CHAINS = (31337, 1337)
-"""Chain ids that no public chain has. Time can be moved there, and insecure SRS files are accepted."""
 
 MAX_CODE = 24_576
 """EIP-170: the most bytes of code that a contract may have."""

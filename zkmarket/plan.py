@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .build import candidate, range_blocks
+from .chains import outage_warning
 from .contribution import references
 from .quantise import ParameterLayout
 from .statements import chunk_size, value_bound
@@ -119,6 +120,7 @@ def plan(
     layout: ParameterLayout,
     gas_price_wei: int | None = None,
     start: datetime | None = None,
+    chain: int | None = None,
 ) -> dict[str, Any]:
     """Everything that an owner should know before money moves, as one JSON object; amounts in wei are text.
 
@@ -126,6 +128,7 @@ def plan(
         layout: of the model.
         gas_price_wei: also say what the gas costs.
         start: when the project is created; also say the dates of its first round.
+        chain: id of the chain that it will be on, where that is known.
 
     Raises InputError: something in the file that creation would refuse, with its line.
     """
@@ -156,7 +159,7 @@ def plan(
         "worst": _worst(file),
         "deadlines": _deadlines(file, start),
     }
-    return result | {"warnings": _warnings(file, result)}
+    return result | {"warnings": _warnings(file, result, chain)}
 
 
 def _keys(file: ProjectFile, params: int, logrows: int) -> list[dict[str, Any]]:
@@ -355,7 +358,7 @@ def _dates(windows: Mapping[str, int], start: datetime) -> list[dict[str, str]]:
 # ---------------------------------------------------------------- warnings
 
 
-def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
+def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> list[str]:
     """What is allowed, but should be known; trainers read the same in `zkmarket inspect`."""
     out = []
     windows, seconds = file.windows, found["seconds"]
@@ -380,6 +383,8 @@ def _warnings(file: ProjectFile, found: dict[str, Any]) -> list[str]:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:
         out.append("a learning rate of 0: the model does not move in that round")
+    if outage := outage_warning(chain, found["deadlines"]["windows"]):
+        out.append(outage)
     short = [name for name, length in found["deadlines"]["windows"].items() if length < HOUR]
     if short:
         out.append(f"phases shorter than 1h, for a development chain only: {', '.join(short)}")

@@ -152,6 +152,11 @@ def envelope_limit(plain: int) -> int:
     return len(ENVELOPE) + 4 + MAX_READERS * _ENTRY + _BOX_BYTES + plain
 
 
+def is_envelope(blob: bytes) -> bool:
+    """Whether it begins as one."""
+    return blob.startswith(ENVELOPE)
+
+
 def seal(plain: bytes, readers: Iterable[bytes], key: bytes | None = None) -> tuple[bytes, bytes]:
     """An envelope that the holders of these public keys can open, and its content key.
 

@@ -15,11 +15,13 @@ from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
 from zkmarket import cli, market
 from zkmarket.artifacts import Build
+from zkmarket.chains import LAYER_ONES
 from zkmarket.errors import ArtifactError, ChainError, InputError
 from zkmarket.escrow import NO_VERIFIER, Offer, Verifier, Verifiers, Windows, check_builds, plan_rules
 from zkmarket.inspection import CLONE, Inspection, inspect
 from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak, library_of_creation
 from zkmarket.rules import MultiKrum
+from zkmarket.units import DAY
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
@@ -53,6 +55,27 @@ def test_terms_that_are_allowed_but_should_be_known(chain: Chain, make: Make, bu
     assert "one penalty takes the whole stake" in " ".join(
         inspect(chain, make(penalty_wei=ETHER).address, builds).warnings
     )
+
+
+@pytest.mark.parametrize("where", [1, 100, 11155111, 8453, 10])
+def test_windows_that_an_outage_of_a_sequencer_can_eat(
+    where: int, chain: Chain, make: Make, builds: dict[int, Build]
+) -> None:
+    """Said where one sequencer may make the blocks, and nowhere else."""
+    elsewhere = dataclasses.replace(chain, id=where)
+    project = make().address
+    assert not any("sequencer" in text for text in inspect(chain, project, builds).warnings)
+    said = [text for text in inspect(elsewhere, project, builds).warnings if "sequencer" in text]
+    long = make(windows=Windows(submit=DAY, admit=DAY, prove=DAY)).address
+    assert not any("sequencer" in text for text in inspect(elsewhere, long, builds).warnings)
+    wanted = (
+        f"chain {where} is not known to be a layer 1: a sequencer that stops can eat a window shorter than 24h whole"
+    )
+    if where in LAYER_ONES:
+        assert said == []
+    else:
+        assert [text.startswith(wanted) for text in said] == [True]
+        assert said[0].endswith(": submit (6h), admit (3h), prove (6h)")
 
 
 @pytest.mark.parametrize("which", ["gram", "range_last", "settlement"])

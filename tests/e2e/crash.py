@@ -83,8 +83,8 @@ class Crashes:
             file.write(f"{step}\n")
             file.flush()
             os.fsync(file.fileno())
-        os.killpg(0, signal.SIGKILL)
-        time.sleep(60)
+            os.killpg(0, signal.SIGKILL)  # before another thread can claim a step too
+            time.sleep(60)
 
     def record(self, kind: str, *what: Any) -> None:
         """Write down what the test looks at in the end."""
@@ -101,7 +101,7 @@ class Crashes:
             return None
         if any(part.startswith(".") for part in inside.parts):
             return None
-        text = re.sub(r"0x[0-9a-fA-F]{40}", "ADDRESS", str(inside))
+        text = re.sub(r"0x[0-9a-fA-F]{40}", "ADDRESS", re.sub(r"Qm\w{44}", "CID", str(inside)))
         return re.sub(r"\d{5,}", "N", re.sub(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{16}\b", "KEY", text))
 
 
@@ -190,9 +190,17 @@ def _patch_transactions(crashes: Crashes) -> None:
 
 def _patch_store(crashes: Crashes) -> None:
     from zkmarket import store
+    from zkmarket.roles.desk import Desk
 
-    put, cid_of_parts = store.LocalStore.put, store.cid_of_parts
+    put, cid_of_parts, send = store.LocalStore.put, store.cid_of_parts, Desk.put
     now = {"who": ""}
+
+    def dying_send(self: Desk, blob: bytes, state: Any) -> str:
+        who = sys._getframe(1).f_code.co_name
+        crashes.reach(f"send:{who}:begun")
+        cid = send(self, blob, state)
+        crashes.reach(f"send:{who}:done")
+        return cid
 
     def dying_put(self: store.LocalStore, data: bytes) -> str:
         now["who"] = sys._getframe(1).f_code.co_name
@@ -207,7 +215,7 @@ def _patch_store(crashes: Crashes) -> None:
             crashes.reach(f"store:{now['who']}:written")
         return cid
 
-    store.LocalStore.put, store.cid_of_parts = dying_put, dying_cid_of_parts
+    store.LocalStore.put, store.cid_of_parts, Desk.put = dying_put, dying_cid_of_parts, dying_send  # type: ignore[method-assign]
 
 
 def _patch_proofs(crashes: Crashes) -> None:

@@ -132,6 +132,17 @@ def unserved() -> None:
             self.desk.__dict__.pop("store", None)  # made again when it is asked for
 
     aggregator.Aggregator.published = mine  # type: ignore[method-assign]
+    aggregator.Aggregator.serve_again = lambda self, state: None  # type: ignore[method-assign]
+
+
+def excluding() -> None:
+    """Seals aggregates and keyrings to everybody but the trainer at $VICTIM."""
+    readers = aggregator.Aggregator.readers
+
+    def others(self: Any, log: Any) -> list[bytes]:
+        return [key for key in readers(self, log) if key != log.members().get(os.environ["VICTIM"])]
+
+    aggregator.Aggregator.readers = others  # type: ignore[method-assign]
 
 
 class _Hole:

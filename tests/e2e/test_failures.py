@@ -464,6 +464,7 @@ class Shop:
         faults: by role, how its next gets fail; when none is left, it is served.
         hidden: blobs that are not given to anybody.
         hiding: whether the aggregator's blobs are hidden as they are put.
+        puts: by role, how all of its puts fail.
     """
 
     def __init__(self, folder: Path):
@@ -471,6 +472,7 @@ class Shop:
         self.faults: dict[str, list[str]] = {}
         self.hidden: set[str] = set()
         self.hiding = False
+        self.puts: dict[str, str] = {}
         self.lock = threading.Lock()
 
     def next_fault(self, who: str) -> str:
@@ -482,6 +484,8 @@ class Shop:
         address = urlsplit(handler.path)
         _, who, _, _, command = address.path.split("/", 4)
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        if command == "add" and who in self.puts:
+            return self.fail(handler, self.puts[who], b"")
         if command == "add":
             head = f"Content-Type: {handler.headers['Content-Type']}\r\n\r\n".encode()
             data = BytesParser().parsebytes(head + body).get_payload()[0].get_payload(decode=True)

@@ -217,11 +217,11 @@ def test_trainers(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) ->
             assert results[name]["disagreements"] == {}
             check_folder(one)
         made = "update.npy statement.json opening.npz range-proofs/N.json commitment.json update-KEY.sealed"
-        assert claims(shared) >= DESK | ACCOUNT | OPENED | files(
-            *(f"rounds/N/{name}" for name in made.split())
-        ) | steps("transact", "begun kept sent done", "join", "submit", "withdraw") | steps(
-            "store", "begun written done", "hand_over"
-        ) | {f"proof:range proof of chunk N: {step}" for step in PROVER.split()}
+        sent = steps("store", "begun written done", "_put") | steps("send", "begun done", "hand_over")
+        sent |= files("outgoing/CID") | steps("transact", "begun kept sent done", "join", "submit", "withdraw")
+        proven = {f"proof:range proof of chunk N: {step}" for step in PROVER.split()}
+        written = files(*(f"rounds/N/{name}" for name in made.split()))
+        assert claims(shared) >= DESK | ACCOUNT | OPENED | written | sent | proven
         assert sum(one.deaths for one in mortals.values()) == len(claims(shared))
 
 
@@ -249,9 +249,9 @@ def test_aggregator(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) 
             *(f"rounds/N/{name}" for name in made.split())
         ) | steps("transact", "begun kept sent done", "start", "admit", "lock", "settle", "next") | steps(
             "transact", "begun kept", "accept", "withdraw"
-        ) | steps("store", "begun written done", "start", "published") | {
-            f"proof:{circuit} proof: {step}" for circuit in ("gram", "settlement") for step in PROVER.split()
-        }
+        ) | steps("store", "begun written done", "_put") | files("outgoing/CID") | steps(
+            "send", "begun done", "start", "published"
+        ) | {f"proof:{circuit} proof: {step}" for circuit in ("gram", "settlement") for step in PROVER.split()}
         assert one.deaths == len(claims(shared))
 
 

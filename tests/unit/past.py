@@ -51,7 +51,7 @@ TERMS = {
     "kappa": 2000,
     "betaMin": 1,
     "betaMax": 10**6,
-    "windows": {"claim": 100, "lock": 100, "start": 100},
+    "windows": {"claim": 100, "lock": 100, "start": 100, "submit": 100},
 }
 PROSPECTUS = Prospectus(
     "a past",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,20 +38,33 @@ from tests.unit.past import (
 )
 from zkmarket import backend, cli, sealing
 from zkmarket.commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, open_with_fresh_salts
-from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError, StoreError
+from zkmarket.errors import (
+    BackendError,
+    InputError,
+    OpeningMismatch,
+    ProofRejected,
+    SealError,
+    StoreError,
+    TransactionReverted,
+)
 from zkmarket.escrow import Phase, point_words, points_hash
 from zkmarket.files import load_npz
 from zkmarket.inspection import Inspection
 from zkmarket.market import State
 from zkmarket.prospectus import theta_digest
+from zkmarket.quantise import quantise
 from zkmarket.roles import aggregator, auditor, desk, owner, trainer
 from zkmarket.roles.desk import UNAVAILABLE, Desk, Settings
 from zkmarket.round import Aggregate, Decision
 from zkmarket.sealing import SealingKey, decode_aggregate, seal_update, unseal
-from zkmarket.store import cid_of, cid_to_bytes
+from zkmarket.store import MAX_BLOB, cid_from_bytes, cid_of, cid_to_bytes
+from zkmarket.trainer import commit_update as engine_commit
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["commits"]  # the fixture
+
+EARLY, LATE = 959, 960
+"""In the first and in the second half of the time to submit, 910 to 1010."""
 
 LOW_ORDER = bytes(32)
 """A public key to which nothing can be sealed."""
@@ -165,7 +181,10 @@ def test_an_aggregator_that_can_open_all_says_what_the_model_is(
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
     monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof, references: proven)
     state, proof = state_of(Phase.PROVE, round=2, settled=1), SimpleNamespace(references=None)
-    said = aggregator.Aggregator(at).theta_after(at.history.log(), BUILD, state, proof, aggregate_of(2))  # type: ignore[arg-type]
+    role = aggregator.Aggregator(at)
+    role.catch_up(at.history.log(), 2)
+    past.store.blobs.clear()
+    said = role.theta_after(at.history.log(), BUILD, state, proof, aggregate_of(2))  # type: ignore[arg-type]
     first = aggregate_of(1).values * 2.0**-9 / 3
     assert said == theta_digest(first + aggregate_of(2).values * 2.0**-9 / 3)
 
@@ -185,8 +204,10 @@ def test_a_bad_envelope_is_unavailable_to_those_who_read_it(bad: str, past: Past
     assert past.sent == [("claim",)]
     past.log("Closed", round=1, skipped=False)
     past.started(2)
-    said = trainer.Trainer(at, learn=lambda lesson: lesson.theta).submit(state_of(Phase.SUBMIT, round=2))
-    assert said and said.startswith("round 2: nothing is submitted: ") and reason in said
+    early = state_of(Phase.SUBMIT, round=2, now=EARLY)
+    said = trainer.Trainer(at, learn=lambda lesson: lesson.theta).submit(early)
+    assert said and said.startswith("round 2: nothing is submitted yet, ") and reason in said
+    assert past.sent == [("claim",)]
 
 
 # ---------------------------------------------------------------- openings on an aggregator's disk
@@ -264,6 +285,153 @@ def test_a_key_to_which_nothing_can_be_sealed_keeps_nobody_from_submitting(key: 
     assert len(file.read_bytes()) == sealing.sealed_update_size(MANIFEST)
 
 
+# ---------------------------------------------------------------- a trainer that cannot know the model
+
+
+@pytest.fixture
+def excluded(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The first round's aggregate was served to all but ME; round 2 is open. What is committed is noted."""
+    committed: list[np.ndarray] = []
+
+    def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
+        committed.append(quantise(update, MANIFEST.fixed_point, 1000).values)
+        made = open_with_fresh_salts(committed[-1], MANIFEST)
+        made.save(folder / OPENING_FILE)
+        (folder / COMMITMENT_FILE).write_text("{}")
+        return SimpleNamespace(commitment=Commitment(round_id, who, points_of(made)))
+
+    monkeypatch.setattr(trainer, "commit_update", commit)
+    monkeypatch.setattr(Desk, "rules", MANIFEST)
+    past.started(1)
+    past.settled(1, OWNER, AGGREGATOR)
+    past.started(2)
+    return committed
+
+
+def test_attack_the_aggregate_served_to_all_but_one_costs_that_one_no_place(
+    past: Past, at: Desk, excluded: list[np.ndarray]
+) -> None:
+    """It has nothing to train from. Half of the time it waits for the aggregate; then it submits a zero update, so
+    that it does not pay for void rounds. What it cannot know it says, on stderr and in its status."""
+    role = trainer.Trainer(at, learn=lambda lesson: pytest.fail("there is nothing to train from"))
+    said = role.submit(state_of(Phase.SUBMIT, round=2, now=EARLY))
+    assert said and said.startswith(
+        "round 2: nothing is submitted yet, a zero update is, when half of the time is gone: "
+    )
+    assert not past.sent and not excluded
+    late = state_of(Phase.SUBMIT, round=2, now=LATE)
+    assert str(role.submit(late)).startswith("round 2: submitted")
+    (update,), (name, commitment, cid) = excluded, past.sent[-1]
+    assert not update.any() and update.shape == (MANIFEST.params,)
+    (sealed,) = at.round_folder(2).glob("update-*.sealed")
+    assert (name, commitment.round_id.round, cid) == ("submit", 2, cid_to_bytes(cid_of(sealed.read_bytes())))
+    assert heard(at, "round 2: WARNING: a zero update is submitted")
+    assert list(trainer._zero_updates(at)) == [2] and "without you" in trainer._zero_updates(at)[2]
+
+
+def test_who_gets_the_aggregate_in_time_trains(past: Past, at: Desk, excluded: list[np.ndarray]) -> None:
+    """The honest twin: a store that is slow, and an aggregate that comes in the first half."""
+    served = dict(past.store.blobs)
+    past.logged.clear()
+    past.chain.hashes[:] = Blocks(1, fork=1).hashes
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    past.started(2)
+    mine = {cid: blob for cid, blob in past.store.blobs.items() if cid not in served}
+    past.store.blobs.clear()
+    role = trainer.Trainer(at, learn=lambda lesson: np.full(MANIFEST.params, 2.0**-4))
+    assert "nothing is submitted yet" in str(role.submit(state_of(Phase.SUBMIT, round=2, now=EARLY)))
+    past.store.blobs.update(mine)
+    assert str(role.submit(state_of(Phase.SUBMIT, round=2, now=LATE))).startswith("round 2: submitted")
+    assert excluded[0].any() and trainer._zero_updates(at) == {}
+
+
+def test_a_trainer_that_fails_by_itself_sends_no_zero(past: Past, at: Desk) -> None:
+    """A zero stands for a model that nobody can know, not for a program that returns nonsense."""
+    past.started(1)
+    role = trainer.Trainer(at, learn=lambda lesson: np.zeros(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "commit_update", engine_commit)
+        said = role.submit(state_of(Phase.SUBMIT, now=LATE))
+    assert said and said.startswith("round 1: nothing is submitted: the update has shape (3,)") and not past.sent
+
+
+@pytest.mark.parametrize("how", ["cid", "file", "file of later"])
+def test_the_owners_keyring_gives_who_was_left_out_the_model_back(
+    how: str, past: Past, at: Desk, excluded: list[np.ndarray], tmp_path: Path
+) -> None:
+    """The owner seals the content keys that it has to all who are trainers now; an outsider opens nothing with it."""
+    outsider = SealingKey.fresh()
+    past.log("Accepted", aggregator=OTHER, encryptionKey=AGGREGATOR.public)
+    past.log("Joined", trainer=ME, stakeWei=ETHER, encryptionKey=at.sealing_key.public)
+    theirs = desk_of(past, tmp_path / "owner")
+    vars(theirs)["sealing_key"] = OWNER
+    role = owner.Owner(theirs)
+    handed = str(theirs.folder / owner.KEYRING_FILE)
+    state = state_of(Phase.SUBMIT, round=2)
+    if how == "file of later":
+        at.folder.mkdir(exist_ok=True)
+        Path(handed).parent.mkdir(parents=True)
+        Path(handed).write_bytes(sealing.seal(sealing.encode_keyring({}), [at.sealing_key.public])[0])
+        at.history.import_keyring(handed)
+    role.write()
+    role.seal_keyring(state, theirs.history.log())
+    cid = cid_of(Path(handed).read_bytes())
+    assert cid in past.store.blobs and heard(theirs, f"zkmarket trainer run --keyring {cid}")
+    if how != "file of later":
+        at.history.import_keyring(cid if how == "cid" else handed)
+    learner = trainer.Trainer(at, learn=lambda lesson: np.full(MANIFEST.params, 2.0**-4))
+    assert str(learner.submit(state_of(Phase.SUBMIT, round=2, now=EARLY))).startswith("round 2: submitted")
+    assert excluded[0].any()
+    with pytest.raises(SealError, match="not sealed to this key"):
+        past.history(tmp_path / "outsider", outsider).import_keyring(handed)
+
+
+def test_the_owners_keyring_is_sealed_again_for_who_joins_and_not_otherwise(past: Past, at: Desk) -> None:
+    past.log("Accepted", aggregator=OTHER, encryptionKey=AGGREGATOR.public)
+    past.log("Joined", trainer=OTHER, stakeWei=ETHER, encryptionKey=SealingKey.fresh().public)
+    role, state = owner.Owner(at), state_of(Phase.OPEN)
+    role.seal_keyring(state, at.history.log())
+    assert not past.store.blobs, "of no round there is no key"
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    role.write()
+    for _ in range(2):
+        role.seal_keyring(state, at.history.log())
+        assert len(past.store.blobs) == 2  # the aggregate, and one keyring
+    mine = SealingKey.fresh()
+    past.log("Joined", trainer=ME, stakeWei=ETHER, encryptionKey=mine.public)
+    role.seal_keyring(state, at.history.log())
+    assert len(past.store.blobs) == 3
+    keys = sealing.decode_keyring(
+        unseal(blob := (at.folder / owner.KEYRING_FILE).read_bytes(), sealing.content_key(blob, mine))
+    )
+    assert keys == at.history.keys()
+    past.log("Left", trainer=ME, refundWei=ETHER)
+    role.seal_keyring(state, at.history.log())
+    with pytest.raises(SealError):
+        sealing.content_key((at.folder / owner.KEYRING_FILE).read_bytes(), mine)
+
+
+@pytest.mark.parametrize("what", ["nothing", "Qm", "0x12"])
+def test_what_is_neither_file_nor_cid_is_no_keyring(what: str, at: Desk) -> None:
+    with pytest.raises(InputError, match=f"no keyring: '{what}' is neither a file nor a CID"):
+        at.history.import_keyring(what)
+
+
+def test_a_keyring_that_no_store_has_yet_is_asked_for_again(past: Past, at: Desk) -> None:
+    past.started(1)
+    key = past.settled(1, OWNER)
+    blob = sealing.seal(sealing.encode_keyring({1: key}), [at.sealing_key.public])[0]
+    at.history.import_keyring(cid_of(blob))
+    assert heard(at, "the keyring cannot be had yet: no blob")
+    log = at.history.log()
+    with pytest.raises(SealError, match="sealed before you joined, or without you"):
+        at.history.aggregate(last(log.settled()), log)
+    past.store.put(blob)
+    at.history.aggregate(last(log.settled()), log)
+
+
 # ---------------------------------------------------------------- handing over
 
 
@@ -291,24 +459,143 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
     assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
 
 
-def test_a_store_that_failed_is_tried_again_at_the_next_look(
-    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was not put does not count as handed over."""
+class Refusing:
+    """A store in front of another: what is put fails in some way, until it is told to work."""
+
+    def __init__(self, inner: Any, how: str):
+        self.inner, self.how, self.works = inner, how, threading.Event()
+
+    def put(self, data: bytes) -> str:
+        if not self.works.is_set():
+            if self.how == "hangs":
+                assert self.works.wait(30)
+            elif self.how == "breaks":
+                raise RuntimeError("a bug of a store")
+            else:
+                raise StoreError("500 full")
+        return self.inner.put(data)
+
+    def get(self, cid: str, limit: int = MAX_BLOB) -> bytes:
+        return self.inner.get(cid, limit)
+
+    def recovers(self, past: Past, cid: bytes) -> None:
+        """It works again, and the blob is in it before long."""
+        assert cid_from_bytes(cid) not in past.store.blobs
+        self.works.set()
+        end = time.monotonic() + 30
+        while cid_from_bytes(cid) not in past.store.blobs:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@pytest.fixture(params=["refuses", "hangs", "breaks"])
+def full(request: pytest.FixtureRequest, past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusing]:
+    """The desk's store takes nothing."""
+    monkeypatch.setattr(desk, "FIRST_PUT", 0.2)
+    store = Refusing(past.store, request.param)
+    vars(at)["store"] = store
+    yield store
+    store.works.set()
+
+
+def test_a_store_that_fails_does_not_end_a_trainer_whose_penalty_runs(past: Past, at: Desk, full: Refusing) -> None:
+    """Attack: a store that refuses for an hour. What was not put is put as soon as it can be."""
     blob, folder = seal_update(opening(), SealingKey.fresh().public), at.round_folder(1)
     folder.mkdir(parents=True)
     (folder / "update-0.sealed").write_bytes(blob)
     past.taken = [{"trainer": ME, "cid": keccak(cid_to_bytes(cid_of(blob))), "admitted": False}]
     role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
+    assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
+    full.recovers(past, cid_to_bytes(cid_of(blob)))
 
-    def full(data: bytes) -> str:
-        raise StoreError("full")
 
-    with monkeypatch.context() as patch, pytest.raises(StoreError):
-        patch.setattr(past.store, "put", full)
-        role.hand_over(state_of(Phase.ADMIT))
-    role.hand_over(state_of(Phase.ADMIT))
+def test_an_update_that_can_earn_nothing_any_more_is_put_nowhere(past: Past, at: Desk) -> None:
+    """The time to admit is over: who saw the update now would have it for nothing."""
+    full = Refusing(past.store, "refuses")
+    vars(at)["store"] = full
+    role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
+    at.put(b"an update", state_of(Phase.ADMIT))
+    assert at.delivery.waiting() == [cid_of(b"an update")]
+    role.step(state_of(Phase.PROVE))
+    assert at.delivery.waiting() == []
+
+
+# ---------------------------------------------------------------- a store that takes nothing from an aggregator
+
+
+def test_attack_a_store_that_takes_nothing_costs_no_bond(
+    past: Past, at: Desk, full: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settlement is sent in time, with the CID of what is on disk; the putting goes on after it."""
+    role = settling(past, at, monkeypatch)
+    assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
+    name, _, cid, _ = past.sent[-1]
+    assert name == "settle" and not past.store.asked, "it does not wait for what a store should give either"
+    blob = (at.round_folder(2) / aggregator.SEALED_FILE).read_bytes()
+    assert cid == cid_to_bytes(cid_of(blob)) and at.delivery.waiting() == [cid_of(blob)]
+    full.recovers(past, cid)
+    assert past.store.blobs[cid_of(blob)] == blob
+
+
+def test_attack_a_store_that_takes_nothing_and_a_process_that_is_killed(
+    past: Past, at: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the settlement was sent, the blob was on disk: the next process puts it, without a look at the round."""
+    vars(at)["store"] = Refusing(past.store, "refuses")
+    role = settling(past, at, monkeypatch)
+
+    def killed(*_: object) -> None:
+        assert at.delivery.waiting(), "it is on disk before the transaction is sent"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(past, "settle", killed, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        role.settle(state_of(Phase.PROVE, round=2, settled=1))
+    (cid,) = at.delivery.waiting()
+    assert cid not in past.store.blobs
+    again = desk_of(past, tmp_path)
+    past.state = lambda depth: state_of(Phase.SETTLED, round=2)  # type: ignore[attr-defined]
+    looks = iter(range(100_000))
+    again.run(lambda state: None if not again.delivery.waiting() or next(looks, None) is None else "waiting")
+    assert cid in past.store.blobs and again.delivery.waiting() == []
+
+
+def test_attack_a_store_that_takes_no_keyring_keeps_no_round_from_starting(
+    past: Past, at: Desk, full: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    for who in TRAINERS:
+        past.log("Joined", trainer=who, stakeWei=ETHER, encryptionKey=SealingKey.fresh().public)
+    assert aggregator.Aggregator(at).start(state_of(Phase.OPEN, now=920)) == "started"
+    name, _, keyring, _ = past.sent[-1]
+    assert name == "start"
+    full.recovers(past, keyring)
+
+
+def test_an_aggregate_that_the_store_has_lost_is_put_again_when_somebody_claims(past: Past, at: Desk) -> None:
+    role, state = aggregator.Aggregator(at), state_of(Phase.SETTLED, aggregator=ME)
+    blob = b"sealed"
+    at.round_folder(1).mkdir(parents=True)
+    (at.round_folder(1) / aggregator.SEALED_FILE).write_bytes(blob)
+    role.step(state)
+    assert not past.store.blobs
+    past.log("Claimed", round=1, who=OTHER, held=False)
+    role.step(state)
     assert past.store.blobs == {cid_of(blob): blob}
+
+
+def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregator.Aggregator:
+    """An aggregator whose second round is proven."""
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    past.started(2)
+    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
+    monkeypatch.setattr(aggregator, "verify_settlement", lambda *_: proven)
+    role = aggregator.Aggregator(at)
+    monkeypatch.setattr(role, "proven", lambda *_: (SimpleNamespace(references=None), aggregate_of(2)))
+    past.taken = [{"trainer": who} for who in TRAINERS]
+    return role
 
 
 # ---------------------------------------------------------------- claims
@@ -447,6 +734,116 @@ def test_no_step_is_taken_before_the_own_transaction_is_deep_enough(
         assert heard(made, "waiting for 3 blocks on top of the last transaction")
     else:
         assert steps == asked
+
+
+def lagging(past: Past, made: Desk, depth: int) -> None:
+    """The chain is looked at `depth` blocks deep; it gets a block every third look."""
+    looks = itertools.count()
+
+    def state(depth: int) -> State:
+        if next(looks) % 3 == 2:
+            past.chain.mine()
+        return state_of(Phase.ADMIT, block=past.chain.tip()[0] - depth)
+
+    assert made.depth == depth
+    past.state = state  # type: ignore[attr-defined]
+
+
+REFUSED = TransactionReverted("lock was reverted: WrongPhase(have=PROVE, want=ADMIT)", "WrongPhase(…)")
+
+
+@pytest.mark.parametrize("depth", [2, 10, 40])
+def test_attack_a_lock_of_somebody_elses_ends_no_process(depth: int, past: Past, tmp_path: Path) -> None:
+    """A state of many blocks ago does not show it: the same refusal comes until it does, many times."""
+    made = desk_of(past, tmp_path, confirmations=str(depth))
+    for _ in range(2 * depth):
+        past.chain.mine()
+    lagging(past, made, depth)
+    theirs, refusals = past.chain.mine(), 0
+
+    def step(state: State) -> str | None:
+        nonlocal refusals
+        if state.block >= theirs:
+            return None
+        refusals += 1
+        assert refusals < 4 * depth
+        raise REFUSED
+
+    made.run(step)
+    assert refusals > depth and (depth < 10 or refusals > desk.REFUSALS)
+
+
+@pytest.mark.parametrize("depth", [0, 10])
+def test_a_refusal_that_no_block_explains_ends_the_program(depth: int, past: Past, tmp_path: Path) -> None:
+    """The honest twin: five of them, by states that have what was the latest block at the first."""
+    made = desk_of(past, tmp_path, confirmations=str(depth))
+    for _ in range(2 * depth):
+        past.chain.mine()
+    first, blocks = past.chain.tip()[0], []
+    lagging(past, made, depth)
+
+    def step(state: State) -> str | None:
+        blocks.append(state.block)
+        raise REFUSED
+
+    with pytest.raises(TransactionReverted, match="lock was reverted: WrongPhase"):
+        made.run(step)
+    assert len([block for block in blocks if block >= first]) == desk.REFUSALS
+    assert heard(made, "WrongPhase(have=PROVE, want=ADMIT); looking again")
+
+
+@pytest.mark.parametrize("really", [True, False])
+def test_an_aggregator_that_was_named_lately_waits_for_the_state_that_shows_it(
+    really: bool, past: Past, tmp_path: Path
+) -> None:
+    """A state of ten blocks ago has the old one in office; that is no reason to end."""
+    made = desk_of(past, tmp_path, confirmations="10")
+    past.state = lambda depth=0: state_of(Phase.VACANT, aggregator=ME if really and not depth else OTHER)  # type: ignore[attr-defined]
+    role, old = aggregator.Aggregator(made), state_of(Phase.VACANT, aggregator=OTHER)
+    if really:
+        assert role.step(old) == "named as the aggregator; waiting for 10 blocks on top of that"
+    else:
+        with pytest.raises(InputError, match=f"the aggregator of .* is {OTHER}, not {ME}"):
+            role.step(old)
+
+
+def test_updates_that_no_store_has_hold_no_other_up(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: many seats whose updates never come, each of which takes as long as a store may hang."""
+    key, sent = SealingKey.fresh(), opening()
+    seats = [seat(past, key, sent, f"0x{number:040x}") for number in range(1, 21)]
+    *lost, honest = seats
+    gone = threading.Event()
+
+    def get(cid: str, limit: int = MAX_BLOB) -> bytes:
+        if keccak(cid_to_bytes(cid)) != honest["cid"]:
+            assert gone.wait(30)
+            raise StoreError("never")
+        return past.store.blobs[cid]
+
+    monkeypatch.setattr(past.store, "get", get)
+    role = aggregator.Aggregator(at)
+    monkeypatch.setattr(role, "round_key", lambda *_: key)
+    monkeypatch.setattr(role, "give_receipt", lambda number, seat: gone.set())  # before any of the others has ended
+    past.taken = seats
+    assert "19 sealed updates are not in the store yet" in role.admit(state_of(Phase.ADMIT))
+    assert gone.is_set() and len(lost) == 19
+
+
+def test_refusals_that_are_mined_end_the_program_too(past: Past, tmp_path: Path) -> None:
+    """Each costs gas, and has another hash; what is waited for in between is no success."""
+    made = desk_of(past, tmp_path, confirmations="3")
+    for _ in range(10):
+        past.chain.mine()
+    lagging(past, made, 3)
+    tries = itertools.count()
+
+    def step(state: State) -> str | None:
+        assert next(tries) < 20
+        made.wallet.sent_block = past.chain.mine()
+        raise TransactionReverted(f"start was reverted: transaction 0x{next(tries):064x}")
+
+    with pytest.raises(TransactionReverted, match="start was reverted"):
+        made.run(step)
 
 
 # ---------------------------------------------------------------- a folder's project and chain

@@ -157,7 +157,7 @@ def test_the_example_loads_and_says_what_its_comments_say():
     specs = project.specs(DIGITS)
     assert set(specs) == {6, 7, 8} and {spec.params for spec in specs.values()} == {64 * 32 + 32 + 32 * 10 + 10}
     assert project.least_bond == 3 * ETHER // 2  # "here 1.5 ether"
-    assert plan(project, DIGITS)["warnings"] == []
+    assert plan(project, DIGITS, chain=1)["warnings"] == []
 
 
 def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_path: Path):
@@ -857,12 +857,37 @@ def test_deadlines_in_real_time(tmp_path: Path):
 )
 def test_what_should_be_known_is_said(tmp_path: Path, change: dict[str, str], warning: str):
     base = load(tmp_path, money__penalty='"0.2 ether"')
-    assert plan(base, DIGITS, 10**10)["warnings"] == []
+    assert plan(base, DIGITS, 10**10, chain=1)["warnings"] == []
     found = plan(
         load(tmp_path, **({"money__penalty": '"0.2 ether"', "money__stake": '"1 ether"'} | change)), DIGITS, 10**10
     )
     assert any(line.startswith(warning) for line in found["warnings"]), found["warnings"]
     assert warning[:30] in re.sub(r"\n +", " ", plan_text(found))
+
+
+@pytest.mark.parametrize(
+    ("chain", "start"),
+    [
+        (8453, "chain 8453 is not known to be a layer 1: a sequencer that stops can eat a window shorter than 24h"),
+        (None, "if the chain is not a layer 1: a sequencer that stops can eat a window shorter than 24h"),
+        (1, None),
+        (11155111, None),
+        (100, None),
+        (31337, None),
+    ],
+)
+def test_windows_that_an_outage_of_a_sequencer_can_eat(tmp_path: Path, chain: int | None, start: str | None):
+    """Who cannot send in time pays, though it did nothing wrong."""
+    found = plan(load(tmp_path), DIGITS, chain=chain)
+    said = [line for line in found["warnings"] if "sequencer" in line]
+    if start is None:
+        assert said == []
+        return
+    (line,) = said
+    assert line.startswith(start) and line.endswith("the penalty or the bond: submit (6h), admit (3h), prove (6h)")
+    assert line[:60] in re.sub(r"\n +", " ", plan_text(found))
+    days = {f"windows__{name}": '"24h"' for name in ("submit", "admit", "prove")}
+    assert not any("sequencer" in one for one in plan(load(tmp_path, **days), DIGITS, chain=chain)["warnings"])
 
 
 def test_the_text_names_everything(tmp_path: Path):

@@ -2,13 +2,16 @@
 
 One step a look, in the order of a round: OPEN take the owner's root update if it
 can be opened, start with a fresh key; ADMIT fetch, decrypt, check, give receipts; PROVE
-prove, publish, settle; SETTLED close. A refusal is a reason in refusals.json and costs both sides, so it is given only
-for what can never become right; what is merely not there yet is asked for again until the deadline.
+prove, settle, publish; SETTLED close. A refusal is a reason in refusals.json and costs both sides, so it is given only
+for what can never become right; what is merely not there yet is asked for again until the deadline. No store is waited
+for before a settlement: what it names is on disk first, and put until the store takes it (see ../delivery.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -51,7 +54,10 @@ PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggreg
 REFUSALS_FILE = "refusals.json"
 NO_ROOT_FILE = "no-root.json"
 """Why a round was started without a root update of the owner, where the rules use one."""
-FETCHERS = 8
+CHECKERS = 8
+"""Openings that are checked at once; all are fetched at once."""
+SERVE_AGAIN = 60.0
+"""Seconds after which an aggregate that is claimed as not served is put again."""
 
 NO_ROOT = bytes(32)
 
@@ -74,6 +80,9 @@ class Aggregator:
         self.refused: set[tuple[int, str, bytes]] = set()
         self.unusable: dict[OfferedRoot, str] = {}
         self.evaded: set[int] = set()
+        self.caught_up = 0
+        self._checking = threading.BoundedSemaphore(CHECKERS)
+        self.served: dict[int, float] = {}
 
     @property
     def wanted(self) -> int:
@@ -93,6 +102,8 @@ class Aggregator:
         if state.aggregator != desk.me:
             if state.phase == Phase.VACANT and state.aggregator == NOBODY:
                 return desk.time_out(state) or f"waiting for the owner to name an aggregator, {until(state)}"
+            if desk.depth and desk.project.state().aggregator == desk.me:
+                return f"named as the aggregator; waiting for {desk.depth} blocks on top of that"
             raise InputError(f"the aggregator of {desk.project.address} is {state.aggregator}, not {desk.me}")
         if state.now > state.deadline or state.phase == Phase.ADMIT:
             called = self.close(state)
@@ -109,6 +120,7 @@ class Aggregator:
         if state.phase == Phase.PROVE:
             return self.settle(state)
         if state.phase == Phase.SETTLED:
+            self.serve_again(state)
             held = ", claimed as not served: fee and bond are held longer" if state.claimed else ""
             return f"round {state.round} is settled{held}; waiting for the time to claim, {until(state)}"
         return f"round {state.round}: waiting for submissions, {until(state)}"
@@ -152,6 +164,8 @@ class Aggregator:
             return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
         if missing := self.missing(log, number):
             return missing
+        if not late:
+            self.catch_up(log, number)
         root, without = self.root_to_name(log, number, late)
         if without and not late:
             return f"round {number}: {without}; it is started without one when half of the time is gone, {until(state)}"
@@ -160,7 +174,7 @@ class Aggregator:
         keyring = b""
         if keys := desk.history.keys():
             blob, _ = seal(encode_keyring(keys), self.readers(log))
-            keyring = cid_to_bytes(desk.store.put(blob))
+            keyring = cid_to_bytes(desk.put(blob, state))
         desk.progress(f"starting a round for {len(members)} trainers")
         try:
             desk.project.start(desk.wallet, key.public, keyring, root)
@@ -218,15 +232,19 @@ class Aggregator:
             return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
         return None
 
-    def readers(self, log: Log) -> list[bytes]:
-        """Who may open aggregates: the owner, the aggregator itself, the trainers; those of the last round first.
+    def catch_up(self, log: Log, number: int) -> None:
+        """Open what an earlier aggregator has served, once a round, while nothing is at stake.
 
-        An envelope has room for some thousands: who joins with more accounts pushes nobody out who takes part.
+        Later, with the bond at stake, no store is waited for.
         """
-        members = log.members()
-        latest = max((event.arguments["round"] for event in log.of("Submitted")), default=0)
-        active = [members[who] for who in log.submitted(latest) if who in members]
-        return [self.desk.prospectus.owner_key, self.desk.sealing_key.public, *active, *members.values()]
+        if self.caught_up != number:
+            self.caught_up = number
+            with contextlib.suppress(*UNAVAILABLE):
+                self.desk.history.model(log, before=number)
+
+    def readers(self, log: Log) -> list[bytes]:
+        """Who may open aggregates: the owner, the aggregator itself, the trainers."""
+        return [self.desk.prospectus.owner_key, self.desk.sealing_key.public, *log.member_keys()]
 
     def fresh_key(self, log: Log) -> SealingKey:
         """A key that no round in the log has: a new one, or that of a start which never came or was taken back.
@@ -263,7 +281,8 @@ class Aggregator:
         seats = [seat for seat in desk.project.seats(number) if not seat["admitted"]]
         wanted = [seat for seat in seats if (number, seat["trainer"], seat["points"]) not in self.refused]
         missing = 0
-        with ThreadPoolExecutor(FETCHERS) as pool:
+        # all at once: a few that no store will ever have must not hold the others up
+        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
             fetched = {pool.submit(self._try, log, key, number, seat): seat for seat in wanted}
             for done in as_completed(fetched):
                 seat, reason = fetched[done], done.result()
@@ -322,11 +341,13 @@ class Aggregator:
         if path.is_file():
             with contextlib.suppress(InputError, StatementFalse):  # a damaged file is nobody else's fault
                 opening = Opening.load(path, build.manifest)
-                check_opening(build, opening, commitment.points)
+                with self._checking:
+                    check_opening(build, opening, commitment.points)
                 return Submission(commitment, opening)
         blob = self.desk.store.get(cid_from_bytes(cid), sealed_update_size(build.manifest))
         submission = Submission(commitment, open_update(blob, key, build.manifest))
-        check_opening(build, submission.opening, commitment.points)
+        with self._checking:
+            check_opening(build, submission.opening, commitment.points)
         check_salts_once(submission.opening)  # the contract has verified the range proofs
         submission.opening.save(path)
         return submission
@@ -352,7 +373,10 @@ class Aggregator:
     # ---- PROVE
 
     def settle(self, state: State) -> str:
-        """Prove the frozen set, publish the aggregate sealed, have it paid. Each is kept before the next."""
+        """Prove the frozen set, seal the aggregate, have the round paid. Each is kept before the next.
+
+        A store that does not take the sealed aggregate keeps nothing from being settled.
+        """
         desk, number = self.desk, state.round
         log = desk.history.log()
         seats = desk.project.seats(number)
@@ -401,7 +425,7 @@ class Aggregator:
         return root, history.last_aggregate(log, number) if "last" in held else None
 
     def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
-        """The aggregate in the store, sealed to owner and trainers; its CID as it goes on chain."""
+        """The aggregate on its way to the store, sealed to owner and trainers; its CID as it goes on chain."""
         desk, number = self.desk, state.round
         path = desk.round_folder(number) / SEALED_FILE
         if not path.is_file():
@@ -409,13 +433,21 @@ class Aggregator:
             blob, key = seal(plain, self.readers(log))
             desk.history.keep(number, plain, key)
             atomic_write(path, blob)
-        return cid_to_bytes(desk.store.put(path.read_bytes()))
+        return cid_to_bytes(desk.put(path.read_bytes(), state))
+
+    def serve_again(self, state: State) -> None:
+        """Put an aggregate that somebody claims as not served again, should the store have lost it."""
+        desk, path = self.desk, self.desk.round_folder(state.round) / SEALED_FILE
+        claims = [event for event in desk.history.log().of("Claimed") if event.arguments["round"] == state.round]
+        if claims and path.is_file() and time.monotonic() > self.served.get(state.round, -SERVE_AGAIN) + SERVE_AGAIN:
+            self.served[state.round] = time.monotonic()
+            desk.put(path.read_bytes(), state)
 
     def theta_after(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
         """Digest of the model after this round; zeros where an earlier aggregator's rounds cannot be opened."""
         history = self.desk.history
         try:
-            theta = history.model(log, before=state.round)
+            theta = history.model(log, before=state.round, fetch=False)  # no store may keep it from settling
         except UNAVAILABLE as error:  # another aggregator's round must not keep this one from settling
             self.desk.progress(f"round {state.round}: the model is not known here: {error}")
             return bytes(32)

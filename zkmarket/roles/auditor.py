@@ -39,6 +39,8 @@ class Auditor:
         for settled in log.settled():
             if settled.round not in self.audits:
                 self.audits[settled.round] = self.audit(settled, log)
+            elif settled.skipped is None and self.audits[settled.round]["aggregate"].startswith("not served"):
+                self.audits[settled.round]["aggregate"] = self.served(settled)  # it may come while it can be claimed
         if state.phase == Phase.ENDED:
             return None
         return f"{len(self.audits)} rounds verified; the project is {state.phase.name}, {until(state)}"

@@ -7,6 +7,7 @@ takes one step, looks again. Killed at any moment and started again, a role goes
     settings.json   where chain, store, keystore and project are; never a password
     sealing.key     X25519, to which aggregates are sealed for this role
     outbox.json     a transaction that is under way (see wallet.py)
+    outgoing/       blobs that the store has not taken yet (see delivery.py)
     prospectus      as published; checked against the terms
     builds/         the role's own keys
     rounds/N/       what this role makes in round N; keyring.json, aggregates/: what it has opened
@@ -18,6 +19,7 @@ import contextlib
 import functools
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from typing import Any
 
 from ..artifacts import Build, Manifest
 from ..backend import Progress, quiet
+from ..delivery import Delivery
 from ..errors import (
     BackendError,
     ChainError,
@@ -54,7 +57,11 @@ UNAVAILABLE = (StoreError, SealError, OpeningMismatch, InputError)
 """An aggregate that is not served, not to this reader, or not the one that was proven."""
 
 REFUSALS = 5
-"""So many equal refusals of a contract in a row are no race with others any more."""
+"""So many equal refusals of a contract in a row, by a state that has what was latest at the first, are no race."""
+
+OUTGOING = "outgoing"
+FIRST_PUT = 10.0
+"""Seconds, at most, that a transaction which names a blob waits for the first attempt to put it; see `Desk.put`."""
 
 
 @dataclass
@@ -100,6 +107,40 @@ class Settings:
         self.save()
 
 
+@dataclass
+class _Refused:
+    """Equal refusals in a row.
+
+    Attributes:
+        said: what the contract said, without the hashes of transactions.
+        latest: number of the latest block at the first of them; None while the node does not say.
+        times: how many came although the state had that block, so that no further block explains them.
+    """
+
+    said: str = ""
+    latest: int | None = None
+    times: int = 0
+
+    def again(self, error: TransactionReverted, block: int, latest: int | None) -> int:
+        """Count one; how many count by now.
+
+        Args:
+            block: of the state that was acted on.
+            latest: the chain's block now.
+        """
+        said = _HASH.sub("", str(error))
+        if said != self.said:
+            self.said, self.latest, self.times = said, None, 0
+        if self.latest is None:
+            self.latest = latest
+        if self.latest is not None and block >= self.latest:
+            self.times += 1
+        return self.times
+
+
+_HASH = re.compile(r"0x[0-9a-f]{64}")
+
+
 class Desk:
     """Everything that a role works with. Properties are made when they are first asked for."""
 
@@ -138,7 +179,7 @@ class Desk:
     def project(self) -> Project:
         """The project, if a factory of ours has made it: no other's word moves money, or makes keys for hours."""
         project = Project(self.chain, self.settings["project"])
-        _stay_away(inspect_origin(self.chain, project.address))
+        stay_away(inspect_origin(self.chain, project.address))
         return project
 
     @functools.cached_property
@@ -149,6 +190,19 @@ class Desk:
     @functools.cached_property
     def store(self) -> Store:
         return open_store(self.settings["store"])
+
+    @functools.cached_property
+    def delivery(self) -> Delivery:
+        return Delivery(self.folder / OUTGOING, lambda: self.store, self.progress)
+
+    def put(self, blob: bytes, state: State) -> str:
+        """The CID of a blob that is on its way to the store, before a transaction that names it is sent.
+
+        A store that takes it at once has it first, so that whoever sees the transaction finds the blob. One that
+        refuses or hangs keeps the transaction waiting for a tenth of what is left of the phase at most: the deadline
+        costs a bond or a penalty, a late blob costs nothing.
+        """
+        return self.delivery.send(blob, wait=min(FIRST_PUT, max(0, state.deadline - state.now) / 10))
 
     @functools.cached_property
     def sealing_key(self) -> SealingKey:
@@ -193,7 +247,7 @@ class Desk:
         found = inspect(self.chain, self.project.address, self.builds, self.progress)
         for warning in found.warnings:
             self.progress(f"note: {warning}")
-        _stay_away(found)
+        stay_away(found)
         return found
 
     # ---- the loop
@@ -202,14 +256,19 @@ class Desk:
         """Look at the chain and take a step, again and again, until a step returns None.
 
         A step looks at the state and does at most what is due; it returns what it now waits for. It is taken on
-        every new block, and every few seconds besides. Chain, store and prover may fail for `patience` seconds; a
-        contract's refusal is looked at again, since another may have acted first, until it says the same five times.
+        every new block, and every few seconds besides. Chain, store and prover may fail for `patience` seconds. A
+        contract's refusal is looked at again, since another may have acted first: what that was shows a state of
+        `depth` blocks ago only later. So a refusal counts once the state that was acted on has reached the block that
+        was the latest at the first one, and five of those end the program.
         """
         failing_since: float | None = None
-        failures, refused, refusals = 0, "", 0
+        failures = 0
+        refused = _Refused()
         last: Any = None
         looked = 0.0
+        self.delivery.resume()
         while True:
+            state = None
             try:
                 block = self.chain.tip()
                 if block == last and time.monotonic() - looked < 20 * self.poll:
@@ -218,16 +277,16 @@ class Desk:
                 last, looked = block, time.monotonic()
                 state = self.project.state(self.depth)
                 if self.depth and self._wallet and state.block < self._wallet.sent_block:
-                    waiting = f"waiting for {self.depth} blocks on top of the last transaction"
+                    waiting: str | None = f"waiting for {self.depth} blocks on top of the last transaction"
                 else:
                     waiting = step(state)
+                    refused = _Refused()
             except TransactionReverted as error:
-                refusals = refusals + 1 if str(error) == refused else 1
-                refused, last = str(error), None
-                if refusals == REFUSALS:
+                last = None
+                if refused.again(error, -1 if state is None else state.block, self._latest()) == REFUSALS:
                     raise
-                self.progress(f"{error}; looking again")
-                time.sleep(self.poll * 2**refusals)
+                self.waits(f"{error}; looking again")
+                time.sleep(self.poll * 2**refused.times)
                 continue
             except (ChainError, StoreError, BackendError) as error:
                 now = time.monotonic()
@@ -241,11 +300,20 @@ class Desk:
                 longest = 60.0 if isinstance(error, BackendError) else 5.0  # a prover that fails has worked for it
                 time.sleep(min(longest, 2 * self.poll * 2 ** min(failures, 10)))
                 continue
-            failing_since, failures, refused, refusals = None, 0, "", 0
+            failing_since, failures = None, 0
             if waiting is None:
+                for cid in self.delivery.waiting():
+                    self.progress(f"the store has never taken {cid}: it is in {self.delivery.folder}")
                 return
             self.waits(waiting)
             time.sleep(self.poll)
+
+    def _latest(self) -> int | None:
+        """Number of the latest block; None if the node does not say."""
+        try:
+            return self.chain.tip()[0]
+        except ChainError:
+            return None
 
     def waits(self, text: str, key: str | None = None) -> None:
         """Say what is waited for, once."""
@@ -366,14 +434,15 @@ def at_desk(
             yield Desk(settings, chain, wallet, progress, **options)
 
 
-def _stay_away(found: Inspection) -> None:
+def stay_away(found: Inspection) -> None:
+    """InputError with all that is wrong, if anything is."""
     if found.wrong:
         raise InputError(f"stay away from {found.address}: " + "; ".join(found.wrong))
 
 
 def _sweep(folder: Path) -> None:
     """Remove half-written files of killed processes: they may hold salts and keys that nothing else knows of."""
-    for part in (folder, folder / "builds", folder / "keys", folder / "aggregates"):
+    for part in (folder, folder / "builds", folder / "keys", folder / "aggregates", folder / OUTGOING):
         sweep(part)
     for part in (folder / "rounds").glob("**"):
         sweep(part)

@@ -7,8 +7,11 @@ deployed, and a project that the chain already has is found, not paid a second t
 
 from __future__ import annotations
 
+import functools
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +19,25 @@ import numpy as np
 
 from .. import srs
 from ..artifacts import Build
+from ..chains import outage_warning
 from ..commitment import OPENING_FILE, Opening
 from ..errors import InputError
 from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
 from ..files import atomic_write, read_json, save_npz, write_json
 from ..history import Log, OfferedRoot
-from ..market import Market, Project, State, library_of_creation, refuse_insecure, sign, transacting, verifier_of
+from ..inspection import inspect_factory, made_by_our_code
+from ..market import Market, Project, State, refuse_insecure, sign, transacting, verifier_of
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
-from ..sealing import kept_key, seal_update
+from ..sealing import encode_keyring, kept_key, seal, seal_update
 from ..store import cid_of, cid_to_bytes
-from .desk import UNAVAILABLE, Desk, until
+from .desk import UNAVAILABLE, Desk, stay_away, until
 from .trainer import HAND_OVER_AGAIN, Learn, Lesson, commit_once, lesson_of, withdraw
 
 PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
+KEYRING_FILE, KEYRING_NOTE = "members.keyring", "members.json"
+"""Content keys of the rounds so far, sealed to the members; for whom and for what it was sealed, and its CID."""
 ROOT_FOLDER = "root"
 """In the folder of a round: the owner's own update."""
 
@@ -64,6 +71,8 @@ def create(
 ) -> dict[str, Any]:
     """Keys, prospectus and contracts: all but the money."""
     file.check(layout, development=desk.chain.development)
+    if outage := outage_warning(desk.chain.id, asdict(file.windows)):
+        desk.progress(f"note: {outage}")
     prospectus = write_prospectus(desk.folder, file, layout, theta, ceremony)
     builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
     refuse_insecure(desk.chain, builds)
@@ -71,7 +80,6 @@ def create(
     desk.progress(f"prospectus in the store as {cid}")
     atomic_write(desk.folder / PLAN_FILE, file.path.read_bytes())
     deployed = Deployed(desk)
-    deployed.factory()
     deployed.verifiers(builds)
     return {"prospectus": cid, **deployed.value}
 
@@ -87,7 +95,7 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     prospectus = Prospectus.from_bytes(blob)
     builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
     deployed = Deployed(desk)
-    market, verifiers = deployed.factory(), deployed.verifiers(builds)
+    market, verifiers = deployed.market, deployed.verifiers(builds)
     file = ProjectFile.load(desk.folder / PLAN_FILE)
     found = [
         address
@@ -129,19 +137,26 @@ class Deployed:
         self.value[name] = value
         write_json(self.path, self.value)
 
-    def factory(self) -> Market:
-        """The factory: the one named by --factory, or one of the owner's own."""
+    @functools.cached_property
+    def market(self) -> Market:
+        """The factory: the one named by --factory, or one of the owner's own.
+
+        Whoever named it, and whatever deployed.json says: it is ours by how it was created, or nothing is sent to it.
+
+        Raises InputError: it is no factory of the sources here.
+        """
         desk = self.desk
-        given = desk.settings.get("factory")
-        if given and self.value.get("factory") != given:
-            self._keep("factory", given)
-        if "factory" not in self.value:
-            found = next((address for address, _ in self._own() if _is_factory(desk, address)), None)
-            if found is None:
+        given = desk.settings.get("factory") or self.value.get("factory")
+        if given:
+            stay_away(inspect_factory(desk.chain, given))
+        else:
+            given = next((address for address, _ in self._own() if made_by_our_code(desk.chain, address)), None)
+            if given is None:
                 desk.progress("deploying the factory")
-                found = Market.deploy(desk.chain, desk.wallet).address
-            self._keep("factory", found)
-        return Market(desk.chain, self.value["factory"])
+                given = Market.deploy(desk.chain, desk.wallet).address
+        if self.value.get("factory") != given:
+            self._keep("factory", given)
+        return Market(desk.chain, given)
 
     def verifiers(self, builds: dict[int, Build]) -> Verifiers:
         """One contract a circuit; those that are there and have the right code are kept."""
@@ -156,7 +171,7 @@ class Deployed:
 
     def _verifier(self, label: str, build: Build, circuit: str) -> Verifier:
         kept = self.value.get("verifiers", {})
-        market = self.factory()
+        market = self.market
         made = market.verifier_at(kept.get(label), build, circuit)
         if made is None:
             wanted = verifier_of(build, circuit).runtime
@@ -177,12 +192,6 @@ class Deployed:
             address = chain.address_of_creation(me, nonce)
             if code := chain.code(address):
                 yield address, code
-
-
-def _is_factory(desk: Desk, address: str) -> bool:
-    """Whether a contract is a factory as ours would be."""
-    created = desk.chain.creation_of(address, "Deployed(address)")
-    return created is not None and library_of_creation("Factory", "Proofs", created) is not None
 
 
 # ---------------------------------------------------------------- a project that is running
@@ -239,6 +248,12 @@ class Owner:
         self.desk.run(self.step)
         return self.write() | status(self.desk)
 
+    def once(self) -> dict[str, Any]:
+        """What is there now."""
+        found = self.write()
+        self.seal_keyring(self.desk.project.state(), self.desk.history.log())
+        return found | status(self.desk)
+
     def step(self, state: State) -> str | None:
         if state.phase == Phase.ENDED:
             if self.withdraws:
@@ -250,14 +265,17 @@ class Owner:
             return f"called {called}"
         if state.phase == Phase.SETTLED:
             log = self.desk.history.log()
-            return self.desk.receive(state, log, may_claim=True, verified=self.verified)
+            waiting = self.desk.receive(state, log, may_claim=True, verified=self.verified)
+            self.seal_keyring(state, log)
+            return waiting
         self.write()
+        self.seal_keyring(state, self.desk.history.log())
         if self.learn and state.phase == Phase.OPEN and state.now <= state.deadline:
             return self.offer_root(state, self.learn)
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
 
     def offer_root(self, state: State, learn: Learn) -> str:
-        """Offer a root update for the next round, and have its sealed opening in the store before that.
+        """Offer a root update for the next round, its sealed opening being on its way to the store before that.
 
         Each step is written down before the next and never made again; an aggregator with another key has it sealed
         again.
@@ -272,13 +290,37 @@ class Owner:
             return f"round {number}: no root update is offered: {error}"
         cid = cid_of(sealed)
         if time.monotonic() > self.handed_over.get(cid, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
-            desk.store.put(sealed)
+            desk.put(sealed, state)
             self.handed_over[cid] = time.monotonic()
         wanted = OfferedRoot(number, commitment.points, cid_to_bytes(cid))
         if log.offered_roots(number)[-1:] != [wanted]:
             desk.progress(f"round {number}: offering a root update")
             desk.project.offer_root(desk.wallet, commitment, wanted.cid)
         return f"round {number}: a root update is offered; waiting for the start, {until(state)}"
+
+    def seal_keyring(self, state: State, log: Log) -> None:
+        """Keep the content keys that the owner has sealed to all who are trainers now, in the folder and in the store.
+
+        An aggregator can serve an aggregate to all but one. That one cannot know the model; with this keyring it can
+        again. It is sealed, so that its CID may be told to everybody; the chain has no place for it.
+        """
+        desk, keys = self.desk, self.desk.history.keys()
+        if not keys:
+            return
+        readers = [desk.sealing_key.public, log.office_key(), *log.member_keys()]
+        note = {"rounds": sorted(keys), "for": digest_of(encode_keyring(keys) + b"".join(sorted(readers))).hex()}
+        path = desk.folder / KEYRING_NOTE
+        kept = read_json(path, "note of the members' keyring") if path.is_file() else {}
+        if kept.get("for") == note["for"]:
+            return
+        blob, _ = seal(encode_keyring(keys), readers)
+        atomic_write(desk.folder / KEYRING_FILE, blob, mode=0o600)
+        cid = desk.put(blob, state)
+        atomic_write(path, (json.dumps(note | {"cid": cid}, indent=1) + "\n").encode(), mode=0o600)
+        desk.progress(
+            f"keyring of {len(keys)} rounds, sealed to {len(readers) - 2} trainers: {cid}; who cannot open an aggregate"
+            f" runs `zkmarket trainer run --keyring {cid}`"
+        )
 
     def lesson(self, log: Log, number: int) -> Lesson:
         return lesson_of(self.desk, log, number, self.verified)
@@ -341,6 +383,7 @@ def status(desk: Desk) -> dict[str, Any]:
         "refund_wei": own["refundWei"],
         "claimed": state.claimed,
         "ending": state.ending,
+        "members_keyring": read_json(note, "note")["cid"] if (note := desk.folder / KEYRING_NOTE).is_file() else None,
     }
 
 

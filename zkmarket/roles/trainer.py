@@ -3,6 +3,9 @@
 One step a look, in the order of a round: SUBMIT train and submit; ADMIT hand the sealed update over, which no store has
 seen before; SETTLED verify the round and open the aggregate. Salts belong to one round and one update: what was trained
 is written down before it is committed to, and a restarted trainer sends the very same bytes.
+
+Who cannot know the model, because its last aggregate was served to the others alone, has nothing to train from. It then
+submits a zero update, and says so: it keeps the trainer from paying for void rounds, and earns what a zero is worth.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ import numpy as np
 from eth_hash.auto import keccak
 
 from ..commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
-from ..errors import InputError, SealError, TransactionReverted
+from ..errors import InputError, SealError, TransactionReverted, ZkmarketError
 from ..escrow import Phase
-from ..files import atomic_write
+from ..files import atomic_write, read_json, write_json
 from ..history import Log, Started
 from ..market import Receipt, State
 from ..prospectus import theta_digest
@@ -31,6 +34,8 @@ from ..trainer import commit_update
 from .desk import UNAVAILABLE, Desk, until
 
 UPDATE_FILE = "update.npy"
+ZERO_FILE = "zero-update.json"
+"""Why a round's update is zero."""
 HAND_OVER_AGAIN = 60.0
 """Seconds after which a sealed update without a receipt is put into the store again."""
 
@@ -47,6 +52,10 @@ class Lesson:
     round: int
     theta: np.ndarray
     last: np.ndarray | None
+
+
+class ModelUnknown(ZkmarketError):
+    """The model before a round cannot be known: an aggregate is not served, or not to this trainer."""
 
 
 Learn = Callable[[Lesson], np.ndarray]
@@ -95,6 +104,8 @@ class Trainer:
             if self.withdraws:
                 withdraw(self.desk)
             return None
+        if state.phase != Phase.ADMIT:
+            self.desk.delivery.forget()  # nobody gets an update that can earn nothing any more
         in_time = state.now <= state.deadline
         if self.joins and in_time and state.phase in (Phase.OPEN, Phase.SUBMIT):
             self.join()
@@ -148,8 +159,16 @@ class Trainer:
         log = desk.history.log()
         started = log.started(number)
         try:
-            commitment, cid = self.committed(log, started)
-        except UNAVAILABLE as error:  # the model cannot be known: nothing can be trained from it
+            try:
+                commitment, cid = self.committed(log, started)
+            except ModelUnknown as error:
+                half = state.deadline - desk.terms["windows"]["submit"] // 2
+                if state.now < half:
+                    soon = "a zero update is, when half of the time is gone"
+                    return f"round {number}: nothing is submitted yet, {soon}: {error}"
+                self.without_model(number, str(error))
+                commitment, cid = self.committed(log, started)
+        except UNAVAILABLE as error:  # of what is here: an update that is none, salts that are spent
             return f"round {number}: nothing is submitted: {error}"
         desk.progress(f"round {number}: submitting")
         try:
@@ -182,7 +201,24 @@ class Trainer:
         return started.beta
 
     def lesson(self, log: Log, number: int) -> Lesson:
-        return lesson_of(self.desk, log, number, self.verified)
+        """What training starts from; ModelUnknown if an aggregate that counts cannot be opened."""
+        try:
+            found = lesson_of(self.desk, log, number, self.verified)
+        except UNAVAILABLE as error:
+            raise ModelUnknown(str(error)) from error
+        (self.desk.round_folder(number) / ZERO_FILE).unlink(missing_ok=True)  # of a run that was interrupted
+        return found
+
+    def without_model(self, number: int, why: str) -> None:
+        """A zero update in place of one that nobody can train.
+
+        A member that submits nothing pays for a void round, and is put out after two: the aggregate served to all but
+        one would cost that one its place, and its aggregator nothing.
+        """
+        desk, folder = self.desk, self.desk.round_folder(number)
+        desk.progress(f"round {number}: WARNING: a zero update is submitted, which earns nothing by most scores: {why}")
+        write_json(folder / ZERO_FILE, {"reason": why})
+        keep_update(folder, np.zeros(desk.rules.params))
 
     # ---- ADMIT
 
@@ -200,7 +236,7 @@ class Trainer:
         blobs = [path.read_bytes() for path in sorted(desk.round_folder(number).glob("update-*.sealed"))]
         for blob in blobs:  # one for each key that the round had; again after a while, should the store lose it
             if keccak(cid_to_bytes(cid_of(blob))) == seats[desk.me]["cid"]:
-                desk.store.put(blob)
+                desk.put(blob, state)  # a store that fails does not end the program: the penalty runs
                 self.handed_over[number] = time.monotonic()
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
 
@@ -236,12 +272,17 @@ def commit_once(
     if not path.exists():
         given = lesson()
         desk.progress(f"round {number}: training from the model {theta_digest(given.theta).hex()[:16]}")
-        data = io.BytesIO()
-        np.save(data, learn(given), allow_pickle=False)
-        atomic_write(path, data.getvalue(), mode=0o600)
+        keep_update(folder, learn(given))
     update = np.load(path, allow_pickle=False)
     author, round_id = int(desk.me, 16), desk.project.round_id(number)
     return commit_update(build, update, folder, author, round_id, bound, "count", desk.progress).commitment
+
+
+def keep_update(folder: Path, update: np.ndarray) -> None:
+    """What a round's commitment is made of, on disk before it is."""
+    data = io.BytesIO()
+    np.save(data, update, allow_pickle=False)
+    atomic_write(folder / UPDATE_FILE, data.getvalue(), mode=0o600)
 
 
 def seal_for_round(opening: Opening, started: Started) -> bytes:
@@ -297,9 +338,16 @@ def status(desk: Desk) -> dict[str, Any]:
         "credit": own["credit"],
         "refund_wei": own["refundWei"],
         "rounds": rounds,
+        "zero_updates": _zero_updates(desk),
         "refused": [event.arguments["round"] for event in log.of("Refused") if event.arguments["trainer"] == desk.me],
         "disagreements": desk.history.disagreements,
     }
+
+
+def _zero_updates(desk: Desk) -> dict[int, str]:
+    """Rounds for which a zero update was committed, and why."""
+    notes = sorted((desk.folder / "rounds").glob(f"*/{ZERO_FILE}"))
+    return {int(path.parent.name): read_json(path, "note")["reason"] for path in notes}
 
 
 __all__ = ["COMMITMENT_FILE", "Learn", "Lesson", "Trainer", "join", "status", "withdraw"]

@@ -117,7 +117,7 @@ def owner_plan(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     file, layout, _ = _project_file(arguments.file)
     gwei = arguments.gas_price
-    found = plan(file, layout, None if gwei is None else int(gwei * 10**9))
+    found = plan(file, layout, None if gwei is None else int(gwei * 10**9), chain=arguments.chain)
     return found, plan_text(found)
 
 
@@ -192,7 +192,7 @@ def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
     with open_desk(arguments, progress) as desk:
         learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None
         role = owner.Owner(desk, arguments.withdraw, learn)
-        result = role.write() | owner.status(desk) if arguments.once else role.run()
+        result = role.once() if arguments.once else role.run()
     return result, f"model after {result['rounds']} rounds in {result['model']}, θ {result['theta']}"
 
 
@@ -347,6 +347,7 @@ def add_verbs(verb: AddVerb, verbs: Any) -> None:
     made = verb("plan", owner_plan, "what a PROJECT.toml costs in time, gas and money; nothing is sent", kinds)
     made.add_argument("file", type=Path, metavar="PROJECT.toml")
     made.add_argument("--gas-price", type=float, metavar="GWEI", help="also say what the gas costs")
+    made.add_argument("--chain", type=int, metavar="ID", help="of the chain that it will be on: what its kind means")
     made = verb("create", owner_create, "keys, prospectus and contracts: everything but the money", kinds)
     made.add_argument("file", type=Path, metavar="PROJECT.toml")
     made.add_argument("--factory", metavar="ADDRESS", help="use this factory (default: deploy one)")
@@ -454,7 +455,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_keyring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keyring", type=Path, metavar="FILE", help="from the owner: keys of rounds before you came")
+    parser.add_argument(
+        "--keyring", metavar="FILE|CID", help="from the owner: keys of rounds that you cannot open; a file is read anew"
+    )
 
 
 def _add_withdraw(parser: argparse.ArgumentParser) -> None:
