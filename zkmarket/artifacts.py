@@ -32,7 +32,7 @@ from .field import Point, decode_point, encode_point, scalar_hex
 from .files import parse_json, read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
 from .rules import Domain, Filter, score_shift
-from .statements import Circuit, check_settings, chunk_size, project_circuits, value_bound
+from .statements import Circuit, check_rows, check_settings, chunk_size, project_circuits, value_bound
 from .transcript import digest_words
 
 FORMAT = "zkmarket-manifest/1"
@@ -393,6 +393,7 @@ def _check_circuits(build: Build) -> None:
         try:
             settings = parse_json(path.read_bytes())
             check_settings(settings, circuit)
+            check_rows(entries[name]["counted_rows"], circuit, counted=True)
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{path} is not the settings of a circuit: {error!r}") from error
         facts = describe(settings, circuit)
@@ -409,6 +410,7 @@ def describe(settings: dict[str, Any], circuit: Circuit) -> dict[str, Any]:
     return {
         "logrows": how.logrows,
         "rows": settings["num_rows"],
+        "blocks": backend.blocks_of(settings["num_rows"], how.logrows),
         "lookups": [json.dumps(lookup, sort_keys=True) for lookup in settings["required_lookups"]],
         "lookup_range": list(how.lookup_range) if how.lookup_range else None,
         "range_checks": settings["required_range_checks"],

@@ -21,16 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuits import NOISE
-
 from . import backend
 from .artifacts import FORMAT, Build, Manifest, describe, is_build
-from .backend import CircuitFiles, Progress, blocks_of, quiet, usable_rows
+from .backend import CircuitFiles, Progress, blocks_of, quiet
 from .contribution import check_score, references
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, canonical_json, link_or_copy, locked, new_folder, sha256_file, write_json
-from .placement import operations
+from .placement import lay_out
 from .quantise import FixedPoint, ParameterLayout
 from .rules import MIN_ACCEPTED, Filter, score_shift
 from .srs import Srs
@@ -39,9 +37,11 @@ from .statements import (
     MIN_LOGROWS,
     SALTS,
     Circuit,
+    check_rows,
     check_settings,
     chunk_size,
     project_circuits,
+    range_rows,
     settlement_logrows,
     value_bound,
 )
@@ -59,13 +59,6 @@ GRAM_MS_PER_8192_ROWS = 1_000
 RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_400
 VERIFY_RANGE_MS = 10
 GAS_RANGE_PROOF = 700_000
-
-MAX_RANGE_BLOCKS = 5
-"""Most blocks of columns of a range circuit whose verifier fits EIP-170: five have 24,460 of its 24,576 bytes at most,
-six have 27,993."""
-
-RANGE_OWN_ROWS = 286
-"""Rows of a compiled range circuit besides its lookups and its padding."""
 
 
 @dataclass(frozen=True)
@@ -151,17 +144,8 @@ def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows:
 
 
 def range_blocks(logrows: int, used: int | None = None) -> int:
-    """Blocks of columns of the range circuit; with `used`, of a last chunk of so many parameters.
-
-    Each block costs the verifier code and gas. A single padding value is a product of its own to ezkl, which
-    begins a new column for it; a row of each column is kept for a copy of the one before.
-    """
-    chunk = chunk_size(logrows)
-    padding = 0 if used is None else chunk - used
-    rows = 3 * (chunk + 2 * NOISE) + RANGE_OWN_ROWS + padding + (padding > 0)
-    if padding == 1:
-        rows += usable_rows(logrows)
-    return blocks_of(rows, logrows)
+    """Blocks of columns of the range circuit, two or three; with `used`, of a last chunk of so many parameters."""
+    return blocks_of(range_rows(chunk_size(logrows), used), logrows)
 
 
 def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
@@ -292,6 +276,25 @@ def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
     }
 
 
+def compile_statement(circuit: Circuit, folder: Path) -> tuple[dict[str, Any], int]:
+    """Compile a statement with as many blocks of columns as it fills; its settings, and ezkl's own count of rows.
+
+    A synthesis on the sample says which rows are filled, and that lookups lie among noise.
+
+    Raises ArtifactError: the compiled circuit is not what the statement says.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx = Path(scratch) / "circuit.onnx"
+        backend.export_onnx(circuit.module(), onnx)
+        layout = lay_out(onnx, circuit.how, circuit.sample())
+        check_rows(layout.counted, circuit, counted=True)
+        if circuit.placed:
+            circuit.placed(layout.operations)
+        settings = backend.compile_circuit(onnx, circuit.how, folder, layout.rows)
+    check_settings(settings, circuit)
+    return settings, layout.counted
+
+
 def check_refused(files: CircuitFiles, what: str, inputs: list[list[str]], reason: str) -> None:
     """Raise ArtifactError unless the compiled circuit refuses these inputs, and for this reason."""
     try:
@@ -317,13 +320,8 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
     progress(f"{circuit.source}: 2^{circuit.how.logrows} rows, making keys")
     srs_file = srs.path(circuit.how.logrows, progress)
     shutil.rmtree(folder, ignore_errors=True)
-    with new_folder(folder) as fresh, tempfile.TemporaryDirectory() as scratch:
-        onnx = Path(scratch) / "circuit.onnx"
-        backend.export_onnx(circuit.module(), onnx)
-        settings = backend.compile_circuit(onnx, circuit.how, fresh)
-        check_settings(settings, circuit)
-        if circuit.placed:
-            circuit.placed(operations(onnx, circuit.how, circuit.sample()))
+    with new_folder(folder) as fresh:
+        settings, counted = compile_statement(circuit, fresh)
         keys = CircuitFiles(fresh, srs_file)
         for what, (bad, reason) in circuit.refused().items():
             check_refused(keys, f"{circuit.source}: {what}", bad, reason)
@@ -336,6 +334,7 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
         files = {path.name: sha256_file(path) for path in sorted(fresh.iterdir())}
         entry = {
             **describe(settings, circuit),
+            "counted_rows": counted,
             "proof_bytes": len(proof.data),
             "srs_sha256": sha256_file(srs_file),
             "files": files,
@@ -344,5 +343,5 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
     return folder, entry
 
 
-_MAKING = (backend.export_onnx, backend.compile_circuit, backend.setup, describe, check_refused, _keys_in)
+_MAKING = (backend.export_onnx, backend.compile_circuit, compile_statement, describe, check_refused, _keys_in)
 """What makes keys and asserts what is in them."""

@@ -24,7 +24,7 @@ import jsonschema
 from eth_utils import is_checksum_address, to_checksum_address
 
 from .artifacts import Manifest
-from .build import MAX_RANGE_BLOCKS, Spec, choose_logrows, range_blocks
+from .build import Spec, choose_logrows
 from .contribution import references
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
@@ -250,16 +250,9 @@ class ProjectFile:
 
     def refusal(self, params: int, logrows: int) -> str:
         """Why a K cannot be used for so many parameters; empty if it can."""
-        chunk = chunk_size(logrows)
-        chunks, used = -(-params // chunk), params % chunk
+        chunks = -(-params // chunk_size(logrows))
         if self.value_bits is not None and self.value_bits > logrows:
             return f"{self.value_bits} bits a value need logrows {self.value_bits} or more"
-        blocks = max([range_blocks(logrows, used)] * bool(used) + [range_blocks(logrows)] * (params >= chunk))
-        if blocks > MAX_RANGE_BLOCKS:
-            return (
-                f"its last chunk, {used} of {chunk} values, needs a verifier of {blocks} blocks of columns: {blocks}"
-                f" are more code than a chain takes (EIP-170), {MAX_RANGE_BLOCKS} fit"
-            )
         submit = SUBMIT_GAS + chunks * RANGE_PROOF_GAS
         slots = self.most + len(references(self.filters[self.most], self.score))
         settle = SETTLE_GAS + slots * TRAINER_GAS + (slots + 2) * chunks * POINT_GAS

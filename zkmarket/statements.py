@@ -74,7 +74,8 @@ class Circuit:
         lookups: static lookups that must be in the compiled circuit, as ezkl writes them.
         range_checks: range-check tables that must be.
         sorts: how many values each sort has; every one is a shuffle argument.
-        rows: (least, most) rows; fewer mean that a check was dropped.
+        rows: (least, most) rows that it lays out; fewer mean that a check was dropped.
+        counted: (least, most) rows by ezkl's own count, which is higher: inputs and slices take no rows in a proof.
         instances: number of public outputs.
         committed: lengths of the committed inputs.
         sample: honest inputs, proven once when keys are made: the keys work, and a proof's length is known.
@@ -93,6 +94,7 @@ class Circuit:
     range_checks: list[list[int]]
     sorts: list[int]
     rows: tuple[int, int]
+    counted: tuple[int, int]
     instances: int
     committed: list[int]
     sample: Callable[[], Inputs]
@@ -120,7 +122,8 @@ def gram_circuit(logrows: int, salts: int) -> Circuit:
         lookups=[],
         range_checks=[],
         sorts=[],
-        rows=(3 * chunk, 4 << logrows),
+        rows=(chunk + 1, chunk + 1),
+        counted=(3 * chunk, 4 << logrows),
         instances=1,
         committed=[chunk + salts],
         sample=lambda: [to_hex(random_scalars(chunk + salts))],
@@ -157,7 +160,8 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
         lookups=[{"Sigmoid": {"scale": 1.0}}],
         range_checks=[],
         sorts=[],
-        rows=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
+        rows=(range_rows(chunk, used) - 2, range_rows(chunk, used)),
+        counted=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
         instances=1 if used is None else 2,
         committed=[chunk + salts, 1 + 2 * NOISE + salts],
         sample=lambda: inputs({0: -bound, size - 1: bound - 1}, {0: -bound, 2 * NOISE - 1: bound - 1}),
@@ -170,6 +174,11 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
             "last noise outside the last argument": (inputs({}, {2 * NOISE - 1: bound}), r"Lookup \(index: 1\)"),
         },
     )
+
+
+def range_rows(chunk: int, used: int | None = None) -> int:
+    """Most rows that the range circuit lays out: chunk and noise are looked up, padding is squared."""
+    return chunk + 2 * NOISE + 4 + (0 if used is None else chunk - used + 2)
 
 
 def settlement_logrows(
@@ -245,6 +254,7 @@ def settlement_statement(
         ]
 
     beyond = 1 << domain.bits
+    rows, counted = settlement_rows(n, rule, score, domain), counted_rows(n, rule, score, domain)
     return Circuit(
         "settlement.py",
         module,
@@ -252,8 +262,9 @@ def settlement_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=[],
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        sorts=[sorted_noise(domain.bits), *([n - 1] * n + [n] if rule.m else []), n],
-        rows=(settlement_rows(n, rule, score, domain) * 49 // 50, block_rows(logrows)),
+        sorts=settlement_sorts(n, rule, domain),
+        rows=(rows * 49 // 50, min(rows, block_rows(logrows))),
+        counted=(counted * 49 // 50, counted + 2 * (salts - SALTS)),
         instances=slots + 2 * n + 3,
         committed=[entries + salts, slots + 1 + roots + NOISE + salts],
         sample=lambda: inputs(),
@@ -286,8 +297,26 @@ def comparisons(n: int, noise_sorted: int, rule: Filter, score: str) -> int:
     return krum + n - 1 + 2 * n + further + scored + NOISE + noise_sorted
 
 
+def settlement_sorts(n: int, rule: Filter, domain: Domain) -> list[int]:
+    """How many values each sort has: of noise, of distances and scores with Multi-Krum, of the squared norms."""
+    return [sorted_noise(domain.bits), *([n - 1] * n + [n] if rule.m else []), n]
+
+
 def settlement_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
-    """An upper estimate of the settlement circuit's rows, within 2 % of what is compiled (tests/circuits).
+    """An upper estimate of the rows that the settlement circuit lays out, within 2 % of what it does (tests/circuits).
+
+    ezkl's own count, less what takes no rows in a proof: inputs, slices (of the noise, twice), sorted values, copies.
+    """
+    held = references(rule, score)
+    slots, roots = 1 + n + len(held), n if score == "cosine-shapley" else 0
+    inputs = slots * (slots + 1) // 2 + slots + 1 + roots + NOISE + 2 * SALTS
+    free = inputs + sum(settlement_sorts(n, rule, domain)) + 2 * NOISE + 18 + 6 * n
+    free += 30 * (rule.m > 0) + 12 * n * (rule.tau is not None) + (6 * n + n * n // 3) * ("last" in held)
+    return counted_rows(n, rule, score, domain) - free
+
+
+def counted_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
+    """An upper estimate of ezkl's own count, within 2 %.
 
     Besides the digits: what Multi-Krum with Shapley scores takes, then what each other part takes more or less.
     """
@@ -332,9 +361,10 @@ def project_circuits(
     return out
 
 
-def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
+def check_settings(settings: dict[str, Any], circuit: Circuit, counted: bool = False) -> None:
     """Raise ArtifactError unless the compiled circuit still holds every check of its statement.
 
+    With `counted`, of a circuit that was compiled with ezkl's own count of rows.
     The constraint system follows from the settings, so everything in them is compared but the equations of the
     products, which ezkl lists and does not use here.
     """
@@ -364,20 +394,26 @@ def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
         "check mode": (settings["check_mode"], "UNSAFE"),
         "timestamp": (settings["timestamp"], 0),
         "columns of constants": (settings["total_const_size"] // usable, 0),
-        "blocks of columns": (blocks_of(rows, how.logrows), circuit.blocks or blocks_of(rows, how.logrows)),
     }
+    if circuit.blocks is not None and not counted:
+        found["blocks of columns"] = blocks_of(rows, how.logrows), circuit.blocks
     for name, (got, wanted) in found.items():
         if got != wanted:
             raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
-    least, most = circuit.rows
+    check_rows(rows, circuit, counted)
+    if settings["total_assignments"] != rows:
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has {settings['total_assignments']} assignments: wanted {rows}"
+        )
+
+
+def check_rows(rows: int, circuit: Circuit, counted: bool = False) -> None:
+    """Raise ArtifactError unless the circuit has about as many rows as its statement, by ezkl's own count or ours."""
+    least, most = circuit.counted if counted else circuit.rows
     if not least <= rows <= most:
         raise ArtifactError(
             f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
             " a check was dropped, or the circuit does not fit"
-        )
-    if settings["total_assignments"] != rows:
-        raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {settings['total_assignments']} assignments: wanted {rows}"
         )
 
 

@@ -35,7 +35,7 @@ from zkmarket.direct import (
     round_statement,
 )
 from zkmarket.field import P
-from zkmarket.placement import Operation, check_one_block, operations
+from zkmarket.placement import Operation, check_one_block, lay_out
 from zkmarket.rules import MultiKrum
 from zkmarket.settlement import Outcome
 from zkmarket.statements import SALTS, Circuit, value_bound
@@ -52,10 +52,10 @@ def of_chunk(chunk: int | None, statement: Callable[..., Circuit], *arguments: A
         return statement(*arguments)
 
 
-def placed(circuit: Compiled) -> list[Operation]:
+def placed(circuit: Compiled) -> Sequence[Operation]:
     """Where everything lies in a proof, by ezkl's own log of a synthesis."""
     made = circuit.circuit
-    return operations(circuit.files.folder / "circuit.onnx", made.how, made.sample())
+    return lay_out(circuit.files.folder / "circuit.onnx", made.how, made.sample()).operations
 
 
 def one_block(circuit: Compiled) -> None:

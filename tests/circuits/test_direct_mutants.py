@@ -14,7 +14,7 @@ from tests.circuits.test_direct_round import FIVE
 from tests.circuits.test_mutants import Mutant, broken
 from zkmarket.direct import Rule
 from zkmarket.errors import ArtifactError
-from zkmarket.placement import check_one_block, operations
+from zkmarket.placement import check_one_block, lay_out
 from zkmarket.rules import MultiKrum
 from zkmarket.statements import Circuit
 
@@ -162,9 +162,7 @@ def test_a_round_with_lookups_in_two_blocks_is_caught():
         "zeros(1, 1 + NOISE + self.salts)": f"zeros(1, 1 + NOISE + self.salts + {more})",
     }
     with compiled(circuit, Mutation(longer)) as mutant:
-        onnx, logrows = mutant.files.folder / "circuit.onnx", circuit.how.logrows
-        check_one_block(operations(onnx, circuit.how), logrows)
         *columns, last = circuit.sample()
-        placed = operations(onnx, circuit.how, [*columns, [*last, *last[:1] * more]])
+        layout = lay_out(mutant.files.folder / "circuit.onnx", circuit.how, [*columns, [*last, *last[:1] * more]])
         with pytest.raises(ArtifactError, match="lookups lie in blocks 0 to 1 of columns"):
-            check_one_block(placed, logrows)
+            check_one_block(layout.operations, circuit.how.logrows)

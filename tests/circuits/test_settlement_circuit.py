@@ -176,7 +176,7 @@ SIZES = [(3, 1), (3, 10**6), (4, 2500), (5, 64), (8, 64), (16, 10**5), (24, 10**
 def test_the_row_estimate_is_an_upper_one(compile_once: Compile, n: int, params: int):
     """settlement_rows picks K before anything is compiled: never too low, and within 2 %."""
     for rule in {MultiKrum.default(n), MultiKrum(0, 3)}:
-        compiled = compile_once(Rules(n, rule, params=params).circuit())
+        compiled = compile_once(Rules(n, rule, params=params).circuit(), cut=True)
         check_settings(compiled.settings, compiled.circuit)
         domain = compiled.circuit.domain
         estimate = settlement_rows(n, rule, "shapley", domain)
@@ -184,4 +184,4 @@ def test_the_row_estimate_is_an_upper_one(compile_once: Compile, n: int, params:
         args = compiled.settings["run_args"]
         assert args["decomp_legs"] == domain.digits
         assert args["decomp_base"] ** domain.digits > max(domain.bounds.values())
-        assert estimate <= 2 ** args["logrows"] - 6, "one block of columns: see test_histogram_attack.py"
+        assert estimate <= 2 ** args["logrows"] - 8, "one block of columns: see test_histogram_attack.py"

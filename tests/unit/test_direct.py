@@ -169,19 +169,21 @@ def test_a_layout_that_cannot_be_read_is_refused(tmp_path, monkeypatch: pytest.M
     broken = tmp_path / "circuit.onnx"
     broken.write_bytes(b"no circuit")
     with pytest.raises(BackendError, match="ezkl did not lay the circuit out"):
-        placement.operations(broken, Compilation(13))
+        placement.lay_out(broken, Compilation(13), [])
     with pytest.raises(BackendTimeout, match="did not lay the circuit out within 0 s"):
-        placement.operations(broken, Compilation(13), seconds=0.01)
-    for printed in ("[[], [0]]", '[["SIGN"], [0]]', '[["SIGN", "TOPK"], [0, 50, 20]]', '[["SIGN"], [7, 9]]'):
-        done = subprocess.CompletedProcess([], 0, printed, "")
+        placement.lay_out(broken, Compilation(13), [], seconds=0.01)
+    for printed in ("[], [0]", '["SIGN"], [0]', '["SIGN", "TOPK"], [0, 50, 20]', '["SIGN"], [7, 9]'):
+        done = subprocess.CompletedProcess([], 0, f"[{printed}, 1]", "")
         monkeypatch.setattr(placement.subprocess, "run", lambda *_, done=done, **__: done)
         with pytest.raises(BackendError, match="log of the layout is not what it was"):
-            placement.operations(broken, Compilation(13))
-    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 50, 70]]', "")
+            placement.lay_out(broken, Compilation(13), [])
+    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 0, 70], 90]', "")
     monkeypatch.setattr(placement.subprocess, "run", lambda *_, **__: done)
-    assert placement.operations(broken, Compilation(13))[1] == Operation("SIGN", 50, 70)
+    layout = placement.lay_out(broken, Compilation(13), [])
+    assert (layout.operations[1], layout.rows, layout.counted) == (Operation("SIGN", 0, 70), 70, 90)
+    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 50, 70], 90]', "")
     with pytest.raises(BackendError, match="inputs take rows of the blocks"):
-        placement.operations(broken, Compilation(13), [["00"]])
+        placement.lay_out(broken, Compilation(13), [["00"]])
 
 
 @pytest.mark.parametrize(
