@@ -30,16 +30,18 @@ from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, canonical_json, link_or_copy, locked, new_folder, sha256_file, write_json
 from .placement import lay_out
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MIN_ACCEPTED, Filter, score_shift
+from .rules import MIN_ACCEPTED, Filter, norm_bound, score_shift
 from .srs import Srs
 from .statements import (
     MAX_LOGROWS,
     MIN_LOGROWS,
     SALTS,
+    VALUE_BITS,
     Circuit,
     check_rows,
     check_settings,
     chunk_size,
+    default_value_bits,
     project_circuits,
     range_rows,
     settlement_logrows,
@@ -132,7 +134,7 @@ def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows:
         return spec.logrows, table
     fits = [c for c in table if spec.value_bits is None or c.logrows >= spec.value_bits]
     if spec.value_bits is None:
-        fits = [c for c in fits if c.logrows >= 13]  # 13 bits a value unless asked for less
+        fits = [c for c in fits if c.logrows >= VALUE_BITS]
     fits = [c for c in fits if possible(c.logrows)]
     if not fits:
         raise DomainError(f"no logrows up to {table[-1].logrows} suits {spec.params} parameters and these rules")
@@ -160,24 +162,25 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     """
     _check(spec)
     logrows, table = choose_logrows(spec)
-    bound = value_bound(logrows)
-    value_bits = spec.value_bits or logrows
+    value_bits = spec.value_bits or default_value_bits(logrows)
     if value_bits > logrows:
         raise DomainError(f"{value_bits} bits a value need logrows >= {value_bits}: got {logrows}")
     if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
         raise DomainError(f"logrows is from {MIN_LOGROWS} to {MAX_LOGROWS}: got {logrows}")
     scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
     FixedPoint(scale_bits, value_bits)  # raises if it is none
-    beta_max = spec.params * bound * bound if spec.beta_max is None else spec.beta_max
-    if not 0 < beta_max <= spec.params * bound * bound:
-        raise DomainError(f"--beta-max is from 1 to D·Q² = {spec.params * bound * bound}: got {beta_max}")
+    bound = value_bound(value_bits)
+    longest = norm_bound(spec.params, bound)
+    beta_max = longest if spec.beta_max is None else spec.beta_max
+    if not 0 < beta_max <= longest:
+        raise DomainError(f"--beta-max is from 1 to D·Q² = {longest}: got {beta_max}")
 
     chunk = chunk_size(logrows, spec.salts)
     n, d = spec.trainers, spec.params
     held = references(spec.filter, spec.score)
     most = (spec.most_trainers or n) if "last" in held else None
     settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
-    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
+    made = project_circuits(n, d, logrows, value_bits, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
 
     entries = {}
     folders = {}

@@ -48,7 +48,7 @@ from .statements import (
     chunk_size,
     noise_covers,
     sorted_noise,
-    value_bound,
+    table_bound,
 )
 
 MAX_WEIGHT = (1 << 16) - 1
@@ -221,14 +221,14 @@ def check_noise(domain: Domain, what: str) -> None:
 
 def value_domain(logrows: int) -> Domain:
     """What an aggregation compares: differences of two values of [−Q, Q), plus 1."""
-    bounds = {"order of a coordinate's values": 2 * value_bound(logrows)}
+    bounds = {"order of a coordinate's values": 2 * table_bound(logrows)}
     digit_bits = logrows - 1
     return Domain(bounds, 0, digit_bits, -(-max(bounds.values()).bit_length() // digit_bits))
 
 
 def round_domain(logrows: int, n: int, d: int, beta_max: int, rule: MultiKrum, score: str) -> Domain:
     """What a round compares: the settlement's bounds, where those of a sign are of 2x + 1 against its opposite."""
-    settled = Domain.of(n, d, value_bound(logrows), beta_max, rule, score, logrows - 1)
+    settled = Domain.of(n, d, table_bound(logrows), beta_max, rule, score, logrows - 1)
     signs = ("squared norm against beta", "krum score against the m-th", "sign of the score")
     bounds = {name: 2 * bound + 1 if name in signs else bound for name, bound in settled.bounds.items()}
     if max(bounds.values()) > INTEGER_LIMIT:

@@ -20,7 +20,7 @@ from .contribution import references
 from .errors import ArtifactError, DomainError
 from .field import random_scalars, scalar_hex, to_hex
 from .placement import Operation, check_first_block
-from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter
+from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter, norm_bound
 
 SALTS = 8
 SPARE_ROWS = 8
@@ -42,8 +42,23 @@ def chunk_size(logrows: int, salts: int = SALTS) -> int:
     return (1 << logrows) - SPARE_ROWS - salts
 
 
-def value_bound(logrows: int) -> int:
-    """Q: the one-column table holds [−Q, Q)."""
+VALUE_BITS = 13
+"""Of an update's value, where a project says nothing else; never more than K, whose table proves the range."""
+
+MAX_VALUE_BITS = 19
+
+
+def value_bound(value_bits: int) -> int:
+    """Q: an honest value has so many bits, sign included."""
+    return 1 << (value_bits - 1)
+
+
+def default_value_bits(logrows: int) -> int:
+    return min(VALUE_BITS, logrows)
+
+
+def table_bound(logrows: int) -> int:
+    """The one-column table of a range proof holds this bound's [−T, T)."""
     return (1 << (logrows - 1)) - 4
 
 
@@ -137,7 +152,7 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
     chunk ‖ noise fills two blocks, one set of noise in each; `refused` pins that, by the argument's
     index in the reason.
     """
-    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
+    chunk, bound = chunk_size(logrows, salts), table_bound(logrows)
     if not noise_covers(NOISE, 2 * bound):
         raise DomainError(f"{NOISE} noise values do not cover what a range proof of 2^{logrows} rows reveals")
     size = used or chunk
@@ -222,6 +237,7 @@ def settlement_statement(
         "f": rule.f,
         "m": rule.m,
         "penalty": domain.penalty,
+        "longest": norm_bound(d, bound),
         "score": score,
         "salts": salts,
         "sorted_noise": sorted_noise(domain.bits),
@@ -286,15 +302,17 @@ def slot_entry(slots: int, slot: int) -> int:
 def comparisons(n: int, noise_sorted: int, rule: Filter, score: str) -> int:
     """Decompositions in the settlement circuit.
 
-    With Multi-Krum N sorts of N−1 and one of N, and 2N signs; the sort of the median, 2N signs of the norm bound, the
-    noise and its sort; then 4N signs for three-sigma and for the cosine, and those of the score.
+    With Multi-Krum N sorts of N−1 and one of N, and 2N signs; the sort of the norms, one sign of the longest and one of
+    the root, 2N signs of the norm bound, the noise and its sort; then 4N signs for three-sigma and for the cosine, and
+    those of the score.
     """
     scored = {"equal": 0, "cosine-shapley": 6 * n}.get(score, 2 * n)
     if score == "root" and rule.tau is not None:
         scored = 0  # the signs of G_iR are there
     krum = n * (n - 2) + n - 1 + 2 * n if rule.m else 0
     further = 4 * n * ((rule.sigma is not None) + (rule.tau is not None))
-    return krum + n - 1 + 2 * n + further + scored + NOISE + noise_sorted
+    longest = 1 + ("root" in references(rule, score))
+    return krum + n - 1 + 2 * n + longest + further + scored + NOISE + noise_sorted
 
 
 def settlement_sorts(n: int, rule: Filter, domain: Domain) -> list[int]:
@@ -321,9 +339,9 @@ def counted_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
     Besides the digits: what Multi-Krum with Shapley scores takes, then what each other part takes more or less.
     """
     noise = sorted_noise(domain.bits)
-    own = n * (n - rule.f - 2) + 53 * n * n // 2 + 132 * n + 1720 + SORT_ROWS * noise
+    own = n * (n - rule.f - 2) + 53 * n * n // 2 + 132 * n + 1750 + SORT_ROWS * noise
     own += len(references(rule, score)) * (28 * n + 3 * n * n // 8 + 14)
-    own += {"equal": -n * n - 41 * n, "root": -n * n - 28 * n, "novel": -14 * n, "cosine-shapley": 75 * n + 18}.get(
+    own += {"equal": -n * n - 37 * n, "root": -n * n - 28 * n, "novel": -14 * n, "cosine-shapley": 75 * n + 18}.get(
         score, 0
     )
     if not rule.m:
@@ -343,6 +361,7 @@ def project_circuits(
     n: int,
     d: int,
     logrows: int,
+    value_bits: int,
     settlement: int,
     beta_max: int,
     rule: Filter,
@@ -351,7 +370,7 @@ def project_circuits(
     most: int | None = None,
 ) -> dict[str, Circuit]:
     """Every circuit of a project by name, in the order of the manifest."""
-    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
+    chunk, bound = chunk_size(logrows, salts), value_bound(value_bits)
     out = {"gram": gram_circuit(logrows, salts)}
     if d >= chunk:
         out["range"] = range_circuit(logrows, salts)

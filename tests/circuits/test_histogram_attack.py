@@ -21,7 +21,7 @@ from tests.circuits.harness import Compiled, Mutation, compiled_with
 from tests.circuits.leak import Basis, Table, points_of, sign_counts
 from zkmarket import backend
 from zkmarket.field import Point, multiply_add, scalar_hex
-from zkmarket.rules import MultiKrum
+from zkmarket.rules import MultiKrum, norm_bound
 from zkmarket.statements import SALTS, comparisons, range_circuit, sorted_noise
 
 pytestmark = pytest.mark.proof
@@ -148,6 +148,7 @@ def decomposed_values(case: Settle, noise: Sequence[int]) -> list[int]:
         *sorted(drawn)[:1],
         *both([case.beta - norm for norm in norms]),
         *steps(norms),
+        2 * (norm_bound(rules.params, rules.bound) - max(norms)) + 1,
     ]
     ranked = []
     for i in range(n):
@@ -278,7 +279,7 @@ def test_our_signs_are_the_same_whatever_the_outcome(compile_once: Compile):
     sets = [set(points_of(proof)) for proof in circuit.prove(*(case.inputs() for case in cases))]
     n = RULES.n
     drawn = sorted_noise(cases[0].domain.bits)  # here of one sign; a real round's signs are random
-    ones = NOISE + drawn + 3 * n + n * (n - 2) + 2 * (n - 1) + 2  # and 0, 1, 2 once each
+    ones = NOISE + drawn + 3 * n + n * (n - 2) + 2 * (n - 1) + 1 + 2  # the longest; and 0, 1, 2 once each
     counts = sign_counts(
         basis_of(circuit), [set.intersection(*sets), *sets], most=2 * comparisons(n, NOISE, RULES.filter, RULES.score)
     )

@@ -23,7 +23,7 @@ from zkmarket.direct import (
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
 from zkmarket.placement import Operation, check_one_block
 from zkmarket.rules import Domain, Filter, MultiKrum
-from zkmarket.statements import noise_covers, sorted_noise, usable_rows, value_bound
+from zkmarket.statements import noise_covers, sorted_noise, table_bound, usable_rows
 
 pytestmark = pytest.mark.unit
 
@@ -152,7 +152,7 @@ def test_the_noise_covers_what_an_argument_reveals(logrows: int):
 
 def test_a_rounds_domain_holds_a_number_and_its_opposite():
     """A sign is decided by sorting 2x + 1 and −2x − 1: their difference, plus 1, is twice the settled bound, plus 1."""
-    rule, q = MultiKrum(2, 6), value_bound(13)
+    rule, q = MultiKrum(2, 6), table_bound(13)
     settled = Domain.of(8, 1210, q, 1210 * q * q, rule, "leave-one-out", 12)
     domain = round_domain(13, 8, 1210, 1210 * q * q, rule, "leave-one-out")
     assert domain.penalty == settled.penalty
