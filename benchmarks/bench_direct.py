@@ -34,7 +34,7 @@ from zkmarket.errors import BackendError, DomainError, ZkmarketError
 from zkmarket.round import Decision
 from zkmarket.rules import MultiKrum
 from zkmarket.settlement import Outcome
-from zkmarket.statements import MAX_LOGROWS, chunk_size, value_bound
+from zkmarket.statements import MAX_LOGROWS, chunk_size, table_bound
 
 ROUND = RoundId(31337, 1, 1)
 MOST_ROWS = 1 << MAX_LOGROWS
@@ -62,7 +62,7 @@ def direct_logrows(n: int, d: int, rule: MultiKrum, score: str) -> int:
     for logrows in range(10, MAX_LOGROWS + 1):
         if d <= chunk_size(logrows):
             try:
-                direct.round_statement(logrows, n, d, d * value_bound(logrows) ** 2, rule, score, "committed")
+                direct.round_statement(logrows, n, d, d * table_bound(logrows) ** 2, rule, score, "committed")
             except DomainError:
                 continue
             return logrows

@@ -23,9 +23,10 @@ class Settlement(torch.nn.Module):
                 of φ_i·G' − G_iP·Σ_j mask_j G_jP with G' = G_PP + (G_PP = 0), or for cosine-shapley the s_i with
                 s_i²·G'_i <= (2^16·mask_i·max(0, φ_i))² < (s_i + 1)²·G'_i, G'_i = G_ii + (G_ii = 0);
                 ν = lower median of G_ii. zkmarket/rules.py and contribution.py say the same in integers.
+                And no G_ii, nor G_RR of a root, is beyond `longest`: otherwise the mask is none.
     Domain:     every compared value is below base^digits in absolute value; others are unprovable.
     Public:     q, r of every slot, β, mask_1..N, contribution_1..N, ν, in this order. A mask entry that is
-                neither 0 nor 1 says that an s_i is wrong: the verifier refuses it.
+                neither 0 nor 1 says that an s_i is wrong, or a squared norm too long: the verifier refuses it.
     Private:    the upper triangle of G with slot 0, row by row, ‖ salts; s_1..s_N; noise ‖ salts.
     Not proven: that G is the Gram matrix of anything (zkmarket/gram.py ties q to the vectors), or
                 that its entries are integers of updates (the range proofs do).
@@ -38,15 +39,18 @@ class Settlement(torch.nn.Module):
     - The multiplicities of digits and signs are committed without blinding. The noise is uniform over
       all digits and drowns the first. Counts of signs are independent of the data: every comparison
       that the data decide is made on an odd number x and on −x, which gives one positive sign, one
-      negative and no zero; sorting only ever compares in the direction that holds, and so does the check of s_i.
+      negative and no zero; sorting only ever compares in the direction that holds, and so do the checks of s_i
+      and of the longest.
     - The running sums of all lookup arguments share their blinding, so differences of two of them are
       bare. Noise is therefore in each: in the digits, in the signs (the noise is signed), and in the
       sorts (`sorted_noise` of it is sorted along).
 
     All of it holds for one block of columns; a second block would be arguments of its own, without noise.
 
-    Args: ``m`` is 0 without Multi-Krum; ``sigma`` and ``tau`` are (numerator, denominator) or None; ``references`` are
-    of "root", "last", in this order; ``cap`` is what no s_i exceeds, ``root_bits`` the 16 above.
+    Args: ``longest`` is D·Q² (`rules.norm_bound`), from which the domain's bounds follow by Cauchy and Schwarz, and
+    without which who is longer than the ranking's penalty would take the selection; ``m`` is 0 without Multi-Krum;
+    ``sigma`` and ``tau`` are (numerator, denominator) or None; ``references`` are of "root", "last", in this order;
+    ``cap`` is what no s_i exceeds, ``root_bits`` the 16 above.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Settlement(torch.nn.Module):
         f: int,
         m: int,
         penalty: int,
+        longest: int,
         score: str,
         salts: int,
         sorted_noise: int,
@@ -67,7 +72,7 @@ class Settlement(torch.nn.Module):
         super().__init__()
         self.sorted_noise = sorted_noise
         self.n, self.f, self.m, self.salts = n, f, m, salts
-        self.penalty = float(penalty)
+        self.penalty, self.longest = float(penalty), float(longest)
         self.score = score
         self.sigma, self.tau = sigma, tau
         self.cap, self.scale = float(cap), float(1 << 2 * root_bits)
@@ -110,13 +115,21 @@ class Settlement(torch.nn.Module):
         if self.tau:
             mask = mask * self.cosine(gram, norms, inside)
 
-        contribution, broken = self.contribution(gram, square, norms, mask), 0
+        ordered = smallest(norms, n)
+        contribution, broken = self.contribution(gram, square, norms, mask), self.too_long(gram, ordered)
         if self.roots:
             claimed = take(public_noise, range(self.slots + 1, known))
-            contribution, broken = claimed, self.not_the_root(claimed, contribution, norms)
-            mask = mask + broken
-        median = take(smallest(norms, (n - 1) // 2 + 1), [(n - 1) // 2])
-        return torch.cat([q, r, beta, mask, contribution, median], 1)
+            contribution, broken = claimed, broken + self.not_the_root(claimed, contribution, norms)
+        median = take(ordered, [(n - 1) // 2])
+        return torch.cat([q, r, beta, mask + broken, contribution, median], 1)
+
+    def too_long(self, gram: torch.Tensor, ordered: torch.Tensor) -> torch.Tensor:
+        """0 where the longest of the trainers' updates, and the root, are within the domain; else at least 2."""
+        norms = [take(ordered, [self.n - 1])]
+        if "root" in self.reference:
+            norms.append(self.along(gram, "root")[1])
+        within = torch.sign(2 * (self.longest - torch.cat(norms, 1)) + 1)
+        return 2 * (1 - within).sum(1).reshape(1, 1)
 
     def three_sigma(
         self, square: torch.Tensor, norms: torch.Tensor, inside: torch.Tensor, selected: torch.Tensor

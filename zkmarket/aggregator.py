@@ -149,7 +149,7 @@ def references_of(build: Build, round_id: RoundId, root: Submission | None, last
 def check_last(manifest: Manifest, last: Aggregate) -> None:
     """Raise InputError unless it can be a sum of accepted updates, from which the circuit's bounds follow."""
     most = manifest.most_trainers or manifest.trainers
-    within = min(manifest.beta_max, manifest.params * manifest.bound**2)
+    within = min(manifest.beta_max, manifest.norm_bound)
     values = last.values.astype(object)
     if np.abs(last.values).max(initial=0) > most * manifest.bound or int(values @ values) > most * most * within:
         raise InputError(

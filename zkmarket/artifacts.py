@@ -31,8 +31,8 @@ from .errors import ArtifactError, BackendError, InputError, ProofRejected
 from .field import Point, decode_point, encode_point, scalar_hex
 from .files import parse_json, read_json, sha256_file
 from .quantise import FixedPoint, ParameterLayout
-from .rules import Domain, Filter, score_shift
-from .statements import Circuit, check_settings, chunk_size, project_circuits, value_bound
+from .rules import Domain, Filter, norm_bound, score_shift
+from .statements import Circuit, check_rows, check_settings, chunk_size, project_circuits, table_bound, value_bound
 from .transcript import digest_words
 
 FORMAT = "zkmarket-manifest/1"
@@ -100,8 +100,18 @@ class Manifest:
 
     @property
     def bound(self) -> int:
-        """Q: the range circuit accepts −Q <= q < Q."""
-        return self.value["value_bound"]
+        """Q: an honest value is in [−Q, Q), and no squared norm exceeds D·Q²."""
+        return value_bound(self.fixed_point.value_bits)
+
+    @property
+    def range_bound(self) -> int:
+        """What a value's range proof allows besides: the table of 2^K rows may hold a little less than [−Q, Q)."""
+        return min(self.bound, table_bound(self.logrows))
+
+    @property
+    def norm_bound(self) -> int:
+        """D·Q², as the settlement proves it of every squared norm."""
+        return norm_bound(self.params, self.bound)
 
     @property
     def used_in_last(self) -> int:
@@ -184,6 +194,7 @@ class Manifest:
             self.trainers,
             self.params,
             self.logrows,
+            self.fixed_point.value_bits,
             self.settlement_logrows,
             self.beta_max,
             self.filter,
@@ -349,7 +360,8 @@ def _check_consistent(manifest: Manifest) -> None:
     facts = {
         "chunk": (manifest.chunk, chunk),
         "chunks": (manifest.chunks, -(-manifest.params // chunk)),
-        "value_bound": (manifest.bound, value_bound(manifest.logrows)),
+        "value_bound": (value["value_bound"], manifest.bound),
+        "beta_max": (manifest.beta_max, min(manifest.beta_max, manifest.norm_bound)),
         "digit_bits": (value["domain"]["digit_bits"], manifest.settlement_logrows - 1),
         "insecure": (manifest.insecure, value["srs"]["kind"] == "development"),
     }
@@ -393,6 +405,7 @@ def _check_circuits(build: Build) -> None:
         try:
             settings = parse_json(path.read_bytes())
             check_settings(settings, circuit)
+            check_rows(entries[name]["counted_rows"], circuit, counted=True)
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{path} is not the settings of a circuit: {error!r}") from error
         facts = describe(settings, circuit)
@@ -409,6 +422,7 @@ def describe(settings: dict[str, Any], circuit: Circuit) -> dict[str, Any]:
     return {
         "logrows": how.logrows,
         "rows": settings["num_rows"],
+        "blocks": backend.blocks_of(settings["num_rows"], how.logrows),
         "lookups": [json.dumps(lookup, sort_keys=True) for lookup in settings["required_lookups"]],
         "lookup_range": list(how.lookup_range) if how.lookup_range else None,
         "range_checks": settings["required_range_checks"],

@@ -151,8 +151,14 @@ def export_onnx(module, path: Path) -> None:
         torch.onnx.export(module.eval(), module.example(), str(path), dynamo=False, opset_version=17)
 
 
-def compile_circuit(onnx: Path, how: Compilation, folder: Path) -> dict:
-    """Write settings.json (canonical) and circuit.ezkl into `folder`; returns the settings."""
+def compile_circuit(onnx: Path, how: Compilation, folder: Path, rows: int | None = None) -> dict:
+    """Write settings.json (canonical) and circuit.ezkl into `folder`; returns the settings.
+
+    Args:
+        rows: that the circuit lays out in a proof (`placement.lay_out`). Without, they are ezkl's own count, in which
+            inputs and slices have rows too, so that there are blocks of columns which nothing lies in and everybody
+            pays for. Too few make no wrong circuit: `setup` fails.
+    """
     ezkl = _ezkl()
     args = ezkl.PyRunArgs()
     args.input_visibility, args.output_visibility, args.param_visibility = "polycommit", "public", "fixed"
@@ -171,6 +177,8 @@ def compile_circuit(onnx: Path, how: Compilation, folder: Path) -> dict:
     settings["required_range_checks"].sort()
     settings["required_lookups"].sort(key=json.dumps)
     settings["timestamp"] = 0
+    if rows is not None:
+        settings["num_rows"] = settings["total_assignments"] = rows
     settings_path.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
     with _foreign("compile_circuit"):
         ezkl.compile_circuit(str(onnx), str(folder / "circuit.ezkl"), str(settings_path))

@@ -21,27 +21,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuits import NOISE
-
 from . import backend
 from .artifacts import FORMAT, Build, Manifest, describe, is_build
-from .backend import CircuitFiles, Progress, blocks_of, quiet, usable_rows
+from .backend import CircuitFiles, Progress, blocks_of, quiet
 from .contribution import check_score, references
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, canonical_json, link_or_copy, locked, new_folder, sha256_file, write_json
-from .placement import operations
+from .placement import lay_out
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MIN_ACCEPTED, Filter, score_shift
+from .rules import MIN_ACCEPTED, Filter, norm_bound, score_shift
 from .srs import Srs
 from .statements import (
     MAX_LOGROWS,
     MIN_LOGROWS,
     SALTS,
+    VALUE_BITS,
     Circuit,
+    check_rows,
     check_settings,
     chunk_size,
+    default_value_bits,
     project_circuits,
+    range_rows,
     settlement_logrows,
     value_bound,
 )
@@ -59,13 +61,6 @@ GRAM_MS_PER_8192_ROWS = 1_000
 RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_400
 VERIFY_RANGE_MS = 10
 GAS_RANGE_PROOF = 700_000
-
-MAX_RANGE_BLOCKS = 5
-"""Most blocks of columns of a range circuit whose verifier fits EIP-170: five have 24,460 of its 24,576 bytes at most,
-six have 27,993."""
-
-RANGE_OWN_ROWS = 286
-"""Rows of a compiled range circuit besides its lookups and its padding."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +134,7 @@ def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows:
         return spec.logrows, table
     fits = [c for c in table if spec.value_bits is None or c.logrows >= spec.value_bits]
     if spec.value_bits is None:
-        fits = [c for c in fits if c.logrows >= 13]  # 13 bits a value unless asked for less
+        fits = [c for c in fits if c.logrows >= VALUE_BITS]
     fits = [c for c in fits if possible(c.logrows)]
     if not fits:
         raise DomainError(f"no logrows up to {table[-1].logrows} suits {spec.params} parameters and these rules")
@@ -151,17 +146,8 @@ def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows:
 
 
 def range_blocks(logrows: int, used: int | None = None) -> int:
-    """Blocks of columns of the range circuit; with `used`, of a last chunk of so many parameters.
-
-    Each block costs the verifier code and gas. A single padding value is a product of its own to ezkl, which
-    begins a new column for it; a row of each column is kept for a copy of the one before.
-    """
-    chunk = chunk_size(logrows)
-    padding = 0 if used is None else chunk - used
-    rows = 3 * (chunk + 2 * NOISE) + RANGE_OWN_ROWS + padding + (padding > 0)
-    if padding == 1:
-        rows += usable_rows(logrows)
-    return blocks_of(rows, logrows)
+    """Blocks of columns of the range circuit, two or three; with `used`, of a last chunk of so many parameters."""
+    return blocks_of(range_rows(chunk_size(logrows), used), logrows)
 
 
 def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
@@ -176,24 +162,25 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     """
     _check(spec)
     logrows, table = choose_logrows(spec)
-    bound = value_bound(logrows)
-    value_bits = spec.value_bits or logrows
+    value_bits = spec.value_bits or default_value_bits(logrows)
     if value_bits > logrows:
         raise DomainError(f"{value_bits} bits a value need logrows >= {value_bits}: got {logrows}")
     if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
         raise DomainError(f"logrows is from {MIN_LOGROWS} to {MAX_LOGROWS}: got {logrows}")
     scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
     FixedPoint(scale_bits, value_bits)  # raises if it is none
-    beta_max = spec.params * bound * bound if spec.beta_max is None else spec.beta_max
-    if not 0 < beta_max <= spec.params * bound * bound:
-        raise DomainError(f"--beta-max is from 1 to D·Q² = {spec.params * bound * bound}: got {beta_max}")
+    bound = value_bound(value_bits)
+    longest = norm_bound(spec.params, bound)
+    beta_max = longest if spec.beta_max is None else spec.beta_max
+    if not 0 < beta_max <= longest:
+        raise DomainError(f"--beta-max is from 1 to D·Q² = {longest}: got {beta_max}")
 
     chunk = chunk_size(logrows, spec.salts)
     n, d = spec.trainers, spec.params
     held = references(spec.filter, spec.score)
     most = (spec.most_trainers or n) if "last" in held else None
     settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
-    made = project_circuits(n, d, logrows, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
+    made = project_circuits(n, d, logrows, value_bits, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
 
     entries = {}
     folders = {}
@@ -292,6 +279,25 @@ def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
     }
 
 
+def compile_statement(circuit: Circuit, folder: Path) -> tuple[dict[str, Any], int]:
+    """Compile a statement with as many blocks of columns as it fills; its settings, and ezkl's own count of rows.
+
+    A synthesis on the sample says which rows are filled, and that lookups lie among noise.
+
+    Raises ArtifactError: the compiled circuit is not what the statement says.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx = Path(scratch) / "circuit.onnx"
+        backend.export_onnx(circuit.module(), onnx)
+        layout = lay_out(onnx, circuit.how, circuit.sample())
+        check_rows(layout.counted, circuit, counted=True)
+        if circuit.placed:
+            circuit.placed(layout.operations)
+        settings = backend.compile_circuit(onnx, circuit.how, folder, layout.rows)
+    check_settings(settings, circuit)
+    return settings, layout.counted
+
+
 def check_refused(files: CircuitFiles, what: str, inputs: list[list[str]], reason: str) -> None:
     """Raise ArtifactError unless the compiled circuit refuses these inputs, and for this reason."""
     try:
@@ -317,13 +323,8 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
     progress(f"{circuit.source}: 2^{circuit.how.logrows} rows, making keys")
     srs_file = srs.path(circuit.how.logrows, progress)
     shutil.rmtree(folder, ignore_errors=True)
-    with new_folder(folder) as fresh, tempfile.TemporaryDirectory() as scratch:
-        onnx = Path(scratch) / "circuit.onnx"
-        backend.export_onnx(circuit.module(), onnx)
-        settings = backend.compile_circuit(onnx, circuit.how, fresh)
-        check_settings(settings, circuit)
-        if circuit.placed:
-            circuit.placed(operations(onnx, circuit.how, circuit.sample()))
+    with new_folder(folder) as fresh:
+        settings, counted = compile_statement(circuit, fresh)
         keys = CircuitFiles(fresh, srs_file)
         for what, (bad, reason) in circuit.refused().items():
             check_refused(keys, f"{circuit.source}: {what}", bad, reason)
@@ -336,6 +337,7 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
         files = {path.name: sha256_file(path) for path in sorted(fresh.iterdir())}
         entry = {
             **describe(settings, circuit),
+            "counted_rows": counted,
             "proof_bytes": len(proof.data),
             "srs_sha256": sha256_file(srs_file),
             "files": files,
@@ -344,5 +346,5 @@ def _keys_in(folder: Path, circuit: Circuit, srs: Srs, progress: Progress) -> tu
     return folder, entry
 
 
-_MAKING = (backend.export_onnx, backend.compile_circuit, backend.setup, describe, check_refused, _keys_in)
+_MAKING = (backend.export_onnx, backend.compile_circuit, compile_statement, describe, check_refused, _keys_in)
 """What makes keys and asserts what is in them."""

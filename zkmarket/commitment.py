@@ -38,6 +38,7 @@ from .field import (
     to_hex,
 )
 from .files import load_npz, read_json, save_npz
+from .statements import table_bound
 from .transcript import chunk_tag
 
 FORMAT = "zkmarket-commitment/1"
@@ -91,8 +92,9 @@ class Opening:
             )
         check_salts(self.salts, manifest)
         low, high = int(self.values.min()), int(self.values.max())
-        if low < -manifest.bound or high >= manifest.bound:
-            raise DomainError(f"an update's values lie in [−Q, Q) with Q = {manifest.bound}: got {low} to {high}")
+        bound = manifest.range_bound
+        if low < -bound or high >= bound:
+            raise DomainError(f"an update's values lie in [−{bound}, {bound}): got {low} to {high}")
 
     def column(self, chunk: int, size: int) -> list[str]:
         """Chunk `chunk` as ezkl field strings: C values (zeros past D) ‖ S salts."""
@@ -215,7 +217,7 @@ def range_job(build: Build, opening: Opening, round_id: RoundId, trainer: int, c
     """The range proof of one chunk, with noise that is drawn here and never used again."""
     manifest = build.manifest
     tag = chunk_tag(round_id.chain_id, round_id.project, round_id.round, chunk, trainer)
-    tagged = [scalar_hex(tag), *range_noise(manifest.bound), *to_hex(random_scalars(manifest.salts))]
+    tagged = [scalar_hex(tag), *range_noise(table_bound(manifest.logrows)), *to_hex(random_scalars(manifest.salts))]
     return ProofJob(
         f"range proof of chunk {chunk}",
         build.files(manifest.range_circuit(chunk)),

@@ -48,7 +48,7 @@ from .statements import (
     chunk_size,
     noise_covers,
     sorted_noise,
-    value_bound,
+    table_bound,
 )
 
 MAX_WEIGHT = (1 << 16) - 1
@@ -196,6 +196,11 @@ def most_rows(rows: int, n: int, logrows: int) -> int:
     return rows + rows // (usable_rows(logrows) - 1) + 2 * n * n + 16
 
 
+def laid_out(rows: int, slices: int, n: int, logrows: int) -> tuple[int, int]:
+    """(least, most) rows of a proof, from ezkl's count without inputs and sorted values: slices take none either."""
+    return rows - slices, most_rows(rows, n, logrows)
+
+
 def check_size(d: int, logrows: int, salts: int) -> int:
     """C, if the updates are one chunk each."""
     if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
@@ -216,14 +221,14 @@ def check_noise(domain: Domain, what: str) -> None:
 
 def value_domain(logrows: int) -> Domain:
     """What an aggregation compares: differences of two values of [−Q, Q), plus 1."""
-    bounds = {"order of a coordinate's values": 2 * value_bound(logrows)}
+    bounds = {"order of a coordinate's values": 2 * table_bound(logrows)}
     digit_bits = logrows - 1
     return Domain(bounds, 0, digit_bits, -(-max(bounds.values()).bit_length() // digit_bits))
 
 
 def round_domain(logrows: int, n: int, d: int, beta_max: int, rule: MultiKrum, score: str) -> Domain:
     """What a round compares: the settlement's bounds, where those of a sign are of 2x + 1 against its opposite."""
-    settled = Domain.of(n, d, value_bound(logrows), beta_max, rule, score, logrows - 1)
+    settled = Domain.of(n, d, table_bound(logrows), beta_max, rule, score, logrows - 1)
     signs = ("squared norm against beta", "krum score against the m-th", "sign of the score")
     bounds = {name: 2 * bound + 1 if name in signs else bound for name, bound in settled.bounds.items()}
     if max(bounds.values()) > INTEGER_LIMIT:
@@ -272,6 +277,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(salts)]
 
     how = Compilation(logrows)
+    sorts = [] if domain is None else [sorted_noise(domain.bits), *[n] * d]
     refused = {}
     if domain is not None:
         how = Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits)
@@ -284,8 +290,14 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         how,
         lookups=[],
         range_checks=[] if mean else [[-1, 1], [0, (1 << digit_bits) - 1]],
-        sorts=[] if domain is None else [sorted_noise(domain.bits), *[n] * d],
-        rows=(total, most_rows(total, n, logrows)),
+        sorts=sorts,
+        rows=laid_out(
+            total - columns * column - head - salts - sum(sorts) - chunk * committed,
+            0 if mean else 2 * NOISE + n * d,
+            n,
+            logrows,
+        ),
+        counted=(total, most_rows(total, n, logrows)),
         instances=(n if mean else 0) + (1 if committed else d),
         committed=[*[column] * columns, head + salts],
         sample=inputs,
@@ -340,6 +352,7 @@ def round_statement(
 
     beyond = 1 << domain.bits
     gram = entries * (d + 1) + (pad + 1 if pad else 0)
+    sorts = [sorted_noise(domain.bits), *[n - 1] * n, *[2] * (3 * n), n, n]
     total = columns * column + head + salts + gram + head + lookups + d * (2 * n - 1) + output_rows(d, chunk, committed)
     return Circuit(
         "round.py",
@@ -348,8 +361,11 @@ def round_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=[],
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        sorts=[sorted_noise(domain.bits), *[n - 1] * n, *[2] * (3 * n), n, n],
-        rows=(total, most_rows(total, n, logrows)),
+        sorts=sorts,
+        rows=laid_out(
+            total - columns * column - head - salts - sum(sorts) - chunk * committed, 2 * NOISE + 14 * n, n, logrows
+        ),
+        counted=(total, most_rows(total, n, logrows)),
         instances=2 * n + 2 + (1 if committed else d),
         committed=[*[column] * columns, head + salts],
         sample=inputs,

@@ -45,14 +45,28 @@ class Operation:
     end: int
 
 
-def operations(
-    onnx: Path, how: Compilation, inputs: list[list[str]] | None = None, seconds: float = 1200
-) -> list[Operation]:
+@dataclass(frozen=True)
+class Layout:
+    """Where everything in a circuit lies.
+
+    Attributes:
+        operations: in the order of their rows, which are those of a proof.
+        counted: ezkl's own number of rows, with inputs and slices.
+    """
+
+    operations: tuple[Operation, ...]
+    counted: int
+
+    @property
+    def rows(self) -> int:
+        return self.operations[-1].end
+
+
+def lay_out(onnx: Path, how: Compilation, inputs: list[list[str]], seconds: float = 1200) -> Layout:
     """Where ezkl puts each operation, from its own log of the layout; in a child, whose log it is.
 
     Args:
-        inputs: inputs that the circuit accepts: then the rows are those that a proof has. Without, they are those of
-            the settings, in which the inputs are counted as rows.
+        inputs: inputs that the circuit accepts: a synthesis on them is what a proof repeats.
 
     Raises BackendError if the log is not what it is in the pinned version, BackendTimeout if ezkl takes too long.
     """
@@ -74,17 +88,17 @@ def operations(
             raise BackendTimeout(f"ezkl did not lay the circuit out within {seconds:.0f} s and was stopped") from None
     if done.returncode:
         raise BackendError(f"ezkl did not lay the circuit out: {done.stderr.strip()[-300:]}")
-    names, starts = json.loads(done.stdout)
+    names, starts, counted = json.loads(done.stdout)
     if not names or len(starts) != len(names) + 1 or starts != sorted(starts) or starts[0] != 0:
         raise BackendError("ezkl's log of the layout is not what it was: wanted a start of each operation, and the end")
-    placed = [Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True)]
-    if inputs is not None and any(op.end > op.start for op in placed if op.name == "Input"):
+    placed = tuple(Operation(*item) for item in zip(names, starts[:-1], starts[1:], strict=True))
+    if any(op.end > op.start for op in placed if op.name == "Input"):
         raise BackendError("ezkl's log of the layout is not what it was: inputs take rows of the blocks")
-    return placed
+    return Layout(placed, counted)
 
 
 def _child_main() -> None:
-    """Compile the task on stdin; print the operations' names, their first rows and the last row."""
+    """Lay the task on stdin out; print the operations' names, their first rows and the last row, and ezkl's count."""
     names: list[str] = []
     starts: list[int] = []
 
@@ -108,17 +122,15 @@ def _child_main() -> None:
     settings = backend.compile_circuit(Path(task["onnx"]), how, Path(task["folder"]))
     if starts[-1:] != [settings["num_rows"]]:
         sys.exit("the log ends elsewhere than the circuit")
-    if task["inputs"] is not None:
-        # It lays out once more for the witness, as when compiling, then twice for the proof: to measure, and to assign.
-        compiled = list(names)
-        names.clear()
-        starts.clear()
-        backend.mock(CircuitFiles(Path(task["folder"]), Path()), task["inputs"])
-        count = len(compiled)
-        if names != 3 * compiled or starts[count + 1 : 2 * (count + 1)] != starts[2 * (count + 1) :]:
-            sys.exit("the log is not of a witness and, twice, of the same synthesis")
-        del names[: 2 * count], starts[: 2 * (count + 1)]
-    print(json.dumps([names, starts]))
+    # It lays out once more for the witness, as when compiling, then twice for the proof: to measure, and to assign.
+    compiled = list(names)
+    names.clear()
+    starts.clear()
+    backend.mock(CircuitFiles(Path(task["folder"]), Path()), task["inputs"])
+    count = len(compiled)
+    if names != 3 * compiled or starts[count + 1 : 2 * (count + 1)] != starts[2 * (count + 1) :]:
+        sys.exit("the log is not of a witness and, twice, of the same synthesis")
+    print(json.dumps([names[2 * count :], starts[2 * (count + 1) :], settings["num_rows"]]))
 
 
 def check_first_block(placed: Sequence[Operation], logrows: int) -> None:
@@ -131,7 +143,7 @@ def check_first_block(placed: Sequence[Operation], logrows: int) -> None:
 def check_one_block(placed: Sequence[Operation], logrows: int) -> None:
     """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise.
 
-    And unless that is the noise and sorts, and nothing else. The rows are those of a proof: `operations` of inputs.
+    And unless that is the noise and sorts, and nothing else.
     """
     looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
     if not looked:

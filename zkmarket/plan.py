@@ -16,7 +16,7 @@ from .build import candidate, range_blocks
 from .chains import outage_warning
 from .contribution import references
 from .quantise import ParameterLayout
-from .statements import chunk_size, value_bound
+from .statements import chunk_size, table_bound, value_bound
 from .units import DAY, HOUR, amount_text, duration_text
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ ADMIT_SEAT_GAS = 2_400  # a seat that is looked at on the way to the trainer's
 LOCK_SEAT_GAS = 3_900
 
 BLOCK_DEPLOY_GAS, BLOCK_SUBMIT_GAS = 780_000, 114_000
-"""A fifth block of columns of a range circuit (`build.range_blocks`): measured at K = 11, 2,032 − 1 padding values."""
+"""A third block of columns of a range circuit (`build.range_blocks`): measured at K = 11, 2,032 − 1 padding values."""
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
 SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.47, 6.848 / 49_152  # 2.75 s at K = 14, 9.60 s at K = 16
@@ -77,13 +77,13 @@ def create_gas(plans: int, rates: int, full_chunks: bool) -> int:
     return GAS["create"] + CREATE_MODEL_GAS + more
 
 
-def submit_gas(chunks: int, blocks: int = 4) -> int:
-    """Of so many chunks; `blocks` of all their range circuits beyond four each are extra."""
+def submit_gas(chunks: int, blocks: int = 2) -> int:
+    """Of so many chunks; `blocks` of all their range circuits beyond two each are extra."""
     a_chunk = (GAS["submit.m4"] - GAS["submit.m1"]) // 3
-    return GAS["submit.m1"] + (chunks - 1) * a_chunk + max(0, blocks - 4 * chunks) * BLOCK_SUBMIT_GAS
+    return GAS["submit.m1"] + (chunks - 1) * a_chunk + max(0, blocks - 2 * chunks) * BLOCK_SUBMIT_GAS
 
 
-def root_gas(chunks: int, blocks: int = 4) -> int:
+def root_gas(chunks: int, blocks: int = 2) -> int:
     """Of the owner's root update, which has a submission's range proofs."""
     return submit_gas(chunks, blocks) + ROOT_GAS
 
@@ -174,10 +174,10 @@ def _keys(file: ProjectFile, params: int, logrows: int) -> list[dict[str, Any]]:
 
 
 def _values(file: ProjectFile, logrows: int) -> dict[str, Any]:
-    bits = file.value_bits or logrows
+    bits = file.bits(logrows)
     scale = bits - 1 if file.scale_bits is None else file.scale_bits
-    bound = value_bound(logrows)
-    largest = min((1 << (bits - 1)) - 1, bound - 1)
+    bound = value_bound(bits)
+    largest = min(bound, table_bound(logrows)) - 1
     return {
         "value_bits": bits,
         "scale_bits": scale,
@@ -217,9 +217,9 @@ def _gas(file: ProjectFile, params: int, logrows: int, chunks: int) -> dict[str,
     last, whole = range_blocks(logrows, used or None), range_blocks(logrows)
     verifiers = {"gram": GAS["deploy.gram"]}
     if full:
-        verifiers["range"] = GAS["deploy.range"] + (whole - 4) * BLOCK_DEPLOY_GAS
+        verifiers["range"] = GAS["deploy.range"] + (whole - 2) * BLOCK_DEPLOY_GAS
     if used:
-        verifiers["range-last"] = GAS["deploy.range_last"] + (last - 4) * BLOCK_DEPLOY_GAS
+        verifiers["range-last"] = GAS["deploy.range_last"] + (last - 2) * BLOCK_DEPLOY_GAS
     verifiers |= {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
     both = {"least": file.least, "most": file.most}
     held = _references(file)

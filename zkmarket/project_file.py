@@ -24,13 +24,22 @@ import jsonschema
 from eth_utils import is_checksum_address, to_checksum_address
 
 from .artifacts import Manifest
-from .build import MAX_RANGE_BLOCKS, Spec, choose_logrows, range_blocks
+from .build import Spec, choose_logrows
 from .contribution import references
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter
-from .statements import MAX_LOGROWS, MIN_LOGROWS, Circuit, chunk_size, project_circuits, settlement_logrows, value_bound
+from .rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter, norm_bound
+from .statements import (
+    MAX_LOGROWS,
+    MIN_LOGROWS,
+    Circuit,
+    chunk_size,
+    default_value_bits,
+    project_circuits,
+    settlement_logrows,
+    value_bound,
+)
 from .units import DAY, HOUR, amount_text, duration_text, parse_amount, parse_duration
 
 EXAMPLE = Path(__file__).with_name("PROJECT.example.toml")
@@ -244,27 +253,26 @@ class ProjectFile:
         """
         return self._specs(layout.size, layout)
 
+    def bits(self, logrows: int) -> int:
+        """Width of a value, sign included."""
+        return self.value_bits or default_value_bits(logrows)
+
     def circuits(self, params: int, logrows: int, trainers: int) -> dict[str, Circuit]:
         """The statements of a round of so many trainers; DomainError if they cannot be proven."""
-        bound = value_bound(logrows)
-        beta_max = self.beta_max or params * bound * bound
+        bound = value_bound(self.bits(logrows))
+        beta_max = self.beta_max or norm_bound(params, bound)
         rule = self.filters[trainers]
         most = self.most if "last" in references(rule, self.score) else None
         settlement = settlement_logrows(trainers, params, bound, beta_max, rule, self.score, most)
-        return project_circuits(trainers, params, logrows, settlement, beta_max, rule, self.score, most=most)
+        return project_circuits(
+            trainers, params, logrows, self.bits(logrows), settlement, beta_max, rule, self.score, most=most
+        )
 
     def refusal(self, params: int, logrows: int) -> str:
         """Why a K cannot be used for so many parameters; empty if it can."""
-        chunk = chunk_size(logrows)
-        chunks, used = -(-params // chunk), params % chunk
+        chunks = -(-params // chunk_size(logrows))
         if self.value_bits is not None and self.value_bits > logrows:
             return f"{self.value_bits} bits a value need logrows {self.value_bits} or more"
-        blocks = max([range_blocks(logrows, used)] * bool(used) + [range_blocks(logrows)] * (params >= chunk))
-        if blocks > MAX_RANGE_BLOCKS:
-            return (
-                f"its last chunk, {used} of {chunk} values, needs a verifier of {blocks} blocks of columns: {blocks}"
-                f" are more code than a chain takes (EIP-170), {MAX_RANGE_BLOCKS} fit"
-            )
         submit = SUBMIT_GAS + chunks * RANGE_PROOF_GAS
         slots = self.most + len(references(self.filters[self.most], self.score))
         settle = SETTLE_GAS + slots * TRAINER_GAS + (slots + 2) * chunks * POINT_GAS
@@ -327,7 +335,7 @@ class ProjectFile:
         return self.logrows
 
     def _check_bounds(self, params: int, logrows: int, complaints: Complaints) -> None:
-        most = params * value_bound(logrows) ** 2
+        most = norm_bound(params, value_bound(self.bits(logrows)))
         least, limit = self.beta_min or params, self.beta_max or most
 
         def complain(name: str, wanted: str, got: int) -> None:
@@ -336,7 +344,7 @@ class ProjectFile:
         if least < params:
             complain("beta_min", f"at least the number of parameters, {params}", least)
         if limit > most:
-            complain("beta_max", f"at most D·Q², {most} at logrows {logrows}", limit)
+            complain("beta_max", f"at most D·Q², {most} with {self.bits(logrows)} bits a value", limit)
         elif least > limit:
             name = "beta_max" if self.beta_max else "beta_min"
             complain(name, f"such that beta_min, {least}, is not above beta_max", limit if self.beta_max else least)
@@ -381,8 +389,8 @@ class ProjectFile:
             raise InputError(
                 f"{self.path} is for {self.least} to {self.most} trainers: got a build for {manifest.trainers}"
             )
-        beta_max = self.beta_max or manifest.params * value_bound(manifest.logrows) ** 2
-        value_bits = spec.value_bits or manifest.logrows
+        value_bits = self.bits(manifest.logrows)
+        beta_max = self.beta_max or norm_bound(manifest.params, value_bound(value_bits))
         scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
         kind = manifest.value["srs"]["kind"]
         for name, got, want in (

@@ -182,8 +182,9 @@ class Domain:
         digit_bits: int,
         most: int | None = None,
     ) -> Domain:
-        """Bounds for n updates of d values in [−q, q); the last aggregate is a sum of at most `most` of them."""
-        norm = d * q * q
+        """Bounds for n updates of squared norm D·Q² at most, which the settlement proves; the last aggregate is a sum
+        of at most `most` updates within beta_max."""
+        norm = norm_bound(d, q)
         within = min(beta_max, norm)
         krum, penalty = (n - rule.f - 2) * 4 * norm, 0
         bounds = {"squared norm against beta": 2 * max(beta_max, norm) + 1}
@@ -226,6 +227,16 @@ class Domain:
         return cls(bounds, penalty, digit_bits, digits)
 
 
+def norm_bound(d: int, q: int) -> int:
+    """What no squared norm of d values in [−q, q) exceeds: d·q², rounded up to 24 bits.
+
+    It is a constant of the settlement circuit, and constants of an ONNX file are float32. The contract rounds alike.
+    """
+    norm = d * q * q
+    free = max(0, norm.bit_length() - 24)
+    return -(-norm >> free) << free
+
+
 def largest_score(n: int, norm: int, within: int, score: str, most: int) -> int:
     """What no score exceeds. `norm` bounds every squared norm, `within` that of an update within β.
 
@@ -262,7 +273,7 @@ def score_bounds(n: int, norm: int, within: int, score: str, most: int) -> dict[
 
 def score_shift(n: int, d: int, q: int, beta_max: int, score: str, most: int | None = None) -> int:
     """How many low bits of a proven score are dropped, so that what is kept is below 2^64: 0 but for ``novel``."""
-    norm = d * q * q
+    norm = norm_bound(d, q)
     largest = largest_score(n, norm, min(beta_max, norm), score, n if most is None else most)
     return max(0, largest.bit_length() - SCORE_LIMIT.bit_length() + 1)
 

@@ -20,7 +20,7 @@ from .contribution import references
 from .errors import ArtifactError, DomainError
 from .field import random_scalars, scalar_hex, to_hex
 from .placement import Operation, check_first_block
-from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter
+from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter, norm_bound
 
 SALTS = 8
 SPARE_ROWS = 8
@@ -42,8 +42,23 @@ def chunk_size(logrows: int, salts: int = SALTS) -> int:
     return (1 << logrows) - SPARE_ROWS - salts
 
 
-def value_bound(logrows: int) -> int:
-    """Q: the one-column table holds [−Q, Q)."""
+VALUE_BITS = 13
+"""Of an update's value, where a project says nothing else; never more than K, whose table proves the range."""
+
+MAX_VALUE_BITS = 19
+
+
+def value_bound(value_bits: int) -> int:
+    """Q: an honest value has so many bits, sign included."""
+    return 1 << (value_bits - 1)
+
+
+def default_value_bits(logrows: int) -> int:
+    return min(VALUE_BITS, logrows)
+
+
+def table_bound(logrows: int) -> int:
+    """The one-column table of a range proof holds this bound's [−T, T)."""
     return (1 << (logrows - 1)) - 4
 
 
@@ -74,7 +89,8 @@ class Circuit:
         lookups: static lookups that must be in the compiled circuit, as ezkl writes them.
         range_checks: range-check tables that must be.
         sorts: how many values each sort has; every one is a shuffle argument.
-        rows: (least, most) rows; fewer mean that a check was dropped.
+        rows: (least, most) rows that it lays out; fewer mean that a check was dropped.
+        counted: (least, most) rows by ezkl's own count, which is higher: inputs and slices take no rows in a proof.
         instances: number of public outputs.
         committed: lengths of the committed inputs.
         sample: honest inputs, proven once when keys are made: the keys work, and a proof's length is known.
@@ -93,6 +109,7 @@ class Circuit:
     range_checks: list[list[int]]
     sorts: list[int]
     rows: tuple[int, int]
+    counted: tuple[int, int]
     instances: int
     committed: list[int]
     sample: Callable[[], Inputs]
@@ -120,7 +137,8 @@ def gram_circuit(logrows: int, salts: int) -> Circuit:
         lookups=[],
         range_checks=[],
         sorts=[],
-        rows=(3 * chunk, 4 << logrows),
+        rows=(chunk + 1, chunk + 1),
+        counted=(3 * chunk, 4 << logrows),
         instances=1,
         committed=[chunk + salts],
         sample=lambda: [to_hex(random_scalars(chunk + salts))],
@@ -134,7 +152,7 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
     chunk ‖ noise fills two blocks, one set of noise in each; `refused` pins that, by the argument's
     index in the reason.
     """
-    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
+    chunk, bound = chunk_size(logrows, salts), table_bound(logrows)
     if not noise_covers(NOISE, 2 * bound):
         raise DomainError(f"{NOISE} noise values do not cover what a range proof of 2^{logrows} rows reveals")
     size = used or chunk
@@ -157,7 +175,8 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
         lookups=[{"Sigmoid": {"scale": 1.0}}],
         range_checks=[],
         sorts=[],
-        rows=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
+        rows=(range_rows(chunk, used) - 2, range_rows(chunk, used)),
+        counted=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
         instances=1 if used is None else 2,
         committed=[chunk + salts, 1 + 2 * NOISE + salts],
         sample=lambda: inputs({0: -bound, size - 1: bound - 1}, {0: -bound, 2 * NOISE - 1: bound - 1}),
@@ -170,6 +189,11 @@ def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
             "last noise outside the last argument": (inputs({}, {2 * NOISE - 1: bound}), r"Lookup \(index: 1\)"),
         },
     )
+
+
+def range_rows(chunk: int, used: int | None = None) -> int:
+    """Most rows that the range circuit lays out: chunk and noise are looked up, padding is squared."""
+    return chunk + 2 * NOISE + 4 + (0 if used is None else chunk - used + 2)
 
 
 def settlement_logrows(
@@ -213,6 +237,7 @@ def settlement_statement(
         "f": rule.f,
         "m": rule.m,
         "penalty": domain.penalty,
+        "longest": norm_bound(d, bound),
         "score": score,
         "salts": salts,
         "sorted_noise": sorted_noise(domain.bits),
@@ -245,6 +270,7 @@ def settlement_statement(
         ]
 
     beyond = 1 << domain.bits
+    rows, counted = settlement_rows(n, rule, score, domain), counted_rows(n, rule, score, domain)
     return Circuit(
         "settlement.py",
         module,
@@ -252,8 +278,9 @@ def settlement_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=[],
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        sorts=[sorted_noise(domain.bits), *([n - 1] * n + [n] if rule.m else []), n],
-        rows=(settlement_rows(n, rule, score, domain) * 49 // 50, block_rows(logrows)),
+        sorts=settlement_sorts(n, rule, domain),
+        rows=(rows * 49 // 50, min(rows, block_rows(logrows))),
+        counted=(counted * 49 // 50, counted + 2 * (salts - SALTS)),
         instances=slots + 2 * n + 3,
         committed=[entries + salts, slots + 1 + roots + NOISE + salts],
         sample=lambda: inputs(),
@@ -275,26 +302,46 @@ def slot_entry(slots: int, slot: int) -> int:
 def comparisons(n: int, noise_sorted: int, rule: Filter, score: str) -> int:
     """Decompositions in the settlement circuit.
 
-    With Multi-Krum N sorts of N−1 and one of N, and 2N signs; the sort of the median, 2N signs of the norm bound, the
-    noise and its sort; then 4N signs for three-sigma and for the cosine, and those of the score.
+    With Multi-Krum N sorts of N−1 and one of N, and 2N signs; the sort of the norms, one sign of the longest and one of
+    the root, 2N signs of the norm bound, the noise and its sort; then 4N signs for three-sigma and for the cosine, and
+    those of the score.
     """
     scored = {"equal": 0, "cosine-shapley": 6 * n}.get(score, 2 * n)
     if score == "root" and rule.tau is not None:
         scored = 0  # the signs of G_iR are there
     krum = n * (n - 2) + n - 1 + 2 * n if rule.m else 0
     further = 4 * n * ((rule.sigma is not None) + (rule.tau is not None))
-    return krum + n - 1 + 2 * n + further + scored + NOISE + noise_sorted
+    longest = 1 + ("root" in references(rule, score))
+    return krum + n - 1 + 2 * n + longest + further + scored + NOISE + noise_sorted
+
+
+def settlement_sorts(n: int, rule: Filter, domain: Domain) -> list[int]:
+    """How many values each sort has: of noise, of distances and scores with Multi-Krum, of the squared norms."""
+    return [sorted_noise(domain.bits), *([n - 1] * n + [n] if rule.m else []), n]
 
 
 def settlement_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
-    """An upper estimate of the settlement circuit's rows, within 2 % of what is compiled (tests/circuits).
+    """An upper estimate of the rows that the settlement circuit lays out, within 2 % of what it does (tests/circuits).
+
+    ezkl's own count, less what takes no rows in a proof: inputs, slices (of the noise, twice), sorted values, copies.
+    """
+    held = references(rule, score)
+    slots, roots = 1 + n + len(held), n if score == "cosine-shapley" else 0
+    inputs = slots * (slots + 1) // 2 + slots + 1 + roots + NOISE + 2 * SALTS
+    free = inputs + sum(settlement_sorts(n, rule, domain)) + 2 * NOISE + 18 + 6 * n
+    free += 30 * (rule.m > 0) + 12 * n * (rule.tau is not None) + (6 * n + n * n // 3) * ("last" in held)
+    return counted_rows(n, rule, score, domain) - free
+
+
+def counted_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
+    """An upper estimate of ezkl's own count, within 2 %.
 
     Besides the digits: what Multi-Krum with Shapley scores takes, then what each other part takes more or less.
     """
     noise = sorted_noise(domain.bits)
-    own = n * (n - rule.f - 2) + 53 * n * n // 2 + 132 * n + 1720 + SORT_ROWS * noise
+    own = n * (n - rule.f - 2) + 53 * n * n // 2 + 132 * n + 1750 + SORT_ROWS * noise
     own += len(references(rule, score)) * (28 * n + 3 * n * n // 8 + 14)
-    own += {"equal": -n * n - 41 * n, "root": -n * n - 28 * n, "novel": -14 * n, "cosine-shapley": 75 * n + 18}.get(
+    own += {"equal": -n * n - 37 * n, "root": -n * n - 28 * n, "novel": -14 * n, "cosine-shapley": 75 * n + 18}.get(
         score, 0
     )
     if not rule.m:
@@ -314,6 +361,7 @@ def project_circuits(
     n: int,
     d: int,
     logrows: int,
+    value_bits: int,
     settlement: int,
     beta_max: int,
     rule: Filter,
@@ -322,7 +370,7 @@ def project_circuits(
     most: int | None = None,
 ) -> dict[str, Circuit]:
     """Every circuit of a project by name, in the order of the manifest."""
-    chunk, bound = chunk_size(logrows, salts), value_bound(logrows)
+    chunk, bound = chunk_size(logrows, salts), value_bound(value_bits)
     out = {"gram": gram_circuit(logrows, salts)}
     if d >= chunk:
         out["range"] = range_circuit(logrows, salts)
@@ -332,9 +380,10 @@ def project_circuits(
     return out
 
 
-def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
+def check_settings(settings: dict[str, Any], circuit: Circuit, counted: bool = False) -> None:
     """Raise ArtifactError unless the compiled circuit still holds every check of its statement.
 
+    With `counted`, of a circuit that was compiled with ezkl's own count of rows.
     The constraint system follows from the settings, so everything in them is compared but the equations of the
     products, which ezkl lists and does not use here.
     """
@@ -364,20 +413,26 @@ def check_settings(settings: dict[str, Any], circuit: Circuit) -> None:
         "check mode": (settings["check_mode"], "UNSAFE"),
         "timestamp": (settings["timestamp"], 0),
         "columns of constants": (settings["total_const_size"] // usable, 0),
-        "blocks of columns": (blocks_of(rows, how.logrows), circuit.blocks or blocks_of(rows, how.logrows)),
     }
+    if circuit.blocks is not None and not counted:
+        found["blocks of columns"] = blocks_of(rows, how.logrows), circuit.blocks
     for name, (got, wanted) in found.items():
         if got != wanted:
             raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
-    least, most = circuit.rows
+    check_rows(rows, circuit, counted)
+    if settings["total_assignments"] != rows:
+        raise ArtifactError(
+            f"{circuit.source}: compiled circuit has {settings['total_assignments']} assignments: wanted {rows}"
+        )
+
+
+def check_rows(rows: int, circuit: Circuit, counted: bool = False) -> None:
+    """Raise ArtifactError unless the circuit has about as many rows as its statement, by ezkl's own count or ours."""
+    least, most = circuit.counted if counted else circuit.rows
     if not least <= rows <= most:
         raise ArtifactError(
             f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
             " a check was dropped, or the circuit does not fit"
-        )
-    if settings["total_assignments"] != rows:
-        raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {settings['total_assignments']} assignments: wanted {rows}"
         )
 
 

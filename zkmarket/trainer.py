@@ -74,11 +74,11 @@ def commit_update(
     if np.shape(update) != (manifest.params,):
         raise InputError(f"the update has shape {np.shape(update)}: wanted ({manifest.params},)")
     quantised = quantise(update, manifest.fixed_point, beta, saturate)
-    # the table holds a little less than value_bits = K would allow
-    values = np.clip(quantised.values, -manifest.bound, manifest.bound - 1)
+    bound = manifest.range_bound
+    values = np.clip(quantised.values, -bound, bound - 1)
     if (values != quantised.values).any() and saturate == "refuse":
         raise InputError(
-            f"values lie in [−{manifest.bound}, {manifest.bound}) at 2^{manifest.logrows} rows: lower the scale,"
+            f"values lie in [−{bound}, {bound}) at 2^{manifest.logrows} rows: lower the scale,"
             " clip, or allow saturation"
         )
     with locked(folder / LOCK_FILE):  # two runs at once would overwrite each other's salts

@@ -336,7 +336,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
 
         return Module(plan)
 
-    rows = rows_of(plan)
+    rows, inputs = rows_of(plan), sum(plan["lengths"])
     return Circuit(
         "utility.py",
         module,
@@ -346,6 +346,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
         range_checks=[],
         sorts=[],
         rows=(rows * 92 // 100, rows * 108 // 100 + 64),
+        counted=(rows * 92 // 100 + inputs, rows * 108 // 100 + 64 + inputs),
         instances=instances,
         committed=plan["lengths"],
         sample=lambda: sample_inputs(plan),

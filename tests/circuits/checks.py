@@ -25,7 +25,7 @@ from tests.circuits.harness import (
 from zkmarket.contribution import references
 from zkmarket.errors import StatementFalse
 from zkmarket.field import P
-from zkmarket.rules import Domain, Filter, Gram, krum_scores, squared_norms
+from zkmarket.rules import SCORE_LIMIT, Domain, Filter, Gram, krum_scores, norm_bound, squared_norms
 from zkmarket.settlement import Outcome, combined, decide
 from zkmarket.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
 
@@ -36,7 +36,7 @@ TAGS = (*FIELD_EDGES, 2**248 - 1)
 
 def settings(circuit: Compiled) -> None:
     """The lookups, tables, rows, inputs and outputs that build.py asserts at every build."""
-    check_settings(circuit.settings, circuit.circuit)
+    check_settings(circuit.settings, circuit.circuit, counted=not circuit.cut)
 
 
 def scalars(n: int, seed: int = 0) -> list[int]:
@@ -283,7 +283,7 @@ class Rules:
 
     @functools.cache  # noqa: B019 (a handful of rules a session)
     def circuit(self) -> Circuit:
-        beta_max = self.beta_max or self.params * self.bound**2
+        beta_max = self.beta_max or norm_bound(self.params, self.bound)
         project = (self.n, self.params, self.bound, beta_max, self.filter, self.score)
         made = settlement_statement(settlement_logrows(*project), *project, SALTS)
         MADE[id(made)] = self
@@ -605,6 +605,34 @@ def settlement_noise(circuit: Compiled) -> None:
     check_circuit(circuit, valid, invalid)
 
 
+def refused(circuit: Compiled, inputs: Sequence[Sequence[int]], rules: Rules) -> bool:
+    """Whether there is no proof of these inputs, or only one with a mask or a score that the verifier refuses."""
+    try:
+        outputs = circuit.run(inputs)
+    except StatementFalse:
+        return True
+    start = rules.slots + 2
+    mask, scores = outputs[start : start + rules.n], outputs[start + rules.n : start + 2 * rules.n]
+    return any(bit not in (0, 1) for bit in mask) or max(scores) >= SCORE_LIMIT
+
+
+def longest_norm(circuit: Compiled) -> None:
+    """Nobody's squared norm, nor the root's, is beyond D·Q²: each slot in turn at the bound, and one step beyond it."""
+    rules = rules_of(circuit)
+    case = settle(rules, cluster(rules))
+    bound = norm_bound(rules.params, rules.bound)
+    held = [1, rules.n // 2, rules.n]
+    if "root" in rules.references:
+        held.append(1 + rules.n + rules.references.index("root"))
+    for slot in held:
+        at = changed_entry(case, slot, slot, bound)
+        check_circuit(circuit, valid=[at.valid(f"slot {slot} at the bound")])
+        half = (2 * bound + 1) * (P + 1) // 2 % P  # its difference to the bound, doubled, and 1, is 0
+        for what, value in (("one more", bound + 1), ("half more", half), ("twice", 2 * bound)):
+            inputs = changed_entry(case, slot, slot, value).inputs()
+            assert refused(circuit, inputs, rules), f"slot {slot}: {what} than D·Q² is accepted"
+
+
 def changed_entry(case: Settle, i: int, j: int, value: int) -> Settle:
     """The same settlement with G_ij = G_ji = value."""
     gram = [list(row) for row in case.gram]
@@ -630,4 +658,5 @@ SETTLEMENT: dict[str, Check] = {
     "extremes": settlement_extremes,
     "beyond": settlement_beyond,
     "noise": settlement_noise,
+    "longest": longest_norm,
 }

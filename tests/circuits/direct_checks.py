@@ -35,10 +35,10 @@ from zkmarket.direct import (
     round_statement,
 )
 from zkmarket.field import P
-from zkmarket.placement import Operation, check_one_block, operations
+from zkmarket.placement import Operation, check_one_block, lay_out
 from zkmarket.rules import MultiKrum
 from zkmarket.settlement import Outcome
-from zkmarket.statements import SALTS, Circuit, value_bound
+from zkmarket.statements import SALTS, Circuit, table_bound
 
 Updates = Sequence[Sequence[int]]
 
@@ -52,10 +52,10 @@ def of_chunk(chunk: int | None, statement: Callable[..., Circuit], *arguments: A
         return statement(*arguments)
 
 
-def placed(circuit: Compiled) -> list[Operation]:
+def placed(circuit: Compiled) -> Sequence[Operation]:
     """Where everything lies in a proof, by ezkl's own log of a synthesis."""
     made = circuit.circuit
-    return operations(circuit.files.folder / "circuit.onnx", made.how, made.sample())
+    return lay_out(circuit.files.folder / "circuit.onnx", made.how, made.sample()).operations
 
 
 def one_block(circuit: Compiled) -> None:
@@ -175,7 +175,7 @@ def across(*coordinates: Sequence[int]) -> list[list[int]]:
 def aggregation_oracle(circuit: Compiled) -> None:
     """Every output is the oracle's: ordinary and tied coordinates, and the edges of the range."""
     of = combine_of(circuit)
-    n, d, q = of.n, of.params, value_bound(of.logrows)
+    n, d, q = of.n, of.params, table_bound(of.logrows)
     edges = across(
         [-q] * (n // 2) + [q - 1] * (n - n // 2),
         [-q] * (n - n // 2) + [q - 1] * (n // 2),
@@ -201,7 +201,7 @@ def aggregation_each_slot(circuit: Compiled) -> None:
 def aggregation_weights(circuit: Compiled) -> None:
     """Weights are those of their slots, and echoed; zero and the largest among them."""
     of = combine_of(circuit)
-    q = value_bound(of.logrows)
+    q = table_bound(of.logrows)
     updates = random_updates(of.n, of.params, q, seed=3)
     weights = {
         "distinct": tuple(range(1, of.n + 1)),
@@ -332,7 +332,7 @@ class Rounds:
 
     @property
     def beta_max(self) -> int:
-        return self.params * value_bound(self.logrows) ** 2
+        return self.params * table_bound(self.logrows) ** 2
 
     def __str__(self) -> str:
         return f"{self.n}-{self.filter}-{self.score}-{self.output}"
@@ -445,7 +445,7 @@ def line(n: int) -> list[list[int]]:
 def round_oracle(circuit: Compiled) -> None:
     """Every output is the oracle's, on ordinary, tied and empty rounds, and at the edges of the range."""
     of = rounds_of(circuit)
-    n, d, q, m = of.n, of.params, value_bound(of.logrows), of.filter.m
+    n, d, q, m = of.n, of.params, table_bound(of.logrows), of.filter.m
     low, high = [-q] * d, [q - 1] * d
     cases = {}
     if m < n:

@@ -31,7 +31,7 @@ CIRCUITS: dict[str, Circuit] = {
 
 def facts(circuit: Circuit, folder: Path) -> dict[str, Any]:
     """Compile and make keys with the development SRS; what must not change unnoticed."""
-    compiled = compile_in(folder, circuit)
+    compiled = compile_in(folder, circuit, cut=True)
     srs.generate().path(circuit.how.logrows)
     backend.setup(compiled.files)
     return {
@@ -39,6 +39,7 @@ def facts(circuit: Circuit, folder: Path) -> dict[str, Any]:
         "settings_sha256": sha256_file(compiled.files.settings),
         "logrows": circuit.how.logrows,
         "rows": compiled.settings["num_rows"],
+        "blocks": backend.blocks_of(compiled.settings["num_rows"], circuit.how.logrows),
         "lookups": len(compiled.settings["required_lookups"]),
         "range_checks": compiled.settings["required_range_checks"],
         "committed": compiled.settings["module_sizes"]["polycommit"],

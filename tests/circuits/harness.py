@@ -17,6 +17,7 @@ from zkmarket import backend, srs
 from zkmarket.backend import CircuitFiles, Compilation
 from zkmarket.errors import StatementFalse
 from zkmarket.field import P, scalar_hex
+from zkmarket.placement import lay_out
 from zkmarket.statements import Circuit
 
 Inputs = Sequence[Sequence[int]]
@@ -31,11 +32,17 @@ NO_DECOMPOSITION = r"gen_witness.*synthesis error"
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled circuit: what it should be, and what came out."""
+    """A compiled circuit: what it should be, and what came out.
+
+    Attributes:
+        cut: whether it has only the blocks of columns that it fills, as every build's circuits have. For `mock` that
+            makes no difference, and a mutant may not accept the sample that it takes.
+    """
 
     circuit: Circuit
     files: CircuitFiles
     settings: dict[str, Any]
+    cut: bool = False
 
     def run(self, inputs: Inputs) -> list[int]:
         """Check every constraint on these inputs (any integers, taken mod p); the public outputs."""
@@ -73,12 +80,14 @@ class Mutation:
 HONEST = Mutation()
 
 
-def compile_in(folder: Path, circuit: Circuit, mutation: Mutation = HONEST) -> Compiled:
+def compile_in(folder: Path, circuit: Circuit, mutation: Mutation = HONEST, cut: bool = False) -> Compiled:
     """Compile without keys and without `check_settings`: that is one of the checks under test."""
-    backend.export_onnx(mutation.module(circuit)(), folder / "circuit.onnx")
-    settings = backend.compile_circuit(folder / "circuit.onnx", mutation.how or circuit.how, folder)
+    onnx, how = folder / "circuit.onnx", mutation.how or circuit.how
+    backend.export_onnx(mutation.module(circuit)(), onnx)
+    rows = lay_out(onnx, how, circuit.sample()).rows if cut else None
+    settings = backend.compile_circuit(onnx, how, folder, rows)
     srs_file = srs.generate().folder / f"kzg{settings['run_args']['logrows']}.srs"
-    return Compiled(circuit, CircuitFiles(folder, srs_file), settings)
+    return Compiled(circuit, CircuitFiles(folder, srs_file), settings, cut)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,9 @@ from tests.circuits.checks import (
     Settle,
     changed_entry,
     cluster,
+    longest_norm,
     matrix,
+    refused,
     rules_of,
     scalars,
     settle,
@@ -24,9 +26,8 @@ from tests.circuits.checks import (
 )
 from tests.circuits.checks import settings as settings_check
 from tests.circuits.harness import Compiled, check_circuit
-from zkmarket.errors import StatementFalse
 from zkmarket.field import P
-from zkmarket.rules import SCORE_LIMIT, squared_norms
+from zkmarket.rules import squared_norms
 
 SIZE = 3
 
@@ -111,6 +112,7 @@ COMMON: dict[str, Check] = {
     "settings": settings_check,
     "oracle": rule_oracle,
     "extremes": rule_extremes,
+    "longest": longest_norm,
 }
 LAYOUT: dict[str, Check] = {
     "each slot": settlement_each_slot,
@@ -327,17 +329,6 @@ def square_root(value: int) -> int:
         b = pow(c, 1 << (m - i - 1), P)
         m, c, t, root = i, b * b % P, t * b * b % P, root * b % P
     return root
-
-
-def refused(circuit: Compiled, inputs: Sequence[Sequence[int]], rules: Rules) -> bool:
-    """Whether there is no proof of these inputs, or only one with a mask or a score that the verifier refuses."""
-    try:
-        outputs = circuit.run(inputs)
-    except StatementFalse:
-        return True
-    start = rules.slots + 2
-    mask, scores = outputs[start : start + rules.n], outputs[start + rules.n : start + 2 * rules.n]
-    return any(bit not in (0, 1) for bit in mask) or max(scores) >= SCORE_LIMIT
 
 
 def root_edges(circuit: Compiled) -> None:

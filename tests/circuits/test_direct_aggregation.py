@@ -14,7 +14,7 @@ from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Combination, Combine
 from tests.circuits.harness import check_circuit
 from zkmarket.direct import Rule, combine_updates
-from zkmarket.statements import value_bound
+from zkmarket.statements import table_bound
 
 MEDIAN, TRIMMED, MEAN = Rule("median"), Rule("trimmed", 1), Rule("mean")
 SORTED = [Combine(MEDIAN, 3), Combine(MEDIAN, 4), Combine(TRIMMED, 5)]
@@ -68,7 +68,7 @@ def test_every_number_of_parameters_up_to_a_whole_chunk(compile_once: Compile, p
 @st.composite
 def combinations(draw: st.DrawFn) -> Combination:
     of = draw(st.sampled_from([*SORTED, MEANS[0]]))
-    q = value_bound(of.logrows)
+    q = table_bound(of.logrows)
     value = st.one_of(st.integers(-2, 2), st.integers(-q, q - 1), st.sampled_from([-q, q - 1]))
     update = st.lists(value, min_size=of.params, max_size=of.params)
     updates = draw(st.lists(update, min_size=of.n, max_size=of.n))

@@ -17,7 +17,7 @@ from zkmarket.direct import product_end, round_lookup_rows, round_statement
 from zkmarket.errors import DomainError, RuleError
 from zkmarket.placement import WITHOUT_LOOKUP, check_one_block
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import usable_rows, value_bound
+from zkmarket.statements import table_bound, usable_rows
 
 FIVE = Rounds(5, MultiKrum(1, 3))
 ALONE = Rounds(3, MultiKrum(0, 3), "leave-one-out")
@@ -46,7 +46,7 @@ def test_a_committed_sum_is_compared_row_by_row(compile_once: Compile):
 @st.composite
 def rounds(draw: st.DrawFn) -> Played:
     of = draw(st.sampled_from([FIVE, ALONE]))
-    q = value_bound(of.logrows)
+    q = table_bound(of.logrows)
     value = st.one_of(st.integers(-3, 3), st.integers(-q, q - 1), st.sampled_from([-q, q - 1]))
     update = st.lists(value, min_size=of.params, max_size=of.params)
     updates: list[list[int]] = []
@@ -114,7 +114,7 @@ def test_lookups_are_where_they_were_computed_to_be(compile_once: Compile, n: in
 
 @pytest.mark.unit
 def test_what_does_not_fit_is_refused_with_what_to_change():
-    bound = value_bound(12)
+    bound = table_bound(12)
     with pytest.raises(DomainError, match="must fit one block of columns.*raise logrows"):
         round_statement(12, 3, 20, 20 * bound**2, MultiKrum(0, 3), "shapley", "opened")
     with pytest.raises(DomainError, match="updates of one chunk, 2 to 8176 parameters.*raise logrows"):

@@ -138,7 +138,8 @@ KRUM = "krum = self.distance_sums(gram) + (1 - inside) * self.penalty"
 Q = 'torch.einsum("bi,bi->b", rows, r)'
 NEIGHBOURS = "smallest(distance, n - self.f - 2)"
 CONTRIBUTION = "return phi * at_least_zero(phi) * mask"
-MEDIAN = "take(smallest(norms, (n - 1) // 2 + 1), [(n - 1) // 2])"
+MEDIAN = "take(ordered, [(n - 1) // 2])"
+LONGEST = "norms = [take(ordered, [self.n - 1])]"
 SORTED = " + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))"
 NOISE = "take(public_noise, range(known, known + NOISE))"
 SYMMETRISED = "take(torch.gt(torch.cat([odd, -odd], 1), 0).to(x.dtype), range(x.shape[1]))"
@@ -173,14 +174,25 @@ SETTLEMENT = [
         'phi = torch.einsum("ij,bj->bi", square, 0 * mask + 1)',
         "oracle",
     ),
-    broken("the upper median", MEDIAN, "take(smallest(norms, n // 2 + 1), [n // 2])", "median"),
-    broken("the smallest norm", MEDIAN, "take(smallest(norms, 1), [0])", "median"),
+    broken("the upper median", MEDIAN, "take(ordered, [n // 2])", "median"),
+    broken("the smallest norm", MEDIAN, "take(ordered, [0])", "median"),
     broken("0 is not at least 0", "odd = 2 * x + 1", "odd = x", "last inside"),
-    broken("signs not symmetrised", SYMMETRISED, "torch.gt(odd, 0).to(x.dtype)", "settings", "a check was dropped"),
-    broken("no noise", " + decomposed(noise)", "", "settings", "a check was dropped"),
-    broken("noise not sorted", SORTED, "", "settings", "a check was dropped"),
+    broken(
+        "signs not symmetrised",
+        SYMMETRISED,
+        "torch.gt(odd, 0).to(x.dtype)",
+        "settings",
+        "a check was dropped|has shuffles",
+    ),
+    broken("no noise", " + decomposed(noise)", "", "settings", "a check was dropped|has shuffles"),
+    broken("noise not sorted", SORTED, "", "settings", "a check was dropped|has shuffles"),
     broken("no noise, tried", " + decomposed(noise)", "", "noise", "accepted"),
     broken("the last noise value not decomposed", NOISE, NOISE.replace("NOISE)", "NOISE - 1)"), "noise", "accepted"),
+    broken("any length", "mask + broken, contribution", "mask, contribution", "longest", "is accepted"),
+    broken("the shortest only", LONGEST, LONGEST.replace("self.n - 1", "0"), "longest", "is accepted"),
+    broken("all but the longest", LONGEST, LONGEST.replace("self.n - 1", "self.n - 2"), "longest", "is accepted"),
+    broken("twice the length", "2 * (self.longest -", "2 * (2 * self.longest -", "longest", "is accepted"),
+    broken("the bound itself is out", "2 * (self.longest -", "2 * (self.longest - 1 -", "longest", "other outputs"),
     broken("β is not echoed", "torch.cat([q, r, beta,", "torch.cat([q, r, 0 * beta,", "oracle"),
     broken("r is not echoed", "torch.cat([q, r, beta,", "torch.cat([q, 0 * r, beta,", "oracle"),
 ]

@@ -8,7 +8,7 @@ from tests.circuits import checks
 from tests.circuits.checks import Chunk
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import UNSATISFIED_LOOKUP, Invalid, check_circuit, compiled_with
-from zkmarket.statements import SALTS, range_circuit, value_bound
+from zkmarket.statements import SALTS, range_circuit, table_bound
 
 pytestmark = pytest.mark.circuit
 
@@ -44,7 +44,7 @@ def test_the_range_that_is_enforced_is_the_one_asked_for(compile_once: Compile, 
     """[−Q, Q) with Q = 2^(K−1) − 4: read back from the compiled settings."""
     circuit = compile_once(range_circuit(logrows, SALTS))
     bound = 2 ** (logrows - 1) - 4
-    assert value_bound(logrows) == bound
+    assert table_bound(logrows) == bound
     assert circuit.settings["run_args"]["lookup_range"] == [-bound, bound - 1]
     assert len(circuit.settings["required_lookups"]) == 1
 

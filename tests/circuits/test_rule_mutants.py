@@ -74,6 +74,11 @@ ROOT_MUTANTS = [
     broken("paid to the rejected", CLIPPED, CLIPPED.removesuffix(" * mask"), "scores"),
     broken("of the mask's slot", "1 + n + at for at", "n * 0 for at", "oracle", "refused"),
 ]
+LONG_ROOT = 'norms.append(self.along(gram, "root")[1])'
+ROOT_MUTANTS += [
+    broken("a root of any length", LONG_ROOT, "pass", "longest", "is accepted"),
+    broken("a mask of half a step", "return 2 * (1 - within)", "return (1 - within)", "longest", "is accepted"),
+]
 ALL_MUTANTS = [
     broken("references swapped", "1 + n + at for at, name", "2 + n - at for at, name", "oracle"),
     broken(
@@ -90,7 +95,13 @@ LONG = {
     "a score": (LONG_NOVEL, NOVELTY, NOVELTY.removesuffix(" * mask")),
 }
 CLAIM_MUTANTS = [
-    broken("a wrong score does not show", "mask = mask + broken", "mask = mask", "wrong roots", "is accepted"),
+    broken(
+        "a wrong score does not show",
+        "broken + self.not_the_root(",
+        "broken + 0 * self.not_the_root(",
+        "wrong roots",
+        "is accepted",
+    ),
     broken("any larger score", DIFFERENCES, DIFFERENCES.replace("below", "0 * below"), "wrong roots", "is accepted"),
     broken("any smaller score", DIFFERENCES, DIFFERENCES.replace("above", "0 * above"), "wrong roots", "is accepted"),
     without("no largest score", "self.cap - claimed, "),

@@ -16,7 +16,7 @@ from tests.circuits.utility_nets import plan_of
 from zkmarket import build, direct, srs, utility
 from zkmarket.errors import ArtifactError
 from zkmarket.rules import Filter, MultiKrum
-from zkmarket.statements import Circuit, check_settings, gram_circuit, range_circuit
+from zkmarket.statements import Circuit, check_rows, check_settings, gram_circuit, range_circuit
 
 pytestmark = pytest.mark.circuit
 
@@ -69,7 +69,7 @@ def changed(settings: dict[str, Any], at: tuple) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_every_field_of_the_settings_is_compared(name: str, compile_once: Compile):
     circuit = CIRCUITS[name]
-    settings = json.loads(compile_once(circuit).files.settings.read_text())
+    settings = json.loads(compile_once(circuit, cut=True).files.settings.read_text())
     check_settings(settings, circuit)
     tried = [at for at in places(settings) if at[0] not in FREE]
     assert len(tried) > 35
@@ -86,7 +86,7 @@ def test_every_field_of_the_settings_is_compared(name: str, compile_once: Compil
 def test_another_lookup_of_the_same_number_is_noticed(compile_once: Compile):
     """One static lookup, but of whether a value is odd instead of its exponential."""
     circuit = CIRCUITS["utility"]
-    settings = {**compile_once(circuit).settings, "required_lookups": ["IsOdd"]}
+    settings = {**compile_once(circuit, cut=True).settings, "required_lookups": ["IsOdd"]}
     with pytest.raises(ArtifactError, match=r"has static lookups \['IsOdd'\], wanted \[\{'Exp'"):
         check_settings(settings, circuit)
 
@@ -94,7 +94,10 @@ def test_another_lookup_of_the_same_number_is_noticed(compile_once: Compile):
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_a_row_too_few_or_too_many(name: str, compile_once: Compile):
     circuit = CIRCUITS[name]
-    settings = compile_once(circuit).settings
+    settings = compile_once(circuit, cut=True).settings
+    for rows in (circuit.counted[0] - 1, circuit.counted[1] + 1):
+        with pytest.raises(ArtifactError, match=r"rows, wanted .*: a check was dropped"):
+            check_rows(rows, circuit, counted=True)
     for rows in (circuit.rows[0] - 1, circuit.rows[1] + 1):
         with pytest.raises(ArtifactError, match=r"rows, wanted .*: a check was dropped|has blocks of columns 2"):
             check_settings({**settings, "num_rows": rows, "total_assignments": rows}, circuit)

@@ -17,20 +17,28 @@ from tests.contracts.test_chain import HEADER, LIMITS, SMALL, write_project
 from zkmarket import backend, market, srs
 from zkmarket.backend import CircuitFiles, ProofJob
 from zkmarket.build import keys_of
-from zkmarket.rules import MultiKrum
-from zkmarket.statements import Circuit, chunk_size, project_circuits, settlement_logrows, value_bound
+from zkmarket.rules import MultiKrum, norm_bound
+from zkmarket.statements import (
+    Circuit,
+    chunk_size,
+    default_value_bits,
+    project_circuits,
+    settlement_logrows,
+    value_bound,
+)
 
 RUNS = (1, 200, 1_000_000)
 
 
 def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]:
     """The circuits of projects of two chunks, the last with one value only or nearly full, and every settlement."""
-    bound, chunk = value_bound(logrows), chunk_size(logrows)
+    bits, chunk = default_value_bits(logrows), chunk_size(logrows)
+    bound = value_bound(bits)
     for params in (chunk + 1, 2 * chunk - 1):
         for index, n in enumerate(trainers):
-            rule, beta_max = MultiKrum.default(n), params * bound * bound
+            rule, beta_max = MultiKrum.default(n), norm_bound(params, bound)
             settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
-            made = project_circuits(n, params, logrows, settlement, beta_max, rule, "shapley")
+            made = project_circuits(n, params, logrows, bits, settlement, beta_max, rule, "shapley")
             for name, circuit in made.items():
                 if name == "range-last" and index == 0:
                     yield f"range-last, {params - chunk} used", circuit

@@ -41,10 +41,10 @@ def utility_round() -> UtilityRound:
 
 def manifest(params: int = 2500, chunks: int = 3, layout: list | None = LAYOUT) -> dict[str, Any]:
     """N = 5, K = 10, consistent in itself."""
-    rule = (5, params, 508, 10**9, MultiKrum(1, 4), "shapley")
+    rule = (5, params, 512, 10**7, MultiKrum(1, 4), "shapley")
     logrows = settlement_logrows(*rule)
     domain = Domain.of(*rule, logrows - 1)
-    circuits = project_circuits(5, params, 10, logrows, *rule[3:])
+    circuits = project_circuits(5, params, 10, 10, logrows, *rule[3:])
     value = {
         "format": "zkmarket-manifest/1",
         "insecure": True,
@@ -56,12 +56,12 @@ def manifest(params: int = 2500, chunks: int = 3, layout: list | None = LAYOUT) 
         "chunk": 1008,
         "salts": 8,
         "chunks": chunks,
-        "value_bound": 508,
+        "value_bound": 512,
         "fixed_point": {"scale_bits": 8, "value_bits": 10},
         "filter": "multi-krum:f=1,m=4",
         "score": "shapley",
         "min_accepted": 3,
-        "beta_max": str(10**9),
+        "beta_max": str(10**7),
         "domain": {
             "bounds": {name: str(bound) for name, bound in domain.bounds.items()},
             "penalty": str(domain.penalty),
@@ -81,6 +81,8 @@ def entry(byte: int, logrows: int) -> dict[str, Any]:
     return {
         "logrows": logrows,
         "rows": 1000,
+        "blocks": 1,
+        "counted_rows": 2000,
         "lookups": ["{}"],
         "lookup_range": [-508, 507],
         "range_checks": [[-1, 1]],

@@ -23,7 +23,7 @@ from zkmarket.direct import (
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
 from zkmarket.placement import Operation, check_one_block
 from zkmarket.rules import Domain, Filter, MultiKrum
-from zkmarket.statements import noise_covers, sorted_noise, usable_rows, value_bound
+from zkmarket.statements import noise_covers, sorted_noise, table_bound, usable_rows
 
 pytestmark = pytest.mark.unit
 
@@ -152,7 +152,7 @@ def test_the_noise_covers_what_an_argument_reveals(logrows: int):
 
 def test_a_rounds_domain_holds_a_number_and_its_opposite():
     """A sign is decided by sorting 2x + 1 and −2x − 1: their difference, plus 1, is twice the settled bound, plus 1."""
-    rule, q = MultiKrum(2, 6), value_bound(13)
+    rule, q = MultiKrum(2, 6), table_bound(13)
     settled = Domain.of(8, 1210, q, 1210 * q * q, rule, "leave-one-out", 12)
     domain = round_domain(13, 8, 1210, 1210 * q * q, rule, "leave-one-out")
     assert domain.penalty == settled.penalty
@@ -169,19 +169,21 @@ def test_a_layout_that_cannot_be_read_is_refused(tmp_path, monkeypatch: pytest.M
     broken = tmp_path / "circuit.onnx"
     broken.write_bytes(b"no circuit")
     with pytest.raises(BackendError, match="ezkl did not lay the circuit out"):
-        placement.operations(broken, Compilation(13))
+        placement.lay_out(broken, Compilation(13), [])
     with pytest.raises(BackendTimeout, match="did not lay the circuit out within 0 s"):
-        placement.operations(broken, Compilation(13), seconds=0.01)
-    for printed in ("[[], [0]]", '[["SIGN"], [0]]', '[["SIGN", "TOPK"], [0, 50, 20]]', '[["SIGN"], [7, 9]]'):
-        done = subprocess.CompletedProcess([], 0, printed, "")
+        placement.lay_out(broken, Compilation(13), [], seconds=0.01)
+    for printed in ("[], [0]", '["SIGN"], [0]', '["SIGN", "TOPK"], [0, 50, 20]', '["SIGN"], [7, 9]'):
+        done = subprocess.CompletedProcess([], 0, f"[{printed}, 1]", "")
         monkeypatch.setattr(placement.subprocess, "run", lambda *_, done=done, **__: done)
         with pytest.raises(BackendError, match="log of the layout is not what it was"):
-            placement.operations(broken, Compilation(13))
-    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 50, 70]]', "")
+            placement.lay_out(broken, Compilation(13), [])
+    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 0, 70], 90]', "")
     monkeypatch.setattr(placement.subprocess, "run", lambda *_, **__: done)
-    assert placement.operations(broken, Compilation(13))[1] == Operation("SIGN", 50, 70)
+    layout = placement.lay_out(broken, Compilation(13), [])
+    assert (layout.operations[1], layout.rows, layout.counted) == (Operation("SIGN", 0, 70), 70, 90)
+    done = subprocess.CompletedProcess([], 0, '[["Input", "SIGN"], [0, 50, 70], 90]', "")
     with pytest.raises(BackendError, match="inputs take rows of the blocks"):
-        placement.operations(broken, Compilation(13), [["00"]])
+        placement.lay_out(broken, Compilation(13), [["00"]])
 
 
 @pytest.mark.parametrize(

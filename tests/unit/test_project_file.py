@@ -22,13 +22,13 @@ from tests.unit import documents
 from zkmarket import plan as plan_module
 from zkmarket import project_file, units
 from zkmarket.artifacts import Manifest
-from zkmarket.build import MAX_RANGE_BLOCKS, range_blocks
+from zkmarket.build import range_blocks
 from zkmarket.errors import InputError
 from zkmarket.escrow import NOBODY, Windows
 from zkmarket.plan import GAS, admit_gas, create_gas, lock_gas, plan, plan_text, settle_gas, submit_gas
 from zkmarket.project_file import EXAMPLE, ProjectFile, lines_of
 from zkmarket.quantise import ParameterLayout
-from zkmarket.rules import MultiKrum
+from zkmarket.rules import MultiKrum, norm_bound
 from zkmarket.statements import chunk_size, value_bound
 from zkmarket.units import amount_text, duration_text, parse_amount, parse_duration
 
@@ -511,41 +511,14 @@ def test_no_duration(text: str):
 
 
 MEASURED_BLOCKS = {
-    # (K, used in the last chunk): blocks, of compiled circuits whose proofs and verifiers were made; 4 blocks had
-    # 20,795 to 20,862 bytes of code, 5 from 24,330 to 24,460, 6 from 27,930 to 27,993
-    (10, None): 5, (10, 1): 6, (10, 2): 6, (10, 3): 5, (10, 500): 5, (10, 1006): 5, (10, 1007): 6,
-    (11, None): 4, (11, 1): 5, (11, 500): 5, (11, 1019): 5, (11, 1020): 4, (11, 1800): 4, (11, 2031): 5,
-    (12, 1): 5, (12, 4079): 5, (13, None): 4, (13, 1): 5, (13, 1210): 4, (13, 4000): 4, (14, 1): 5, (15, 1): 5,
+    # (K, used in the last chunk): blocks, of compiled circuits whose proofs and verifiers were made
+    (10, None): 2, (10, 1): 3, (10, 40): 3, (10, 500): 2, (10, 1007): 2, (11, None): 2, (13, None): 2, (13, 1210): 2,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("logrows", "used"), MEASURED_BLOCKS)
 def test_blocks_are_those_that_were_measured(logrows: int, used: int | None):
     assert range_blocks(logrows, used) == MEASURED_BLOCKS[logrows, used]
-
-
-def test_which_last_chunks_have_no_verifier_that_fits():
-    for logrows in range(10, 15):
-        beyond = [used for used in range(1, chunk_size(logrows)) if range_blocks(logrows, used) > MAX_RANGE_BLOCKS]
-        assert beyond == ([1, 2, 1007] if logrows == 10 else [])
-
-
-def test_an_explicit_k_that_cannot_be_deployed_is_refused_with_the_nearest_that_can(tmp_path: Path):
-    project = load(tmp_path, keys__logrows="10")
-    line = (tmp_path / "PROJECT.toml").read_text().split("\n").index("logrows = 10") + 1
-    assert {spec.logrows for spec in project.specs(layout_of(1008 + 3)).values()} == {10}
-    assert complaints(tmp_path, lambda: project.specs(layout_of(1008 + 2))) == [
-        f"PROJECT.toml:{line}: [keys] logrows 10 cannot be used for 1010 parameters: its last chunk, 2 of 1008 values,"
-        " needs a verifier of 6 blocks of columns: 6 are more code than a chain takes (EIP-170), 5 fit; use 11"
-    ]
-
-
-def test_auto_avoids_what_cannot_be_deployed(tmp_path: Path):
-    project = load(tmp_path, keys__value_bits="10")
-    for params, logrows in ((1006, 10), (1007, 11)):
-        specs = project.specs(layout_of(params))
-        assert {spec.logrows for spec in specs.values()} == {logrows}, params
-        assert all(spec.trainers == n and spec.filter == project.filters[n] for n, spec in specs.items())
 
 
 def test_auto_is_the_engines_choice_where_everything_fits(tmp_path: Path):
@@ -594,13 +567,13 @@ def test_the_factorys_estimates_are_the_factorys():
         ({"rules__beta_min": "2409"}, "beta_min is at least the number of parameters, 2410: got 2409"),
         ({"rules__beta": "2409"}, "beta is from beta_min, 2410, to beta_max, {most}: got 2409"),
         ({"rules__beta": "{more}"}, "beta is from beta_min, 2410, to beta_max, {most}: got {more}"),
-        ({"rules__beta_max": "{more}"}, "beta_max is at most D·Q², {most} at logrows 13: got {more}"),
+        ({"rules__beta_max": "{more}"}, "beta_max is at most D·Q², {most} with 13 bits a value: got {more}"),
         ({"rules__beta_max": "2409"}, "beta_max is such that beta_min, 2410, is not above beta_max: got 2409"),
         ({"rules__beta_min": "{more}"}, "beta_min is such that beta_min, {more}, is not above beta_max: got {more}"),
     ],
 )
 def test_norm_bounds_are_those_of_the_model(tmp_path: Path, change: dict[str, str], complaint: str):
-    numbers = {"most": 2410 * 4092**2, "more": 2410 * 4092**2 + 1}
+    numbers = {"most": 2410 * 4096**2, "more": 2410 * 4096**2 + 1}
     project = load(tmp_path, **{name: value.format(**numbers) for name, value in change.items()})
     line = next(i for i, text in enumerate((tmp_path / "PROJECT.toml").read_text().split("\n"), 1) if "beta" in text)
     wanted = f"PROJECT.toml:{line}: [rules] {complaint.format(**numbers)}"
@@ -612,16 +585,16 @@ def test_norm_bounds_are_those_of_the_model(tmp_path: Path, change: dict[str, st
 
 def manifest_for(project: ProjectFile, n: int, params: int = 2410, **changes: Any) -> Manifest:
     spec = project.specs(layout_of(params))[n]
-    bits = spec.value_bits or spec.logrows
+    bits = project.bits(spec.logrows)
     value = documents.manifest() | {
         "trainers": n,
         "params": params,
         "logrows": spec.logrows,
         "chunk": chunk_size(spec.logrows),
         "chunks": -(-params // chunk_size(spec.logrows)),
-        "value_bound": value_bound(spec.logrows),
+        "value_bound": value_bound(bits),
         "filter": str(spec.filter),
-        "beta_max": str(project.beta_max or params * value_bound(spec.logrows) ** 2),
+        "beta_max": str(project.beta_max or norm_bound(params, value_bound(bits))),
         "fixed_point": {"scale_bits": bits - 1, "value_bits": bits},
         "score": spec.score,
     }
@@ -667,7 +640,7 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         ),
         (7, {"logrows": 14}, "logrows is 14, wanted 13"),
         (7, {"score": "leave-one-out"}, "score is leave-one-out, wanted shapley"),
-        (7, {"beta_max": "2410"}, "beta_max is 2410, wanted 40354158240"),
+        (7, {"beta_max": "2410"}, "beta_max is 2410, wanted 40433090560"),
         (7, {"fixed_point": {"scale_bits": 9, "value_bits": 13}}, "fixed point is "),
     ],
 )
@@ -757,7 +730,7 @@ def test_the_plan_of_the_example():
     assert json.loads(json.dumps(found)) == found
     assert (found["logrows"], found["chunk"], found["chunks"], found["params"]) == (13, 8176, 1, 2410)
     assert found["values"] == {
-        "value_bits": 13, "scale_bits": 12, "bound": 4092, "step": 2.0**-12, "largest": 4091 / 4096
+        "value_bits": 13, "scale_bits": 12, "bound": 4096, "step": 2.0**-12, "largest": 4091 / 4096
     }  # fmt: skip
     names = [key["name"] for key in found["keys"]]
     assert names == ["gram", "range-last", "settlement of 6", "settlement of 7", "settlement of 8"]
@@ -793,7 +766,9 @@ def test_chunks_blocks_plans_and_rates_cost_what_they_add(tmp_path: Path):
     one = plan(load(tmp_path), DIGITS)["gas"]
     more = plan(load(tmp_path, project__learning_rates="[1, 1, 1, 1, 1]", project__rounds="5"), DIGITS)["gas"]
     assert more["create"] - one["create"] == plan_module.CREATE_RATES_GAS
-    two = plan(load(tmp_path, keys__logrows="13"), layout_of(8176 + 1))["gas"]  # a last chunk of one value: five blocks
+    two = plan(load(tmp_path, keys__logrows="13"), layout_of(8176 + 1))[
+        "gas"
+    ]  # a last chunk of one value: three blocks
     assert list(two["verifiers"])[:3] == ["gram", "range", "range-last"]
     assert two["verifiers"]["range-last"] == GAS["deploy.range_last"] + plan_module.BLOCK_DEPLOY_GAS
     assert two["submit"] == submit_gas(2) + plan_module.BLOCK_SUBMIT_GAS

@@ -14,6 +14,7 @@ from zkmarket.statements import (
     ARGUMENT_BITS,
     HISTOGRAM_BITS,
     chunk_size,
+    default_value_bits,
     noise_covers,
     noise_entropy,
     project_circuits,
@@ -21,6 +22,7 @@ from zkmarket.statements import (
     settlement_logrows,
     settlement_rows,
     settlement_statement,
+    table_bound,
     value_bound,
 )
 
@@ -30,14 +32,16 @@ RULE = MultiKrum(2, 6)
 
 
 def circuits(d: int, logrows: int = 10) -> dict:
-    return project_circuits(8, d, logrows, 13, 10**9, RULE, "shapley")
+    return project_circuits(8, d, logrows, 10, 13, 10**9, RULE, "shapley")
 
 
 def test_sizes_are_those_of_the_protocol():
-    """C = 2^K − 8 − S and Q = 2^(K−1) − 4; PROTOCOL section 6 names Q at K = 13 and 17."""
+    """C = 2^K − 8 − S; Q = 2^(bits − 1), 13 bits unless a project says otherwise; a table holds T = 2^(K−1) − 4."""
     assert [chunk_size(k) for k in (10, 13, 17)] == [1008, 8176, 131056]
     assert chunk_size(13, salts=20) == 8164
-    assert [value_bound(k) for k in (13, 17)] == [4092, 65532]
+    assert [table_bound(k) for k in (13, 17)] == [4092, 65532]
+    assert [value_bound(bits) for bits in (2, 13, 19)] == [2, 4096, 1 << 18]
+    assert [default_value_bits(k) for k in (10, 12, 13, 17)] == [10, 12, 13, 13]
 
 
 @pytest.mark.parametrize("logrows", [10, 13, 17])
@@ -45,7 +49,7 @@ def test_the_table_of_a_range_proof_is_one_column_exactly(logrows: int):
     """From −Q to Q − 1 are 2^K − 8 rows, two less than are usable: a second column would widen the range."""
     circuit = range_circuit(logrows, 8)
     low, high = circuit.how.lookup_range
-    assert (low, high) == (-value_bound(logrows), value_bound(logrows) - 1)
+    assert (low, high) == (-table_bound(logrows), table_bound(logrows) - 1)
     assert high - low + 1 == 2**logrows - 8
 
 
@@ -99,10 +103,10 @@ def test_the_entropy_of_the_noise_is_a_lower_bound(values: int, table: int):
 def test_the_noise_covers_what_a_proof_reveals():
     """948 bits at K = 13 as PROTOCOL section 6 says; at K = 9 it would not do, and is refused."""
     assert round(noise_entropy(128, 2 * 4092)) == 948
-    assert noise_entropy(NOISE, 2 * value_bound(10)) > HISTOGRAM_BITS > noise_entropy(NOISE, 2 * value_bound(9))
-    in_order = [NOISE * math.log2(2 * value_bound(k)) for k in (9, 10)]
+    assert noise_entropy(NOISE, 2 * table_bound(10)) > HISTOGRAM_BITS > noise_entropy(NOISE, 2 * table_bound(9))
+    in_order = [NOISE * math.log2(2 * table_bound(k)) for k in (9, 10)]
     assert in_order[0] < ARGUMENT_BITS < in_order[1]
-    assert (noise_covers(NOISE, 2 * value_bound(9)), noise_covers(NOISE, 2 * value_bound(10))) == (False, True)
+    assert (noise_covers(NOISE, 2 * table_bound(9)), noise_covers(NOISE, 2 * table_bound(10))) == (False, True)
     range_circuit(10, 8)
     with pytest.raises(DomainError, match=r"128 noise values do not cover what a range proof of 2\^9 rows reveals"):
         range_circuit(9, 8)
