@@ -129,6 +129,7 @@ contract Factory {
         _within("min accepted", t.minAccepted, 3, t.minTrainers);
         _within("max trainers", t.maxTrainers, t.minTrainers, 64);
         _within("logrows", t.logrows, 10, 20);
+        _within("value bits", t.valueBits, 2, 19);
         _within("salts", t.salts, 8, 256);
         _within("params", t.params, 1, type(uint32).max);
         uint256 chunk = (1 << t.logrows) - 8 - t.salts;
@@ -137,7 +138,7 @@ contract Factory {
         _within("kappa", t.kappa, 1, type(uint32).max);
         _within("beta min", t.betaMin, t.params, t.betaMax);
         _within("beta", t.beta, t.betaMin, t.betaMax);
-        _within("beta max", t.betaMax, t.betaMin, 1 << 120);
+        _within("beta max", t.betaMax, t.betaMin, _normBound(t.params, t.valueBits));
         _within("rates", rates, 1, t.rounds);
         _within("cid", cid, 1, 96);
         if (!Bn254.isOnCurve(t.blinding.x, t.blinding.y)) revert Bn254.PointNotOnCurve(t.blinding.x, t.blinding.y);
@@ -150,6 +151,15 @@ contract Factory {
         bool padded = t.params % chunk != 0;
         if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
         _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
+    }
+
+    /// @dev What no squared norm exceeds, D·Q², rounded up to 24 bits: as the settlement circuit has it, whose
+    /// constants are float32.
+    function _normBound(uint256 params, uint256 valueBits) private pure returns (uint256) {
+        uint256 norm = params << (2 * valueBits - 2);
+        uint256 free;
+        while (norm >> (free + 24) != 0) ++free;
+        return ((norm + (1 << free) - 1) >> free) << free;
     }
 
     /// @dev A submission that is never delivered can make an admission fail, which burns R of the bond: a penalty is

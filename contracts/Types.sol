@@ -63,6 +63,7 @@ struct Terms {
     bool openAdmission; // false: trainers show the owner's signature
     uint32 params; // D
     uint8 logrows; // K
+    uint8 valueBits; // of an honest value, sign included: Q = 2^(valueBits − 1)
     uint16 salts; // S
     uint16 chunks; // m = ceil(D / (2^K − 8 − S))
     uint32 kappa; // thousandths: next norm bound = kappa · median squared norm

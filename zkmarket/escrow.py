@@ -204,6 +204,7 @@ def terms_words(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers
         offer.open_admission,
         manifest.params,
         manifest.logrows,
+        manifest.fixed_point.value_bits,
         manifest.salts,
         manifest.chunks,
         offer.kappa,

@@ -174,6 +174,7 @@ def _inspect_shape(terms: dict[str, Any], build: Build, found: Inspection) -> No
     wanted = {
         "params": manifest.params,
         "logrows": manifest.logrows,
+        "valueBits": manifest.fixed_point.value_bits,
         "salts": manifest.salts,
         "chunks": manifest.chunks,
         "minAccepted": manifest.min_accepted,

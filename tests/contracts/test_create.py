@@ -47,6 +47,8 @@ from zkmarket.errors import TransactionReverted
 from zkmarket.escrow import NOBODY, Phase
 from zkmarket.field import Q
 from zkmarket.market import Project, transacting
+from zkmarket.rules import norm_bound
+from zkmarket.statements import value_bound
 
 pytestmark = pytest.mark.chain
 
@@ -54,7 +56,7 @@ REWARD, FEE = ETHER, ETHER // 5
 POOL = 3 * (REWARD + FEE)
 THIRD = -(-REWARD // 3)  # the least penalty: three of them make the reward
 SPARE = 2 * PENALTY  # two of five trainers may be refused in a round that still locks
-U32, U96, U120, U128, U160 = (2**bits - 1 for bits in (32, 96, 120, 128, 160))
+U32, U96, U128, U160 = (2**bits - 1 for bits in (32, 96, 128, 160))
 DAYS = 366 * 24 * 3600
 WINDOWS = ("accept", "start", "submit", "admit", "prove", "claim", "lock", "vacancy", "exit")
 SLOTS = ("gram", "range", "rangeLast", "settlement")
@@ -127,7 +129,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
     "beta min above beta max": ({"betaMin": 10**9 + 1}, "beta min", 10**9 + 1, 1500, 10**9),
     "beta below beta min": ({"beta": 1499}, "beta", 1499, 1500, 10**9),
     "beta above beta max": ({"beta": 10**9 + 1}, "beta", 10**9 + 1, 1500, 10**9),
-    "beta max above 2^120": ({"betaMax": U120 + 2}, "beta max", U120 + 2, 1500, U120 + 1),
+    "beta max above D·Q²": ({"betaMax": (1500 << 24) + 1}, "beta max", (1500 << 24) + 1, 1500, 1500 << 24),
+    "1 bit a value": ({"valueBits": 1}, "value bits", 1, 2, 19),
+    "20 bits a value": ({"valueBits": 20}, "value bits", 20, 2, 19),
     "no rates": ({"rates": []}, "rates", 0, 1, 3),
     "more rates than rounds": ({"rates": [1] * 4}, "rates", 4, 1, 3),
     "no CID": ({"cid": b""}, "cid", 0, 1, 96),
@@ -178,12 +182,14 @@ PASSED: dict[str, dict[str, Any]] = {
     "fee 0": {"fee": 0},
     "K 20": {"logrows": 20, "chunks": 1},
     "256 salts": {"salts": 256},
-    "one parameter": {"params": 1, "chunks": 1, "betaMin": 1},
+    "one parameter": {"params": 1, "chunks": 1, "betaMin": 1, "betaMax": 1 << 24},
     "kappa 1": {"kappa": 1},
     "kappa 2^32 − 1": {"kappa": U32},
     "beta min = D = beta": {"betaMin": 1500, "beta": 1500},
     "beta min = beta = beta max": {"betaMin": 10**9, "beta": 10**9},
-    "beta max 2^120": {"betaMax": U120 + 1},
+    "beta max D·Q²": {"betaMax": 1500 << 24},
+    "2 bits a value": {"valueBits": 2, "beta": 1500, "betaMax": 6000},
+    "19 bits a value": {"valueBits": 19, "betaMax": 1500 << 36},
     "one rate": {"rates": [0]},
     "a rate for each round": {"rates": [2**64 - 1] * 3},
     "a CID of 1 byte": {"cid": b"c"},
@@ -216,6 +222,17 @@ def test_attack_traps_at_creation(
 def test_the_edges_of_all_bounds_pass(scene: Scene, changes: dict[str, Any]) -> None:
     create(scene, changes)
     assert scene.phase == Phase.CREATED
+
+
+@pytest.mark.parametrize("params", [1, 8000, (1 << 24) - 1, 1 << 24, (1 << 24) + 1, 25_600_000, U32 - 1, U32])
+def test_the_norm_bound_is_that_of_the_engine(scene: Scene, params: int) -> None:
+    """D·Q² in 24 bits: the constant that a build's settlement circuit compares with."""
+    for bits in (2, 13, 19):
+        most = norm_bound(params, value_bound(bits))
+        more = {"params": params, "betaMin": params, "beta": params, "logrows": 20, "valueBits": bits}
+        chunks = -(-params // ((1 << 20) - 16))
+        with refused(f"OutOfBounds(what=beta max, have={most + 1}, least={params}, most={most})"):
+            scene.create(**more, chunks=chunks, betaMax=most + 1)
 
 
 def test_the_greatest_pool_passes_its_bound(scene: Scene) -> None:

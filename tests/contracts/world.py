@@ -65,6 +65,7 @@ DEFAULTS: dict[str, Any] = {
     "openAdmission": True,
     "params": 1500,  # two chunks of 1,008 at K = 10, the last one padded
     "logrows": 10,
+    "valueBits": 13,
     "salts": 8,
     "chunks": 2,
     "kappa": 2000,
