@@ -155,7 +155,7 @@ SETTLEMENT = [
         "committed inputs",
     ),
     broken("the norm bound not in the ranking", KRUM, "krum = self.distance_sums(gram)", "long updates"),
-    broken("a penalty of 1", "self.penalty = float(penalty)", "self.penalty = 1.0", "long updates"),
+    broken("a penalty of 1", "float(penalty), float(longest)", "1.0, float(longest)", "long updates"),
     broken("the norm bound in the ranking only", MASK, MASK.removesuffix(" * inside"), "long updates"),
     broken(
         "the threshold is the (m+1)-th",
