@@ -28,7 +28,7 @@ def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]
     bound, chunk = value_bound(logrows), chunk_size(logrows)
     for params in (chunk + 1, 2 * chunk - 1):
         for index, n in enumerate(trainers):
-            rule, beta_max = MultiKrum.default(n), params * bound * bound
+            rule, beta_max = MultiKrum.krum(n), params * bound * bound
             settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
             made = project_circuits(n, params, logrows, settlement, beta_max, rule, "shapley")
             for name, circuit in made.items():
