@@ -39,12 +39,12 @@ MAX_NUMERATOR, MAX_DENOMINATOR = 4096, 1000
 ROOT_BITS = 16
 """A cosine-shapley score is in units of 2^-16: at least 16 bits of it are right whatever the updates' scale."""
 
-SIGMA = Fraction(6)
+SIGMA = Fraction(5)
 """λ of three-sigma in the default filter (benchmarks/README.md says how it was chosen)."""
 
 SIGMA_TRAINERS = 16
 """The most trainers for which the default filter has three-sigma. It was judged for no more; and its integers grow with
-N^10, so that those of 24 trainers hold no model of more than 509 parameters at K = 13 without a lower --beta-max."""
+N^10, so that those of 24 trainers hold no model of more than 611 parameters at K = 13 without a lower --beta-max."""
 
 RATIO = r"[0-9]{1,4}(?:\.[0-9]{1,3}|/[0-9]{1,4})?"
 FILTER = re.compile(

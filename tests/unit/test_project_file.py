@@ -179,7 +179,7 @@ def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_pa
 
 
 SAMPLES = ((1, 4), (2, 5), (2, 5))  # f and m for 6, 7 and 8 trainers
-DEFAULTS = [f"multi-krum:f={f},m={m},three-sigma:lambda=6" for f, m in SAMPLES]
+DEFAULTS = [f"multi-krum:f={f},m={m},three-sigma:lambda=5" for f, m in SAMPLES]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ DEFAULTS = [f"multi-krum:f={f},m={m},three-sigma:lambda=6" for f, m in SAMPLES]
     [
         ("", DEFAULTS, None),
         ('three_sigma = "off"', ["multi-krum:f=1,m=5", "multi-krum:f=2,m=5", "multi-krum:f=2,m=6"], None),
-        ("m = 3", [f"multi-krum:f={f},m=3,three-sigma:lambda=6" for f in (1, 2, 2)], None),
+        ("m = 3", [f"multi-krum:f={f},m=3,three-sigma:lambda=5" for f in (1, 2, 2)], None),
         ("three_sigma = 2.5", [f"multi-krum:f={f},m={m},three-sigma:lambda=5/2" for f, m in SAMPLES], None),
         ("krum = false", ["norm"] * 3, None),
         ('krum = false\ncosine = "1/3"\nscore = "root"', ["norm,cosine:tau=1/3"] * 3, None),
