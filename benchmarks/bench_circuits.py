@@ -2,7 +2,8 @@
 
     python -m benchmarks.bench_circuits --json
 
-One row a circuit and K: seconds to prove (witness, mock, prove, verify), to verify, and their sizes.
+One row a circuit and K: seconds to prove (witness, mock, prove, verify), to verify, and their sizes. Settlements are
+those of Multi-Krum alone and of the default filter, beside each other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from benchmarks.measure import Rows, machine, measured, say
 from zkmarket import backend, srs
 from zkmarket.backend import CircuitFiles, ProofJob
 from zkmarket.build import keys_of
-from zkmarket.rules import MultiKrum
+from zkmarket.errors import DomainError
+from zkmarket.rules import Filter
 from zkmarket.statements import (
     SALTS,
     Circuit,
@@ -31,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logrows", type=int, nargs="*", default=[10, 11, 12, 13, 14, 15])
     parser.add_argument("--trainers", type=int, nargs="*", default=[3, 8, 10, 16, 32], help="settlement circuits")
+    parser.add_argument("--params", type=int, default=1210, help="of the settlement circuits' updates; default 1210")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="rows only, no progress")
     arguments = parser.parse_args()
@@ -40,10 +43,15 @@ def main() -> None:
         bench(rows, "gram", gram_circuit(logrows, SALTS), arguments.repeat, tell)
         bench(rows, "range", range_circuit(logrows, SALTS), arguments.repeat, tell)
     for n in arguments.trainers:
-        rule, bound, d = MultiKrum.default(n), value_bound(13), 100_000
-        logrows = settlement_logrows(n, d, bound, d * bound * bound, rule, "shapley")
-        circuit = settlement_statement(logrows, n, d, bound, d * bound * bound, rule, "shapley", SALTS)
-        bench(rows, f"settlement N={n}", circuit, arguments.repeat, tell)
+        bound, d = value_bound(13), arguments.params
+        for rule in dict.fromkeys((Filter.krum(n), Filter.default(n))):
+            try:
+                logrows = settlement_logrows(n, d, bound, d * bound * bound, rule, "shapley")
+            except DomainError as error:
+                tell(f"settlement N={n}, {rule}: {error}")
+                continue
+            circuit = settlement_statement(logrows, n, d, bound, d * bound * bound, rule, "shapley", SALTS)
+            bench(rows, f"settlement N={n} {rule}", circuit, arguments.repeat, tell)
 
 
 def bench(rows: Rows, name: str, circuit: Circuit, repeat: int, tell: Callable[[str], None]) -> None:

@@ -32,7 +32,7 @@ from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_sal
 from zkmarket.contribution import SCORES
 from zkmarket.errors import BackendError, DomainError, ZkmarketError
 from zkmarket.round import Decision
-from zkmarket.rules import MultiKrum
+from zkmarket.rules import Filter
 from zkmarket.settlement import Outcome
 from zkmarket.statements import MAX_LOGROWS, chunk_size, table_bound
 
@@ -57,7 +57,7 @@ def main() -> None:
             bench(arguments, params, Path(name), tell)
 
 
-def direct_logrows(n: int, d: int, rule: MultiKrum, score: str) -> int:
+def direct_logrows(n: int, d: int, rule: Filter, score: str) -> int:
     """The smallest K whose chunk holds D and whose blocks of columns hold all comparisons."""
     for logrows in range(10, MAX_LOGROWS + 1):
         if d <= chunk_size(logrows):
@@ -70,7 +70,7 @@ def direct_logrows(n: int, d: int, rule: MultiKrum, score: str) -> int:
 
 
 def bench(arguments: argparse.Namespace, d: int, folder: Path, tell: Callable[[str], None]) -> None:
-    n, rule = arguments.trainers, MultiKrum.default(arguments.trainers)
+    n, rule = arguments.trainers, Filter.krum(arguments.trainers)
     logrows = direct_logrows(n, d, rule, arguments.score)
     rows = Rows({"trainers": n, "params": d} | machine())
     own = build(Spec(n, d, rule, arguments.score), srs.generate(), folder / "own", tell)

@@ -1,6 +1,6 @@
 """What does each step of one round cost, and who pays it?
 
-    python -m benchmarks.bench_round --trainers 10 --params 100000 --json
+    python -m benchmarks.bench_round --trainers 10 --params 100000 --filter multi-krum:f=3,m=7 --json
 
 Each trainer's update is random but similar to the others'; values do not change any cost. The aggregator's
 total runs in a fresh process, from the trainers' files to the files of the round proof, as `zkmarket
@@ -36,7 +36,7 @@ from zkmarket.contribution import SCORES
 from zkmarket.files import write_json
 from zkmarket.quantise import quantise
 from zkmarket.round import RoundProof, start_transcript
-from zkmarket.rules import MultiKrum
+from zkmarket.rules import Filter
 
 ROUND = RoundId(31337, 1, 1)
 
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--params", type=int, default=100_000)
     parser.add_argument("--logrows", type=int, help="default: the cost model's choice")
     parser.add_argument("--optimize", choices=("time", "gas"), default="time")
+    parser.add_argument("--filter", help="as `zkmarket build` takes it; default its default")
     parser.add_argument("--score", choices=SCORES, default="shapley")
     parser.add_argument("--repeat", type=int, default=3, help="runs of the short steps; the median is reported")
     parser.add_argument("--skip", action="append", default=[], choices=("range",), help="leave a step out")
@@ -59,11 +60,13 @@ def main() -> None:
 
 def bench(arguments: argparse.Namespace, folder: Path, tell: Callable[[str], None]) -> None:
     n, d, repeat = arguments.trainers, arguments.params, arguments.repeat
-    spec = Spec(n, d, MultiKrum.default(n), arguments.score, logrows=arguments.logrows, optimize=arguments.optimize)
+    rule = Filter.parse(arguments.filter) if arguments.filter else Filter.default(n)
+    spec = Spec(n, d, rule, arguments.score, logrows=arguments.logrows, optimize=arguments.optimize)
     with measured() as took:
         made = build(spec, srs.generate(), folder / "build", tell)
     manifest = made.manifest
-    rows = Rows({"trainers": n, "params": d, "logrows": manifest.logrows, "chunks": manifest.chunks} | machine())
+    about = {"trainers": n, "params": d, "filter": str(rule), "logrows": manifest.logrows, "chunks": manifest.chunks}
+    rows = Rows(about | machine())
     rows.add("build", [took], note="keys come from the cache if they are there")
 
     updates = folder / "updates"

@@ -36,7 +36,7 @@ from .learning import layout_of
 from .quantise import ParameterLayout, load_update
 from .roles.verbs import add_verbs
 from .round import Aggregate, References, RoundProof
-from .rules import Filter
+from .rules import SIGMA, SIGMA_TRAINERS, Filter
 
 if TYPE_CHECKING:
     from .store import Store
@@ -511,8 +511,10 @@ def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 FILTERS = (
-    "norm, or multi-krum:f=F,m=M (default: f = ⌊(N−3)/2⌋, m = N − f) and, if you like, ,three-sigma:lambda=L after it;"
-    " then, if you like, ,cosine:tau=T"
+    "norm, or multi-krum:f=F,m=M and, if you like, ,three-sigma:lambda=L after it; then, if you like, ,cosine:tau=T."
+    f" Default: f = ⌊(N−3)/2⌋, m = ⌊(N+3)/2⌋, lambda = {SIGMA}; of more than {SIGMA_TRAINERS}"
+    " trainers Multi-Krum alone with m = N − f. Multi-Krum alone rejects N − M updates every round, honest ones when"
+    " nobody attacks"
 )
 
 

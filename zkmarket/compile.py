@@ -24,7 +24,7 @@ from .integers import LOSSES, Sizes, evaluate, make_plan, rows_of, sizes_of
 from .learning import Dataset, load_dataset
 from .network import Network, read_network
 from .quantise import load_update
-from .rules import MultiKrum
+from .rules import Filter
 from .srs import Srs
 from .statements import SALTS
 from .utility import (
@@ -266,7 +266,7 @@ def with_defaults(options: Options, params: int) -> Options:
     """K and scale as `zkmarket build` chooses them for as many trainers and parameters."""
     values = dict(vars(options))
     if options.logrows is None:
-        spec = Spec(options.trainers, params, MultiKrum.default(max(3, options.trainers)), salts=options.salts)
+        spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=options.salts)
         values["logrows"] = choose_logrows(spec)[0]
     if options.scale_bits is None:
         values["scale_bits"] = values["logrows"] - 1

@@ -84,7 +84,8 @@ penalty = "{penalty} wei"
 
 def default_attackers(attack: str, trainers: int) -> int:
     """Two, or for clones one more than Multi-Krum bears."""
-    return Filter.default(trainers).f + 1 if attack == "collude" else min(2, Filter.default(trainers).f)
+    bears = Filter.default(trainers).f
+    return bears + 1 if attack == "collude" else min(2, bears)
 
 
 def run_demo(
@@ -107,7 +108,7 @@ def run_demo(
 
     Args:
         attackers: default two, for `collude` one more than Multi-Krum bears.
-        filter: as `zkmarket build` takes it; default Multi-Krum with the largest f.
+        filter: as `zkmarket build` takes it; default `Filter.default`.
         chain: RPC address of a development node to use; default an anvil of its own.
         store: "folder", "ipfs" (a real node of its own), or the address of a store.
         folder: keeps all files of all roles; default a temporary one.
@@ -166,7 +167,8 @@ class Cast:
         lines = [f'score = "{self.score}"']
         if self.filter:
             lines += [f"f = {self.filter.f}", f"m = {self.filter.m}"] if self.filter.m else ["krum = false"]
-            lines += [f'three_sigma = "{self.filter.sigma}"'] if self.filter.sigma is not None else []
+            if self.filter.m:
+                lines.append(f'three_sigma = "{"off" if self.filter.sigma is None else self.filter.sigma}"')
             lines += [f'cosine = "{self.filter.tau}"'] if self.filter.tau is not None else []
         return "\n".join(lines)
 

@@ -29,7 +29,7 @@ from .contribution import references
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter, norm_bound
+from .rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter, most_attackers, norm_bound, sample_size
 from .statements import (
     MAX_LOGROWS,
     MIN_LOGROWS,
@@ -645,7 +645,9 @@ def _filters(read: _Reader, least: int, most: int) -> dict[int, Filter]:
     """The filter for each number of trainers; f and m within what the factory takes."""
     given = {key: read.get("rules", key, "default") for key in ("f", "m")}
     krum = read.get("rules", "krum", True)
-    sigma, tau = (read.read("rules", key, _ratio) for key in ("three_sigma", "cosine"))
+    tau = read.read("rules", "cosine", _ratio)
+    own = read.get("rules", "three_sigma", "default") != "default"
+    sigma = read.read("rules", "three_sigma", _ratio) if own else None
     for key, value in given.items():
         if not krum and value != "default":
             read.complaints.at(("rules", key), f"[rules] {key} is of Multi-Krum, and krum is false: leave it out")
@@ -669,11 +671,11 @@ def _filters(read: _Reader, least: int, most: int) -> dict[int, Filter]:
         value = given[key]
         return default if value == "default" else value[str(n)] if isinstance(value, Mapping) else value
 
-    filters = {}
-    for n in range(least, most + 1):
-        f = of("f", n, Filter.default(n).f)
-        filters[n] = Filter(f, of("m", n, n - f), sigma, tau) if krum else Filter(tau=tau)
-    return filters
+    def filter_of(n: int) -> Filter:
+        f, deviations = of("f", n, most_attackers(n)), sigma if own else Filter.default(n).sigma
+        return Filter(f, of("m", n, n - f if deviations is None else sample_size(n)), deviations, tau)
+
+    return {n: filter_of(n) if krum else Filter(tau=tau) for n in range(least, most + 1)}
 
 
 def _ratio(value: int | Decimal | str) -> Fraction | None:
@@ -744,7 +746,7 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
 def _check_filters(project: ProjectFile, complaints: Complaints) -> None:
     """The filter's own bounds, for the first number of trainers that does not keep to them."""
     for n, rule in project.filters.items():
-        f, m = (n - 3) // 2, n - rule.f
+        f, m = most_attackers(n), n - rule.f
         if rule.f > f:
             message = f"[rules] f is at most {f} for {n} trainers, Multi-Krum needs N > 2f + 2: got {rule.f}"
             complaints.at(("rules", "f"), message)

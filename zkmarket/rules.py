@@ -39,6 +39,13 @@ MAX_NUMERATOR, MAX_DENOMINATOR = 4096, 1000
 ROOT_BITS = 16
 """A cosine-shapley score is in units of 2^-16: at least 16 bits of it are right whatever the updates' scale."""
 
+SIGMA = Fraction(5)
+"""λ of three-sigma in the default filter (benchmarks/README.md says how it was chosen)."""
+
+SIGMA_TRAINERS = 16
+"""The most trainers for which the default filter has three-sigma. It was judged for no more; and its integers grow with
+N^10, so that those of 24 trainers hold no model of more than 611 parameters at K = 13 without a lower --beta-max."""
+
 RATIO = r"[0-9]{1,4}(?:\.[0-9]{1,3}|/[0-9]{1,4})?"
 FILTER = re.compile(
     r"(?:norm|(?:norm,)?multi-krum:f=([0-9]{1,4}),m=([0-9]{1,4})"
@@ -46,17 +53,33 @@ FILTER = re.compile(
 )
 
 
+def most_attackers(n: int) -> int:
+    """The largest f that Multi-Krum is defined for: N > 2f + 2."""
+    return max(0, (n - 3) // 2)
+
+
+def sample_size(n: int) -> int:
+    """From how many updates three-sigma measures unless told: ⌊(N + 3)/2⌋, more than half and at most N − f.
+
+    Smaller samples have standard deviations that are small by chance, which rejects honest updates; larger ones leave
+    no room for an attacker that comes near.
+    """
+    return (n + 3) // 2
+
+
 @dataclass(frozen=True)
 class Filter:
     """Who is accepted. Parts in a fixed order; an update must pass all of them.
 
     - norm: G_ii <= β, always on. Alone (m = 0) it accepts whoever is within.
-    - multi-krum:f=F,m=M: Blanchard et al. 2017, with the norm bound inside the ranking (`multi_krum`).
+    - multi-krum:f=F,m=M: Blanchard et al. 2017, with the norm bound inside the ranking (`multi_krum`). Without
+      three-sigma it rejects N − M updates every round, honest ones when nobody attacks.
     - three-sigma:lambda=λ: replaces Multi-Krum's selection by whoever is not farther from its centre than the
       selected are from each other's, in the mean plus λ standard deviations (`three_sigma`).
     - cosine:tau=τ: cos(u_i, u_root) >= τ for the owner's root update (Cao et al. 2021, `cosine`).
 
-    ``Filter(f, m)`` is Multi-Krum alone.
+    ``Filter(f, m)`` is Multi-Krum alone, ``Filter.krum(n)`` that for the most attackers; ``Filter.default(n)`` is what
+    a project gets that names none.
     """
 
     f: int = 0
@@ -65,10 +88,22 @@ class Filter:
     tau: Fraction | None = None
 
     @classmethod
-    def default(cls, n: int) -> Filter:
-        """The most attackers that Krum can bear, and all the others accepted."""
-        f = max(0, (n - 3) // 2)
+    def krum(cls, n: int) -> Filter:
+        """Multi-Krum alone, for the most attackers that it bears, with m = N − f.
+
+        It accepts the m best and no more: when nobody attacks it rejects f honest updates, every round.
+        """
+        f = most_attackers(n)
         return cls(f, n - f)
+
+    @classmethod
+    def default(cls, n: int) -> Filter:
+        """What rejects attackers and spares the honest: three-sigma over a sample of the updates.
+
+        Chosen by benchmarks/README.md, "The default filter". It has Multi-Krum's f, and so bears as many attackers.
+        Beyond SIGMA_TRAINERS it is Multi-Krum alone.
+        """
+        return cls(most_attackers(n), sample_size(n), SIGMA) if n <= SIGMA_TRAINERS else cls.krum(n)
 
     @classmethod
     def parse(cls, text: str) -> Filter:
@@ -211,6 +246,7 @@ class Domain:
                 raise DomainError(
                     f"bound of {name!r} is 2^{bound.bit_length()}, wanted at most 2^120:"
                     " lower the number of parameters, of trainers, logrows or --beta-max"
+                    + (f", or do without three-sigma: {Filter.krum(n)}" if "distance to the centre" in name else "")
                 )
         largest = largest_score(n, norm, within, score, n if most is None else most)
         if largest >= SCORE_LIMIT and score != "novel":

@@ -155,7 +155,7 @@ def test_a_broken_round_is_caught(compile_once: Compile, mutant: Mutant):
 def test_a_round_with_lookups_in_two_blocks_is_caught():
     """A longer last input moves the lookups in the rows of the settings, and nothing in a proof, which then had
     comparisons in a block without noise."""
-    circuit, more = Rounds(3, MultiKrum.default(3), params=650, chunk=None).circuit(), 4020
+    circuit, more = Rounds(3, MultiKrum.krum(3), params=650, chunk=None).circuit(), 4020
     assert circuit.numbers["pad"] > 0
     longer = {
         "if self.pad:": "if False:",

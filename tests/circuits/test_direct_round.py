@@ -95,7 +95,7 @@ SIZES = [*STRADDLING, (8, 2, "leave-one-out")]
 @pytest.mark.parametrize(("n", "params", "score"), SIZES)
 def test_lookups_are_where_they_were_computed_to_be(compile_once: Compile, n: int, params: int, score: str):
     """In the rows of a proof: so `pad` moves all of them into one block, and no check is missing."""
-    of = Rounds(n, MultiKrum.default(n), score, params, chunk=None)
+    of = Rounds(n, MultiKrum.krum(n), score, params, chunk=None)
     circuit, usable = compile_once(of.circuit()), usable_rows(of.logrows)
     checks.settings(circuit)
     placed = checks.placed(circuit)

@@ -36,7 +36,7 @@ def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]
     bound = value_bound(bits)
     for params in (chunk + 1, 2 * chunk - 1):
         for index, n in enumerate(trainers):
-            rule, beta_max = MultiKrum.default(n), norm_bound(params, bound)
+            rule, beta_max = MultiKrum.krum(n), norm_bound(params, bound)
             settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
             made = project_circuits(n, params, logrows, bits, settlement, beta_max, rule, "shapley")
             for name, circuit in made.items():

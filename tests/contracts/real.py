@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from zkmarket.commitment import Commitment, RoundId
 from zkmarket.escrow import Offer, Verifiers, Windows, points_hash, settle_words, submit_words
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
-from zkmarket.rules import Filter, MultiKrum
+from zkmarket.rules import Filter
 
 ETHER = 10**18
 WINDOW = 100_000
@@ -42,12 +42,14 @@ def params_of(chunks: int) -> int:
 
 
 @functools.cache
-def made(least: int, most: int, params: int, logrows: int = LOGROWS) -> Mapping[int, Build]:
+def made(
+    least: int, most: int, params: int, logrows: int = LOGROWS, rule: Callable[[int], Filter] = Filter.krum
+) -> Mapping[int, Build]:
     """The builds of a project of `least` to `most` trainers. Keys come from the user's cache."""
     folder = Path(_scratch().name)
     return {
         n: make_build(
-            folder / f"{n}-{params}-{logrows}", trainers=n, params=params, logrows=logrows, filter=MultiKrum.default(n)
+            folder / f"{n}-{params}-{logrows}-{rule(n)}", trainers=n, params=params, logrows=logrows, filter=rule(n)
         )
         for n in range(least, most + 1)
     }

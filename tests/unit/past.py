@@ -55,7 +55,7 @@ TERMS = {
 }
 PROSPECTUS = Prospectus(
     "a past",
-    {3: Spec(3, MANIFEST.params, MultiKrum.default(3), logrows=MANIFEST.logrows, layout=LAYOUT)},
+    {3: Spec(3, MANIFEST.params, MultiKrum.krum(3), logrows=MANIFEST.logrows, layout=LAYOUT)},
     "ab" * 32,
     np.zeros(MANIFEST.params),
     OWNER.public,

@@ -28,7 +28,7 @@ from zkmarket.escrow import NOBODY, Windows
 from zkmarket.plan import GAS, admit_gas, create_gas, lock_gas, plan, plan_text, settle_gas, submit_gas
 from zkmarket.project_file import EXAMPLE, ProjectFile, lines_of
 from zkmarket.quantise import ParameterLayout
-from zkmarket.rules import MultiKrum, norm_bound
+from zkmarket.rules import Filter, MultiKrum, norm_bound
 from zkmarket.statements import chunk_size, value_bound
 from zkmarket.units import amount_text, duration_text, parse_amount, parse_duration
 
@@ -93,7 +93,7 @@ def refused(tmp_path: Path, text: str = SMALL, **changes: str) -> list[str]:
 def test_defaults(tmp_path: Path):
     project = load(tmp_path)
     assert (project.least, project.most, project.rounds, project.void_limit) == (6, 8, 3, 3)
-    assert project.filters == {n: MultiKrum.default(n) for n in (6, 7, 8)}
+    assert project.filters == {n: Filter.default(n) for n in (6, 7, 8)}
     assert (project.kappa, project.rates, project.score) == (4000, (10**9,), "shapley")
     assert (project.beta, project.beta_min, project.beta_max, project.logrows, project.srs) == (None,) * 5
     assert project.windows == Windows()
@@ -111,6 +111,7 @@ def test_every_value_is_read_exactly(tmp_path: Path):
         project__admission='"open"',
         rules__f="{6 = 1, 7 = 1, 8 = 2}",
         rules__m="{6 = 4, 7 = 4, 8 = 5}",
+        rules__three_sigma='"off"',
         rules__kappa="2.001",
         rules__beta='"123456789012345678"',
         rules__beta_min="3000",
@@ -181,14 +182,21 @@ def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_pa
     assert spelt.specs(DIGITS)[8].logrows == short.specs(DIGITS)[8].logrows == 13
 
 
+SAMPLES = ((1, 4), (2, 5), (2, 5))  # f and m for 6, 7 and 8 trainers
+DEFAULTS = [f"multi-krum:f={f},m={m},three-sigma:lambda=5" for f, m in SAMPLES]
+
+
 @pytest.mark.parametrize(
     ("lines", "filters", "most"),
     [
-        ("", ["multi-krum:f=1,m=5", "multi-krum:f=2,m=5", "multi-krum:f=2,m=6"], None),
+        ("", DEFAULTS, None),
+        ('three_sigma = "off"', ["multi-krum:f=1,m=5", "multi-krum:f=2,m=5", "multi-krum:f=2,m=6"], None),
+        ("m = 3", [f"multi-krum:f={f},m=3,three-sigma:lambda=5" for f in (1, 2, 2)], None),
+        ("three_sigma = 2.5", [f"multi-krum:f={f},m={m},three-sigma:lambda=5/2" for f, m in SAMPLES], None),
         ("krum = false", ["norm"] * 3, None),
         ('krum = false\ncosine = "1/3"\nscore = "root"', ["norm,cosine:tau=1/3"] * 3, None),
         ("m = 4\nthree_sigma = 2.5", [f"multi-krum:f={f},m=4,three-sigma:lambda=5/2" for f in (1, 2, 2)], None),
-        ('score = "novel"', ["multi-krum:f=1,m=5", "multi-krum:f=2,m=5", "multi-krum:f=2,m=6"], 8),
+        ('score = "novel"', DEFAULTS, 8),
     ],
 )
 def test_every_filter_can_be_written(lines: str, filters: list[str], most: int | None, tmp_path: Path):
@@ -524,7 +532,7 @@ def test_blocks_are_those_that_were_measured(logrows: int, used: int | None):
 def test_auto_is_the_engines_choice_where_everything_fits(tmp_path: Path):
     project = load(tmp_path)
     assert {spec.logrows for spec in project.specs(DIGITS).values()} == {13}
-    large = load(tmp_path, keys__optimize='"gas"')
+    large = load(tmp_path, keys__optimize='"gas"', rules__three_sigma='"off"')
     assert {spec.logrows for spec in large.specs(layout_of(100_000)).values()} == {17}
 
 
@@ -543,16 +551,25 @@ def test_a_project_too_heavy_for_a_block_is_refused_with_the_nearest_k(tmp_path:
 
 
 def test_a_model_for_which_no_k_serves(tmp_path: Path):
-    project = load(tmp_path)
+    project = load(tmp_path, rules__three_sigma='"off"')
     (line,) = complaints(tmp_path, lambda: project.specs(layout_of(20_000_000)))
     assert line.startswith(
         "PROJECT.toml:6: [keys] logrows: none that is chosen by itself suits 20000000 parameters; at 20:"
     )
     (line,) = complaints(tmp_path, lambda: project.specs(layout_of(4_000_000)))
     assert line.endswith("suits 4000000 parameters; set logrows = 20")
-    assert load(tmp_path, keys__logrows="20").specs(layout_of(4_000_000))[8].logrows == 20
+    own = {"keys__logrows": "20", "rules__three_sigma": '"off"'}
+    assert load(tmp_path, **own).specs(layout_of(4_000_000))[8].logrows == 20
     (line,) = complaints(tmp_path, lambda: project.specs(layout_of(1 << 32)))
     assert line == "PROJECT.toml:6: a model has from 1 to 2^32 − 1 parameters: got 4294967296"
+
+
+def test_a_model_too_large_for_three_sigma(tmp_path: Path):
+    """The default's integers grow with D²; what to do is said, and does it."""
+    (line,) = complaints(tmp_path, lambda: load(tmp_path, keys__logrows="14").specs(layout_of(100_000)))
+    assert "or --beta-max, or do without three-sigma: multi-krum:f=2,m=5; use 13" in line
+    for change in ({"rules__three_sigma": '"off"'}, {"rules__beta_max": '"1000000000000"'}):
+        assert set(load(tmp_path, keys__logrows="14", **change).specs(layout_of(100_000))) == {6, 7, 8}
 
 
 def test_the_factorys_estimates_are_the_factorys():
@@ -636,7 +653,7 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         (
             7,
             {"filter": "multi-krum:f=0,m=7"},
-            "filter is multi-krum:f=0,m=7, wanted multi-krum:f=2,m=5; build it again",
+            f"filter is multi-krum:f=0,m=7, wanted {Filter.default(7)}; build it again",
         ),
         (7, {"logrows": 14}, "logrows is 14, wanted 13"),
         (7, {"score": "leave-one-out"}, "score is leave-one-out, wanted shapley"),
@@ -712,7 +729,7 @@ def test_seconds_go_through_what_was_measured(tmp_path: Path):
         shape = steps["build"]
         n, k = shape["trainers"], shape["logrows"]
         text = SMALL.replace("least = 6\nmost = 8", f"least = {n}\nmost = {n}")
-        project = load(tmp_path, text, keys__logrows=str(k))
+        project = load(tmp_path, text, keys__logrows=str(k), rules__three_sigma='"off"')  # as the rows were
         keys = plan_module._keys(project, shape["params"], k)
         got = plan_module._seconds(project, shape["params"], k, keys)
         assert near(got["keys"], shape["seconds"], 0.2)

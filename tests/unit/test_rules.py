@@ -10,8 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zkmarket import rules
-from zkmarket.errors import RuleError
-from zkmarket.rules import Filter, MultiKrum, krum_scores, median_squared_norm, multi_krum, next_beta
+from zkmarket.errors import DomainError, RuleError
+from zkmarket.rules import (
+    MIN_ACCEPTED,
+    SIGMA_TRAINERS,
+    Domain,
+    Filter,
+    MultiKrum,
+    accepted,
+    krum_scores,
+    median_squared_norm,
+    most_attackers,
+    multi_krum,
+    next_beta,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -146,11 +158,38 @@ def test_a_negative_f_is_refused():
 
 @pytest.mark.parametrize("n", range(3, 40))
 def test_the_default_is_legal_and_bears_as_many_as_krum_can(n: int):
-    rule = MultiKrum.default(n)
-    rule.check(n)
-    assert rule.m == n - rule.f
-    with pytest.raises(RuleError, match="N > 2f"):
-        MultiKrum(rule.f + 1, 3).check(n)
+    for rule in (Filter.default(n), Filter.krum(n)):
+        rule.check(n)
+        assert MIN_ACCEPTED <= rule.m <= n - rule.f  # what the factory takes
+        with pytest.raises(RuleError, match="N > 2f"):
+            MultiKrum(rule.f + 1, 3).check(n)
+    assert Filter.krum(n) == MultiKrum(rule.f, n - rule.f)
+    assert Filter.default(n).only_krum == (n > SIGMA_TRAINERS)
+
+
+@pytest.mark.parametrize("n", range(5, 17))
+def test_the_default_rejects_what_krum_rejects_and_spares_the_honest(n: int):
+    """f attackers send the opposite; then nobody attacks, and Multi-Krum alone still rejects f."""
+    rng = np.random.default_rng(n)
+    common = rng.integers(-50, 51, 400)
+    updates = [[int(v) for v in common + rng.integers(-100, 101, 400)] for _ in range(n)]
+    f = most_attackers(n)
+    attacked = [*updates[f:], *([-v for v in update] for update in updates[:f])]
+    for rule, rejected in ((Filter.krum(n), f), (Filter.default(n), 0)):
+        assert sum(accepted(gram_of(updates), rule, NO_BOUND, PENALTY)) == n - rejected
+        assert accepted(gram_of(attacked), rule, NO_BOUND, PENALTY) == [1] * (n - f) + [0] * f
+
+
+def test_a_model_too_large_for_the_default_is_told_of_multi_krum():
+    reason = (
+        r"deviation' is 2\^1\d\d, wanted at most 2\^120: lower .* or --beta-max,"
+        r" or do without three-sigma: multi-krum:f=6,m=10$"
+    )
+    numbers = (16, 10**5, 4092, 10**5 * 4092**2)
+    with pytest.raises(DomainError, match=reason):
+        Domain.of(*numbers, Filter.default(16), "shapley", 12)
+    Domain.of(*numbers, Filter.krum(16), "shapley", 12)
+    Domain.of(*numbers[:3], 2**35, Filter.default(16), "shapley", 12)
 
 
 def test_parse_reads_what_str_writes():

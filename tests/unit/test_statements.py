@@ -117,7 +117,7 @@ def test_the_noise_covers_what_a_proof_reveals():
 
 @pytest.mark.parametrize("n", [3, 8, 16, 32])
 def test_the_settlement_has_the_smallest_number_of_rows_that_fits(n: int):
-    project = (n, 100_000, 4092, 10**12, MultiKrum.default(n), "shapley")
+    project = (n, 100_000, 4092, 10**12, MultiKrum.krum(n), "shapley")
     logrows = settlement_logrows(*project)
     for k, fits in ((logrows, True), (logrows - 1, False)):
         if k >= 11:
@@ -129,4 +129,4 @@ def test_the_settlement_has_the_smallest_number_of_rows_that_fits(n: int):
 
 def test_too_many_trainers_are_refused():
     with pytest.raises(DomainError, match=r"the settlement of 300 trainers needs more than 2\^20 rows: lower N"):
-        settlement_logrows(300, 1000, 508, 10**9, MultiKrum.default(300), "shapley")
+        settlement_logrows(300, 1000, 508, 10**9, MultiKrum.krum(300), "shapley")
