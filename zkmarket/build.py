@@ -30,7 +30,7 @@ from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, canonical_json, link_or_copy, locked, new_folder, sha256_file, write_json
 from .placement import lay_out
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MIN_ACCEPTED, Filter, norm_bound, score_shift
+from .rules import MIN_ACCEPTED, Filter, largest_beta, norm_bound, score_shift
 from .srs import Srs
 from .statements import (
     MAX_LOGROWS,
@@ -171,14 +171,18 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     FixedPoint(scale_bits, value_bits)  # raises if it is none
     bound = value_bound(value_bits)
     longest = norm_bound(spec.params, bound)
-    beta_max = longest if spec.beta_max is None else spec.beta_max
+    held = references(spec.filter, spec.score)
+    most = (spec.most_trainers or spec.trainers) if "last" in held else None
+    beta_max = spec.beta_max
+    if beta_max is None:
+        beta_max = largest_beta(spec.trainers, spec.params, bound, spec.filter, spec.score, most)
+        if beta_max < longest:
+            progress(f"norm bounds up to {beta_max}, not D·Q² = {longest}: the integers of {spec.filter} hold no more")
     if not 0 < beta_max <= longest:
         raise DomainError(f"--beta-max is from 1 to D·Q² = {longest}: got {beta_max}")
 
     chunk = chunk_size(logrows, spec.salts)
     n, d = spec.trainers, spec.params
-    held = references(spec.filter, spec.score)
-    most = (spec.most_trainers or n) if "last" in held else None
     settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
     made = project_circuits(n, d, logrows, value_bits, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
 

@@ -561,7 +561,12 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--salts", type=int, metavar="S", help="salts of a chunk (8; for a utility score what it needs)")
     made.add_argument("--logrows", default="auto", metavar="auto|K", help="rows of a column, 2^K")
     made.add_argument("--optimize", choices=("time", "gas"), default="time", help="what auto minimises")
-    made.add_argument("--beta-max", type=int, metavar="INT", help="largest bound on squared norms (default D·Q²)")
+    made.add_argument(
+        "--beta-max",
+        type=int,
+        metavar="INT",
+        help="largest bound on squared norms (default D·Q², or what the filter holds)",
+    )
     made.add_argument("--srs", choices=srs.KINDS, help="default: the most trustworthy that is installed")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="BUILD")
 

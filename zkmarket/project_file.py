@@ -29,7 +29,16 @@ from .contribution import references
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
 from .quantise import FixedPoint, ParameterLayout
-from .rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter, most_attackers, norm_bound, sample_size
+from .rules import (
+    MAX_DENOMINATOR,
+    MAX_NUMERATOR,
+    MIN_ACCEPTED,
+    Filter,
+    largest_beta,
+    most_attackers,
+    norm_bound,
+    sample_size,
+)
 from .statements import (
     MAX_LOGROWS,
     MIN_LOGROWS,
@@ -164,7 +173,7 @@ class ProjectFile:
         advice: to trainers; nobody is bound by it.
         filters: for each number of trainers from least to most.
         kappa: thousandths.
-        beta, beta_max: None for the largest there is, D·Q²; beta_min: None for D.
+        beta, beta_max: None for the largest that can be settled, at most D·Q²; beta_min: None for D.
         logrows: K, None to choose.
         srs: kind of SRS, None for the most trustworthy that is installed.
         reward, fee: of a round, in wei or the token's smallest unit.
@@ -259,13 +268,22 @@ class ProjectFile:
 
     def circuits(self, params: int, logrows: int, trainers: int) -> dict[str, Circuit]:
         """The statements of a round of so many trainers; DomainError if they cannot be proven."""
-        bound = value_bound(self.bits(logrows))
-        beta_max = self.beta_max or norm_bound(params, bound)
-        rule = self.filters[trainers]
-        most = self.most if "last" in references(rule, self.score) else None
-        settlement = settlement_logrows(trainers, params, bound, beta_max, rule, self.score, most)
-        return project_circuits(
-            trainers, params, logrows, self.bits(logrows), settlement, beta_max, rule, self.score, most=most
+        bits, rule, most = self.bits(logrows), self.filters[trainers], self.last_of(trainers)
+        beta_max = self.largest_bound(params, bits)
+        settlement = settlement_logrows(trainers, params, value_bound(bits), beta_max, rule, self.score, most)
+        return project_circuits(trainers, params, logrows, bits, settlement, beta_max, rule, self.score, most=most)
+
+    def last_of(self, trainers: int) -> int | None:
+        """Of how many updates at most the last aggregate is, where a round of so many compares with it."""
+        return self.most if "last" in references(self.filters[trainers], self.score) else None
+
+    def largest_bound(self, params: int, bits: int) -> int:
+        """β_max: the file's, or the largest that rounds of every number of trainers can settle."""
+        if self.beta_max is not None:
+            return self.beta_max
+        bound = value_bound(bits)
+        return min(
+            largest_beta(n, params, bound, rule, self.score, self.last_of(n)) for n, rule in self.filters.items()
         )
 
     def refusal(self, params: int, logrows: int) -> str:
@@ -301,9 +319,9 @@ class ProjectFile:
                 self.scale_bits,
                 logrows,
                 self.optimize,
-                self.beta_max,
+                self.largest_bound(params, self.bits(logrows)),
                 layout,
-                most_trainers=self.most if "last" in references(rule, self.score) else None,
+                most_trainers=self.last_of(n),
             )
             for n, rule in self.filters.items()
         }
@@ -336,7 +354,7 @@ class ProjectFile:
 
     def _check_bounds(self, params: int, logrows: int, complaints: Complaints) -> None:
         most = norm_bound(params, value_bound(self.bits(logrows)))
-        least, limit = self.beta_min or params, self.beta_max or most
+        least, limit = self.beta_min or params, self.largest_bound(params, self.bits(logrows))
 
         def complain(name: str, wanted: str, got: int) -> None:
             complaints.at(("rules", name), f"[rules] {name} is {wanted}: got {got}")
@@ -390,7 +408,7 @@ class ProjectFile:
                 f"{self.path} is for {self.least} to {self.most} trainers: got a build for {manifest.trainers}"
             )
         value_bits = self.bits(manifest.logrows)
-        beta_max = self.beta_max or norm_bound(manifest.params, value_bound(value_bits))
+        beta_max = self.largest_bound(manifest.params, value_bits)
         scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
         kind = manifest.value["srs"]["kind"]
         for name, got, want in (

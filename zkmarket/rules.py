@@ -273,6 +273,24 @@ def norm_bound(d: int, q: int) -> int:
     return -(-norm >> free) << free
 
 
+def largest_beta(n: int, d: int, q: int, rule: Filter, score: str, most: int | None = None) -> int:
+    """The largest norm bound that can be settled: D·Q², or with three-sigma in large models a power of two less.
+
+    Its integers grow with the square of the bound, and an honest update is far shorter than D·Q².
+
+    Raises DomainError if no bound from D on will do.
+    """
+    beta, refusal = norm_bound(d, q), None
+    while beta >= d:
+        try:
+            Domain.of(n, d, q, beta, rule, score, 1, most)
+        except DomainError as error:
+            refusal, beta = refusal or error, beta // 2
+        else:
+            return beta
+    raise refusal or DomainError(f"a squared norm of {d} parameters reaches {d}: the norm bound cannot")
+
+
 def largest_score(n: int, norm: int, within: int, score: str, most: int) -> int:
     """What no score exceeds. `norm` bounds every squared norm, `within` that of an update within β.
 

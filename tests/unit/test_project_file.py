@@ -565,11 +565,15 @@ def test_a_model_for_which_no_k_serves(tmp_path: Path):
 
 
 def test_a_model_too_large_for_three_sigma(tmp_path: Path):
-    """The default's integers grow with D²; what to do is said, and does it."""
-    (line,) = complaints(tmp_path, lambda: load(tmp_path, keys__logrows="14").specs(layout_of(100_000)))
-    assert "or --beta-max, or do without three-sigma: multi-krum:f=2,m=5; use 13" in line
-    for change in ({"rules__three_sigma": '"off"'}, {"rules__beta_max": '"1000000000000"'}):
-        assert set(load(tmp_path, keys__logrows="14", **change).specs(layout_of(100_000))) == {6, 7, 8}
+    """Its integers grow with the norm bound's square: the default bound is lower then, the same for every N."""
+    longest = 400_000 << 24
+    specs = load(tmp_path, keys__logrows="17").specs(layout_of(400_000))
+    assert {spec.beta_max for spec in specs.values()} == {longest >> 2}
+    plain = load(tmp_path, keys__logrows="17", rules__three_sigma='"off"').specs(layout_of(400_000))
+    assert {spec.beta_max for spec in plain.values()} == {longest}
+    change = {"keys__logrows": "17", "rules__beta_max": f'"{longest}"'}
+    (line,) = complaints(tmp_path, lambda: load(tmp_path, **change).specs(layout_of(400_000)))
+    assert "or --beta-max, or do without three-sigma: multi-krum:f=2,m=5" in line
 
 
 def test_the_factorys_estimates_are_the_factorys():
@@ -844,7 +848,7 @@ def test_deadlines_in_real_time(tmp_path: Path):
         ({"windows__prove": '"5s"'}, "the prove window of 5s leaves little room"),
         ({"windows__submit": '"2s"'}, "the submit window of 2s leaves little room"),
         ({"money__fee": '"0.02 ether"'}, "the fee, 0.02 ether, does not pay the aggregator's gas, 0.02"),
-        ({"money__reward": '"0.06 ether"'}, "an equal share of the reward does not pay the gas of a submission"),
+        ({"money__reward": '"0.04 ether"'}, "an equal share of the reward does not pay the gas of a submission"),
     ],
 )
 def test_what_should_be_known_is_said(tmp_path: Path, change: dict[str, str], warning: str):

@@ -19,10 +19,12 @@ from zkmarket.rules import (
     MultiKrum,
     accepted,
     krum_scores,
+    largest_beta,
     median_squared_norm,
     most_attackers,
     multi_krum,
     next_beta,
+    norm_bound,
 )
 
 pytestmark = pytest.mark.unit
@@ -190,6 +192,13 @@ def test_a_model_too_large_for_the_default_is_told_of_multi_krum():
         Domain.of(*numbers, Filter.default(16), "shapley", 12)
     Domain.of(*numbers, Filter.krum(16), "shapley", 12)
     Domain.of(*numbers[:3], 2**35, Filter.default(16), "shapley", 12)
+    largest = largest_beta(16, 10**5, 4096, Filter.default(16), "shapley")
+    Domain.of(16, 10**5, 4096, largest, Filter.default(16), "shapley", 12)
+    with pytest.raises(DomainError, match=reason):
+        Domain.of(16, 10**5, 4096, 2 * largest, Filter.default(16), "shapley", 12)
+    assert largest_beta(16, 10**5, 4096, Filter.krum(16), "shapley") == norm_bound(10**5, 4096)
+    with pytest.raises(DomainError, match=r"a score can reach 2\^66"):  # whatever the bound on accepted norms
+        largest_beta(8, 1 << 24, 1 << 19, Filter.krum(8), "shapley")
 
 
 def test_parse_reads_what_str_writes():
