@@ -16,8 +16,11 @@ from tests.circuits.conftest import Compile
 from tests.circuits.golden import CIRCUITS, FILE, facts
 from tests.circuits.harness import Compiled
 from zkmarket import backend, srs
+from zkmarket.artifacts import Build
+from zkmarket.auditor import verify_round
 from zkmarket.backend import CircuitFiles
 from zkmarket.files import cache_folder, sha256_file
+from zkmarket.round import RoundProof
 from zkmarket.rules import MultiKrum
 
 pytestmark = pytest.mark.proof
@@ -109,6 +112,14 @@ def test_the_golden_keys_come_out_again(name: str, tmp_path: Path):
     golden = json.loads(FILE.read_text())
     assert golden["ezkl"] == backend.versions()["ezkl"]
     assert facts(CIRCUITS[name], tmp_path) == golden[name]
+
+
+def test_the_golden_round_verifies():
+    """A proof that was stored when these circuits were new: what it says, by the build that it was made with."""
+    golden = Path(__file__).parents[2] / "artifacts" / "golden"
+    build = Build.load(golden / "build")
+    decision = verify_round(build, RoundProof.load(golden / "round.json", build.manifest))
+    assert (decision.mask, decision.scores, decision.nu) == ((1, 1, 1), (16020, 15960, 16080), 5340)
 
 
 def test_settings_do_not_depend_on_the_folder(compile_once: Compile, tmp_path: Path):
