@@ -17,9 +17,10 @@ from zkmarket import backend, srs
 from zkmarket.backend import CircuitFiles, ProofJob
 from zkmarket.build import keys_of
 from zkmarket.errors import DomainError
-from zkmarket.rules import Filter
+from zkmarket.rules import Filter, norm_bound
 from zkmarket.statements import (
     SALTS,
+    VALUE_BITS,
     Circuit,
     gram_circuit,
     range_circuit,
@@ -43,14 +44,15 @@ def main() -> None:
         bench(rows, "gram", gram_circuit(logrows, SALTS), arguments.repeat, tell)
         bench(rows, "range", range_circuit(logrows, SALTS), arguments.repeat, tell)
     for n in arguments.trainers:
-        bound, d = value_bound(13), arguments.params
+        bound, d = value_bound(VALUE_BITS), arguments.params
+        longest = norm_bound(d, bound)
         for rule in dict.fromkeys((Filter.krum(n), Filter.default(n))):
             try:
-                logrows = settlement_logrows(n, d, bound, d * bound * bound, rule, "shapley")
+                logrows = settlement_logrows(n, d, bound, longest, rule, "shapley")
             except DomainError as error:
                 tell(f"settlement N={n}, {rule}: {error}")
                 continue
-            circuit = settlement_statement(logrows, n, d, bound, d * bound * bound, rule, "shapley", SALTS)
+            circuit = settlement_statement(logrows, n, d, bound, longest, rule, "shapley", SALTS)
             bench(rows, f"settlement N={n} {rule}", circuit, arguments.repeat, tell)
 
 

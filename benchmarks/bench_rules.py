@@ -53,9 +53,9 @@ from zkmarket.rules import (
     accepted,
     median_squared_norm,
     next_beta,
+    norm_bound,
     sample_size,
 )
-from zkmarket.statements import value_bound
 
 LOGROWS, KAPPA = 13, 4.0
 FIXED = FixedPoint(LOGROWS - 1, LOGROWS)
@@ -146,8 +146,8 @@ class Town:
 def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
     """All rounds under one rule."""
     d, n = len(town.start), town.trainers
-    most = d * value_bound(LOGROWS) ** 2
-    penalty = Domain.of(n, d, value_bound(LOGROWS), most, rule.filter, rule.score, 13).penalty if rule.filter else 0
+    most = norm_bound(d, FIXED.high + 1)
+    penalty = Domain.of(n, d, FIXED.high + 1, most, rule.filter, rule.score, 13).penalty if rule.filter else 0
     first = cut(town.updates(Lesson(1, town.start, None))[n], None)
     theta, last, past, beta = town.start, None, np.zeros(d, np.int64), int(KAPPA * (first @ first))
     paid, rejected = [0] * n, [0] * n

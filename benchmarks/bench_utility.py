@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.measure import Rows, machine, measured, say
 from zkmarket import backend, srs, utility
+from zkmarket.commitment import sum_salts
 from zkmarket.compile import Options, compile_model
 from zkmarket.field import random_scalars
 from zkmarket.utility import Coalition, UtilityBuild
@@ -130,7 +131,7 @@ def coalition_of(build: UtilityBuild, size: int) -> Coalition:
     rng, shape = np.random.default_rng(0), (build.chunks, build.salts)
     values = rng.integers(-100, 101, (size, build.params)).sum(0)
     salts = [random_scalars(shape[0] * shape[1]).reshape(*shape, 32) for _ in range(size)]
-    return Coalition(values, utility.sum_salts(salts, shape), size)
+    return Coalition(values, sum_salts(salts, shape), size)
 
 
 if __name__ == "__main__":
