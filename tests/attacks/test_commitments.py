@@ -360,9 +360,9 @@ def test_salts_before_the_values(honest_round: Round) -> None:
 
 
 def test_values_beyond_the_range(honest_round: Round) -> None:
-    """−Q and Q−1 have a proof, −Q−1 and Q and huge field elements have none."""
+    """−T and T − 1 have a proof, −T − 1 and T and huge field elements have none: T is what the table holds."""
     build, honest = honest_round.build, honest_round.submissions[0]
-    bound = build.manifest.bound
+    bound = build.manifest.range_bound
     column = column_of(honest, 0, build.manifest.chunk)
     column[0], column[-9] = P - bound, bound - 1
     _, proof = range_proof(build, honest, column, "range", 0, THIEF)

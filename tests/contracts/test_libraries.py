@@ -472,8 +472,8 @@ NEXT = [
     (1, 10**6, 1500, 10**9, 700_000_999),  # floor of thousandths
     (1999, 1_000_001, 1500, 10**9, 333_333),
     (1, 3001, 1500, 10**9, 0),  # half of an odd bound
-    (2**32 - 1, 2**119, 1500, 2**120, 2**64 - 1),  # the largest of everything
-    (2**32 - 1, 2**120, 1500, 2**120, 2**64 - 1),
+    (2**32 - 1, 1500 << 35, 1500, 1500 << 36, 2**64 - 1),  # the largest of everything: D·Q² of 19 bits a value
+    (2**32 - 1, 1500 << 36, 1500, 1500 << 36, 2**64 - 1),
 ]
 
 
@@ -481,7 +481,7 @@ NEXT = [
 def test_the_next_norm_bound_is_the_engine_s(
     scene: Scene, kappa: int, beta: int, least: int, most: int, nu: int
 ) -> None:
-    scene.open(kappa=kappa, beta=beta, betaMin=least, betaMax=most).to_prove(scene.trainers[:3])
+    scene.open(kappa=kappa, beta=beta, betaMin=least, betaMax=most, valueBits=19).to_prove(scene.trainers[:3])
     settled = scene.settle(nu=nu).event("Settled").arguments["settlement"]
     want = next_beta(beta, nu, kappa / 1000, least, most)
     assert settled["beta"] == want == scene.project.state().beta

@@ -442,14 +442,14 @@ BETAS = {
     "not above the most": (4000, 1500, 4500, 1000, 4501, 4500),
     "fixed": (4000, 4000, 4000, 1000, 1, 4000),
     "nu of 0": (4000, 1500, 10**9, 2000, 0, 2000),
-    "largest kappa and nu": (1 << 119, 1500, 1 << 120, (1 << 32) - 1, SCORE_LIMIT - 1, 1 << 118),
+    "largest kappa and nu": (1 << 45, 1500, 1500 << 36, (1 << 32) - 1, SCORE_LIMIT - 1, 1 << 46),
 }
 
 
 @pytest.mark.parametrize("case", BETAS)
 def test_the_next_bound_is_clamped(scene: Scene, case: str) -> None:
     beta, least, most, kappa, nu, want = BETAS[case]
-    scene.reach(Phase.PROVE, beta=beta, betaMin=least, betaMax=most, kappa=kappa)
+    scene.reach(Phase.PROVE, beta=beta, betaMin=least, betaMax=most, kappa=kappa, valueBits=19)
     scene.settle(nu=nu)
     assert scene.project.state().beta == want == next_beta(beta, nu, kappa / 1000, least, most)
 

@@ -327,7 +327,9 @@ def test_a_padded_chunk_is_asked_for_its_padding(scene: Scene, wrong: str) -> No
 
 def test_a_single_padded_chunk_needs_no_other_verifier(scene: Scene) -> None:
     nobody = ("0x" + "00" * 20, bytes(32))
-    scene.open(params=40, chunks=1, betaMin=40, range=nobody, rangeLast=pinned_to(scene, asked_for(2, 0)).words)
+    scene.open(
+        params=40, chunks=1, betaMin=40, valueBits=19, range=nobody, rangeLast=pinned_to(scene, asked_for(2, 0)).words
+    )
     scene.start()
     scene.submit(scene.trainers[0])
     assert len(scene.project.seats(1)) == 1
