@@ -223,7 +223,8 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"  logrows {manifest.logrows}: {manifest.chunks} chunks of {manifest.chunk} values in "
         f"[−{manifest.bound}, {manifest.bound}); settlement at logrows {manifest.settlement_logrows}",
         *(
-            f"  {name}: {entry['rows']} rows, proof {entry['proof_bytes']} bytes, vk {entry['files']['vk.key'][:16]}"
+            f"  {name}: {entry['rows']} rows in {entry['blocks']} blocks, proof {entry['proof_bytes']} bytes,"
+            f" vk {entry['files']['vk.key'][:16]}"
             for name, entry in result["circuits"].items()
         ),
         f"  manifest digest {result['digest']}",

@@ -34,7 +34,7 @@ import numpy as np
 from circuits import NOISE
 
 from . import backend, srs
-from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash
+from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash, describe
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import P, Point, decode_point, encode_point, random_scalars, scalar_hex, small_hex, to_hex
@@ -42,7 +42,7 @@ from .files import canonical_json, load_npz, parse_json, read_json, save_npz
 from .integers import check_plan, evaluate, noise_by_block, rows_of
 from .placement import WITHOUT_LOOKUP, Operation
 from .quantise import ParameterLayout
-from .statements import Circuit, Inputs, check_settings
+from .statements import Circuit, Inputs, check_rows, check_settings
 from .transcript import LOW_128, digest_int, digest_words, hash_words
 
 FORMAT = "zkmarket-utility-build/2"
@@ -160,10 +160,13 @@ class UtilityBuild:
             check_plan(build.plan)
             for file in VERIFIER_FILES + (PROVER_FILES if prover else ()):
                 check_hash(folder / "circuit" / file, value["circuit"]["files"][file])
-            circuit = statement(build.plan)
-            check_settings(parse_json((folder / "circuit" / "settings.json").read_bytes()), circuit)
+            circuit, entry = statement(build.plan), value["circuit"]
+            settings = parse_json((folder / "circuit" / "settings.json").read_bytes())
+            check_settings(settings, circuit)
+            check_rows(entry["counted_rows"], circuit, counted=True)
             build.layout.check()
             facts = {
+                **{name: (entry[name], wanted) for name, wanted in describe(settings, circuit).items()},
                 "digest": (value["digest"], "0x" + build.digest.hex()),
                 "parameters": (build.layout.size, build.params),
                 "kind of SRS": (value["srs"]["kind"], srs.by_id(value["srs"]["id"]).kind),

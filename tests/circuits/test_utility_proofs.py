@@ -243,7 +243,9 @@ def test_a_batch_is_kept_and_published(proven: Proven, tmp_path: Path):
         Validation.load(path)
 
 
-@pytest.mark.parametrize("change", ["plan", "layout", "digest", "key", "settings", "format"])
+@pytest.mark.parametrize(
+    "change", ["plan", "layout", "digest", "key", "settings", "format", "rows", "blocks", "counted_rows"]
+)
 def test_a_build_that_was_changed_is_refused(change: str, proven: Proven, tmp_path: Path):
     folder = tmp_path / "build"
     shutil.copytree(proven.build.folder, folder)
@@ -254,6 +256,8 @@ def test_a_build_that_was_changed_is_refused(change: str, proven: Proven, tmp_pa
         value["layout"][0]["name"] = "other"
     elif change == "digest":
         value["digest"] = "0x" + "0" * 64
+    elif change in ("rows", "blocks", "counted_rows"):  # not of the digest: they follow from settings and plan
+        value["circuit"][change] *= 2
     elif change == "format":
         value["format"] = "zkmarket-manifest/1"
     else:
