@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit import documents
 from zkmarket.artifacts import Build, Manifest, _check_circuits, _check_consistent, check_schema
+from zkmarket.commitment import Opening
 from zkmarket.errors import ArtifactError, DomainError, InputError, ProofRejected, RuleError, ZkmarketError
 from zkmarket.field import Q, encode_point
 from zkmarket.rules import Domain, Filter, score_shift
@@ -120,6 +122,21 @@ def test_another_commitment_of_zero_is_in_the_digest():
         check(blinding_point="0x" + encode_point((1, Q - 2)).hex())
     with pytest.raises(ProofRejected, match="not on BN254 G1"):
         check(blinding_point="0x" + "00" * 64)
+
+
+# ---------------------------------------------------------------- values
+
+
+def test_a_value_beyond_q_is_refused_although_its_table_holds_it():
+    """Q is the project's, 256 here; the range proof of 2^10 rows would show it to be within 508."""
+    few = Manifest(documents.manifest() | {"fixed_point": {"scale_bits": 8, "value_bits": 9}})
+    assert (few.bound, few.range_bound) == (256, 256)
+    salts = np.arange(3 * 8 * 32, dtype=np.uint8).reshape(3, 8, 32) & 15
+    for value in (-256, 255):
+        Opening(np.full(2500, value, np.int32), salts).check(few)
+    for value in (-257, 256, 507):
+        with pytest.raises(DomainError, match=rf"values lie in \[−256, 256\): got .*{value}"):
+            Opening(np.array([0] * 2499 + [value], np.int32), salts).check(few)
 
 
 # ---------------------------------------------------------------- further filters and scores
