@@ -95,7 +95,6 @@ def test_old_arguments_on_a_new_round(honest_round: Round) -> None:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "scale": {"scale_bits": 5},
-    "value bits": {"value_bits": 9},
     "beta_max": {"beta_max": 10**8},
 }
 """Builds with the very same keys: only the manifest tells them apart."""
@@ -120,6 +119,15 @@ def test_another_manifest_with_the_same_keys(honest_round: Round, sibling: Build
         verify_round(sibling, relabelled)
     proof, _ = prove_round(sibling, honest_round.submissions)
     verify_round(sibling, proof)
+
+
+def test_another_bound_of_values_is_another_settlement(honest_round: Round, tmp_path: Path) -> None:
+    """Q is a constant of the settlement circuit, D·Q², and of no other."""
+    keys = [
+        {name: circuit["files"]["vk.key"] for name, circuit in build.manifest.value["circuits"].items()}
+        for build in (make_build(tmp_path / "build", value_bits=9), honest_round.build)
+    ]
+    assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"settlement"}
 
 
 def changed_manifest(build: Build, folder: Path, *path: str, to: Any) -> Build:

@@ -171,7 +171,7 @@ def test_bound_written_over(honest_round: Round) -> None:
         verify_round(honest_round.build, replace(proof, beta=proof.beta - 1))
 
 
-@pytest.mark.parametrize("beta", [-1, PARAMS * 508**2 + 1, 1 << 300])
+@pytest.mark.parametrize("beta", [-1, PARAMS * 512**2 + 1, 1 << 300])
 def test_bound_beyond_the_project_s(honest_round: Round, beta: int) -> None:
     with pytest.raises(ProofRejected, match="norm bound is from 0 to beta_max"):
         verify_round(honest_round.build, replace(honest_round.proof, beta=beta))
