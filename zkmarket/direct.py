@@ -678,7 +678,7 @@ def _read_aggregation(
             check_weights(used, n)
         except RuleError as error:
             raise ProofRejected(f"{what}: {error}") from error
-    most = (sum(used) if used else rule.divisor(n)) * direct.build.manifest.bound
+    most = (sum(used) if used else rule.divisor(n)) * table_bound(direct.build.manifest.logrows)
     values, point = _read_result(direct, proof, n if mean else 0, most, what)
     return Combined(rule, used, rule.divisor(n, used), values, point)
 
@@ -699,7 +699,7 @@ def _read_round(direct: Direct, commitments: Sequence[Commitment], beta: int, pr
         raise ProofRejected(
             f"{what} opens an aggregate of {sum(outcome.mask)} updates: wanted at least {manifest.min_accepted}"
         )
-    values, point = _read_result(direct, proof, 2 * n + 2, n * manifest.bound, what)
+    values, point = _read_result(direct, proof, 2 * n + 2, n * table_bound(manifest.logrows), what)
     return DirectDecision(outcome, values, point)
 
 

@@ -629,8 +629,10 @@ def longest_norm(circuit: Compiled) -> None:
         check_circuit(circuit, valid=[at.valid(f"slot {slot} at the bound")])
         half = (2 * bound + 1) * (P + 1) // 2 % P  # its difference to the bound, doubled, and 1, is 0
         for what, value in (("one more", bound + 1), ("half more", half), ("twice", 2 * bound)):
-            inputs = changed_entry(case, slot, slot, value).inputs()
-            assert refused(circuit, inputs, rules), f"slot {slot}: {what} than D·Q² is accepted"
+            wrong = changed_entry(case, slot, slot, value)
+            for beta in (case.beta, 0):  # 0: nobody is accepted, so that a step more in the mask would make bits of it
+                inputs = Settle(rules, wrong.gram, beta).inputs()
+                assert refused(circuit, inputs, rules), f"slot {slot}: {what} than D·Q² is accepted"
 
 
 def changed_entry(case: Settle, i: int, j: int, value: int) -> Settle:

@@ -62,7 +62,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_true_statement(one_chunk_build: Build, temporary: Path) -> None:
     """The honest twin: every step is reported, in order, and nothing is left behind."""
     said: list[str] = []
-    bound = one_chunk_build.manifest.bound
+    bound = one_chunk_build.manifest.range_bound
     proofs = backend.prove([range_of(one_chunk_build, -bound), gram_of(one_chunk_build)], said.append)
     assert said == [
         f"{name}: {step}"

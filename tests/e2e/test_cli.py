@@ -96,7 +96,7 @@ def test_srs_generate_says_that_it_is_insecure(flow: Flow) -> None:
 
 def test_build(flow: Flow) -> None:
     result = flow.build.json
-    assert (result["trainers"], result["params"], result["chunks"], result["value_bound"]) == (3, PARAMS, 1, 508)
+    assert (result["trainers"], result["params"], result["chunks"], result["value_bound"]) == (3, PARAMS, 1, 512)
     assert result["insecure"] is True
     assert result["digest"] == "0x" + flow.manifest.digest().hex()
     assert sorted(path.name for path in (flow.place / "build/circuits").iterdir()) == [
