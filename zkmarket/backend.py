@@ -17,7 +17,6 @@ job that was killed leaves one behind, which the next job sweeps away.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -31,6 +30,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from multiprocessing.util import Finalize
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -458,18 +458,14 @@ def _ezkl():
     """ezkl, which keeps its tables in a folder that this process has made and nobody else writes to."""
     with _STREAMS:
         if not _TABLES:
-            _TABLES.append(tempfile.mkdtemp(prefix=f"zkmarket-{os.getpid()}-ezkl-"))  # mode 0700
-            os.environ["EZKL_REPO_PATH"] = _TABLES[0]  # read when ezkl looks its first table up
-            atexit.register(_forget_tables, os.getpid())
+            _sweep()
+            folder = tempfile.mkdtemp(prefix=f"zkmarket-{os.getpid()}-ezkl-")  # mode 0700
+            os.environ["EZKL_REPO_PATH"] = folder  # read when ezkl looks its first table up
+            Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)  # in workers too, whose atexit does not run
+            _TABLES.append(folder)
     import ezkl
 
     return ezkl
-
-
-def _forget_tables(process: int) -> None:
-    if os.getpid() == process:  # and not a fork of it
-        for folder in _TABLES:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _from_le(text: str) -> int:
