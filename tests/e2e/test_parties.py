@@ -131,7 +131,7 @@ REASONS = {
     "other-vector": "OpeningMismatch: opening: the update does not open its commitment (chunks [0])",
     "wrong-value": "OpeningMismatch: opening: the update does not open its commitment (chunks [0])",
     "salt-twice": "SaltReuse: the opening uses a salt twice: every salt must be fresh",
-    "out-of-range": "DomainError: an update's values lie in [−Q, Q) with Q = 1020: got ",
+    "out-of-range": "DomainError: an update's values lie in [−1020, 1020): got ",
     "noise": "SealError: the update is not sealed to the round's key, or is damaged",
     "no-cid": f"InputError: a CID on chain is 34 bytes, 1220 and a SHA-256: got '{culprits.NO_CID.hex()}'",
     "never-put": "StoreError: no blob ",
