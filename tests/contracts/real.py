@@ -21,6 +21,7 @@ from eth_hash.auto import keccak
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
 from tests.conftest import honest_updates, make_build, submit
+from tests.contracts.world import NONCES
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
@@ -118,6 +119,7 @@ class Real:
             "cid": CID,
             "rates": (10**9, 5 * 10**8),
             "windows": Windows(*(WINDOW,) * 9),
+            "nonce": next(NONCES),
         }
         return Offer(**(values | changes))
 
