@@ -280,7 +280,7 @@ def settlement_statement(
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
         sorts=settlement_sorts(n, rule, domain),
         rows=(rows * 49 // 50, min(rows, block_rows(logrows))),
-        counted=(counted * 49 // 50, counted + 2 * (salts - SALTS)),
+        counted=(counted * 49 // 50, counted * 51 // 50 + 2 * (salts - SALTS)),
         instances=slots + 2 * n + 3,
         committed=[entries + salts, slots + 1 + roots + NOISE + salts],
         sample=lambda: inputs(),
@@ -336,7 +336,7 @@ def settlement_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
 
 
 def counted_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
-    """An upper estimate of ezkl's own count, within 2 %.
+    """An estimate of ezkl's own count, within 2 %.
 
     Besides the digits: what Multi-Krum with Shapley scores takes, then what each other part takes more or less.
     """
