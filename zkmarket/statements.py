@@ -432,8 +432,9 @@ def check_rows(rows: int, circuit: Circuit, counted: bool = False) -> None:
     """Raise ArtifactError unless the circuit has about as many rows as its statement, by ezkl's own count or ours."""
     least, most = circuit.counted if counted else circuit.rows
     if not least <= rows <= most:
+        what = "rows by ezkl's own count" if counted else "rows"
         raise ArtifactError(
-            f"{circuit.source}: compiled circuit has {rows} rows, wanted {least} to {most}:"
+            f"{circuit.source}: compiled circuit has {rows} {what}, wanted {least} to {most}:"
             " a check was dropped, or the circuit does not fit"
         )
 
