@@ -223,12 +223,12 @@ def _patch_proofs(crashes: Crashes) -> None:
 
     run_child, range_job, commit_mask = backend._run_child, commitment.range_job, gram.Mask.commit
 
-    def dying_run_child(tasks: list[dict], progress: Callable[[str], None]) -> None:
+    def dying_run_child(tasks: list[dict], folder: Path, progress: Callable[[str], None]) -> None:
         def told(text: str) -> None:
             progress(text)
             crashes.reach(f"proof:{re.sub('[0-9]+', 'N', text)}")
 
-        run_child(tasks, told)
+        run_child(tasks, folder, told)
 
     def recorded_range_job(build: Any, opening: Any, round_id: Any, trainer: int, chunk: int) -> Any:
         salts = hashlib.sha256(opening.salts[chunk].tobytes()).hexdigest()
