@@ -58,7 +58,7 @@ GAS_PER_POINT = 6_200
 
 # Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits`.
 GRAM_MS_PER_8192_ROWS = 1_000
-RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_400
+RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_000
 VERIFY_RANGE_MS = 10
 GAS_RANGE_PROOF = 700_000
 

@@ -45,7 +45,7 @@ THETA_BOUND = 8.0
 """Least bound of the parameters; otherwise four times the largest that the model was read with."""
 
 # On the reference machine (2 cores), from `python -m benchmarks.bench_utility`.
-SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.14, 0.2
+SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.1, 0.16
 MEMORY_GB, GB_PER_1000_ROWS = 0.5, 0.0042
 
 

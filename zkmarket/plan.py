@@ -61,9 +61,9 @@ BLOCK_DEPLOY_GAS, BLOCK_SUBMIT_GAS = 780_000, 114_000
 """A third block of columns of a range circuit (`build.range_blocks`): measured at K = 11, 2,032 − 1 padding values."""
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
-SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.47, 6.848 / 49_152  # 2.75 s at K = 14, 9.60 s at K = 16
+SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 1.06, 6.405 / 49_152  # 3.20 s at K = 14, 9.60 s at K = 16
 MATRIX_S, MATRIX_S_PER_VALUE = 0.66, 5.119 / 31e6  # 0.83 s for 10 × 100,000 values, 5.95 s for 32 × 1,000,000
-KEYS_S, KEYS_S_PER_ROW = 1.07, 42.417 / 122_880  # a circuit of builds at K = 13 and 15
+KEYS_S, KEYS_S_PER_ROW = 0.04, 45.504 / 122_880  # a circuit of builds at K = 13 and 15
 COMMIT_S_PER_ROW = 0.36 / 13 / 8192
 OPENING_S = 0.014  # to check a chunk of an update that a trainer delivers
 VERIFY_S = 0.3  # besides 10 ms a range proof
