@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.circuits.conftest import Compile
 from tests.circuits.utility_nets import plan_of
 from zkmarket import build, direct, srs, utility
 from zkmarket.errors import ArtifactError
+from zkmarket.placement import check_first_block
 from zkmarket.rules import Filter, MultiKrum
 from zkmarket.statements import Circuit, check_rows, check_settings, gram_circuit, range_circuit
 
@@ -131,3 +133,17 @@ def test_other_code_is_another_recipe(file: str, monkeypatch: pytest.MonkeyPatch
     after = build.recipe_of(circuit, ceremony)
     assert {key for key in before if before[key] != after[key]} == {"files"}
     assert {key for key in before["files"] if before["files"][key] != after["files"][key]} == {file}
+
+
+# ---------------------------------------------------------------- what is asserted when a circuit is compiled
+
+
+def test_a_circuit_is_compiled_only_where_a_synthesis_puts_it_in_its_place(tmp_path: Path):
+    circuit = CIRCUITS["settlement"]
+    settings, counted = build.compile_statement(circuit, tmp_path)
+    assert settings["num_rows"] == settings["total_assignments"] < counted
+    elsewhere = replace(circuit, placed=lambda placed: check_first_block(placed, 11))
+    with pytest.raises(ArtifactError, match="lays out .* wanted at most 2040, or it has two blocks"):
+        build.compile_statement(elsewhere, tmp_path)
+    with pytest.raises(ArtifactError, match="rows by ezkl's own count, wanted 0 to 10"):
+        build.compile_statement(replace(circuit, counted=(0, 10)), tmp_path)
