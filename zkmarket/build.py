@@ -34,6 +34,7 @@ from .rules import MIN_ACCEPTED, Filter, largest_beta, norm_bound, score_shift
 from .srs import Srs
 from .statements import (
     MAX_LOGROWS,
+    MAX_VALUE_BITS,
     MIN_LOGROWS,
     SALTS,
     VALUE_BITS,
@@ -243,6 +244,10 @@ def _check(spec: Spec) -> None:
             raise InputError(f"a round has from 1 to {most} {name}: got {value}")
     if not SALTS <= spec.salts <= MAX_SALTS:
         raise InputError(f"a chunk has from {SALTS} to {MAX_SALTS} salts: got {spec.salts}")
+    if spec.value_bits is not None and spec.value_bits > MAX_VALUE_BITS:
+        raise DomainError(
+            f"a value has at most {MAX_VALUE_BITS} bits, as the contract's terms say: got {spec.value_bits}"
+        )
     spec.filter.check(spec.trainers)
     check_score(spec.score)
     if spec.most_trainers is not None and not spec.trainers <= spec.most_trainers <= MAX_TRAINERS:

@@ -9,6 +9,7 @@ out, signs first. See circuits/README.md for the relation that is proven.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -273,6 +274,7 @@ def norm_bound(d: int, q: int) -> int:
     return -(-norm >> free) << free
 
 
+@functools.cache
 def largest_beta(n: int, d: int, q: int, rule: Filter, score: str, most: int | None = None) -> int:
     """The largest norm bound that can be settled: D·Q², or with three-sigma in large models a power of two less.
 

@@ -46,6 +46,7 @@ VALUE_BITS = 13
 """Of an update's value, where a project says nothing else; never more than K, whose table proves the range."""
 
 MAX_VALUE_BITS = 19
+"""As in contracts/Factory.sol."""
 
 
 def value_bound(value_bits: int) -> int:
@@ -386,6 +387,7 @@ def check_settings(settings: dict[str, Any], circuit: Circuit, counted: bool = F
     """Raise ArtifactError unless the compiled circuit still holds every check of its statement.
 
     With `counted`, of a circuit that was compiled with ezkl's own count of rows.
+
     The constraint system follows from the settings, so everything in them is compared but the equations of the
     products, which ezkl lists and does not use here.
     """

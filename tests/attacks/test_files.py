@@ -720,6 +720,7 @@ def test_damaged_srs(private_cache: Path, honest_round: Round, damage: Callable[
         ({"logrows": 9}, DomainError, "logrows is from 10 to 20: got 9"),
         ({"logrows": 21}, DomainError, "logrows is from 10 to 20: got 21"),
         ({"value_bits": 11}, DomainError, "11 bits a value need logrows >= 11"),
+        ({"value_bits": 20, "logrows": 20}, DomainError, "a value has at most 19 bits"),
         ({"beta_max": 0}, DomainError, "--beta-max is from 1"),
         ({"beta_max": 2500 * 512**2 + 1}, DomainError, "--beta-max is from 1"),
         ({"params": 10**14}, InputError, "from 1 to 1099511627776 parameters"),
