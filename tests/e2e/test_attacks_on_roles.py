@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from tests.e2e import culprits
 from tests.e2e.test_failures import EVERYBODY, Shop, ask, impatient, lines
 from tests.e2e.test_parties import hasten, next_round, submitted
-from tests.e2e.town import ETHER, TRAINERS, Town, town, town_chain
+from tests.e2e.town import ETHER, TRAINERS, Town, town
 from zkmarket.errors import StoreError
 from zkmarket.escrow import Phase
 from zkmarket.market import Chain
@@ -21,17 +20,6 @@ from zkmarket.market import Chain
 pytestmark = pytest.mark.e2e
 
 FEE = ETHER // 10
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    with town_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("contracts") / "deployed.json"
 
 
 def withdrawn(place: Town, name: str) -> int:

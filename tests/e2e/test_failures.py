@@ -32,7 +32,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town, town_chain
+from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town
 from zkmarket import market, store
 from zkmarket.artifacts import Build
 from zkmarket.errors import ChainError, StoreError
@@ -45,18 +45,6 @@ from zkmarket.store import LocalStore
 pytestmark = pytest.mark.e2e
 
 EVERYBODY = ("aggregator", "owner", "auditor", *TRAINERS)
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    """For the tests in which the chain itself is not the victim; they come last: one connection a process."""
-    with town_chain() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("contracts") / "deployed.json"
 
 
 # ---------------------------------------------------------------- what the tests look at

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.crash import TEMPORARY, Crashes, Mortal, claims, ended, live, records
-from tests.e2e.town import ETHER, MODEL, PASSWORD, PROJECT, TRAINERS, Role, Town, town, town_chain
+from tests.e2e.town import ETHER, MODEL, PASSWORD, PROJECT, TRAINERS, Role, Town, town
 from zkmarket.artifacts import Build
 from zkmarket.commitment import Opening, check_opening
 from zkmarket.escrow import Phase
@@ -46,17 +46,6 @@ ACCOUNT = (
 )
 OPENED = files("keyring.json", "aggregates/N.bin")
 PROVER = "witness mock prove verify"
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    with town_chain() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("deployed") / "deployed.json"
 
 
 @pytest.fixture

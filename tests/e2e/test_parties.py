@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.e2e import culprits
-from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town, town_chain
+from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town
 from zkmarket.escrow import Phase
 from zkmarket.files import read_json
 from zkmarket.history import History
@@ -30,17 +30,6 @@ pytestmark = pytest.mark.e2e
 
 STAKE, FEE, PENALTY = ETHER, ETHER // 10, 4 * ETHER // 10
 RELAY = Path(__file__).parents[1] / "contracts" / "sol" / "Relay.sol"
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    with town_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("contracts") / "deployed.json"
 
 
 # ---------------------------------------------------------------- what the tests do again and again
