@@ -63,8 +63,8 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, value: Any) -> None:
-    atomic_write(path, (json.dumps(value, indent=1) + "\n").encode())
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    atomic_write(path, (json.dumps(value, indent=1) + "\n").encode(), mode)
 
 
 def canonical_json(value: Any) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import random
 import re
 import time
@@ -41,7 +40,7 @@ from ..errors import (
     TransactionReverted,
 )
 from ..escrow import Phase
-from ..files import atomic_write, locked, read_json, sweep
+from ..files import locked, read_json, sweep, write_json
 from ..history import History, Log, Settled, fetch_prospectus
 from ..inspection import Inspection, inspect, inspect_origin
 from ..market import Chain, Project, State, connect
@@ -92,7 +91,7 @@ class Settings:
     def save(self) -> None:
         path = self.folder / "settings.json"
         if not path.exists() or read_json(path, "settings") != self.value:
-            atomic_write(path, (json.dumps(self.value, indent=1) + "\n").encode(), mode=0o600)
+            write_json(path, self.value, mode=0o600)
 
     def __getitem__(self, name: str) -> str:
         if name not in self.value:

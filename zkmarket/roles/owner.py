@@ -8,7 +8,6 @@ deployed, and a project that the chain already has is found, not paid a second t
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -316,7 +315,7 @@ class Owner:
         blob, _ = seal(encode_keyring(keys), readers)
         atomic_write(desk.folder / KEYRING_FILE, blob, mode=0o600)
         cid = desk.put(blob, state)
-        atomic_write(path, (json.dumps(note | {"cid": cid}, indent=1) + "\n").encode(), mode=0o600)
+        write_json(path, note | {"cid": cid}, mode=0o600)
         desk.progress(
             f"keyring of {len(keys)} rounds, sealed to {len(readers) - 2} trainers: {cid}; who cannot open an aggregate"
             f" runs `zkmarket trainer run --keyring {cid}`"
