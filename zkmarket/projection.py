@@ -202,14 +202,16 @@ class Projected:
 
 
 def project(shape: Shape, weights: Weights, vectors: Sequence[Digits], masks: Masks) -> Projected:
-    """Args: vectors: of the slots with data blocks, in order. An update has one row of digits.
+    """Args: vectors: of the slots with data blocks, in order.
 
-    Raises DomainError if an answer is out of range, which no update below 2^18 makes.
+    Raises DomainError for a value beyond 2^18, or if an answer is out of range, which no update within 2^18 makes.
     """
     size = shape.values
     left, right = weights.left.astype(np.float64), weights.right.astype(np.float64)
     data = np.empty((shape.sums, shape.blocks), np.int64)
     for slot, vector in enumerate(vectors):
+        if vector.count != 1:
+            raise DomainError(f"slot {slot + 1}: values of an update are within 2^{native.DIGIT_BITS} in a projection")
         for chunk in range(shape.chunks):
             cells = vector.rows(chunk * size, (chunk + 1) * size)[0]
             data[:, slot * shape.chunks + chunk] = native.project(cells, left, right)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.plain import Clamped, Entries, Prover
-from tests.ideal import Ideal, Sent, small_updates, verify
+from tests.ideal import Ideal, Round, Sent, small_updates, verify
 from zkmarket import projection
 from zkmarket.errors import DomainError, ProofRejected
 from zkmarket.field import P
@@ -94,9 +94,16 @@ def test_the_answers_of_an_honest_update(place: str) -> None:
 
 
 def test_the_engine_takes_no_such_values() -> None:
-    """Before any proof: digits are of int64."""
+    """Before any proof: a vector has digits of int64, an update one of them."""
     with pytest.raises(DomainError, match="below 2\\^61"):
         Digits.of(np.array([0, 1 << 61]))
+    ideal = IDEALS[FEW]
+    updates = small_updates(ideal)
+    updates[1].values[3] = -(1 << 18)
+    verify(ideal, Round(ideal, updates).sent)
+    updates[1].values[3] -= 1
+    with pytest.raises(DomainError, match="slot 2: values of an update are within 2\\^18"):
+        _ = Round(ideal, updates).sent
 
 
 # ---------------------------------------------------------------- energy in the padding
