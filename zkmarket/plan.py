@@ -1,7 +1,7 @@
 """What a project will cost in time, gas and money: `zkmarket owner plan`, before anything is sent.
 
-Gas is what was measured (`GAS`) and straight lines through it; seconds are "about", for the machine of the benchmarks.
-Both are estimates. Amounts, windows and chunks are exact: they are what the contract will be told.
+Gas is what was measured and straight lines through it (see gas.py); seconds are "about", for the machine of the
+benchmarks. Both are estimates. Amounts, windows and chunks are exact: they are what the contract will be told.
 """
 
 from __future__ import annotations
@@ -12,53 +12,26 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .build import candidate, range_blocks
+from .build import candidate
 from .chains import outage_warning
+from .columns import Columns
 from .contribution import references
+from .gas import (
+    GAS,
+    ROOT_GAS,
+    Shape,
+    admit_gas,
+    create_gas,
+    fits_one,
+    lock_gas,
+    settle_gas,
+)
 from .quantise import ParameterLayout
-from .statements import chunk_size, table_bound, value_bound
+from .statements import value_bound
 from .units import DAY, HOUR, amount_text, duration_text
 
 if TYPE_CHECKING:
     from .project_file import ProjectFile
-
-GAS: Mapping[str, int] = {
-    # Measured: python -m benchmarks.bench_gas (benchmarks/gas.json); tests compare the two.
-    "deploy.factory+project": 7_322_918,
-    "deploy.proofs": 1_583_899,
-    "deploy.gram": 1_975_693,
-    "deploy.range": 3_014_080,
-    "deploy.range_last": 3_028_344,
-    "deploy.settlement": 2_862_380,
-    "create": 732_128,
-    "accept": 43_495,
-    "join": 58_533,
-    "start": 43_930,
-    "submit.m1": 629_128,
-    "submit.m4": 2_125_850,
-    "admit": 69_244,
-    "lock": 79_583,
-    "settle.N8_m1": 1_402_556,
-    "settle.N16_m1": 1_644_554,
-    "settle.N10_m4": 1_778_244,
-    "next": 69_025,
-    "withdraw": 45_863,
-}
-"""Of N = 8 trainers and m = 1 chunk where the name does not say."""
-
-# What changes with the numbers of a project; tests/contracts/test_plan_gas.py measures them on anvil.
-CREATE_MODEL_GAS = 20_300  # the digest of a model, which the benchmark's project has not
-CREATE_RANGE_GAS = 40_400  # a verifier of full chunks
-CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
-CREATE_RATES_GAS = 26_000  # four more learning rates: a word
-SETTLE_REFERENCES_GAS = 4_400  # what only a settlement with references reads
-SETTLE_REFERENCE_GAS = 2_300  # a reference besides its points
-ROOT_GAS = -56_500  # a root update beside a submission: no seat
-ADMIT_SEAT_GAS = 2_400  # a seat that is looked at on the way to the trainer's
-LOCK_SEAT_GAS = 3_900
-
-BLOCK_DEPLOY_GAS, BLOCK_SUBMIT_GAS = 780_000, 114_000
-"""A third block of columns of a range circuit (`build.range_blocks`): measured at K = 11, 2,032 − 1 padding values."""
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
 SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 1.06, 6.405 / 49_152  # 3.20 s at K = 14, 9.60 s at K = 16
@@ -67,49 +40,6 @@ KEYS_S, KEYS_S_PER_ROW = 0.04, 45.504 / 122_880  # a circuit of builds at K = 13
 COMMIT_S_PER_ROW = 0.36 / 13 / 8192
 OPENING_S = 0.014  # to check a chunk of an update that a trainer delivers
 VERIFY_S = 0.3  # besides 10 ms a range proof
-
-
-# ---------------------------------------------------------------- gas
-
-
-def create_gas(plans: int, rates: int, full_chunks: bool) -> int:
-    more = full_chunks * CREATE_RANGE_GAS + (plans - 1) * CREATE_PLAN_GAS + ((rates + 3) // 4 - 1) * CREATE_RATES_GAS
-    return GAS["create"] + CREATE_MODEL_GAS + more
-
-
-def submit_gas(chunks: int, blocks: int = 2) -> int:
-    """Of so many chunks; `blocks` of all their range circuits beyond two each are extra."""
-    a_chunk = (GAS["submit.m4"] - GAS["submit.m1"]) // 3
-    return GAS["submit.m1"] + (chunks - 1) * a_chunk + max(0, blocks - 2 * chunks) * BLOCK_SUBMIT_GAS
-
-
-def root_gas(chunks: int, blocks: int = 2) -> int:
-    """Of the owner's root update, which has a submission's range proofs."""
-    return submit_gas(chunks, blocks) + ROOT_GAS
-
-
-def settle_gas(n: int, chunks: int, held: int = 0) -> int:
-    """Of a project's first settlement, compared with so many references; later ones take about 110,000 less."""
-    a_trainer = (GAS["settle.N16_m1"] - GAS["settle.N8_m1"]) // 8
-    ten = GAS["settle.N8_m1"] + 2 * a_trainer
-    a_point = (GAS["settle.N10_m4"] - ten) // (12 * 3)  # N + 2 points a chunk
-    more = SETTLE_REFERENCES_GAS * (held > 0) + held * (SETTLE_REFERENCE_GAS + chunks * a_point)
-    return GAS["settle.N8_m1"] + (n - 8) * a_trainer + (n + 2) * (chunks - 1) * a_point + more
-
-
-def admit_gas(n: int) -> int:
-    """Of all n trainers together: each is looked for among the seats."""
-    first = GAS["admit"] - 7 * ADMIT_SEAT_GAS
-    return n * first + n * (n - 1) // 2 * ADMIT_SEAT_GAS
-
-
-def lock_gas(n: int) -> int:
-    return GAS["lock"] + (n - 8) * LOCK_SEAT_GAS
-
-
-def round_gas(n: int, chunks: int, held: int = 0) -> int:
-    """What the aggregator sends in a round of n trainers, if nobody else does."""
-    return GAS["start"] + admit_gas(n) + lock_gas(n) + settle_gas(n, chunks, held) + GAS["next"]
 
 
 # ---------------------------------------------------------------- the plan
@@ -135,11 +65,11 @@ def plan(
     spec = file.specs(layout)[file.most]
     logrows, params = spec.logrows, layout.size
     assert logrows is not None
-    chunk = chunk_size(logrows)
-    chunks = -(-params // chunk)
+    columns = Columns(logrows)
     keys = _keys(file, params, logrows)
     seconds = _seconds(file, params, logrows, keys)
-    gas = _gas(file, params, logrows, chunks)
+    shapes = {"least": file.shape(file.least, params, logrows), "most": file.shape(file.most, params, logrows)}
+    gas = _gas(file, shapes)
     result = {
         "project": file.name,
         "params": params,
@@ -148,12 +78,14 @@ def plan(
         "score": file.score,
         "rounds": file.rounds,
         "logrows": logrows,
-        "chunk": chunk,
-        "chunks": chunks,
-        "values": _values(file, logrows),
+        "rows": columns.rows,
+        "chunk": columns.values,
+        "chunks": columns.chunks(params),
+        "values": _values(file),
         "keys": keys,
         "seconds": seconds,
         "gas": gas,
+        "transactions": {name: 1 if fits_one(shape) else 2 for name, shape in shapes.items()},
         "cost": _cost(file, gas, gas_price_wei),
         "money": _money(file),
         "worst": _worst(file),
@@ -173,17 +105,15 @@ def _keys(file: ProjectFile, params: int, logrows: int) -> list[dict[str, Any]]:
     return keys
 
 
-def _values(file: ProjectFile, logrows: int) -> dict[str, Any]:
-    bits = file.bits(logrows)
-    scale = bits - 1 if file.scale_bits is None else file.scale_bits
-    bound = value_bound(bits)
-    largest = min(bound, table_bound(logrows)) - 1
+def _values(file: ProjectFile) -> dict[str, Any]:
+    scale = file.bits - 1 if file.scale_bits is None else file.scale_bits
+    bound = value_bound(file.bits)
     return {
-        "value_bits": bits,
+        "value_bits": file.bits,
         "scale_bits": scale,
         "bound": bound,
         "step": 2.0**-scale,
-        "largest": largest * 2.0**-scale,
+        "largest": (bound - 1) * 2.0**-scale,
     }
 
 
@@ -211,32 +141,22 @@ def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, 
     }
 
 
-def _gas(file: ProjectFile, params: int, logrows: int, chunks: int) -> dict[str, Any]:
-    used = params % chunk_size(logrows)
-    full = params // chunk_size(logrows)
-    last, whole = range_blocks(logrows, used or None), range_blocks(logrows)
-    verifiers = {"gram": GAS["deploy.gram"]}
-    if full:
-        verifiers["range"] = GAS["deploy.range"] + (whole - 2) * BLOCK_DEPLOY_GAS
-    if used:
-        verifiers["range-last"] = GAS["deploy.range_last"] + (last - 2) * BLOCK_DEPLOY_GAS
-    verifiers |= {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
-    both = {"least": file.least, "most": file.most}
-    held = _references(file)
-    blocks = full * whole + bool(used) * last
-    root = {"offer root": root_gas(chunks, blocks)} if "root" in held else {}
+def _gas(file: ProjectFile, shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    verifiers = {"base": GAS["deploy.base"]} | {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
+    root = int("root" in _references(file))
     return {
-        "market": {"factory and project": GAS["deploy.factory+project"], "proofs": GAS["deploy.proofs"]},
+        "market": {"factory and project": GAS["deploy.factory+project"], "libraries": GAS["deploy.libraries"]},
         "verifiers": verifiers,
-        "create": create_gas(len(file.filters), len(file.rates), full_chunks=chunks > 1),
+        "create": create_gas(len(file.filters), len(file.rates)),
         "accept": GAS["accept"],
         "join": GAS["join"],
-        **root,
+        **({"offer root": GAS["submit"] + ROOT_GAS} if root else {}),
         "start": GAS["start"],
-        "submit": submit_gas(chunks, blocks),
-        "admit all": {name: admit_gas(n) for name, n in both.items()},
-        "lock": {name: lock_gas(n) for name, n in both.items()},
-        "settle": {name: settle_gas(n, chunks, len(held)) for name, n in both.items()},
+        "submit": GAS["submit"],
+        "submit, in the first round": GAS["submit.first"],
+        "admit all": {name: admit_gas(shape.trainers + root) for name, shape in shapes.items()},
+        "lock": {name: lock_gas(shape.trainers) for name, shape in shapes.items()},
+        "settle": {name: settle_gas(shape) for name, shape in shapes.items()},
         "next": GAS["next"],
         "withdraw": GAS["withdraw"],
     }
@@ -253,6 +173,7 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         name: sum(step if isinstance(step, int) else step[name] for step in map(gas.get, _ROUND))
         for name in ("least", "most")
     }
+    first = gas["submit, in the first round"]
     owner, root = sum(gas["verifiers"].values()) + gas["create"], gas.get("offer root", 0)
     trainer_once, aggregator_once = gas["join"] + gas["withdraw"], gas["accept"] + gas["withdraw"]
     parts = {
@@ -261,13 +182,14 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         **({"owner, a round": root} if root else {}),
         "trainer, once": trainer_once,
         "trainer, a round": gas["submit"],
+        "trainer, the first round": first,
         "aggregator, once": aggregator_once,
         "aggregator, a round of the least": a_round["least"],
         "aggregator, a round of the most": a_round["most"],
         "all together": owner
         + aggregator_once
         + file.rounds * (a_round["most"] + root)
-        + file.most * (trainer_once + file.rounds * gas["submit"]),
+        + file.most * (trainer_once + first + (file.rounds - 1) * gas["submit"]),
     }
     price = None if gas_price_wei is None else str(gas_price_wei)
     wei = {} if gas_price_wei is None else {name: str(used * gas_price_wei) for name, used in parts.items()}

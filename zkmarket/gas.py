@@ -1,0 +1,190 @@
+"""What everything costs in gas: the factory's limits, and the numbers that were measured, with the lines through them.
+
+Two kinds of numbers. The factory's are upper estimates, by which it refuses a project that could not be settled; they are
+those of contracts/Factory.sol. The measured ones say what a project will cost. To measure them again:
+`python -m benchmarks.bench_gas`; tests compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .artifacts import Manifest
+from .columns import Columns
+
+PROJECTION_ROWS = 520
+WINDOW = 6
+"""Bits of a row that are looked up at once."""
+
+# ---------------------------------------------------------------- the factory's
+
+GAS_LIMIT, CALLDATA_LIMIT = 14_000_000, 120_000
+"""Of a transaction; a settlement is made by one or by two."""
+
+BASE_GAS, WINDOW_GAS, POINT_GAS = 1_050_000, 27_000, 8_000
+"""Of `proveBase`."""
+DECISION_GAS, TRAINER_GAS, LOGGED_POINT_GAS = 1_300_000, 35_000, 2_500
+"""Of `settleProven`."""
+POINT_BYTES, PROOFS_BYTES = 64, 30_000
+
+MOST_VALUES = 1 << 26
+"""Of an update, padded: then no inner product wraps around."""
+
+# ---------------------------------------------------------------- measured
+
+GAS: Mapping[str, int] = {
+    "deploy.factory+project": 7_322_918,
+    "deploy.libraries": 3_500_000,
+    "deploy.base": 3_600_000,
+    "deploy.settlement": 2_862_380,
+    "create": 690_000,
+    "accept": 43_495,
+    "join": 58_533,
+    "start": 43_930,
+    "submit.first": 110_000,
+    "submit": 75_000,
+    "lock": 60_000,
+    "next": 69_025,
+    "withdraw": 45_863,
+}
+"""Of N = 8 trainers and m = 1 chunk where it matters. The first round's submissions take a seat's storage."""
+
+ADMIT_GAS, RECEIPT_GAS = 30_000, 40_000  # a transaction with receipts, and each of them
+SETTLE_GAS = 350_000  # a transaction that settles: what does not grow
+BASE_PROOF_GAS = 764_000
+SETTLEMENT_PROOF_GAS = 475_000
+SLOT_GAS = 26_000  # a trainer: its seat, its instances, its credit
+LOOKUP_GAS, TABLE_GAS = 37, 3_700  # a window of a row, and its table of 64 sums
+SUM_GAS = 7_500  # a point: its bytes, its check, its multiple, its place in the log
+AGAIN_GAS = 1_700  # a point that a second transaction takes again
+ENTRY_GAS = 60_000  # what else a second transaction costs
+SETTLE_REFERENCES_GAS = 4_400  # what only a settlement with references reads
+ROOT_GAS = 20_000  # a root update beside a submission
+LOCK_SEAT_GAS = 3_900
+CREATE_MODEL_GAS = 20_300  # the digest of a model, which the benchmark's project has not
+CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
+CREATE_RATES_GAS = 26_000  # four more learning rates: a word
+
+
+# ---------------------------------------------------------------- the shape of a round
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides how heavy a settlement is.
+
+    Attributes:
+        trainers: N.
+        chunks: m.
+        logrows: K of the columns.
+        references: of the filter and the score.
+    """
+
+    trainers: int
+    chunks: int
+    logrows: int
+    references: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Shape:
+        return cls(manifest.trainers, manifest.chunks, manifest.logrows, tuple(manifest.references))
+
+    @property
+    def blocks(self) -> int:
+        """n_b: data blocks of the projection, which the last aggregate is not among."""
+        return (self.trainers + ("root" in self.references)) * self.chunks
+
+    @property
+    def masks(self) -> int:
+        """μ + 1: mask blocks of the projection."""
+        mu = 0
+        while (1 << mu) - (mu + 1) < self.blocks:
+            mu += 1
+        return mu + 1
+
+    @property
+    def points(self) -> int:
+        """Of a round's calldata: slots and references, slot 0's mask, the projection's masks, the Gram matrix."""
+        folds = (self.chunks - 1).bit_length()
+        return (self.trainers + len(self.references)) * self.chunks + folds + 1 + self.masks + 1
+
+    @property
+    def windows(self) -> int:
+        """Of a row of the projection."""
+        columns = Columns(self.logrows)
+        return sum(-(-bits // WINDOW) for bits in (self.blocks, columns.rows - 1, columns.width))
+
+
+# ---------------------------------------------------------------- what the factory refuses
+
+
+def base_limit(shape: Shape) -> int:
+    """Gas that `proveBase` may need, by the factory's estimate."""
+    return BASE_GAS + shape.windows * WINDOW_GAS + shape.points * POINT_GAS
+
+
+def decision_limit(shape: Shape) -> int:
+    """The same of `settleProven`."""
+    return DECISION_GAS + shape.trainers * TRAINER_GAS + shape.points * LOGGED_POINT_GAS
+
+
+def fits_one(shape: Shape) -> bool:
+    """Whether one transaction holds a settlement, with certainty."""
+    return base_limit(shape) + decision_limit(shape) <= GAS_LIMIT
+
+
+def too_heavy(shape: Shape) -> str:
+    """Why the factory refuses rounds of a shape; empty if it does not."""
+    columns = Columns(shape.logrows)
+    if columns.values * shape.chunks > MOST_VALUES:
+        return f"{shape.chunks} chunks of {columns.values} values are more than 2^26 values, beyond which sums wrap around"
+    if columns.values < PROJECTION_ROWS + shape.masks:
+        return f"a chunk of {columns.values} values has no place for {PROJECTION_ROWS} rows and {shape.masks} masks"
+    for what, gas in (("prove a base", base_limit(shape)), ("settle on it", decision_limit(shape))):
+        if gas > GAS_LIMIT:
+            return f"{shape.chunks} chunks may need {gas:,} gas to {what}, the factory takes at most {GAS_LIMIT:,}"
+    size = PROOFS_BYTES + shape.points * POINT_BYTES
+    if size > CALLDATA_LIMIT:
+        return f"{shape.chunks} chunks may need {size:,} bytes to settle, the factory takes at most {CALLDATA_LIMIT:,}"
+    return ""
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+def create_gas(plans: int, rates: int) -> int:
+    return GAS["create"] + CREATE_MODEL_GAS + (plans - 1) * CREATE_PLAN_GAS + ((rates + 3) // 4 - 1) * CREATE_RATES_GAS
+
+
+def admit_gas(n: int) -> int:
+    """Of all n receipts, in one transaction."""
+    return ADMIT_GAS + n * RECEIPT_GAS
+
+
+def lock_gas(n: int) -> int:
+    return GAS["lock"] + (n - 8) * LOCK_SEAT_GAS
+
+
+def projection_gas(shape: Shape) -> int:
+    """Of the look-ups and their tables."""
+    return shape.windows * (TABLE_GAS + PROJECTION_ROWS * LOOKUP_GAS)
+
+
+def base_gas(shape: Shape) -> int:
+    """What the base proof and the points add to a settlement."""
+    return BASE_PROOF_GAS + projection_gas(shape) + shape.points * SUM_GAS
+
+
+def settle_gas(shape: Shape) -> int:
+    """Of a project's first settlement, by one transaction or two; later ones take about 110,000 less."""
+    whole = SETTLE_GAS + base_gas(shape) + SETTLEMENT_PROOF_GAS + shape.trainers * SLOT_GAS
+    whole += SETTLE_REFERENCES_GAS * bool(shape.references)
+    return whole if fits_one(shape) else whole + ENTRY_GAS + shape.points * AGAIN_GAS
+
+
+def round_gas(shape: Shape) -> int:
+    """What the aggregator sends in a round, if nobody else does."""
+    n = shape.trainers
+    receipts = n + ("root" in shape.references)
+    return GAS["start"] + admit_gas(receipts) + lock_gas(n) + settle_gas(shape) + GAS["next"]
