@@ -1,7 +1,7 @@
 """What everything costs in gas: the factory's limits, and the numbers that were measured, with the lines through them.
 
-Two kinds of numbers. The factory's are upper estimates, by which it refuses a project that could not be settled; they are
-those of contracts/Factory.sol. The measured ones say what a project will cost. To measure them again:
+Two kinds of numbers. The factory's are upper estimates, by which it refuses a project that could not be settled; they
+are those of contracts/Factory.sol. The measured ones say what a project will cost. To measure them again:
 `python -m benchmarks.bench_gas`; tests compare.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from .artifacts import Manifest
-from .columns import Columns
-
-PROJECTION_ROWS = 520
-WINDOW = 6
-"""Bits of a row that are looked up at once."""
+from . import projection
+from .artifacts import Manifest, projection_shape
+from .errors import DomainError
+from .gram import masked_chunks
+from .projection import SUMS, WINDOW
 
 # ---------------------------------------------------------------- the factory's
 
@@ -27,9 +27,6 @@ BASE_GAS, WINDOW_GAS, POINT_GAS = 1_050_000, 27_000, 8_000
 DECISION_GAS, TRAINER_GAS, LOGGED_POINT_GAS = 1_300_000, 35_000, 2_500
 """Of `settleProven`."""
 POINT_BYTES, PROOFS_BYTES = 64, 30_000
-
-MOST_VALUES = 1 << 26
-"""Of an update, padded: then no inner product wraps around."""
 
 # ---------------------------------------------------------------- measured
 
@@ -71,76 +68,70 @@ CREATE_RATES_GAS = 26_000  # four more learning rates: a word
 
 
 @dataclass(frozen=True)
-class Shape:
+class RoundShape:
     """What decides how heavy a settlement is.
 
     Attributes:
-        trainers: N.
-        chunks: m.
+        trainers, params: N and D.
         logrows: K of the columns.
         references: of the filter and the score.
     """
 
     trainers: int
-    chunks: int
+    params: int
     logrows: int
     references: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Shape:
-        return cls(manifest.trainers, manifest.chunks, manifest.logrows, tuple(manifest.references))
+    def of(cls, manifest: Manifest) -> RoundShape:
+        return cls(manifest.trainers, manifest.params, manifest.logrows, tuple(manifest.references))
+
+    @cached_property
+    def projection(self) -> projection.Shape:
+        return projection_shape(self.trainers, self.params, self.logrows, self.references)
 
     @property
-    def blocks(self) -> int:
-        """n_b: data blocks of the projection, which the last aggregate is not among."""
-        return (self.trainers + ("root" in self.references)) * self.chunks
-
-    @property
-    def masks(self) -> int:
-        """μ + 1: mask blocks of the projection."""
-        mu = 0
-        while (1 << mu) - (mu + 1) < self.blocks:
-            mu += 1
-        return mu + 1
+    def chunks(self) -> int:
+        """m."""
+        return self.projection.chunks
 
     @property
     def points(self) -> int:
         """Of a round's calldata: slots and references, slot 0's mask, the projection's masks, the Gram matrix."""
-        folds = (self.chunks - 1).bit_length()
-        return (self.trainers + len(self.references)) * self.chunks + folds + 1 + self.masks + 1
+        slots = self.trainers + len(self.references)
+        return slots * self.chunks + len(masked_chunks(self.chunks)) + len(self.projection.mask_positions) + 1
 
     @property
     def windows(self) -> int:
-        """Of a row of the projection."""
-        columns = Columns(self.logrows)
-        return sum(-(-bits // WINDOW) for bits in (self.blocks, columns.rows - 1, columns.width))
+        """Of a row of the projection: what is looked up at once."""
+        shape = self.projection
+        return sum(-(-bits // WINDOW) for bits in (shape.blocks, shape.rows - 1, shape.width))
 
 
 # ---------------------------------------------------------------- what the factory refuses
 
 
-def base_limit(shape: Shape) -> int:
+def base_limit(shape: RoundShape) -> int:
     """Gas that `proveBase` may need, by the factory's estimate."""
     return BASE_GAS + shape.windows * WINDOW_GAS + shape.points * POINT_GAS
 
 
-def decision_limit(shape: Shape) -> int:
+def decision_limit(shape: RoundShape) -> int:
     """The same of `settleProven`."""
     return DECISION_GAS + shape.trainers * TRAINER_GAS + shape.points * LOGGED_POINT_GAS
 
 
-def fits_one(shape: Shape) -> bool:
+def fits_one(shape: RoundShape) -> bool:
     """Whether one transaction holds a settlement, with certainty."""
     return base_limit(shape) + decision_limit(shape) <= GAS_LIMIT
 
 
-def too_heavy(shape: Shape) -> str:
+def too_heavy(shape: RoundShape) -> str:
     """Why the factory refuses rounds of a shape; empty if it does not."""
-    columns = Columns(shape.logrows)
-    if columns.values * shape.chunks > MOST_VALUES:
-        return f"{shape.chunks} chunks of {columns.values} values are more than 2^26 values, beyond which sums wrap around"
-    if columns.values < PROJECTION_ROWS + shape.masks:
-        return f"a chunk of {columns.values} values has no place for {PROJECTION_ROWS} rows and {shape.masks} masks"
+    try:
+        shape.projection.check()
+    except DomainError as error:
+        return str(error)
     for what, gas in (("prove a base", base_limit(shape)), ("settle on it", decision_limit(shape))):
         if gas > GAS_LIMIT:
             return f"{shape.chunks} chunks may need {gas:,} gas to {what}, the factory takes at most {GAS_LIMIT:,}"
@@ -166,24 +157,24 @@ def lock_gas(n: int) -> int:
     return GAS["lock"] + (n - 8) * LOCK_SEAT_GAS
 
 
-def projection_gas(shape: Shape) -> int:
+def projection_gas(shape: RoundShape) -> int:
     """Of the look-ups and their tables."""
-    return shape.windows * (TABLE_GAS + PROJECTION_ROWS * LOOKUP_GAS)
+    return shape.windows * (TABLE_GAS + SUMS * LOOKUP_GAS)
 
 
-def base_gas(shape: Shape) -> int:
+def base_gas(shape: RoundShape) -> int:
     """What the base proof and the points add to a settlement."""
     return BASE_PROOF_GAS + projection_gas(shape) + shape.points * SUM_GAS
 
 
-def settle_gas(shape: Shape) -> int:
+def settle_gas(shape: RoundShape) -> int:
     """Of a project's first settlement, by one transaction or two; later ones take about 110,000 less."""
     whole = SETTLE_GAS + base_gas(shape) + SETTLEMENT_PROOF_GAS + shape.trainers * SLOT_GAS
     whole += SETTLE_REFERENCES_GAS * bool(shape.references)
     return whole if fits_one(shape) else whole + ENTRY_GAS + shape.points * AGAIN_GAS
 
 
-def round_gas(shape: Shape) -> int:
+def round_gas(shape: RoundShape) -> int:
     """What the aggregator sends in a round, if nobody else does."""
     n = shape.trainers
     receipts = n + ("root" in shape.references)

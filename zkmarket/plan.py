@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from .build import candidate
 from .chains import outage_warning
 from .columns import Columns
-from .contribution import references
 from .gas import (
     GAS,
     ROOT_GAS,
-    Shape,
+    RoundShape,
     admit_gas,
     create_gas,
     fits_one,
@@ -35,11 +34,8 @@ if TYPE_CHECKING:
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
 SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 1.06, 6.405 / 49_152  # 3.20 s at K = 14, 9.60 s at K = 16
-MATRIX_S, MATRIX_S_PER_VALUE = 0.66, 5.119 / 31e6  # 0.83 s for 10 × 100,000 values, 5.95 s for 32 × 1,000,000
 KEYS_S, KEYS_S_PER_ROW = 0.04, 45.504 / 122_880  # a circuit of builds at K = 13 and 15
-COMMIT_S_PER_ROW = 0.36 / 13 / 8192
-OPENING_S = 0.014  # to check a chunk of an update that a trainer delivers
-VERIFY_S = 0.3  # besides 10 ms a range proof
+VERIFY_S = 0.3  # besides 1 ms a point
 
 
 # ---------------------------------------------------------------- the plan
@@ -124,26 +120,23 @@ def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, 
     def of(n: int) -> dict[str, float]:
         cost = candidate(logrows, n, params)
         settlement = SETTLEMENT_S + rows[f"settlement of {n}"] * SETTLEMENT_S_PER_ROW
-        openings = n * cost.chunks * OPENING_S
-        matrix = MATRIX_S + n * params * MATRIX_S_PER_VALUE
+        openings = n * cost.trainer_ms  # an update is committed to again before it gets a receipt
         return {
-            "aggregator": round(openings + matrix + cost.aggregator_ms / 1000 + settlement, 1),
+            "aggregator": round((openings + cost.aggregator_ms) / 1000 + settlement, 1),
             "verifier": round(VERIFY_S + cost.verify_ms / 1000, 1),
         }
 
-    cost = candidate(logrows, file.most, params)
-    trainer = cost.trainer_ms / 1000 + cost.chunks * (1 << logrows) * COMMIT_S_PER_ROW
     return {
         "keys": round(sum(KEYS_S + key["rows"] * KEYS_S_PER_ROW for key in keys), 1),
-        "trainer": round(trainer, 1),
+        "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 1),
         "least": of(file.least),
         "most": of(file.most),
     }
 
 
-def _gas(file: ProjectFile, shapes: Mapping[str, Shape]) -> dict[str, Any]:
+def _gas(file: ProjectFile, shapes: Mapping[str, RoundShape]) -> dict[str, Any]:
     verifiers = {"base": GAS["deploy.base"]} | {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
-    root = int("root" in _references(file))
+    root = int("root" in file.references)
     return {
         "market": {"factory and project": GAS["deploy.factory+project"], "libraries": GAS["deploy.libraries"]},
         "verifiers": verifiers,
@@ -160,11 +153,6 @@ def _gas(file: ProjectFile, shapes: Mapping[str, Shape]) -> dict[str, Any]:
         "next": GAS["next"],
         "withdraw": GAS["withdraw"],
     }
-
-
-def _references(file: ProjectFile) -> tuple[str, ...]:
-    """What updates are compared with, the same for every number of trainers."""
-    return references(file.filters[file.most], file.score)
 
 
 def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> dict[str, Any]:
@@ -227,9 +215,10 @@ def _slash(file: ProjectFile) -> int:
 def _worst(file: ProjectFile) -> list[str]:
     """The worst case of everybody, in words."""
     p = amount_text(file.penalty_wei)
+    root = f"; {p} for each root update that is offered and gets no receipt" if "root" in file.references else ""
     return [
         f"owner: all of {_coin(file, file.pool)} is paid out for {file.rounds} rounds, whatever the model is then"
-        f" worth; if {file.void_limit} rounds fail, the project ends and what is left of it comes back",
+        f" worth; if {file.void_limit} rounds fail, the project ends and what is left of it comes back{root}",
         f"trainer: loses {p} for a submission that gets no receipt, and for a void round that it sat out (twice: it is"
         f" put out); at most its stake of {amount_text(file.stake_wei)}. An update beyond the norm bound or outside"
         " the filter earns nothing",
@@ -298,9 +287,11 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
         out.append("one penalty takes the whole stake")
     if file.open_admission:
         out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
-    held = _references(file)
+    held = file.references
     if "root" in held:
-        out.append("updates are compared with your root update: `owner receive --root-data` offers one every round")
+        out.append(
+            "updates are compared with your root update: `owner receive --root-data` offers and serves one every round"
+        )
     if "last" in held:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:
@@ -316,7 +307,7 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
     for name, needed in (("submit", seconds["trainer"]), ("prove", seconds["most"]["aggregator"])):
         if getattr(windows, name) < 2 * needed:
             length = duration_text(getattr(windows, name))
-            out.append(f"the {name} window of {length} leaves little room: the proofs alone take about {needed:g} s")
+            out.append(f"the {name} window of {length} leaves little room: the work alone takes about {needed:g} s")
     wei = found["cost"]["wei"]
     if wei and file.native:
         a_round, submit = int(wei["aggregator, a round of the most"]), int(wei["trainer, a round"])
@@ -362,10 +353,12 @@ def plan_text(found: Mapping[str, Any]) -> str:
     steps = {name: used for name, used in gas.items() if name not in ("market", "verifiers")}
     work = {role: {n: seconds[n][role] for n in ("least", "most")} for role in ("aggregator", "verifier")}
     filters = list(dict.fromkeys(found["filters"].values()))
+    in_two = [f"{found['trainers'][name]}" for name, count in found["transactions"].items() if count == 2]
     lines = [
         f"{found['project']}: {found['params']:,} parameters, {least} to {most} trainers, {found['rounds']} rounds",
         f"  {', '.join(filters)}; score {found['score']}",
-        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values;"
+        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values"
+        f" in {found['rows'] - 1} rows;"
         f" {values['value_bits']} bits a value in steps of 2^-{values['scale_bits']}, within ±{values['largest']:.6g}",
         "",
         f"Keys to build, about {seconds['keys']:g} s where none is cached",
@@ -379,6 +372,7 @@ def plan_text(found: Mapping[str, Any]) -> str:
         *(f"  deploy {name:<28} {used:>12,}  (once a chain)" for name, used in gas["market"].items()),
         *(f"  deploy verifier {name:<19} {used:>12,}" for name, used in gas["verifiers"].items()),
         *(f"  {name:<35} {span(u) if isinstance(u, Mapping) else f'{u:,}':>12}" for name, u in steps.items()),
+        *(f"  a round of {n} trainers is settled in two transactions" for n in dict.fromkeys(in_two)),
         "",
         "Gas by who pays it" + (f", at {amount_text(int(cost['gas_price_wei']))} a unit" if cost["wei"] else ""),
     ]

@@ -21,7 +21,7 @@ from ..errors import ArtifactError, InputError
 from ..escrow import NOBODY, RATE_UNIT, Phase
 from ..field import Point
 from ..files import atomic_write, read_json
-from ..gas import Shape, fits_one
+from ..gas import RoundShape, fits_one
 from ..history import Log
 from ..market import State
 from ..prospectus import theta_digest
@@ -217,7 +217,7 @@ class Aggregator:
         proof, aggregate = self.proven(log, build, state, seats)
         cid = b"" if aggregate is None else self.published(log, build, state, proof, aggregate)
         publication = desk.project.sign_publication(desk.wallet, build.manifest, proof, cid)
-        if fits_one(Shape.of(build.manifest)):
+        if fits_one(RoundShape.of(build.manifest)):
             desk.progress(f"round {number}: settling")
             desk.project.settle(desk.wallet, proof, cid, publication)
             return "settled"
