@@ -3,11 +3,11 @@ pragma solidity 0.8.37;
 
 import {Bn254} from "./lib/Bn254.sol";
 
-/// @notice States of a project. Submit turns into Admit by the clock alone.
+/// @notice States of a project. Submit turns into Admit by the clock, or when its last seat is taken.
 enum Phase {
     Created, // pool in escrow, no aggregator yet
     Open, // between rounds: trainers join and leave
-    Submit, // commitments and range proofs
+    Submit, // digests of commitments
     Admit, // receipts
     Prove, // the set is frozen, the reward is owed
     Settled, // paid; the aggregate may be claimed unavailable
@@ -63,18 +63,17 @@ struct Terms {
     bool openAdmission; // false: trainers show the owner's signature
     uint32 params; // D
     uint8 logrows; // K
+    uint16 rows; // ℓ1 of a column, by a table of K: its values stand in ℓ1 − 1 rows of ℓ2 = 2^⌈K/2⌉, its salts in the last
     uint8 valueBits; // of an honest value, sign included: Q = 2^(valueBits − 1)
     uint16 salts; // S
-    uint16 chunks; // m = ceil(D / (2^K − 8 − S))
+    uint16 chunks; // m = ceil(D / ((ℓ1 − 1)·ℓ2))
     uint32 kappa; // thousandths: next norm bound = kappa · median squared norm
     uint128 beta; // bound on squared norms in the first round
     uint128 betaMin;
     uint128 betaMax;
     Bn254.Point blinding; // B = Com(0)
     Windows windows;
-    Verifier gram;
-    Verifier range; // of a full chunk
-    Verifier rangeLast; // of the last chunk; equal to `range` where C divides D
+    Verifier base; // of both arguments of the updates: Gram matrix and small entries
     bytes32 model; // SHA-256 of the initial model
 }
 
@@ -104,12 +103,18 @@ struct Account {
     uint8 skipped; // void rounds it did not submit in
 }
 
-/// @notice A submission.
+/// @notice A submission: two words of storage, which every round uses again.
 struct Seat {
     address trainer;
     bool admitted;
-    bytes32 points; // keccak of its commitment's words
-    bytes32 cid; // keccak of the CID of the ciphertext to come
+    bytes32 submission; // keccak(digest of the commitment's points ‖ keccak of the CID of the ciphertext to come)
+}
+
+/// @notice The owner's root update: what is on offer, or what the round of `offered` or `admitted` has.
+struct Root {
+    uint16 offered; // number of the round that it is offered for while that is undecided: p of the owner's is here; 0: none
+    uint16 admitted; // number of the last round that has one: the aggregator has shown that it opens
+    bytes32 submission; // as a seat's, with the owner as trainer and another label
 }
 
 /// @notice What the last settled round decided.
@@ -126,9 +131,11 @@ struct Outcome {
 struct Facts {
     uint256 round;
     uint256 beta;
+    uint256 trainers; // N: the first N seats are the admitted, in the order of slots
+    bytes32 manifest; // Plan.manifest
     uint256 references; // Plan.references; what follows is read only where it is not 0
     uint256 shift; // Plan.shift
-    bytes32 root; // keccak of the root update's words; 0: none
+    bytes32 root; // submission of the root update that was admitted; 0: none
     bytes32 last; // keccak of the last aggregate's words; 0: none
 }
 
@@ -143,17 +150,28 @@ struct Settlement {
     uint256 beta; // of the next round
     uint256 rate; // learning rate, billionths
     uint256 nu; // lower median of the squared norms: β follows from it, whoever sent the settlement
-    bytes32 proofs; // keccak(keccak of the gram proof ‖ keccak of the settlement proof)
+    bytes32 proofs; // keccak(keccak of the base proof, 0 where that came before ‖ keccak of the settlement proof)
+    uint256[] points; // every commitment of the round, as in BaseProof
 }
 
-/// @notice A round's proof, as `settle` takes it. Challenges, β and y are not in it: the contract knows them.
-struct RoundProof {
-    uint256[] points; // slots 1..N chunk by chunk, the references', the mask's chunks, C_G: x, y each
+/// @notice That the updates are well-formed, and what their Gram matrix is: challenges are not in it, the contract
+/// computes them.
+struct BaseProof {
+    uint256[] points; // slots 1..N chunk by chunk, the references', slot 0's chunks, P_0..P_μ, C_G: x, y each
+    bytes32[] cids; // keccak of the CIDs of slots 1..N, then of the root update's if one was admitted
     uint256 q; // Σ r_i r_j G_ij
+    uint256 t0; // sum of the masks' own cells
+    bytes z; // 14 bytes a row of the projection, offset by 2^110
     uint256[] folds; // A, X of each fold
+    uint256[] rounds; // g_0, x of each round of the sumcheck
+    uint256 saltSquare; // <W, W> over the salts
+    bytes proof;
+}
+
+/// @notice What the Gram matrix decides, and its proof. β is not in it.
+struct Decision {
     uint256 mask; // bit i: slot i + 1 is accepted
     uint256[] scores; // N, below 2^(64 + shift)
     uint256 nu; // lower median of the squared norms, below 2^64
-    bytes gram; // base proof
-    bytes settlement; // settlement proof
+    bytes proof;
 }

@@ -8,21 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from . import backend, gram, settlement
+from . import backend, base, gram, settlement
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
+from .base import Attempt, Points
 from .commitment import (
     COMMITMENT_FILE,
-    OPENING_FILE,
+    VALUES_FILE,
     Commitment,
     Opening,
     RoundId,
     check_opening,
-    column_of,
+    commit_vector,
     sum_salts,
-    verify_range,
 )
 from .errors import InputError, OpeningMismatch, ProofRejected, SaltReuse, StatementFalse
+from .native import Digits, squared_length
 from .round import Aggregate, References, RoundProof, check_slots, is_withheld, start_transcript
 
 
@@ -41,7 +42,7 @@ def load_submissions(build: Build, folder: Path) -> list[Submission]:
     """
     folders = sorted(path for path in Path(folder).glob("*") if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise InputError(f"{folder} holds no trainers' folders, each with {COMMITMENT_FILE} and {OPENING_FILE}")
+        raise InputError(f"{folder} holds no trainers' folders, each with {COMMITMENT_FILE} and {VALUES_FILE}")
     return [load_submission(build, place) for place in folders]
 
 
@@ -49,7 +50,7 @@ def load_submission(build: Build, folder: Path) -> Submission:
     """Read one folder that `zkmarket commit` wrote; errors name it."""
     try:
         commitment = Commitment.load(folder / COMMITMENT_FILE, build.manifest)
-        return Submission(commitment, Opening.load(folder / OPENING_FILE, build.manifest))
+        return Submission(commitment, Opening.load(folder, build.manifest))
     except (InputError, ProofRejected) as error:
         raise type(error)(f"{folder.name}: {error}") from error
 
@@ -66,7 +67,7 @@ def prove_round(
 
     Args:
         build: loaded with ``prover=True``.
-        submissions: slots 1..N in order, range-proven and opened.
+        submissions: slots 1..N in order, opened.
         beta: the round's bound on squared norms; default the project's largest.
         root, last: the owner's root update and the last settled aggregate, where the build's rules compare with
             them and the round has them.
@@ -88,32 +89,35 @@ def prove_round(
     round_id = commitments[0].round_id
     check_slots(build, commitments, round_id)
     references = references_of(build, round_id, root, last)
-    points = [*(c.points for c in commitments), *references.points(manifest)]
+    slots = (*(c.points for c in commitments), *references.points(manifest))
     vectors = [*openings, *reference_vectors(manifest, root, last)]
 
-    progress("committing to the mask")
-    mask = gram.Mask.fresh(build)
-    mask_points = mask.commit(build)
+    progress("committing to the masks")
+    attempt = Attempt.fresh(build)
     progress("computing the Gram matrix")
-    matrix = gram.matrix(vectors, mask, manifest.chunk)
+    digits = [Digits.of(vector.values) for vector in vectors]
+    products = gram.Products.of(digits, attempt.mask, manifest.chunk, manifest.chunks)
+    matrix = products.gram()
     outcome = settlement.decide(manifest, [row[1:] for row in matrix[1:]], beta)
     committed = settlement.commit_gram(build, matrix)
 
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, committed.point, references)
+    points = Points(slots, attempt.mask_points, attempt.projection_points)
+    trainers = [commitment.trainer for commitment in commitments]
+    transcript = start_transcript(manifest, round_id, beta, trainers, points, committed.point)
     r = transcript.slot_challenges(manifest.slots)
     q = settlement.combined(matrix, r)
-    progress("folding the chunks")
-    claims, gram_job = gram.prove_job(build, vectors, points, mask, mask_points, transcript, q)
+    unproven = base.prove_job(build, vectors, digits, products, points, attempt, transcript, r, q, progress)
     settlement_job = settlement.prove_job(build, committed, r, beta, outcome.scores)
-    base, settled = backend.prove([gram_job, settlement_job], progress)
+    shown, settled = backend.prove([unproven.job, settlement_job], progress)
     proof = RoundProof(
         bytes.fromhex(manifest.value["digest"][2:]),
         round_id,
         beta,
         tuple(commitments),
-        mask_points,
+        attempt.mask_points,
+        attempt.projection_points,
         committed.point,
-        gram.GramProof(claims, base),
+        unproven.proven(shown),
         settled,
         references,
     )
@@ -130,12 +134,10 @@ def references_of(build: Build, round_id: RoundId, root: Submission | None, last
     Raises ProofRejected, OpeningMismatch, or InputError for an aggregate that is no sum of a round's updates.
     """
     manifest = build.manifest
-    columns = range(manifest.chunks)
     points = None
     if last is not None:
         check_last(manifest, last)
-        held = [column_of(last.values, last.salts, chunk, manifest.chunk) for chunk in columns]
-        points = tuple(backend.commit(build.files("gram"), manifest.logrows, held))
+        points = commit_vector(build, last.values, last.salts)
     references = References(root.commitment if root else None, points)
     references.check(manifest, round_id)
     if root is not None:
@@ -150,8 +152,8 @@ def check_last(manifest: Manifest, last: Aggregate) -> None:
     """Raise InputError unless it can be a sum of accepted updates, from which the circuit's bounds follow."""
     most = manifest.most_trainers or manifest.trainers
     within = min(manifest.beta_max, manifest.norm_bound)
-    values = last.values.astype(object)
-    if np.abs(last.values).max(initial=0) > most * manifest.bound or int(values @ values) > most * most * within:
+    largest = max(-int(last.values.min(initial=0)), int(last.values.max(initial=0)))
+    if largest**2 > most * most * within or squared_length(last.values) > most * most * within:
         raise InputError(
             f"the last aggregate is longer than the sum of {most} updates can be:"
             " is it this project's? build with --most-trainers if its round had more"
@@ -169,12 +171,12 @@ def reference_vectors(manifest: Manifest, root: Submission | None, last: Aggrega
 def admit(build: Build, submission: Submission, slot: int | None = None) -> None:
     """What an aggregator checks before it takes a trainer into the round, and gives a receipt for.
 
-    The range proofs, and that no salt of the opening is used twice. Once a set of trainers is
-    admitted nothing that one of them does can stop the round: `prove_round` asks for no more.
+    That the update opens its commitment, with values in [−Q, Q), and that no salt is used twice. Once a set of trainers
+    is admitted nothing that one of them does can stop the round: `prove_round` asks for no more.
 
-    Raises ProofRejected or SaltReuse.
+    Raises InputError, OpeningMismatch or SaltReuse.
     """
-    verify_range(build, submission.commitment, slot)
+    check_opening(build, submission.opening, submission.commitment.points, slot)
     check_salts_once(submission.opening, slot)
 
 

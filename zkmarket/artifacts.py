@@ -7,7 +7,7 @@ A build is a folder:
     circuits/NAME/circuit.ezkl         the compiled circuit (prover)
     circuits/NAME/vk.key, pk.key       verifying and proving key
 
-NAME is gram, range, range-last (where C does not divide D) and settlement. A verifier needs the
+NAME is base or settlement. A verifier needs the
 manifest, settings and verifying keys; proving keys may be deleted on its machine.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,18 @@ import jsonschema
 from . import backend
 from . import srs as srs_module
 from .backend import CircuitFiles
+from .columns import Columns
 from .contribution import references
 from .errors import ArtifactError, BackendError, InputError, ProofRejected
 from .field import Point, decode_point, encode_point, scalar_hex
 from .files import parse_json, read_json, sha256_file
+from .projection import Shape
 from .quantise import FixedPoint, ParameterLayout
 from .rules import Domain, Filter, norm_bound, score_shift
-from .statements import Circuit, check_rows, check_settings, chunk_size, project_circuits, table_bound, value_bound
+from .statements import Circuit, check_rows, check_settings, project_circuits, value_bound
 from .transcript import digest_words
 
-FORMAT = "zkmarket-manifest/1"
+FORMAT = "zkmarket-manifest/2"
 PROVER_FILES = ("circuit.ezkl", "pk.key")
 VERIFIER_FILES = ("settings.json", "vk.key")
 SCALE_OFFSET = 64  # a scale may be negative, a transcript word may not
@@ -95,6 +97,16 @@ class Manifest:
         return self.value["salts"]
 
     @property
+    def columns(self) -> Columns:
+        """The shape of a column of the updates: ℓ1 by ℓ2."""
+        return Columns(self.logrows)
+
+    @property
+    def projection(self) -> Shape:
+        """What the projection argument's numbers follow from."""
+        return projection_shape(self.trainers, self.params, self.logrows, self.references)
+
+    @property
     def chunks(self) -> int:
         return self.value["chunks"]
 
@@ -104,19 +116,9 @@ class Manifest:
         return value_bound(self.fixed_point.value_bits)
 
     @property
-    def range_bound(self) -> int:
-        """What a value's range proof allows besides: the table of 2^K rows may hold a little less than [−Q, Q)."""
-        return min(self.bound, table_bound(self.logrows))
-
-    @property
     def norm_bound(self) -> int:
         """D·Q², as the settlement proves it of every squared norm."""
         return norm_bound(self.params, self.bound)
-
-    @property
-    def used_in_last(self) -> int:
-        """Parameters in the last chunk: C, or D mod C."""
-        return self.params - (self.chunks - 1) * self.chunk
 
     @property
     def fixed_point(self) -> FixedPoint:
@@ -180,13 +182,12 @@ class Manifest:
     @property
     def commitment_limit(self) -> int:
         """Largest size in bytes of a commitment's JSON."""
-        proofs = [circuit["proof_bytes"] for circuit in self.value["circuits"].values()]
-        return 4096 + self.chunks * (1024 + 3 * max(proofs))
+        return 4096 + 256 * self.chunks
 
     @property
     def round_limit(self) -> int:
         """Largest size in bytes of a round proof's JSON."""
-        return 65536 + (self.trainers + 2) * (2 * self.commitment_limit + 256 * self.chunks)
+        return (1 << 18) + (self.trainers + 4) * 2 * self.commitment_limit
 
     def circuits(self) -> dict[str, Circuit]:
         """The statements that this manifest's numbers stand for."""
@@ -213,32 +214,18 @@ class Manifest:
         rows = self.value["layout"]
         return ParameterLayout.from_json(rows) if rows else None
 
-    @property
-    def last_range_circuit(self) -> str:
-        """Of the last chunk: `range` where C divides D."""
-        return self.range_circuit(self.chunks - 1)
-
-    def range_circuit(self, chunk: int) -> str:
-        last = chunk == self.chunks - 1 and self.used_in_last != self.chunk
-        return "range-last" if last else "range"
-
     def digest(self) -> bytes:
         """Everything that a proof is bound to besides the round: one word of the transcript's context.
 
-        Words: format; SRS id; SHA-256 of verifying key and settings of gram, range, range-last,
-        settlement (0 where there is none); their proofs' lengths; SHA-256 of the layout; N, D, K, S;
-        settlement's K; B; β_max;
+        Words: format; SRS id; SHA-256 of verifying key and settings of base and settlement; their proofs' lengths;
+        SHA-256 of the layout; N, D, K, ℓ1, S; settlement's K; B; β_max;
         minimum accepted; filter (name, f, m); score; scale bits + 64; value bits. If the filter is more than
         Multi-Krum or there are references: λ and τ (numerator and denominator, 0 where there is none), most trainers
         of the last round, score shift.
         """
         circuits = self.value["circuits"]
-        keys = [
-            circuits[name]["files"][file] if name in circuits else "0" * 64
-            for name in CIRCUITS
-            for file in ("vk.key", "settings.json")
-        ]
-        lengths = [circuits[name]["proof_bytes"] if name in circuits else 0 for name in CIRCUITS]
+        keys = [circuits[name]["files"][file] for name in CIRCUITS for file in ("vk.key", "settings.json")]
+        lengths = [circuits[name]["proof_bytes"] for name in CIRCUITS]
         layout = json.dumps(self.value["layout"], sort_keys=True, separators=(",", ":"))
         blinding = encode_point(self.blinding)
         return digest_words(
@@ -251,6 +238,7 @@ class Manifest:
                 self.trainers,
                 self.params,
                 self.logrows,
+                self.columns.rows,
                 self.salts,
                 self.settlement_logrows,
                 blinding[:32],
@@ -274,7 +262,7 @@ class Manifest:
         return [*ratios[0], *ratios[1], self.most_trainers or 0, self.score_shift]
 
 
-CIRCUITS = ("gram", "range", "range-last", "settlement")
+CIRCUITS = ("base", "settlement")
 
 
 @dataclass(frozen=True)
@@ -307,7 +295,7 @@ class Build:
         if kind != value["srs"]["kind"]:
             raise ArtifactError(f"manifest says its SRS is of kind {value['srs']['kind']}: here it is {kind}")
         try:
-            zero = backend.commit(build.files("gram"), build.manifest.logrows, [[scalar_hex(0)]])[0]
+            zero = backend.commit(build.files("base"), build.manifest.logrows, [[scalar_hex(0)]])[0]
         except BackendError as error:
             raise ArtifactError(f"ezkl cannot read the build's settings or verifying key: {error}") from error
         if build.manifest.blinding != zero:
@@ -325,6 +313,13 @@ class Build:
                 path = self.folder / "circuits" / name / file
                 if not path.exists():
                     yield path
+
+
+def projection_shape(trainers: int, params: int, logrows: int, held: Sequence[str]) -> Shape:
+    """Of a project's updates; a root reference has data blocks as a trainer has, the last aggregate has none."""
+    columns = Columns(logrows)
+    slots = trainers + ("root" in held)
+    return Shape(slots, columns.chunks(params), params, columns.rows, columns.width)
 
 
 def is_build(folder: Path) -> bool:
@@ -356,10 +351,15 @@ def _srs_file(identity: str, logrows: int, digest: str) -> Path:
 def _check_consistent(manifest: Manifest) -> None:
     """Recompute what the manifest derives; a verifier must not trust its arithmetic."""
     value = manifest.value
-    chunk = chunk_size(manifest.logrows, manifest.salts)
+    columns = Columns(manifest.logrows)
+    shape = projection_shape(manifest.trainers, manifest.params, manifest.logrows, manifest.references)
+    shape.check()
     facts = {
-        "chunk": (manifest.chunk, chunk),
-        "chunks": (manifest.chunks, -(-manifest.params // chunk)),
+        "rows": (value["rows"], columns.rows),
+        "width": (value["width"], columns.width),
+        "chunk": (manifest.chunk, columns.values),
+        "chunks": (manifest.chunks, shape.chunks),
+        "salts": (manifest.salts, min(manifest.salts, columns.width)),
         "value_bound": (value["value_bound"], manifest.bound),
         "beta_max": (manifest.beta_max, min(manifest.beta_max, manifest.norm_bound)),
         "digit_bits": (value["domain"]["digit_bits"], manifest.settlement_logrows - 1),

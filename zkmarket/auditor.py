@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import backend, gram, settlement
+from . import base, settlement
 from .artifacts import Build, Manifest
 from .backend import Progress, quiet
-from .commitment import Commitment, RoundId, column_of, verify_range
+from .commitment import RoundId, commit_vector
 from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from .files import link_or_copy, new_folder, write_json
+from .gram import masked_chunks
 from .quantise import dequantise
 from .round import (
     NO_REFERENCES,
@@ -33,7 +34,7 @@ def verify_round(
     expected: RoundId | None = None,
     references: References = NO_REFERENCES,
 ) -> Decision:
-    """Verify a whole round: that every update is in range and its trainer's, and that the decision follows.
+    """Verify a whole round: that every update is well-formed, and that the decision follows.
 
     Needs no update and no key but the verifying ones. Returns the decision or raises ProofRejected
     with the reason; there is no other way to fail.
@@ -43,38 +44,21 @@ def verify_round(
             are taken, and the caller must look at them: a proof of last week's round is a valid proof.
         references: the owner's root update and the last aggregate as the caller knows them; never the proof's own.
     """
+    manifest = build.manifest
     if expected is not None and proof.round_id != expected:
         raise ProofRejected(f"round proof is of another round: got {proof.round_id}, wanted {expected}")
-    check_slots(build, proof.commitments, proof.round_id)
-    for slot, commitment in enumerate(proof.commitments, start=1):
-        progress(f"range proofs of slot {slot}")
-        verify_range(build, commitment, slot)
-    if proof.references.root is not None:
-        progress("range proofs of the root update")
-        verify_root(build, proof.references.root)
-    progress("gram and settlement proofs")
-    return verify_settlement(build, proof, references)
-
-
-def verify_root(build: Build, root: Commitment) -> None:
-    """Check the range proofs of an owner's root update; ProofRejected says that they are the root's."""
-    try:
-        verify_range(build, root)
-    except ProofRejected as error:
-        raise ProofRejected(f"root update: {error}") from error
-
-
-def verify_settlement(build: Build, proof: RoundProof, references: References = NO_REFERENCES) -> Decision:
-    """The part of `verify_round` that a contract does at settlement, when range proofs were checked at submission."""
-    manifest = build.manifest
     if proof.manifest_digest != manifest.digest():
         raise ProofRejected(
             f"round proof is of another build: got manifest digest {proof.manifest_digest.hex()[:16]},"
             f" wanted {manifest.digest().hex()[:16]}"
         )
     check_slots(build, proof.commitments, proof.round_id)
-    if len(proof.mask_points) != manifest.chunks:
-        raise ProofRejected(f"round proof has {len(proof.mask_points)} mask points: wanted {manifest.chunks}")
+    for name, points, wanted in (
+        ("mask", proof.mask_points, len(masked_chunks(manifest.chunks))),
+        ("projection", proof.projection_points, len(manifest.projection.mask_positions)),
+    ):
+        if len(points) != wanted:
+            raise ProofRejected(f"round proof has {len(points)} {name} points: wanted {wanted}")
     try:
         settlement.check_beta(manifest, proof.beta)
     except DomainError as error:
@@ -83,9 +67,10 @@ def verify_settlement(build: Build, proof: RoundProof, references: References = 
     proof.references.check_known(references)
     transcript = proof.transcript(manifest)
     r = transcript.slot_challenges(manifest.slots)
+    progress("settlement proof")
     q, outcome = settlement.verify(build, proof.settlement, proof.gram_point, r, proof.beta)
-    points = [*(commitment.points for commitment in proof.commitments), *proof.references.points(manifest)]
-    gram.verify(build, proof.gram, points, proof.mask_points, transcript, q)
+    progress("base proof")
+    base.verify(build, proof.base, proof.points(manifest), transcript, r, q)
     return Decision(
         tuple(commitment.trainer for commitment in proof.commitments),
         outcome.mask,
@@ -118,9 +103,7 @@ def open_aggregate(
             f"this round has no aggregate: {sum(decision.mask)} updates are accepted, wanted at least"
             f" {manifest.min_accepted}; the model stays as it is"
         )
-    columns = [column_of(aggregate.values, aggregate.salts, chunk, manifest.chunk) for chunk in range(manifest.chunks)]
-    points = backend.commit(build.files("gram"), manifest.logrows, columns)
-    if tuple(points) != decision.aggregate:
+    if commit_vector(build, aggregate.values, aggregate.salts) != decision.aggregate:
         raise OpeningMismatch("the aggregate does not open the commitment that was proven")
     return apply_aggregate(manifest, sum(decision.mask), aggregate, model, rate)
 
@@ -143,24 +126,17 @@ def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Pat
 
     Returns (what, folder) of each; every folder has proof.json, vk.key, settings.json and kzg.srs.
     """
-    manifest = build.manifest
-    inner = [("gram", "gram", proof.gram.base), ("settlement", "settlement", proof.settlement)]
-    ranged = [(f"slot{slot}", commitment) for slot, commitment in enumerate(proof.commitments, start=1)]
-    if proof.references.root is not None:
-        ranged.append(("root", proof.references.root))
-    for who, commitment in ranged:
-        for chunk, range_proof in enumerate(commitment.range_proofs):
-            inner.append((f"range-{who}-chunk{chunk}", manifest.range_circuit(chunk), range_proof))
+    inner = [("base", proof.base.proof), ("settlement", proof.settlement)]
     copies: dict[Path, Path] = {}
-    with new_folder(Path(folder), replace=(Path(folder) / "gram" / "proof.json").exists()) as fresh:
-        for name, circuit, item in inner:
+    with new_folder(Path(folder), replace=(Path(folder) / "base" / "proof.json").exists()) as fresh:
+        for name, item in inner:
             place = fresh / name
             place.mkdir()
-            files = build.files(circuit)
+            files = build.files(name)
             write_json(place / "proof.json", item.to_ezkl())
             for source, target in ((files.vk, "vk.key"), (files.settings, "settings.json"), (files.srs, "kzg.srs")):
                 if source in copies:  # one copy a circuit; none is shared with the build or the cache
                     link_or_copy(copies[source], place / target)
                 else:
                     copies[source] = Path(shutil.copyfile(source, place / target))
-    return [(name, Path(folder) / name) for name, _, _ in inner]
+    return [(name, Path(folder) / name) for name, _ in inner]

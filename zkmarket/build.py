@@ -1,10 +1,9 @@
 """From a project's rules to circuits and keys.
 
-A circuit depends on few numbers: gram and range on (K, S), range-last on (K, S, D mod C), settlement
-on (N, filter, score, domain). Its keys are made once and kept in the cache under the hash of
-everything that decides their bytes, so projects share them. What ends in a build is checked: every
-lookup and range check that the statement needs must be in the *compiled* circuit, because ezkl's
-optimiser drops silently what no output depends on.
+A circuit depends on few numbers: base on K, settlement on (N, filter, score, domain). Its keys are made once
+and kept in the cache under the hash of everything that decides their bytes, so projects share them. What
+ends in a build is checked: every lookup and range check that the statement needs must be in the *compiled*
+circuit, because ezkl's optimiser drops silently what no output depends on.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from . import backend
-from .artifacts import FORMAT, Build, Manifest, describe, is_build
-from .backend import CircuitFiles, Progress, blocks_of, quiet
+from .artifacts import FORMAT, Build, Manifest, describe, is_build, projection_shape
+from .backend import CircuitFiles, Progress, quiet
+from .columns import ROWS, Columns
 from .contribution import check_score, references
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
@@ -33,35 +33,33 @@ from .quantise import FixedPoint, ParameterLayout
 from .rules import MIN_ACCEPTED, Filter, largest_beta, norm_bound, score_shift
 from .srs import Srs
 from .statements import (
-    MAX_LOGROWS,
     MAX_VALUE_BITS,
-    MIN_LOGROWS,
     SALTS,
     VALUE_BITS,
     Circuit,
     check_rows,
     check_settings,
-    chunk_size,
-    default_value_bits,
     project_circuits,
-    range_rows,
     settlement_logrows,
     value_bound,
 )
 
-MAX_TRAINERS, MAX_PARAMS = 4096, 1 << 40
+MAX_TRAINERS, MAX_PARAMS = 4096, 1 << 26
 
-MAX_SALTS = 256
-"""As in contracts/Factory.sol and the manifest's schema."""
+LEAST_CHOSEN = 13
+"""The smallest K that is chosen by itself: below it a proof is hardly quicker, and points are more."""
 
 GAS_PER_POINT = 6_200
-"""One ecMul and one ecAdd of the settlement's folded commitment."""
+"""One ecMul and one ecAdd of the settlement's combination of commitments."""
 
-# Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits`.
-GRAM_MS_PER_8192_ROWS = 1_000
-RANGE_MS, RANGE_MS_PER_8192_ROWS = 200, 1_000
-VERIFY_RANGE_MS = 10
-GAS_RANGE_PROOF = 700_000
+GAS_OF_ROWS = 810_000
+"""Look-ups of 520 rows, and their tables where few blocks and a small K leave them small."""
+
+# Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits` and `bench_round`.
+BASE_MS_PER_8192_ROWS = 1_800
+COMMIT_MS_PER_MILLION = 2_500
+NATIVE_MS_PER_MILLION = 450
+VERIFY_MS_PER_POINT = 1
 
 
 @dataclass(frozen=True)
@@ -93,62 +91,53 @@ class Candidate:
     trainer_ms: int
     verify_ms: int
     settle_gas: int
-    submit_gas: int
 
 
-def candidate(logrows: int, trainers: int, params: int, salts: int = SALTS) -> Candidate:
+def candidate(logrows: int, trainers: int, params: int) -> Candidate:
     """What a K is expected to cost."""
-    chunks = -(-params // chunk_size(logrows, salts))
-    rows = 1 << logrows
+    columns = Columns(logrows)
+    chunks = columns.chunks(params)
+    padded = chunks * columns.values
     return Candidate(
         logrows,
         chunks,
-        rows * GRAM_MS_PER_8192_ROWS >> 13,
-        chunks * (RANGE_MS + (rows * RANGE_MS_PER_8192_ROWS >> 13)),
-        trainers * chunks * VERIFY_RANGE_MS,
-        trainers * chunks * GAS_PER_POINT,
-        chunks * GAS_RANGE_PROOF,
+        ((BASE_MS_PER_8192_ROWS << logrows) >> 13) + trainers * padded * NATIVE_MS_PER_MILLION // 10**6,
+        padded * COMMIT_MS_PER_MILLION // 10**6,
+        trainers * chunks * VERIFY_MS_PER_POINT,
+        trainers * chunks * GAS_PER_POINT + GAS_OF_ROWS,
     )
 
 
-def candidates(trainers: int, params: int, salts: int = SALTS) -> list[Candidate]:
+def candidates(trainers: int, params: int) -> list[Candidate]:
     """The cost model behind ``--logrows auto``.
 
-    Work grows with rows, so a small K is quick for the aggregator and the trainer (less padding, two
-    cores better used); the number of chunks m = ⌈D/C⌉ grows as K falls, and with it what the
-    verifier and the contract do: N·m points at 6,200 gas and N·m range proofs.
+    The base proof's work grows with rows, so a small K is quick for the aggregator; the number of chunks m = ⌈D/C⌉
+    grows as K falls, and with it what the verifier and the contract do: N·m points at 6,200 gas.
     """
-    return [candidate(logrows, trainers, params, salts) for logrows in range(MIN_LOGROWS, 18)]
+    return [candidate(logrows, trainers, params) for logrows in ROWS]
 
 
 def choose_logrows(spec: Spec, possible: Callable[[int], bool] = lambda logrows: True) -> tuple[int, list[Candidate]]:
     """K for a project, and the candidates it was chosen from.
 
-    time: least seconds of the aggregator, one trainer and one verifier together. gas: least gas of
-    settle and all submits. Ties go to the smaller K. K is never below the value bits. `possible` says
-    which K the caller can use.
+    time: least seconds of the aggregator, one trainer and one verifier together. gas: least gas of settle.
+    Ties go to the smaller K. `possible` says which K the caller can use.
     """
     if spec.optimize not in ("time", "gas"):
         raise InputError(f"--optimize is time or gas: got {spec.optimize!r}")
-    table = candidates(spec.trainers, spec.params, spec.salts)
+    table = candidates(spec.trainers, spec.params)
     if spec.logrows is not None:
         return spec.logrows, table
-    fits = [c for c in table if spec.value_bits is None or c.logrows >= spec.value_bits]
-    if spec.value_bits is None:
-        fits = [c for c in fits if c.logrows >= VALUE_BITS]
-    fits = [c for c in fits if possible(c.logrows)]
+    fits = [
+        c for c in table if c.logrows >= LEAST_CHOSEN and Columns(c.logrows).width >= spec.salts and possible(c.logrows)
+    ]
     if not fits:
         raise DomainError(f"no logrows up to {table[-1].logrows} suits {spec.params} parameters and these rules")
     if spec.optimize == "gas":
-        best = min(fits, key=lambda c: (c.settle_gas + spec.trainers * c.submit_gas, c.logrows))
+        best = min(fits, key=lambda c: (c.settle_gas, c.logrows))
     else:
         best = min(fits, key=lambda c: (c.aggregator_ms + c.trainer_ms + c.verify_ms, c.logrows))
     return best.logrows, table
-
-
-def range_blocks(logrows: int, used: int | None = None) -> int:
-    """Blocks of columns of the range circuit, two or three; with `used`, of a last chunk of so many parameters."""
-    return blocks_of(range_rows(chunk_size(logrows), used), logrows)
 
 
 def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
@@ -163,11 +152,10 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     """
     _check(spec)
     logrows, table = choose_logrows(spec)
-    value_bits = spec.value_bits or default_value_bits(logrows)
-    if value_bits > logrows:
-        raise DomainError(f"{value_bits} bits a value need logrows >= {value_bits}: got {logrows}")
-    if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
-        raise DomainError(f"logrows is from {MIN_LOGROWS} to {MAX_LOGROWS}: got {logrows}")
+    value_bits = spec.value_bits or VALUE_BITS
+    columns = Columns(logrows)
+    if not SALTS <= spec.salts <= columns.width:
+        raise InputError(f"a chunk has from {SALTS} to {columns.width} salts at K = {logrows}: got {spec.salts}")
     scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
     FixedPoint(scale_bits, value_bits)  # raises if it is none
     bound = value_bound(value_bits)
@@ -182,8 +170,9 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     if not 0 < beta_max <= longest:
         raise DomainError(f"--beta-max is from 1 to D·Q² = {longest}: got {beta_max}")
 
-    chunk = chunk_size(logrows, spec.salts)
     n, d = spec.trainers, spec.params
+    shape = projection_shape(n, d, logrows, held)
+    shape.check()
     settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
     made = project_circuits(n, d, logrows, value_bits, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
 
@@ -191,8 +180,8 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     folders = {}
     for name, circuit in made.items():
         folders[name], entries[name] = keys_of(circuit, srs, progress)
-    gram_files = CircuitFiles(folders["gram"], srs.path(logrows))
-    blinding = backend.commit(gram_files, logrows, [[scalar_hex(0)]])[0]
+    base_files = CircuitFiles(folders["base"], srs.path(logrows))
+    blinding = backend.commit(base_files, logrows, [[scalar_hex(0)]])[0]
     if blinding == INFINITY:
         raise ArtifactError("the commitment of zero is the point at infinity: the unusable rows are not what they were")
     domain = made["settlement"].domain
@@ -205,9 +194,11 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
         "trainers": spec.trainers,
         "params": spec.params,
         "logrows": logrows,
-        "chunk": chunk,
+        "rows": columns.rows,
+        "width": columns.width,
+        "chunk": columns.values,
         "salts": spec.salts,
-        "chunks": -(-spec.params // chunk),
+        "chunks": shape.chunks,
         "value_bound": bound,
         "fixed_point": {"scale_bits": scale_bits, "value_bits": value_bits},
         "filter": str(spec.filter),
@@ -242,8 +233,6 @@ def _check(spec: Spec) -> None:
     for name, value, most in (("parameters", spec.params, MAX_PARAMS), ("trainers", spec.trainers, MAX_TRAINERS)):
         if not 1 <= value <= most:
             raise InputError(f"a round has from 1 to {most} {name}: got {value}")
-    if not SALTS <= spec.salts <= MAX_SALTS:
-        raise InputError(f"a chunk has from {SALTS} to {MAX_SALTS} salts: got {spec.salts}")
     if spec.value_bits is not None and spec.value_bits > MAX_VALUE_BITS:
         raise DomainError(
             f"a value has at most {MAX_VALUE_BITS} bits, as the contract's terms say: got {spec.value_bits}"

@@ -1,4 +1,4 @@
-"""Chunked, salted, homomorphic KZG commitments to updates, their openings, and their range proofs.
+"""Chunked, salted, homomorphic KZG commitments to updates, and their openings.
 
 An update of D integers is cut into m chunks of C values, the last one padded with zeros; a chunk is
 committed as C values ‖ S salts in one column of 2^K rows. With B = Com(0),
@@ -6,25 +6,23 @@ committed as C values ‖ S salts in one column of 2^K rows. With B = Com(0),
     Com(Σ a_j v_j) = Σ a_j Com(v_j) − (Σ a_j − 1)·B
 
 because the unusable rows of every column hold 1. The salts hide the chunk and pay for the
-evaluations that proofs reveal: one salt for each proof that opens the column, retries included.
+evaluations that proofs reveal: one salt for each proof that opens the column unmasked, retries included.
+That an update's values are small is proven for all trainers at once, by whoever aggregates (projection.py).
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from circuits import NOISE
-
 from . import backend
 from .artifacts import Build, Manifest, check_canonical, check_schema
-from .backend import Progress, Proof, ProofJob, quiet
-from .errors import DomainError, InputError, OpeningMismatch, ProofRejected
+from .errors import DomainError, InputError, OpeningMismatch
 from .field import (
     P,
     Point,
@@ -36,13 +34,13 @@ from .field import (
     scalar_hex,
     small_hex,
     to_hex,
+    to_ints,
 )
-from .files import load_npz, read_json, save_npz
-from .statements import table_bound
-from .transcript import chunk_tag
+from .files import load_npy, read_json, save_npy
+from .transcript import update_digest
 
-FORMAT = "zkmarket-commitment/1"
-COMMITMENT_FILE, OPENING_FILE = "commitment.json", "opening.npz"
+FORMAT = "zkmarket-commitment/2"
+COMMITMENT_FILE, VALUES_FILE, SALTS_FILE = "commitment.json", "values.npy", "salts.npy"
 
 
 @dataclass(frozen=True)
@@ -72,15 +70,21 @@ class Opening:
     values: np.ndarray = field(repr=False)
     salts: np.ndarray = field(repr=False)
 
-    def save(self, path: Path) -> None:
-        """Write with mode 0600. Values are stored as the smallest integer type that holds them."""
+    def save(self, folder: Path) -> None:
+        """Write both arrays with mode 0600, the salts first: values without their salts open nothing.
+
+        Values are stored as the smallest integer type that holds them.
+        """
         small = np.int16 if np.abs(self.values).max(initial=0) < 2**15 else np.int32
-        save_npz(path, {"values": self.values.astype(small), "salts": self.salts}, mode=0o600)
+        save_npy(folder / SALTS_FILE, self.salts, mode=0o600)
+        save_npy(folder / VALUES_FILE, self.values.astype(small, copy=False), mode=0o600)
 
     @classmethod
-    def load(cls, path: Path, manifest: Manifest) -> Opening:
-        """Read and check an opening; InputError if it does not fit the manifest."""
-        opening = cls(**load_npz(path, "opening", manifest.array_limits))
+    def load(cls, folder: Path, manifest: Manifest) -> Opening:
+        """Read and check an opening, its values memory-mapped; InputError if it does not fit the manifest."""
+        limits = manifest.array_limits
+        values = load_npy(folder / VALUES_FILE, "values of the opening", limits["values"], mapped=True)
+        opening = cls(values, load_npy(folder / SALTS_FILE, "salts of the opening", limits["salts"]))
         opening.check(manifest)
         return opening
 
@@ -92,13 +96,9 @@ class Opening:
             )
         check_salts(self.salts, manifest)
         low, high = int(self.values.min()), int(self.values.max())
-        bound = manifest.range_bound
+        bound = manifest.bound
         if low < -bound or high >= bound:
             raise DomainError(f"an update's values lie in [−{bound}, {bound}): got {low} to {high}")
-
-    def column(self, chunk: int, size: int) -> list[str]:
-        """Chunk `chunk` as ezkl field strings: C values (zeros past D) ‖ S salts."""
-        return column_of(self.values, self.salts, chunk, size)
 
 
 def column_of(values: np.ndarray, salts: np.ndarray, chunk: int, size: int) -> list[str]:
@@ -112,25 +112,30 @@ def check_salts(salts: np.ndarray, manifest: Manifest) -> None:
     wanted = (manifest.chunks, manifest.salts, 32)
     if salts.dtype != np.uint8 or salts.shape != wanted:
         raise InputError(f"salts are uint8{list(wanted)}: got {salts.dtype}{list(salts.shape)}")
-    if any(int.from_bytes(salt.tobytes(), "little") >= P for salt in salts.reshape(-1, 32)):
+    if any(salt >= P for salt in to_ints(salts)):
         raise InputError("a salt is not a field element: wanted salts below p")
 
 
 @dataclass(frozen=True)
 class Commitment:
-    """What a trainer publishes: points, and a range proof of each chunk, tied to it and to the round.
+    """What a trainer is held to: the points of its update, for one round of one project.
+
+    Nobody sees them before all have submitted: on chain goes their digest.
 
     Attributes:
-        round_id: chain, project and round that the tags are made of.
-        trainer: address, 160 bits.
+        round_id: chain, project and round.
+        trainer: address, 160 bits; of a root update, the owner's.
         points: m points of G1.
-        range_proofs: m proofs; empty only inside the engine, before they are made.
     """
 
     round_id: RoundId
     trainer: int
     points: tuple[Point, ...]
-    range_proofs: tuple[Proof, ...] = ()
+
+    def digest(self, label: str = "update") -> bytes:
+        """What is submitted of an update, or with label "root" of a root update."""
+        rid = self.round_id
+        return update_digest(label, rid.chain_id, rid.project, rid.round, self.trainer, self.points)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -140,17 +145,19 @@ class Commitment:
             "round": self.round_id.round,
             "trainer": address_text(self.trainer),
             "points": ["0x" + encode_point(point).hex() for point in self.points],
-            "range_proofs": [proof.to_json() for proof in self.range_proofs],
         }
 
     @classmethod
     def from_json(cls, value: Any) -> Commitment:
+        if isinstance(value, dict) and "range_proofs" in value:
+            raise InputError(
+                "the commitment is of a version whose trainers proved ranges: commit the update again, in a new folder"
+            )
         check_schema(value, "commitment", "commitment")
         commitment = cls(
             RoundId(value["chain_id"], int(value["project"], 16), value["round"]),
             int(value["trainer"], 16),
             tuple(decode_point(bytes.fromhex(point[2:])) for point in value["points"]),
-            tuple(Proof.from_json(proof) for proof in value["range_proofs"]),
         )
         check_canonical(commitment.to_json(), value, "commitment")
         return commitment
@@ -188,11 +195,25 @@ def open_with_fresh_salts(values: np.ndarray, manifest: Manifest) -> Opening:
     return opening
 
 
+COLUMNS_AT_ONCE = 1 << 20
+"""Cells that are handed to ezkl at once, as text of 64 characters each."""
+
+
 def commit(build: Build, opening: Opening) -> tuple[Point, ...]:
-    """The m points of an opening, in one call to the backend."""
+    """The m points of an opening."""
+    return commit_vector(build, opening.values, opening.salts)
+
+
+def commit_vector(build: Build, values: np.ndarray, salts: np.ndarray) -> tuple[Point, ...]:
+    """The m points of an update or an aggregate; a few columns at a time are in memory as text."""
     manifest = build.manifest
-    columns = [opening.column(chunk, manifest.chunk) for chunk in range(manifest.chunks)]
-    return tuple(backend.commit(build.files("gram"), manifest.logrows, columns))
+    step = max(1, COLUMNS_AT_ONCE >> manifest.logrows)
+    points: list[Point] = []
+    for first in range(0, manifest.chunks, step):
+        some = range(first, min(first + step, manifest.chunks))
+        columns = [column_of(values, salts, chunk, manifest.chunk) for chunk in some]
+        points += backend.commit(build.files("base"), manifest.logrows, columns)
+    return tuple(points)
 
 
 def check_opening(build: Build, opening: Opening, points: Sequence[Point], slot: int | None = None) -> None:
@@ -205,82 +226,17 @@ def check_opening(build: Build, opening: Opening, points: Sequence[Point], slot:
         raise OpeningMismatch(f"{who}: the update does not open its commitment (chunks {wrong})", slot)
 
 
-def combine(points: Sequence[Point], coefficients: Sequence[int], blinding: Point) -> Point:
-    """Com(Σ a_j v_j) from the Com(v_j): Σ a_j C_j − (Σ a_j − 1)·B."""
-    return multiply_add([*points, blinding], [*coefficients, 1 - sum(coefficients)])
+def combine(points: Sequence[Point], coefficients: Sequence[int], blinding: Point, constant: int = 1) -> Point:
+    """Com(Σ a_j v_j) from the Com(v_j): Σ a_j C_j − (Σ a_j − 1)·B.
 
-
-# ---------------------------------------------------------------- range proofs
-
-
-def range_job(build: Build, opening: Opening, round_id: RoundId, trainer: int, chunk: int) -> ProofJob:
-    """The range proof of one chunk, with noise that is drawn here and never used again."""
-    manifest = build.manifest
-    tag = chunk_tag(round_id.chain_id, round_id.project, round_id.round, chunk, trainer)
-    tagged = [scalar_hex(tag), *range_noise(table_bound(manifest.logrows)), *to_hex(random_scalars(manifest.salts))]
-    return ProofJob(
-        f"range proof of chunk {chunk}",
-        build.files(manifest.range_circuit(chunk)),
-        [opening.column(chunk, manifest.chunk), tagged],
-    )
-
-
-def range_noise(bound: int) -> list[str]:
-    """Two sets of 128 values, uniform over the table [−Q, Q), from the secure source."""
-    return [scalar_hex(secrets.randbelow(2 * bound) - bound) for _ in range(2 * NOISE)]
-
-
-def prove_range(
-    build: Build,
-    opening: Opening,
-    round_id: RoundId,
-    trainer: int,
-    chunks: Sequence[int],
-    progress: Progress = quiet,
-) -> Iterator[tuple[int, Proof]]:
-    """Range proofs of the given chunks, yielded in small groups as they are done.
-
-    Each attempt spends one salt of the chunk: a chunk that was proven is not proven again.
+    `constant` stands for the 1 where the result is a combination of commitments whose own coefficients add up to it.
     """
-    group = 16
-    for start in range(0, len(chunks), group):
-        part = chunks[start : start + group]
-        jobs = [range_job(build, opening, round_id, trainer, chunk) for chunk in part]
-        yield from zip(part, backend.prove(jobs, progress), strict=True)
-
-
-def verify_range(build: Build, commitment: Commitment, slot: int | None = None) -> None:
-    """Check that a commitment is well-formed, in range, and its trainer's own.
-
-    Raises ProofRejected naming the chunk: wrong count, another's tag, energy in the padding, another
-    chunk's point, or a proof that does not verify.
-    """
-    manifest = build.manifest
-    who = f"slot {slot}, " if slot else ""
-    for name, got in (("points", commitment.points), ("range proofs", commitment.range_proofs)):
-        if len(got) != manifest.chunks:
-            raise ProofRejected(f"{who}commitment has {len(got)} {name}: wanted {manifest.chunks}")
-    rid = commitment.round_id
-    for chunk, (point, proof) in enumerate(zip(commitment.points, commitment.range_proofs, strict=True)):
-        what = f"{who}range proof of chunk {chunk}"
-        tag = chunk_tag(rid.chain_id, rid.project, rid.round, chunk, commitment.trainer)
-        name = manifest.range_circuit(chunk)
-        wanted = (tag,) if name == "range" else (tag, 0)
-        if len(proof.instances) != len(wanted):
-            raise ProofRejected(f"{what} has {len(proof.instances)} instances: wanted {len(wanted)}")
-        if proof.instances[0] != tag:
-            raise ProofRejected(f"{what} carries another's tag: got {proof.instances[0]:#x}, wanted {tag:#x}")
-        if proof.instances != wanted:
-            raise ProofRejected(f"{what}: values past the last parameter are not zero (energy in the padding)")
-        if proof.point(0) != encode_point(point):
-            raise ProofRejected(f"{what} is of another column than the committed one")
-        backend.verify(build.files(name), proof, what)
+    return multiply_add([*points, blinding], [*coefficients, constant - sum(coefficients)])
 
 
 def sum_salts(salts: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """The sum mod p of salts of each (m, S, 32); zeros for none."""
     totals = [0] * (shape[0] * shape[1])
     for array in salts:
-        for at, salt in enumerate(array.reshape(-1, 32)):
-            totals[at] = (totals[at] + int.from_bytes(salt.tobytes(), "little")) % P
+        totals = [total + salt for total, salt in zip(totals, to_ints(array), strict=True)]
     return from_ints(totals).reshape(*shape, 32)

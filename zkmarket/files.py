@@ -130,6 +130,28 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) ->
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+def save_npy(path: Path, array: np.ndarray, mode: int = 0o644) -> None:
+    """One array, atomically."""
+    with replacing(path, mode) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def load_npy(path: Path, what: str, limit: int, mapped: bool = False) -> np.ndarray:
+    """One array of at most so many bytes; memory-mapped, read-only, if asked."""
+    if not path.is_file():
+        raise InputError(f"no {what} at {path}")
+    size = path.stat().st_size
+    if size > limit + NPY_HEADER:
+        raise InputError(f"{what} {path} has {size} bytes, wanted at most {limit}")
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except Exception as error:  # numpy raises a dozen kinds for a damaged file
+        raise InputError(f"{what} {path} cannot be read: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{what} {path} is not an array")
+    return array
+
+
 def load_npz(path: Path, what: str, limits: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Exactly these arrays, each of at most so many bytes: looked up before anything is unpacked."""
     if not path.is_file():

@@ -1,267 +1,165 @@
 """The folded Gram argument: all inner products of N committed updates, with one small proof.
 
 Slots 1..N are updates of m chunks of C small integers, slots after them, if a project's rules need any, the reference
-vectors that updates are compared with (below, N counts those too); slot 0 is the aggregator's *mask*, uniform
-over the field in every value and salt of every chunk, fresh for each attempt, so that whatever is sent
-is uniform. The commitments and C_G, a commitment to the Gram matrix of all slots, come first; then:
+vectors that updates are compared with; slot 0 is the aggregator's *mask*. The commitments and C_G, a commitment to the
+Gram matrix of all slots, come first; then:
 
-    r_0..r_N  ← transcript                      independent, 128 bits (powers of one r are unsound)
+    r_0..r_{N+R} ← transcript                   independent, 128 bits (powers of one r are unsound)
     w_c       = Σ_i r_i u_{i,c}                 claim: Σ_c <w_c, w_c> = q = Σ_ij r_i r_j G_ij =: T
     while chunks are left to pair (h = half of the next power of two):
         A = Σ_{c<h} <w_c, w_c>,  X = Σ_{c<h} <w_c, w_{c+h}>    sent, absorbed
         ρ ← transcript
         w_c ← w_c + ρ·w_{c+h},   T ← A + 2ρX + ρ²(T − A)
-    base proof: y = <W, W> for the one column W that is left, committed in the proof
 
-The verifier checks y = T and that W's commitment is Σ k_{i,c} C_{i,c} − (Σ k − 1)·B, where k_{i,c} is r_i
-times the ρ's that multiplied chunk c. That q is right for the G inside C_G is settlement.py's part.
+One column W = Σ k_{i,c} u_{i,c} is left, k_{i,c} being r_i times the ρ's that multiplied chunk c. The base proof
+(base.py) shows that <W, W> over its values is T, and that W is this combination of the commitments. That q is right
+for the G inside C_G is settlement.py's part.
 
 Soundness error: at most 2/2^128 a challenge, times the prover's hash queries, plus binding of KZG.
+
+Zero knowledge: the mask has chunks at the positions 0 and 2^s, uniform over the field in every value and salt, fresh
+for each attempt. Those are enough: with W and the later masks given, what a fold sends is a bijective affine image of
+two inner products of that fold's own mask, and W itself is uniform (tests/property counts the rank).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import mul
-from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from . import backend
-from .artifacts import Build
-from .backend import Proof, ProofJob
-from .commitment import check_opening, combine
-from .errors import BackendError, DomainError, OpeningMismatch, ProofRejected
-from .field import P, Point, dot, encode_point, from_ints, random_scalars, to_hex, to_ints
+from .errors import BackendError, ProofRejected
+from .field import P, random_scalars
+from .native import DIGIT_BITS, LIMB_BITS, LIMBS, Digits, inner_products
 from .transcript import Transcript
 
-LIMB = 1 << 16
-CHALLENGE_LIMBS = 8
-BLOCK = 1 << 15
-"""Columns of one float64 product, at most. Values of updates are below 2^19 (K <= 20), limbs below 2^16, so every sum
-stays below 2^53 and is exact. An aggregate's values may be larger, and its blocks are smaller then."""
-
-
-class Vector(Protocol):
-    """What a slot holds: an opening, or an aggregate.
-
-    Attributes:
-        values: (D,) integers. salts: (m, S, 32) uint8.
-    """
-
-    values: np.ndarray
-    salts: np.ndarray
+Claims = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Slot 0: (m, C + S, 32) uint8, uniform field elements. Secret, and used for one attempt only."""
+    """Slot 0. Secret, and used for one attempt only.
 
-    columns: np.ndarray = field(repr=False)
+    Attributes:
+        columns: by the chunk that it masks, (C + S, 32) uint8, uniform field elements.
+    """
 
-    @classmethod
-    def fresh(cls, build: Build) -> Mask:
-        manifest = build.manifest
-        size = manifest.chunk + manifest.salts
-        return cls(random_scalars(manifest.chunks * size).reshape(manifest.chunks, size, 32))
-
-    def commit(self, build: Build) -> tuple[Point, ...]:
-        columns = [to_hex(column) for column in self.columns]
-        return tuple(backend.commit(build.files("gram"), build.manifest.logrows, columns))
-
-
-@dataclass(frozen=True)
-class GramProof:
-    """What the argument sends: the fold's claims (A, X), one pair a round, and the base proof."""
-
-    claims: tuple[tuple[int, int], ...]
-    base: Proof
-
-    def to_json(self) -> dict[str, Any]:
-        claims = [[f"0x{a:064x}", f"0x{x:064x}"] for a, x in self.claims]
-        return {"claims": claims, "base": self.base.to_json()}
+    columns: dict[int, np.ndarray] = field(repr=False)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> GramProof:
-        claims = tuple((int(a, 16), int(x, 16)) for a, x in value["claims"])
-        return cls(claims, Proof.from_json(value["base"]))
+    def fresh(cls, chunks: int, size: int) -> Mask:
+        """Args: size: C + S."""
+        return cls({chunk: random_scalars(size) for chunk in masked_chunks(chunks)})
 
 
-@dataclass(frozen=True)
-class Folded:
-    """Where the fold ends: its claims and challenges, the last claim T, and the one column W that is left."""
-
-    claims: tuple[tuple[int, int], ...]
-    rhos: tuple[int, ...]
-    claim: int
-    column: list[int] = field(repr=False)
+def masked_chunks(chunks: int) -> tuple[int, ...]:
+    """Where slot 0 has a chunk: at 0 and the powers of two below m. Elsewhere it is zero, without a commitment."""
+    return (0, *(1 << s for s in range((chunks - 1).bit_length())))
 
 
 # ---------------------------------------------------------------- prove
 
 
-def prove_job(
-    build: Build,
-    openings: Sequence[Vector],
-    commitments: Sequence[Sequence[Point]],
-    mask: Mask,
-    mask_points: Sequence[Point],
-    transcript: Transcript,
-    q: int,
-) -> tuple[tuple[tuple[int, int], ...], ProofJob]:
-    """All of the prover's work but the base proof, which `backend.prove` makes from the returned job.
+@dataclass(frozen=True)
+class Products:
+    """Inner products of all chunks of all slots: what the Gram matrix and the folds are made of.
 
-    Args:
-        openings, commitments: of slots 1..N and the references, in the same order.
-        transcript: has absorbed the commitments and nothing else.
-        q: Σ_ij r_i r_j G_ij.
-
-    Raises:
-        OpeningMismatch: an update does not open its commitment; names the trainer's slot.
+    Attributes:
+        matrix, starts: as `native.inner_products` gives them.
+        counts: digits of each slot's vector, slots 1..N+R.
+        masked: chunks that slot 0 has.
     """
-    manifest = build.manifest
-    r = transcript.slot_challenges(len(openings) + 1)
-    transcript.absorb(q)
-    folded = fold(combine_slots(openings, mask, manifest.chunk, r), manifest.chunk, transcript, q)
-    column = to_hex(from_ints(folded.column))
-    actual = backend.commit(build.files("gram"), manifest.logrows, [column])[0]
-    if actual != folded_commitment([mask_points, *commitments], r, folded.rhos, manifest.blinding):
-        trace(build, openings, commitments)
-    values = folded.column[: manifest.chunk]
-    if dot(values, values) != folded.claim:
-        raise BackendError("the last claim is not the folded column's inner product: the native arithmetic is wrong")
-    return folded.claims, ProofJob("gram proof", build.files("gram"), [column])
+
+    matrix: np.ndarray = field(repr=False)
+    starts: list[int]
+    counts: tuple[int, ...]
+    masked: tuple[int, ...]
+
+    @classmethod
+    def of(cls, vectors: Sequence[Digits], mask: Mask, size: int, chunks: int) -> Products:
+        """Args: size: C."""
+        masks = {chunk: column[:size] for chunk, column in mask.columns.items()}
+        counts = tuple(vector.count for vector in vectors)
+        return cls(*inner_products(vectors, masks, size, chunks), counts, tuple(masks))
+
+    def _weights(self, r: Sequence[int]) -> np.ndarray:
+        """What each row of `matrix` counts for in Σ_i r_i u_i."""
+        own = [r[slot] << (DIGIT_BITS * k) for slot, count in enumerate(self.counts, start=1) for k in range(count)]
+        limbs = [r[0] << (LIMB_BITS * k) for k in range(LIMBS)]
+        chunks = range(len(self.starts) - 1)
+        return np.array([w % P for c in chunks for w in own + (limbs if c in self.masked else [])], object)
+
+    def gram(self) -> list[list[int]]:
+        """Gram matrix of slots 0..N+R: integers, but field elements in row and column 0."""
+        n, own = len(self.counts), sum(self.counts)
+        slots = np.zeros((own, n), object)
+        at = 0
+        for slot, count in enumerate(self.counts):
+            slots[at : at + count, slot] = [1 << (DIGIT_BITS * k) for k in range(count)]
+            at += count
+        limbs = np.array([1 << (LIMB_BITS * k) for k in range(LIMBS)], object)
+        inner, cross, square = np.zeros((own, own), object), np.zeros(own, object), 0
+        for chunk, start in enumerate(self.starts[:-1]):
+            block = self.matrix[start : self.starts[chunk + 1], start : self.starts[chunk + 1]].astype(object)
+            inner += block[:own, :own]
+            if chunk in self.masked:
+                cross += block[:own, own:] @ limbs
+                square += limbs @ block[own:, own:] @ limbs
+        inner, cross = slots.T @ inner @ slots, slots.T @ cross
+        top = [int(square) % P, *(int(v) % P for v in cross)]
+        return [top, *([top[i + 1], *map(int, inner[i])] for i in range(n))]
+
+    def of_chunks(self, r: Sequence[int]) -> np.ndarray:
+        """<w_c, w_c'> for all pairs of chunks: (m, m) field elements."""
+        weights = self._weights(r)
+        segments = list(zip(self.starts[:-1], self.starts[1:], strict=True))
+        out = np.zeros((len(segments), len(segments)), object)
+        for column, (start, stop) in enumerate(segments):
+            along = weights * (self.matrix[:, start:stop].astype(object) @ weights[start:stop] % P)
+            out[:, column] = np.add.reduceat(along, self.starts[:-1]) % P
+        return out
 
 
-def trace(build: Build, openings: Sequence[Vector], commitments: Sequence[Sequence[Point]]) -> NoReturn:
-    """Find the trainer's slot whose update does not open its commitment, and raise OpeningMismatch."""
-    trainers = build.manifest.trainers
-    for slot, (opening, points) in enumerate(zip(openings[:trainers], commitments[:trainers], strict=True), start=1):
-        check_opening(build, opening, points, slot)
-    raise OpeningMismatch("the mask does not open its commitment")
+def fold(products: np.ndarray, q: int, transcript: Transcript) -> tuple[Claims, tuple[int, ...], int]:
+    """Fold the chunks, given their inner products (m, m); `transcript` has absorbed q.
 
-
-def combine_slots(openings: Sequence[Vector], mask: Mask, chunk_size: int, r: Sequence[int]) -> list[list[int]]:
-    """w_c = Σ_i r_i u_{i,c} for every chunk: m columns of C + S field elements.
-
-    The updates' part is one float64 product of 16-bit limbs of the challenges with a block of values.
+    Returns the claims (A, X) and challenges of each fold, and the last claim T.
     """
-    limbs = np.array([[c // LIMB**k % LIMB for c in r[1:]] for k in range(CHALLENGE_LIMBS)], np.float64)
-    columns = []
-    for chunk, masked in enumerate(mask.columns):
-        column = [r[0] * value for value in to_ints(masked)]
-        first = chunk * chunk_size
-        last = min(first + chunk_size, len(openings[0].values))
-        for start in range(first, last, BLOCK):
-            stop = min(start + BLOCK, last)
-            product = (limbs @ block(openings, start, stop)).astype(np.int64)
-            words = [(product[k] + product[k + 1] * LIMB).tolist() for k in range(0, CHALLENGE_LIMBS, 2)]
-            for at, (a, b, c, d) in enumerate(zip(*words, strict=True), start - first):
-                column[at] += a + (b << 32) + (c << 64) + (d << 96)
-        for k in range(len(column) - chunk_size):
-            salts = (int.from_bytes(opening.salts[chunk, k].tobytes(), "little") for opening in openings)
-            column[chunk_size + k] += sum(map(mul, r[1:], salts))
-        columns.append([value % P for value in column])
-    return columns
-
-
-def fold(columns: list[list[int]], chunk_size: int, transcript: Transcript, q: int) -> Folded:
-    """Fold the chunks into one column. Consumes `columns`; `transcript` has absorbed q."""
-    claim = q
-    claims, rhos = [], []
-    for step, half in enumerate(halves(len(columns))):
-        low = [column[:chunk_size] for column in columns[:half]]
-        high = [column[:chunk_size] for column in columns[half:]]
-        a = sum(dot(values, values) for values in low) % P
-        x = sum(map(dot, low, high)) % P  # a chunk without a partner pairs with zeros
+    claims, rhos, claim = [], [], q
+    for step, half in enumerate(halves(len(products))):
+        padded = np.zeros((2 * half, 2 * half), object)
+        padded[: len(products), : len(products)] = products  # a chunk without a partner pairs with zeros
+        low, cross, high = padded[:half, :half], padded[:half, half:], padded[half:, half:]
+        a, x = int(low.trace()) % P, int(cross.trace()) % P
         transcript.absorb(a, x)
-        rho = transcript.fold_challenge(step)
+        rho = transcript.short_challenge("rho", step)
         claim = next_claim(claim, a, x, rho)
-        for column, other in zip(columns, columns[half:], strict=False):
-            column[:] = [(v + rho * w) % P for v, w in zip(column, other, strict=True)]
-        del columns[half:]
+        products = (low + rho * (cross + cross.T) + rho * rho * high) % P
         claims.append((a, x))
         rhos.append(rho)
-    return Folded(tuple(claims), tuple(rhos), claim, columns[0])
-
-
-def matrix(openings: Sequence[Vector], mask: Mask, chunk_size: int) -> list[list[int]]:
-    """Gram matrix of slots 0..N: integers for slots 1..N, field elements in row and column 0.
-
-    Exact: every float64 product stays below 2^53 (see BLOCK); sums over blocks are Python integers.
-    Memory: one block of all slots at a time.
-    """
-    n = len(openings)
-    inner = np.zeros((n, n), object)
-    cross = np.zeros(n, object)
-    own = 0
-    width = exact_width(openings)
-    for chunk, masked in enumerate(mask.columns):
-        values = to_ints(masked[:chunk_size])
-        own += dot(values, values)
-        first = chunk * chunk_size
-        last = min(first + chunk_size, len(openings[0].values))
-        for start in range(first, last, width):
-            stop = min(start + width, last)
-            updates = block(openings, start, stop)
-            inner += (updates @ updates.T).astype(np.int64).astype(object)
-            limbs = masked[start - first : stop - first].copy().view("<u2").astype(np.float64)
-            products = (updates @ limbs).astype(np.int64).astype(object)
-            cross += products @ np.array([LIMB**k for k in range(limbs.shape[1])], object)
-    top = [own % P, *(int(v) % P for v in cross)]
-    return [top, *([top[i + 1], *map(int, inner[i])] for i in range(n))]
-
-
-def exact_width(openings: Sequence[Vector]) -> int:
-    """How many products of two values, or of a value and a limb, can be added in float64. DomainError if not even one:
-    only an aggregate of hundreds of updates of the largest K has such values."""
-    largest = max(max(-int(v.values.min(initial=0)), int(v.values.max(initial=0))) for v in openings)
-    width = (1 << 53) // max(1, largest * max(largest, LIMB))
-    if not width:
-        raise DomainError(f"values of an aggregate are below 2^26 here: got {largest}; lower logrows or trainers")
-    return min(BLOCK, width)
-
-
-def block(openings: Sequence[Vector], start: int, stop: int) -> np.ndarray:
-    """Values start..stop of every slot as float64 (N, stop − start)."""
-    return np.stack([np.asarray(opening.values[start:stop], np.float64) for opening in openings])
+    if int(products[0, 0]) != claim:
+        raise BackendError("the last claim is not the folded column's inner product: the native arithmetic is wrong")
+    return tuple(claims), tuple(rhos), claim
 
 
 # ---------------------------------------------------------------- verify
 
 
-def verify(
-    build: Build,
-    proof: GramProof,
-    commitments: Sequence[Sequence[Point]],
-    mask_points: Sequence[Point],
-    transcript: Transcript,
-    q: int,
-) -> None:
-    """Check that q = Σ_ij r_i r_j <u_i, u_j> for the committed updates and mask.
+def check_folds(claims: Claims, q: int, chunks: int, transcript: Transcript) -> tuple[tuple[int, ...], int]:
+    """The challenges of the folds and the last claim T, which the base proof must show.
 
-    `transcript` has absorbed the commitments and nothing else; q comes from the settlement proof.
-    Raises ProofRejected with the reason.
+    `transcript` has absorbed q. Raises ProofRejected for a wrong number of folds.
     """
-    manifest = build.manifest
-    r = transcript.slot_challenges(len(commitments) + 1)
-    steps = len(halves(manifest.chunks))
-    if len(proof.claims) != steps:
-        raise ProofRejected(f"gram proof has {len(proof.claims)} fold claims: wanted {steps} for m={manifest.chunks}")
-    transcript.absorb(q)
-    claim = q
-    rhos = []
-    for step, (a, x) in enumerate(proof.claims):
+    steps = len(halves(chunks))
+    if len(claims) != steps:
+        raise ProofRejected(f"base proof has {len(claims)} fold claims: wanted {steps} for m={chunks}")
+    rhos, claim = [], q
+    for step, (a, x) in enumerate(claims):
         transcript.absorb(a, x)
-        rhos.append(transcript.fold_challenge(step))
+        rhos.append(transcript.short_challenge("rho", step))
         claim = next_claim(claim, a, x, rhos[-1])
-    if proof.base.instances != (claim,):
-        raise ProofRejected("gram proof: y is not the folded claim T (a fold claim or the Gram matrix is false)")
-    expected = folded_commitment([mask_points, *commitments], r, rhos, manifest.blinding)
-    if proof.base.point(0) != encode_point(expected):
-        raise ProofRejected("gram proof: its column is not the folded combination of the commitments")
-    backend.verify(build.files("gram"), proof.base, "gram proof")
+    return tuple(rhos), claim
 
 
 # ---------------------------------------------------------------- both
@@ -269,11 +167,7 @@ def verify(
 
 def halves(chunks: int) -> list[int]:
     """Sizes of the lower half in each fold: m padded to a power of two, halved until one chunk is left."""
-    out = []
-    while chunks > 1:
-        chunks = 1 << ((chunks - 1).bit_length() - 1)
-        out.append(chunks)
-    return out
+    return [1 << s for s in reversed(range((chunks - 1).bit_length()))]
 
 
 def next_claim(claim: int, a: int, x: int, rho: int) -> int:
@@ -281,18 +175,13 @@ def next_claim(claim: int, a: int, x: int, rho: int) -> int:
     return (a + 2 * rho * x + rho * rho * (claim - a)) % P
 
 
-def folded_commitment(
-    slots: Sequence[Sequence[Point]], r: Sequence[int], rhos: Sequence[int], blinding: Point
-) -> Point:
-    """Commitment of W: Σ k_{i,c} C_{i,c} − (Σ k − 1)·B, over slots 0..N."""
-    chunks = len(slots[0])
-    of_chunk = []
+def chunk_factors(chunks: int, rhos: Sequence[int]) -> list[int]:
+    """For every chunk the product of the ρ's that multiplied it: of the folds whose half is a bit of its number."""
+    out = []
     for chunk in range(chunks):
         product = 1
         for half, rho in zip(halves(chunks), rhos, strict=True):
-            if chunk >= half:
-                chunk -= half
+            if chunk & half:
                 product = product * rho % P
-        of_chunk.append(product)
-    coefficients = [challenge * k % P for challenge in r for k in of_chunk]
-    return combine([point for slot in slots for point in slot], coefficients, blinding)
+        out.append(product)
+    return out

@@ -11,15 +11,15 @@ import numpy as np
 
 from .artifacts import Build, Manifest, check_canonical, check_schema
 from .backend import Proof
+from .base import BaseProof, Points
 from .commitment import Commitment, RoundId, address_text, check_salts, combine
 from .contribution import shares
 from .errors import InputError, ProofRejected
 from .field import Point, decode_point, encode_point
 from .files import load_npz, read_json, save_npz, write_json
-from .gram import GramProof
 from .transcript import Transcript, digest_words
 
-FORMAT = "zkmarket-round/1"
+FORMAT = "zkmarket-round/2"
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class References:
     """The reference vectors of a round, as everybody knows them. None is the zero vector: the round has none.
 
     Attributes:
-        root: the owner's commitment to its root update, range-proven with its tag for this round.
-        last: commitment points of the last settled aggregate, one a chunk. It needs no range proof: it is a sum of
-            updates that have some.
+        root: the owner's commitment to its root update for this round.
+        last: commitment points of the last settled aggregate, one a chunk. It is a sum of accepted updates, whose
+            entries are small: it has no blocks in the projection argument.
     """
 
     root: Commitment | None = None
@@ -89,9 +89,9 @@ class RoundProof:
     Attributes:
         manifest_digest: of the build it was made with.
         round_id, beta: the round and its bound on squared norms.
-        commitments: of slots 1..N, in order, with their range proofs.
-        mask_points, gram_point: C_0 of every chunk, and C_G.
-        gram, settlement: the two arguments.
+        commitments: of slots 1..N, in order.
+        mask_points, projection_points, gram_point: of slot 0's chunks, P_0..P_μ, and C_G.
+        base: the Gram and the projection argument. settlement: what follows from the Gram matrix.
         references: what the prover compared with. A verifier compares them with what it knows itself.
     """
 
@@ -100,8 +100,9 @@ class RoundProof:
     beta: int
     commitments: tuple[Commitment, ...]
     mask_points: tuple[Point, ...]
+    projection_points: tuple[Point, ...]
     gram_point: Point
-    gram: GramProof
+    base: BaseProof
     settlement: Proof
     references: References = NO_REFERENCES
 
@@ -115,8 +116,9 @@ class RoundProof:
             "beta": str(self.beta),
             "commitments": [commitment.to_json() for commitment in self.commitments],
             "mask_points": ["0x" + encode_point(point).hex() for point in self.mask_points],
+            "projection_points": ["0x" + encode_point(point).hex() for point in self.projection_points],
             "gram_point": "0x" + encode_point(self.gram_point).hex(),
-            "gram": self.gram.to_json(),
+            "base": self.base.to_json(),
             "settlement": self.settlement.to_json(),
         } | ({"references": self.references.to_json()} if self.references != NO_REFERENCES else {})
 
@@ -129,8 +131,9 @@ class RoundProof:
             int(value["beta"]),
             tuple(Commitment.from_json(commitment) for commitment in value["commitments"]),
             tuple(decode_point(bytes.fromhex(point[2:])) for point in value["mask_points"]),
+            tuple(decode_point(bytes.fromhex(point[2:])) for point in value["projection_points"]),
             decode_point(bytes.fromhex(value["gram_point"][2:])),
-            GramProof.from_json(value["gram"]),
+            BaseProof.from_json(value["base"]),
             Proof.from_json(value["settlement"]),
             References.from_json(value.get("references", {})),
         )
@@ -139,9 +142,12 @@ class RoundProof:
 
     def transcript(self, manifest: Manifest) -> Transcript:
         """The transcript as it is when the slots' challenges are drawn."""
-        return start_transcript(
-            manifest, self.round_id, self.beta, self.commitments, self.mask_points, self.gram_point, self.references
-        )
+        trainers = [commitment.trainer for commitment in self.commitments]
+        return start_transcript(manifest, self.round_id, self.beta, trainers, self.points(manifest), self.gram_point)
+
+    def points(self, manifest: Manifest) -> Points:
+        slots = (*(commitment.points for commitment in self.commitments), *self.references.points(manifest))
+        return Points(slots, self.mask_points, self.projection_points)
 
     def save(self, path: Path) -> None:
         write_json(path, self.to_json())
@@ -224,21 +230,10 @@ def context(manifest: Manifest, round_id: RoundId, beta: int, slots: Sequence[in
 
 
 def start_transcript(
-    manifest: Manifest,
-    round_id: RoundId,
-    beta: int,
-    commitments: Sequence[Commitment],
-    mask_points: Sequence[Point],
-    gram_point: Point,
-    references: References = NO_REFERENCES,
+    manifest: Manifest, round_id: RoundId, beta: int, trainers: Sequence[int], points: Points, gram_point: Point
 ) -> Transcript:
-    """A transcript that has absorbed the context and all points: of the trainers, references, mask, and C_G."""
-    return Transcript.start(
-        context(manifest, round_id, beta, [c.trainer for c in commitments]),
-        [*(c.points for c in commitments), *references.points(manifest)],
-        mask_points,
-        gram_point,
-    )
+    """A transcript that has absorbed the context and all points: of the slots, the masks, and C_G."""
+    return Transcript.start(context(manifest, round_id, beta, trainers), [*points.flat(), gram_point])
 
 
 def is_withheld(manifest: Manifest, mask: Sequence[int]) -> bool:
@@ -264,8 +259,8 @@ def aggregate_points(manifest: Manifest, commitments: Sequence[Commitment], mask
 def check_slots(build: Build, commitments: Sequence[Commitment], round_id: RoundId) -> None:
     """Refuse a wrong number of slots, a trainer in two slots, or a commitment of another round.
 
-    Equal commitments are not refused: to prove one's range one must know it, so that whoever made
-    two slots equal owns both, and refusing would let it stop the round.
+    Equal commitments are not refused: a digest names its author, so that whoever made two slots equal
+    owns both, and refusing would let it stop the round.
     """
     manifest = build.manifest
     if len(commitments) != manifest.trainers:

@@ -15,7 +15,8 @@ from typing import Any
 
 from circuits import NOISE
 
-from .backend import UNUSABLE_ROWS, Compilation, block_rows, blocks_of, run_args, usable_rows, versions
+from .backend import Compilation, block_rows, blocks_of, run_args, usable_rows, versions
+from .columns import MAX_LOGROWS, ROWS, Columns, base_rows
 from .contribution import references
 from .errors import ArtifactError, DomainError
 from .field import random_scalars, scalar_hex, to_hex
@@ -23,10 +24,6 @@ from .placement import Operation, check_first_block
 from .rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter, norm_bound
 
 SALTS = 8
-SPARE_ROWS = 8
-MIN_LOGROWS, MAX_LOGROWS = 10, 20
-"""Below 2^10 rows the noise does not cover what a range proof reveals; above 2^20 float64 sums are not exact."""
-
 HISTOGRAM_BITS = 2 * 254
 """What a proof says of one lookup argument's multiplicities: a commitment and an evaluation."""
 
@@ -37,13 +34,8 @@ arguments of a proof with the same values, so that their differences are bare.""
 Inputs = list[list[str]]
 
 
-def chunk_size(logrows: int, salts: int = SALTS) -> int:
-    """C: 2^K rows less 8 (6 unusable, 2 spare) and the salts."""
-    return (1 << logrows) - SPARE_ROWS - salts
-
-
 VALUE_BITS = 13
-"""Of an update's value, where a project says nothing else; never more than K, whose table proves the range."""
+"""Of an update's value, where a project says nothing else."""
 
 MAX_VALUE_BITS = 19
 """As in contracts/Factory.sol."""
@@ -54,12 +46,8 @@ def value_bound(value_bits: int) -> int:
     return 1 << (value_bits - 1)
 
 
-def default_value_bits(logrows: int) -> int:
-    return min(VALUE_BITS, logrows)
-
-
 def table_bound(logrows: int) -> int:
-    """The one-column table of a range proof holds this bound's [−T, T)."""
+    """A table of one column holds this bound's [−T, T): what direct circuits look their inputs up in."""
     return (1 << (logrows - 1)) - 4
 
 
@@ -121,80 +109,31 @@ class Circuit:
     code: tuple[str, ...] = ()
 
 
-def gram_circuit(logrows: int, salts: int) -> Circuit:
-    """The base case of the Gram argument. It must hold no lookup: its zero knowledge depends on that."""
-    chunk = chunk_size(logrows, salts)
+def base_circuit(logrows: int) -> Circuit:
+    """The base case of both arguments. It must hold no lookup: their zero knowledge depends on that."""
+    columns = Columns(logrows)
+    cells, rows = columns.length, base_rows(columns.rows, columns.width, logrows)
 
     def module():
-        from circuits.inner_product import InnerProduct
+        from circuits.base import Base
 
-        return InnerProduct(chunk, salts)
+        return Base(logrows, columns.rows, columns.width)
 
     return Circuit(
-        "inner_product.py",
+        "base.py",
         module,
-        {"chunk": chunk, "salts": salts},
+        {"rows": columns.rows, "width": columns.width},
         Compilation(logrows),
         lookups=[],
         range_checks=[],
         sorts=[],
-        rows=(chunk + 1, chunk + 1),
-        counted=(3 * chunk, 4 << logrows),
-        instances=1,
-        committed=[chunk + salts],
-        sample=lambda: [to_hex(random_scalars(chunk + salts))],
+        rows=(rows, rows),
+        counted=(2 * rows, 3 * rows),
+        instances=4 + 2 * logrows,
+        committed=[cells, cells, cells, 2 * logrows],
+        sample=lambda: [*(to_hex(random_scalars(cells)) for _ in range(3)), to_hex(random_scalars(2 * logrows))],
+        blocks=3,
     )
-
-
-def range_circuit(logrows: int, salts: int, used: int | None = None) -> Circuit:
-    """The range proof of a chunk; with `used`, of a last chunk of so many parameters.
-
-    ezkl gives every block of columns its own lookup argument with its own unblinded multiplicities. Noise ‖
-    chunk ‖ noise fills two blocks, one set of noise in each; `refused` pins that, by the argument's
-    index in the reason.
-    """
-    chunk, bound = chunk_size(logrows, salts), table_bound(logrows)
-    if not noise_covers(NOISE, 2 * bound):
-        raise DomainError(f"{NOISE} noise values do not cover what a range proof of 2^{logrows} rows reveals")
-    size = used or chunk
-
-    def module():
-        from circuits.range_check import RangeCheck
-
-        return RangeCheck(chunk, salts, used)
-
-    def inputs(values: dict[int, int], noise: dict[int, int]) -> Inputs:
-        column = [scalar_hex(values.get(at, 0)) for at in range(chunk)] + to_hex(random_scalars(salts))
-        tagged = [scalar_hex(v) for v in (1, *(noise.get(at, 0) for at in range(2 * NOISE)))]
-        return [column, tagged + to_hex(random_scalars(salts))]
-
-    return Circuit(
-        "range_check.py",
-        module,
-        {"chunk": chunk, "salts": salts, "used": used},
-        Compilation(logrows, lookup_range=(-bound, bound - 1)),
-        lookups=[{"Sigmoid": {"scale": 1.0}}],
-        range_checks=[],
-        sorts=[],
-        rows=(range_rows(chunk, used) - 2, range_rows(chunk, used)),
-        counted=(3 * (chunk + 2 * NOISE) + chunk - size, 6 << logrows),
-        instances=1 if used is None else 2,
-        committed=[chunk + salts, 1 + 2 * NOISE + salts],
-        sample=lambda: inputs({0: -bound, size - 1: bound - 1}, {0: -bound, 2 * NOISE - 1: bound - 1}),
-        refused=lambda: {
-            "a first value of −Q−1": (inputs({0: -bound - 1}, {}), r"Lookup \(index: 0\)"),
-            "a last value of Q": (inputs({size - 1: bound}, {}), r"Lookup \(index: [01]\)"),
-            "first noise outside the first argument": (inputs({}, {0: bound}), r"Lookup \(index: 0\)"),
-            "noise 127 outside the first argument": (inputs({}, {NOISE - 1: bound}), r"Lookup \(index: 0\)"),
-            "noise 128 outside the last argument": (inputs({}, {NOISE: bound}), r"Lookup \(index: 1\)"),
-            "last noise outside the last argument": (inputs({}, {2 * NOISE - 1: bound}), r"Lookup \(index: 1\)"),
-        },
-    )
-
-
-def range_rows(chunk: int, used: int | None = None) -> int:
-    """Most rows that the range circuit lays out: chunk and noise are looked up, padding is squared."""
-    return chunk + 2 * NOISE + 4 + (0 if used is None else chunk - used + 2)
 
 
 def settlement_logrows(
@@ -373,14 +312,12 @@ def project_circuits(
     most: int | None = None,
 ) -> dict[str, Circuit]:
     """Every circuit of a project by name, in the order of the manifest."""
-    chunk, bound = chunk_size(logrows, salts), value_bound(value_bits)
-    out = {"gram": gram_circuit(logrows, salts)}
-    if d >= chunk:
-        out["range"] = range_circuit(logrows, salts)
-    if d % chunk:
-        out["range-last"] = range_circuit(logrows, salts, d % chunk)
-    out["settlement"] = settlement_statement(settlement, n, d, bound, beta_max, rule, score, salts, most)
-    return out
+    return {
+        "base": base_circuit(logrows),
+        "settlement": settlement_statement(
+            settlement, n, d, value_bound(value_bits), beta_max, rule, score, salts, most
+        ),
+    }
 
 
 def check_settings(settings: dict[str, Any], circuit: Circuit, counted: bool = False) -> None:
@@ -454,4 +391,4 @@ SETTINGS = (
 )
 """The parts of ezkl's settings."""
 
-assert SPARE_ROWS > UNUSABLE_ROWS  # a column never fills its usable rows: kzg_commit gives a point too many then
+assert all(Columns(k).length < usable_rows(k) for k in ROWS)  # a full column gets a point too many from kzg_commit

@@ -1,39 +1,35 @@
-"""The trainer's part: from a float update to a commitment, its opening, and its range proofs.
+"""The trainer's part: from a float update to a commitment and its opening. Nothing is proven here.
 
-`commit_update` can be interrupted and run again: salts are written before anything is proven with
-them, each range proof is kept as it is made, and a second run goes on where the first stopped. It
-never draws new noise for a proof that exists, and never uses salts for other values or another round.
+`commit_update` can be interrupted and run again: a second run goes on with the salts that the first wrote,
+and never uses them for other values or another round.
 """
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .artifacts import Build, check_schema
-from .backend import Progress, Proof, quiet
+from .artifacts import Build
+from .backend import Progress, quiet
 from .commitment import (
     COMMITMENT_FILE,
-    OPENING_FILE,
+    VALUES_FILE,
     Commitment,
     Opening,
     RoundId,
     address_text,
     commit,
     open_with_fresh_salts,
-    prove_range,
-    verify_range,
 )
 from .errors import InputError, SaltReuse
 from .files import locked, read_json, write_json
 from .quantise import QuantisedUpdate, quantise
 
-PROOFS_FOLDER = "range-proofs"
 JOURNAL_FILE = "statement.json"
 LOCK_FILE = ".lock"
+OLD_OPENING_FILE = "opening.npz"
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,18 @@ def commit_update(
     saturate: str = "refuse",
     progress: Progress = quiet,
 ) -> Committed:
-    """Quantise, commit and prove an update, into ``folder``.
+    """Quantise an update and commit to it, into ``folder``.
 
-    Writes opening.npz (secret, mode 0600), range-proofs/ and, last, commitment.json.
+    Writes salts.npy and values.npy (secret, mode 0600) and, last, commitment.json.
 
     Args:
         update: (D,) floats.
-        trainer: address, 160 bits; the range proofs are worthless to any other.
+        trainer: address, 160 bits; the commitment's digest is worthless to any other.
         beta: the round's bound on squared norms; a longer update is clipped to it.
         saturate: "refuse" or "count" values that do not fit.
 
     Raises:
-        InputError: the update does not fit the build.
+        InputError: the update does not fit the build, or the folder is of a version that proved ranges.
         SaltReuse: the folder holds an opening of another update, trainer or round.
     """
     manifest = build.manifest
@@ -74,45 +70,12 @@ def commit_update(
     if np.shape(update) != (manifest.params,):
         raise InputError(f"the update has shape {np.shape(update)}: wanted ({manifest.params},)")
     quantised = quantise(update, manifest.fixed_point, beta, saturate)
-    bound = manifest.range_bound
-    values = np.clip(quantised.values, -bound, bound - 1)
-    if (values != quantised.values).any() and saturate == "refuse":
-        raise InputError(
-            f"values lie in [−{bound}, {bound}) at 2^{manifest.logrows} rows: lower the scale,"
-            " clip, or allow saturation"
-        )
     with locked(folder / LOCK_FILE):  # two runs at once would overwrite each other's salts
-        opening = _opening(build, folder, values, trainer, round_id)
+        opening = _opening(build, folder, quantised.values, trainer, round_id)
         progress("committing")
-        points = commit(build, opening)
-
-        proofs: dict[int, Proof] = {}
-        missing = []
-        for chunk in range(manifest.chunks):
-            path = _proof_path(folder, chunk)
-            if path.exists():
-                proofs[chunk] = _kept_proof(path)
-            else:
-                missing.append(chunk)
-        for chunk, proof in prove_range(build, opening, round_id, trainer, missing, progress):
-            write_json(_proof_path(folder, chunk), proof.to_json())
-            proofs[chunk] = proof
-        ordered = tuple(proofs[chunk] for chunk in range(manifest.chunks))
-        commitment = Commitment(round_id, trainer, points, ordered)
-        verify_range(build, commitment)  # what is published is what a contract will accept
+        commitment = Commitment(round_id, trainer, commit(build, opening))
         write_json(folder / COMMITMENT_FILE, commitment.to_json())
     return Committed(commitment, quantised)
-
-
-def _kept_proof(path: Path) -> Proof:
-    """A range proof of an interrupted run."""
-    value = read_json(path, "range proof")
-    check_schema(value, "proof", f"range proof {path}")
-    return Proof.from_json(value)
-
-
-def _proof_path(folder: Path, chunk: int) -> Path:
-    return folder / PROOFS_FOLDER / f"{chunk:06d}.json"
 
 
 def _opening(build: Build, folder: Path, values: np.ndarray, trainer: int, round_id: RoundId) -> Opening:
@@ -124,17 +87,17 @@ def _opening(build: Build, folder: Path, values: np.ndarray, trainer: int, round
         "round": round_id.round,
         "manifest_digest": build.manifest.value["digest"],
     }
-    path = folder / OPENING_FILE
-    if path.exists():
-        opening = Opening.load(path, build.manifest)
+    if (folder / OLD_OPENING_FILE).exists():
+        raise InputError(f"{folder} was made by a version whose trainers proved ranges: commit again, in a new folder")
+    if (folder / VALUES_FILE).exists():
+        opening = Opening.load(folder, build.manifest)
         if read_json(folder / JOURNAL_FILE, "round of the opening") != journal:
             raise SaltReuse(f"{folder} holds an opening for another trainer, round or build: choose a new folder")
         if not np.array_equal(opening.values, values):
             raise SaltReuse(f"{folder} holds the opening of another update: its salts are spent, choose a new folder")
         return opening
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / PROOFS_FOLDER, ignore_errors=True)  # of an opening that is lost
     opening = open_with_fresh_salts(values, build.manifest)
     write_json(folder / JOURNAL_FILE, journal)  # before the opening, so that an opening always has one
-    opening.save(path)
+    opening.save(folder)
     return opening

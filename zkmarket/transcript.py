@@ -2,19 +2,24 @@
 
 It is *chained*: a challenge comes from a seed that has absorbed everything the prover chose before
 it. With one fixed seed and labels only, a fold challenge would not depend on the fold's own claims,
-and a false Gram matrix could be proven (tests/attacks/test_transcript_attacks.py does it).
+and a false Gram matrix could be proven (tests/attacks does it, and what each other omission would allow).
 
-    seed_0 = H(context ‖ points of slot 1..N, chunk by chunk ‖ points of slot 0 ‖ C_G)
-    r_i    = low128 H(seed_0 ‖ "r" ‖ i)
-    seed_1 = H(seed_0 ‖ q)            seed_{t+1} = H(seed_t ‖ A_t ‖ X_t)
-    ρ_t    = low128 H(seed_{t+1} ‖ "rho" ‖ t)
+    seed_0 = H(context ‖ points of slots 1..N+R, chunk by chunk ‖ points of slot 0 ‖ P_0..P_μ ‖ C_G)
+             r_i, and the bits of rows, ← seed_0
+    seed   = H(seed_0 ‖ q ‖ t_0 ‖ H(z))                 η ← seed
+    seed   ← H(seed ‖ A ‖ X)                            ρ ← seed, each fold of the Gram argument
+    seed   ← H(seed ‖ g_0 ‖ x)                          σ ← seed, each round of the projection's sumcheck
+    seed   ← H(seed ‖ P_W ‖ P_U ‖ P_V)                  τ, y ← seed
 
-A label is its ASCII bytes, left-aligned in a word, as Solidity's bytes32("r"). Vectors: tests/vectors/transcript.json.
+    challenge = H(seed ‖ label ‖ index): mod p for η, σ, τ, y; its low 128 bits for r and ρ
+
+A label is its ASCII bytes, left-aligned in a word, as Solidity's bytes32("r"). As a number it exceeds p, and so cannot
+be an absorbed field element: that separates a challenge from an absorption. Vectors: tests/vectors/transcript.json.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
@@ -23,7 +28,7 @@ from .errors import InputError, ProofRejected
 from .field import P, Point, encode_point
 
 LOW_128 = (1 << 128) - 1
-LOW_248 = (1 << 248) - 1
+LABELS = ("r", "rho", "row", "eta", "sigma", "tau", "y")
 
 
 def word(value: int | str | bytes) -> bytes:
@@ -47,8 +52,12 @@ def scalar(value: int) -> bytes:
     return word(value)
 
 
+def hash_input(*values: int | str | bytes) -> bytes:
+    return b"".join(word(v) for v in values)
+
+
 def hash_words(*values: int | str | bytes) -> bytes:
-    return keccak(b"".join(word(v) for v in values))
+    return keccak(hash_input(*values))
 
 
 def digest_int(data: bytes) -> int:
@@ -62,33 +71,54 @@ class Transcript:
     seed: bytes
 
     @classmethod
-    def start(
-        cls, context: bytes, updates: Sequence[Sequence[Point]], mask: Sequence[Point], gram: Point
-    ) -> Transcript:
-        """Absorb the context and every commitment: slots 1..N, then the mask (slot 0), then C_G."""
-        parts = [word(context)]
-        parts += [encode_point(point) for slot in updates for point in slot]
-        parts += [encode_point(point) for point in mask]
-        return cls(keccak(b"".join(parts) + encode_point(gram)))
+    def start(cls, context: bytes, points: Iterable[Point]) -> Transcript:
+        """Absorb the context and every commitment, in the order above."""
+        return cls(keccak(word(context) + b"".join(map(encode_point, points))))
 
     def slot_challenges(self, count: int) -> list[int]:
-        """r_0..r_N: independent, 128 bits each."""
-        return [digest_int(hash_words(self.seed, "r", i)) & LOW_128 for i in range(count)]
+        """r_0..r_{N+R}: independent, 128 bits each. Powers of one r would be unsound."""
+        return [self.short_challenge("r", slot) for slot in range(count)]
+
+    def row_hash(self, row: int, counter: int) -> bytes:
+        """Of these bits come the weights of one row of the projection."""
+        return hash_words(self.seed, "row", row, counter)
+
+    def short_challenge(self, label: str, index: int = 0) -> int:
+        """128 bits."""
+        return digest_int(hash_words(self.seed, label, index)) & LOW_128
+
+    def challenge(self, label: str, index: int = 0) -> int:
+        """A field element."""
+        return digest_int(hash_words(self.seed, label, index)) % P
 
     def absorb(self, *scalars: int) -> None:
+        """Field elements; refused unless canonical."""
         self.seed = keccak(self.seed + b"".join(scalar(v) for v in scalars))
 
-    def fold_challenge(self, step: int) -> int:
-        """ρ_t, drawn after `absorb(A_t, X_t)`."""
-        return digest_int(hash_words(self.seed, "rho", step)) & LOW_128
+    def absorb_projection(self, q: int, t0: int, z: bytes) -> None:
+        """What the prover answers to the first challenges: the Gram claim, and the rows' sums."""
+        self.seed = keccak(self.seed + scalar(q) + scalar(t0) + keccak(z))
+
+    def absorb_points(self, points: Iterable[bytes]) -> None:
+        """Points of 64 bytes each, as they stand in a proof."""
+        self.seed = keccak(self.seed + b"".join(points))
 
 
-def chunk_tag(chain_id: int, project: int, round_number: int, chunk: int, trainer: int) -> int:
-    """What ties a range proof to its one trainer, round and chunk: low 248 bits, so it is a field element."""
-    return digest_int(hash_words(chain_id, project, round_number, chunk, trainer)) & LOW_248
+def update_digest(
+    label: str, chain_id: int, project: int, round_number: int, author: int, points: Iterable[Point]
+) -> bytes:
+    """What is submitted of an update ("update") or of the owner's ("root"): a digest that names its author.
+
+    A copy of another's is worthless, and nobody sees another's points before all have submitted.
+    """
+    words = hash_input(label, chain_id, project, round_number, author)
+    return keccak(words + b"".join(map(encode_point, points)))
 
 
 def digest_words(values: Iterable[int | str | bytes]) -> bytes:
     """Digest of a list of words of any length, bound to its length."""
     items = list(values)
     return hash_words(len(items), *items)
+
+
+assert all(digest_int(word(label)) >= P for label in LABELS)  # no absorbed field element looks like a label
