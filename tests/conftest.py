@@ -15,7 +15,7 @@ from zkmarket import srs
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
 from zkmarket.build import Spec, build
-from zkmarket.commitment import Commitment, Opening, RoundId, commit, open_with_fresh_salts, prove_range
+from zkmarket.commitment import Commitment, Opening, RoundId, commit, open_with_fresh_salts
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import MultiKrum
 
@@ -29,7 +29,7 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 ROUND = RoundId(chain_id=31337, project=0xABCDEF, round=7)
-TRAINERS, PARAMS, LOGROWS = 5, 2500, 10  # three chunks of 1,008 values: not a power of two, the last one padded
+TRAINERS, PARAMS, LOGROWS = 5, 2500, 10  # three chunks of 896 values: not a power of two, the last one padded
 RULE = MultiKrum(1, 4)
 
 
@@ -55,15 +55,10 @@ def honest_updates(n: int, d: int, seed: int = 1, spread: int = 40, length: int 
     return [*updates, -common]
 
 
-def submit(
-    build: Build, values: np.ndarray, trainer: int, round_id: RoundId = ROUND, ranges: bool = True
-) -> Submission:
-    """Commit to integers and prove their range."""
+def submit(build: Build, values: np.ndarray, trainer: int, round_id: RoundId = ROUND) -> Submission:
+    """Commit to integers."""
     opening = open_with_fresh_salts(np.asarray(values, np.int32), build.manifest)
-    points = commit(build, opening)
-    chunks = range(build.manifest.chunks) if ranges else ()
-    proofs = tuple(proof for _, proof in prove_range(build, opening, round_id, trainer, list(chunks)))
-    return Submission(Commitment(round_id, trainer, points, proofs), opening)
+    return Submission(Commitment(round_id, trainer, commit(build, opening)), opening)
 
 
 def make_build(folder: Path, **changes: Any) -> Build:
