@@ -66,6 +66,7 @@ __all__ = ["commits"]  # the fixture
 EARLY, LATE = 959, 960
 """In the first and in the second half of the time to submit, 910 to 1010."""
 
+SEED = b"\x5e" * 32
 LOW_ORDER = bytes(32)
 """A public key to which nothing can be sealed."""
 
@@ -238,7 +239,8 @@ def test_a_stale_opening_of_another_commitment_on_the_seat_is_not_used(past: Pas
     """Attack: submit, be fetched, and have a reorganisation put another commitment on the seat."""
     role, key = Admission(at), SealingKey.fresh()
     first, second = opening(1), opening(2)
-    got = role.opening_of(at.history.log(), key, seat(past, key, first))
+    taken = seat(past, key, first)
+    got = role.opening_of(at.history.log(), key, taken)
     assert np.array_equal(got.opening.values, first.values)
     past.logged.clear()
     taken = seat(past, key, second)
@@ -360,6 +362,7 @@ def test_attack_an_update_with_which_the_round_could_not_be_proven_gets_no_recei
 
 
 def test_receipts_share_a_transaction(past: Past, at: Desk) -> None:
+    at.poll = 10.0
     key = SealingKey.fresh()
     for seed, who in enumerate(TRAINERS, start=1):
         seat(past, key, opening(seed), who)
@@ -616,6 +619,41 @@ def seated_with_blob(past: Past, at: Desk) -> bytes:
     return blob
 
 
+# ---------------------------------------------------------------- a round whose last seat is taken early
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_attack_peek_by_reorg(depth: int, past: Past, tmp_path: Path) -> None:
+    """Attack: take the last seat, see what the others hand over, and have a reorganisation give the seat to another
+    update. So nothing is handed over before the last submission has as many blocks on it as the trainer wants."""
+    made = desk_of(past, tmp_path, confirmations=str(depth))
+    for _ in range(10):
+        past.chain.mine()
+    blob = seated_with_blob(past, made)
+    full = past.chain.mine()  # the last seat is taken in this block
+
+    def state(depth: int) -> State:
+        block = past.chain.tip()[0] - depth
+        return state_of(Phase.ADMIT if block >= full else Phase.SUBMIT, now=900, block=block)
+
+    past.state = state  # type: ignore[attr-defined]
+    past.own |= {"lastRound": 1}
+    role = trainer.Trainer(made, learn=lambda lesson: lesson.theta)
+    seen: list[int] = []
+
+    def step(state: State) -> str | None:
+        said = role.step(state)
+        if past.store.blobs:
+            return None
+        seen.append(past.chain.tip()[0])
+        past.chain.mine()
+        return said
+
+    made.run(step)
+    assert past.store.blobs == {cid_of(blob): blob}
+    assert seen == list(range(full, full + depth)) and past.chain.tip()[0] == full + depth
+
+
 class Refusing:
     """A store in front of another: what is put fails in some way, until it is told to work."""
 
@@ -672,6 +710,58 @@ def test_an_update_that_can_earn_nothing_any_more_is_put_nowhere(past: Past, at:
     assert at.delivery.waiting() == [cid_of(b"an update")]
     role.step(state_of(Phase.PROVE))
     assert at.delivery.waiting() == []
+
+
+@pytest.mark.parametrize("root", ["none", "admitted", "missing"])
+def test_a_round_is_locked_early_when_everything_that_was_offered_is_admitted(root: str, past: Past, at: Desk) -> None:
+    """The root update, too: without its receipt it costs both a penalty, and the contract refuses an early lock."""
+    past.taken = [{"trainer": who, "submission": bytes(32), "admitted": True} for who in TRAINERS]
+    if root != "none":
+        past.log("RootOffered", round=1, digest=bytes(32), cid=b"Qm")
+    if root == "admitted":
+        past.log("RootAdmitted", round=1)
+    called = aggregator.Aggregator(at).close(state_of(Phase.ADMIT, now=950))
+    assert (called, past.sent) == ((None, []) if root == "missing" else ("lock", [("lock",)]))
+
+
+# ---------------------------------------------------------------- a settlement that one transaction does not hold
+
+
+@pytest.mark.parametrize("before", ["nothing", "another's", "its own"])
+def test_a_settlement_in_two_transactions_goes_on_where_it_was_killed(
+    before: str, past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base proof that the chain has is not sent again; one with another seed is none of this settlement."""
+    role = settling(past, at, monkeypatch)
+    monkeypatch.setattr(aggregator, "fits_one", lambda shape: False)
+    if before != "nothing":
+        past.log("BaseProven", round=2, seed=SEED if before == "its own" else bytes(32))
+    assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
+    names = [call[0] for call in past.sent if call[0] != "sign_publication"]
+    assert names == ["settle_proven"] if before == "its own" else ["prove_base", "settle_proven"]
+
+
+def test_a_last_aggregate_that_cannot_be_worked_with_keeps_the_office_untaken(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a predecessor that leaves an aggregate with which no round could be proven; the bond would be lost."""
+    monkeypatch.setattr(Desk, "inspected", lambda self: None)
+    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=("last",)))
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    role = aggregator.Aggregator(at)
+    checked: list[Aggregate] = []
+
+    def refuse(manifest: Any, last: Aggregate) -> None:
+        checked.append(last)
+        raise InputError("the last aggregate is longer than the sum of 3 updates can be")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aggregator, "check_last", refuse)
+        assert "the office is not taken: round 2 cannot be started" in role.accept(state_of(Phase.VACANT))
+    assert np.array_equal(checked[0].values, aggregate_of(1).values) and not past.sent
+    monkeypatch.setattr(aggregator, "check_last", lambda manifest, last: None)
+    assert role.accept(state_of(Phase.VACANT)) == "accepted" and past.sent == [("accept", at.sealing_key.public)]
 
 
 # ---------------------------------------------------------------- a store that takes nothing from an aggregator
@@ -746,6 +836,7 @@ def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregato
     past.started(2)
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
     monkeypatch.setattr(aggregator, "verify_round", lambda *_, **__: proven)
+    monkeypatch.setattr(aggregator, "publication_message", lambda *_: {"message": {"seed": SEED}})
     role = aggregator.Aggregator(at)
     monkeypatch.setattr(role, "proven", lambda *_: (SimpleNamespace(references=None), aggregate_of(2)))
     past.taken = [{"trainer": who} for who in TRAINERS]
