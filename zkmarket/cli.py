@@ -314,7 +314,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f" (max error {report['max_error']:.3g}, relative L2 error {report['relative_l2_error']:.3g},"
         f" {report['saturated']} saturated, clipped by {report['clipped']:.3g})\n"
         f"  digest {result['digest']}\n"
-        f"  the aggregator needs {COMMITMENT_FILE}, {VALUES_FILE} and {SALTS_FILE}; the last two are secret to all others"
+        f"  the aggregator needs {COMMITMENT_FILE}, {VALUES_FILE} and {SALTS_FILE}; keep the last two from all others"
     )
     return result, text
 

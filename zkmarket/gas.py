@@ -1,8 +1,7 @@
-"""What everything costs in gas: the factory's limits, and the numbers that were measured, with the lines through them.
+"""What everything costs in gas: the numbers that were measured, and the lines through them.
 
-Two kinds of numbers. The factory's are upper estimates, by which it refuses a project that could not be settled; they
-are those of contracts/Factory.sol. The measured ones say what a project will cost. To measure them again:
-`python -m benchmarks.bench_gas`; tests compare.
+Not to be taken for the factory's upper estimates (`escrow.settlement_work`), by which it refuses a project that could
+not be settled. To measure them again: `python -m benchmarks.bench_gas`; tests compare.
 """
 
 from __future__ import annotations
@@ -14,19 +13,9 @@ from functools import cached_property
 from . import projection
 from .artifacts import Manifest, projection_shape
 from .errors import DomainError
+from .escrow import CALLDATA_LIMIT, GAS_LIMIT, REFERENCES, Work, settlement_work
 from .gram import masked_chunks
 from .projection import SUMS, WINDOW
-
-# ---------------------------------------------------------------- the factory's
-
-GAS_LIMIT, CALLDATA_LIMIT = 14_000_000, 120_000
-"""Of a transaction; a settlement is made by one or by two."""
-
-BASE_GAS, WINDOW_GAS, POINT_GAS = 1_050_000, 27_000, 8_000
-"""Of `proveBase`."""
-DECISION_GAS, TRAINER_GAS, LOGGED_POINT_GAS = 1_300_000, 35_000, 2_500
-"""Of `settleProven`."""
-POINT_BYTES, PROOFS_BYTES = 64, 30_000
 
 # ---------------------------------------------------------------- measured
 
@@ -91,6 +80,13 @@ class RoundShape:
         return projection_shape(self.trainers, self.params, self.logrows, self.references)
 
     @property
+    def work(self) -> Work:
+        """What its settlement may need, by the factory's estimates."""
+        return settlement_work(
+            self.trainers, self.params, self.logrows, sum(1 << REFERENCES.index(name) for name in self.references)
+        )
+
+    @property
     def chunks(self) -> int:
         """m."""
         return self.projection.chunks
@@ -111,19 +107,9 @@ class RoundShape:
 # ---------------------------------------------------------------- what the factory refuses
 
 
-def base_limit(shape: RoundShape) -> int:
-    """Gas that `proveBase` may need, by the factory's estimate."""
-    return BASE_GAS + shape.windows * WINDOW_GAS + shape.points * POINT_GAS
-
-
-def decision_limit(shape: RoundShape) -> int:
-    """The same of `settleProven`."""
-    return DECISION_GAS + shape.trainers * TRAINER_GAS + shape.points * LOGGED_POINT_GAS
-
-
 def fits_one(shape: RoundShape) -> bool:
     """Whether one transaction holds a settlement, with certainty."""
-    return base_limit(shape) + decision_limit(shape) <= GAS_LIMIT
+    return shape.work.in_one
 
 
 def too_heavy(shape: RoundShape) -> str:
@@ -132,12 +118,15 @@ def too_heavy(shape: RoundShape) -> str:
         shape.projection.check()
     except DomainError as error:
         return str(error)
-    for what, gas in (("prove a base", base_limit(shape)), ("settle on it", decision_limit(shape))):
+    work = shape.work
+    for what, gas in (("prove a base", work.base_gas), ("settle on it", work.decision_gas)):
         if gas > GAS_LIMIT:
             return f"{shape.chunks} chunks may need {gas:,} gas to {what}, the factory takes at most {GAS_LIMIT:,}"
-    size = PROOFS_BYTES + shape.points * POINT_BYTES
-    if size > CALLDATA_LIMIT:
-        return f"{shape.chunks} chunks may need {size:,} bytes to settle, the factory takes at most {CALLDATA_LIMIT:,}"
+    if work.calldata > CALLDATA_LIMIT:
+        return (
+            f"{shape.chunks} chunks may need {work.calldata:,} bytes to settle, the factory takes at most"
+            f" {CALLDATA_LIMIT:,}"
+        )
     return ""
 
 

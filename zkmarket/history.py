@@ -31,10 +31,10 @@ from .errors import (
     StoreError,
     ZkmarketError,
 )
-from .escrow import RATE_UNIT, submission_word
+from .escrow import NOBODY, RATE_UNIT
 from .field import Point
 from .files import atomic_write, parse_json
-from .market import Event, Project
+from .market import Event, Project, Submitted
 from .prospectus import LIMIT, Prospectus, digest_of, theta_digest
 from .round import Aggregate, Decision
 from .sealing import (
@@ -104,24 +104,6 @@ class Started:
     keyring: str | None
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """A submission, or a root update that the owner offers, as the log has it.
-
-    Attributes:
-        digest: of the commitment's points, bound to who sent it.
-        cid: where its ciphertext will be.
-    """
-
-    digest: bytes
-    cid: bytes
-
-    @property
-    def word(self) -> bytes:
-        """What a seat holds and a receipt signs."""
-        return submission_word(self.digest, self.cid)
-
-
 class Log:
     """Events of a project at one time, by what they say."""
 
@@ -148,7 +130,7 @@ class Log:
     def offered_root(self, number: int) -> Submitted | None:
         """The owner's root update for a round: the last offer counts. None: there is none."""
         offers = [event.arguments for event in self.of("RootOffered") if event.arguments["round"] == number]
-        return Submitted(offers[-1]["digest"], offers[-1]["cid"]) if offers else None
+        return Submitted(NOBODY, offers[-1]["digest"], offers[-1]["cid"]) if offers else None
 
     def root_admitted(self, number: int) -> bool:
         """Whether the offered root update of a round has the aggregator's receipt, and so counts."""
@@ -160,7 +142,7 @@ class Log:
         for event in self.of("Submitted"):
             said = event.arguments
             if said["round"] == number:
-                found[said["trainer"]] = Submitted(said["digest"], said["cid"])
+                found[said["trainer"]] = Submitted(said["trainer"], said["digest"], said["cid"])
         return found
 
     def submission(self, number: int, trainer: str, word: bytes) -> Submitted:
@@ -173,11 +155,6 @@ class Log:
         if found is None or found.word != word:
             raise ChainError(f"the log has not the submission of {trainer} that is on its seat: a node that is behind")
         return found
-
-    def proven_bases(self, number: int) -> list[bytes]:
-        """Seeds of the base proofs that were verified for a round by themselves."""
-        found = [event.arguments for event in self.of("BaseProven")]
-        return [said["seed"] for said in found if said["round"] == number]
 
     def settled(self) -> list[Settled]:
         """Settled rounds in order."""

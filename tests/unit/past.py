@@ -143,6 +143,7 @@ class Past:
     sent: list[tuple[Any, ...]] = field(default_factory=list)
     verified: list[int] = field(default_factory=list)
     taken: list[dict[str, Any]] = field(default_factory=list)
+    proven: set[bytes] = field(default_factory=set)
     own: dict[str, int] = field(default_factory=lambda: {"stakeWei": ETHER, "lastRound": 0})
 
     # ---- what happened
@@ -210,6 +211,9 @@ class Past:
 
     def round_id(self, number: int) -> RoundId:
         return RoundId(self.chain.id, int(self.address, 16), number)
+
+    def is_proven(self, seed: bytes) -> bool:
+        return seed in self.proven
 
     def last_aggregate(self, number: int) -> tuple[Point, ...]:
         return ()

@@ -55,7 +55,7 @@ from zkmarket.quantise import quantise
 from zkmarket.roles import admission, aggregator, auditor, desk, owner, trainer
 from zkmarket.roles.admission import Admission, Awaited
 from zkmarket.roles.desk import UNAVAILABLE, Desk, Settings
-from zkmarket.round import Aggregate, Decision
+from zkmarket.round import NO_REFERENCES, Aggregate, Decision
 from zkmarket.sealing import SealingKey, decode_aggregate, unseal
 from zkmarket.store import MAX_BLOB, cid_from_bytes, cid_of, cid_to_bytes
 from zkmarket.trainer import commit_update as engine_commit
@@ -734,8 +734,7 @@ def test_a_settlement_in_two_transactions_goes_on_where_it_was_killed(
     """A base proof that the chain has is not sent again; one with another seed is none of this settlement."""
     role = settling(past, at, monkeypatch)
     monkeypatch.setattr(aggregator, "fits_one", lambda shape: False)
-    if before != "nothing":
-        past.log("BaseProven", round=2, seed=SEED if before == "its own" else bytes(32))
+    past.proven = {"nothing": set(), "another's": {bytes(32)}, "its own": {SEED}}[before]
     assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
     names = [call[0] for call in past.sent if call[0] != "sign_publication"]
     assert names == ["settle_proven"] if before == "its own" else ["prove_base", "settle_proven"]
@@ -836,9 +835,10 @@ def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregato
     past.started(2)
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
     monkeypatch.setattr(aggregator, "verify_round", lambda *_, **__: proven)
-    monkeypatch.setattr(aggregator, "publication_message", lambda *_: {"message": {"seed": SEED}})
+    monkeypatch.setattr(aggregator, "last_seed", lambda *_: SEED)
     role = aggregator.Aggregator(at)
-    monkeypatch.setattr(role, "proven", lambda *_: (SimpleNamespace(references=None), aggregate_of(2)))
+    proof = SimpleNamespace(references=NO_REFERENCES)
+    monkeypatch.setattr(role, "proven", lambda *_: (proof, aggregate_of(2)))
     past.taken = [{"trainer": who} for who in TRAINERS]
     return role
 

@@ -15,8 +15,8 @@ from tests.unit.past import MANIFEST, TERMS, TRAINERS, Past, commits, points_of,
 from tests.unit.test_desk import LOW_ORDER, at, desk_of, heard, kept, opening, past, seal_update
 from zkmarket.commitment import Commitment, Opening
 from zkmarket.errors import InputError
-from zkmarket.escrow import Phase, submission_word
-from zkmarket.history import Submitted
+from zkmarket.escrow import NOBODY, Phase, submission_word
+from zkmarket.market import Submitted
 from zkmarket.roles import aggregator, owner, trainer
 from zkmarket.roles.admission import Admission, Awaited
 from zkmarket.roles.desk import Desk
@@ -313,4 +313,5 @@ def test_the_log_has_the_last_offer_of_a_round(past: Past) -> None:
     for digest in (b"\x01" * 32, b"\x02" * 32):
         past.log("RootOffered", round=1, digest=digest, cid=b"Qm")
     past.log("RootAdmitted", round=2)
-    assert history.log().offered_root(1) == Submitted(b"\x02" * 32, b"Qm") and not history.log().root_admitted(1)
+    log = history.log()
+    assert log.offered_root(1) == Submitted(NOBODY, b"\x02" * 32, b"Qm") and not log.root_admitted(1)

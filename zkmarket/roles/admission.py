@@ -28,8 +28,8 @@ from ..errors import (
     ZkmarketError,
 )
 from ..files import read_json, write_json
-from ..history import Log, Submitted
-from ..market import State
+from ..history import Log
+from ..market import State, Submitted
 from ..sealing import SealingKey, open_update, sealed_update_size
 from ..store import cid_from_bytes
 from .desk import Desk, until

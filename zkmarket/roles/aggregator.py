@@ -18,7 +18,7 @@ from ..aggregator import Submission, check_last, prove_round
 from ..artifacts import Build
 from ..auditor import open_aggregate, verify_round
 from ..errors import ArtifactError, InputError
-from ..escrow import NOBODY, RATE_UNIT, Phase, publication_message
+from ..escrow import NOBODY, RATE_UNIT, Phase, last_seed
 from ..field import Point
 from ..files import atomic_write, read_json
 from ..gas import RoundShape, fits_one
@@ -221,8 +221,7 @@ class Aggregator:
             desk.progress(f"round {number}: settling")
             desk.project.settle(desk.wallet, proof, cid, publication)
             return "settled"
-        seed = publication_message(build.manifest, proof, cid)["message"]["seed"]
-        if seed not in log.proven_bases(number):
+        if not desk.project.is_proven(last_seed(proof, proof.references.points(build.manifest))):
             desk.progress(f"round {number}: settling, the base proof first")
             desk.project.prove_base(desk.wallet, proof)
         desk.progress(f"round {number}: settling with its proven base")

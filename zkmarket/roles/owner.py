@@ -21,11 +21,11 @@ from ..artifacts import Build
 from ..chains import outage_warning
 from ..commitment import Commitment, Opening
 from ..errors import InputError
-from ..escrow import Phase, Verifier, Verifiers, membership_message
+from ..escrow import NOBODY, Phase, Verifier, Verifiers, membership_message
 from ..files import atomic_write, read_json, save_npz, write_json
-from ..history import Log, Submitted
+from ..history import Log
 from ..inspection import inspect_factory, made_by_our_code
-from ..market import Market, Project, State, refuse_insecure, sign, transacting, verifier_of
+from ..market import Market, Project, State, Submitted, refuse_insecure, sign, transacting, verifier_of
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
@@ -289,7 +289,7 @@ class Owner:
             sealed = self.sealed_root(folder, commitment, log.office_key())
         except UNAVAILABLE as error:  # the model cannot be known, say: nothing can be trained from it
             return f"round {number}: no root update is offered: {error}"
-        wanted = Submitted(commitment.digest("root"), cid_to_bytes(cid_of(sealed)))
+        wanted = Submitted(NOBODY, commitment.digest("root"), cid_to_bytes(cid_of(sealed)))
         if log.offered_root(number) != wanted:
             desk.progress(f"round {number}: offering a root update")
             desk.project.offer_root(desk.wallet, commitment, wanted.cid)
