@@ -21,7 +21,12 @@ library Proofs {
         returns (bytes32 seed, bytes32 seed0, bytes32 entry)
     {
         seed0 = _checkPoints(terms, seats, facts, base.points, base.cids);
-        seed = keccak256(abi.encode(seed0, base.q));
+        seed = keccak256(abi.encode(seed0, base.q, base.t0, keccak256(base.z)));
+        for (uint256 i; i < base.folds.length; i += 2) seed = Transcript.absorb(seed, base.folds[i], base.folds[i + 1]);
+        for (uint256 i; i < base.rounds.length; i += 2) {
+            seed = Transcript.absorb(seed, base.rounds[i], base.rounds[i + 1]);
+        }
+        seed = keccak256(abi.encodePacked(seed, base.proof[:192]));
         uint256[] memory instances = new uint256[](1);
         _verifyProof("base", terms.base, base.proof, instances);
         entry = _entry(facts.round, seed, seed0, base.q, base.points);
