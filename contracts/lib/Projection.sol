@@ -9,6 +9,7 @@ import {Transcript} from "./Transcript.sol";
 /// @title The verifier's side of the projection argument: no entry of an update is 2^113 or more.
 /// @notice Mirrors zkmarket/projection.py (first_claim, check_rounds, equalities, evaluate). Of the 2^μ positions of
 /// blocks the masks P_0..P_μ have 0 and the powers of two, data blocks the others in order.
+/// @dev `SubsetSums.reserve` comes first.
 library Projection {
     uint256 private constant MOD_EXP = 5; // EIP-198
 
@@ -50,7 +51,7 @@ library Projection {
     /// @notice t_0 + Σ_j η^j z_j. Refused unless there are 520 rows, and each is in (−2^110, 2^110).
     function firstClaim(bytes calldata z, uint256 t0, uint256 eta) internal pure returns (uint256 claim) {
         if (z.length != ROWS * ROW_BYTES) revert MarketErrors.WrongLength("z", z.length, ROWS * ROW_BYTES);
-        uint256 p = Bn254.P;
+        uint256 p = SubsetSums.prime();
         uint256 shift = p - OFFSET;
         uint256 seen;
         assembly ("memory-safe") {
@@ -116,7 +117,7 @@ library Projection {
         uint256[] memory values = new uint256[](1 << mu);
         masks = new uint256[](mu + 1);
         data = new uint256[](6 * SubsetSums.windows(blocks));
-        uint256 p = Bn254.P;
+        uint256 p = SubsetSums.prime();
         assembly ("memory-safe") {
             mstore(add(values, 0x20), 1)
             // a round doubles the list: what was at i is at 2i and 2i + 1, the last first
@@ -197,7 +198,7 @@ library Projection {
     /// @dev 1, base, base², … and zeros up to whole windows.
     function _powers(uint256 base, uint256 count) private pure returns (uint256[] memory out) {
         out = new uint256[](6 * SubsetSums.windows(count));
-        uint256 p = Bn254.P;
+        uint256 p = SubsetSums.prime();
         assembly ("memory-safe") {
             let power := 1
             let at := add(out, 0x20)

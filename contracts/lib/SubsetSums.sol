@@ -19,6 +19,7 @@ library SubsetSums {
     uint256 private constant ENTRIES = 2016; // 63 · 32: where a word stands in its table, from a window's bits
     uint256 private constant TABLE = 0x800; // bytes of 64 words
 
+    uint256 private constant PRIME = 0xfe0; // p
     uint256 private constant HASHED = 0x1000; // seed_0, "row", j, k
     uint256 private constant TABLES = 0x1080;
 
@@ -43,9 +44,19 @@ library SubsetSums {
     function reserve(uint256 s, uint256 a, uint256 b) internal pure {
         uint256 ws = windows(s);
         uint256 end = _isShort(ws, windows(a), windows(b)) ? S_TABLES + (ws + ws % 2) * TABLE : LONG_END;
+        uint256 p = Bn254.P;
         assembly ("memory-safe") {
-            if gt(mload(0x40), HASHED) { invalid() }
+            if gt(mload(0x40), PRIME) { invalid() }
             mstore(0x40, end)
+            mstore(PRIME, p)
+        }
+    }
+
+    /// @notice p, where the compiler does not know it: it would copy a constant of that size from code at every use, for
+    /// 35 gas. To be called after `reserve`.
+    function prime() internal pure returns (uint256 p) {
+        assembly ("memory-safe") {
+            p := mload(PRIME)
         }
     }
 
@@ -75,7 +86,7 @@ library SubsetSums {
 
     /// @dev Tables of windows `first` to `first + count − 1` of these weights, and zeros up to `room` tables.
     function _tables(uint256 place, uint256[] memory weights, uint256 first, uint256 count, uint256 room) private pure {
-        uint256 p = Bn254.P;
+        uint256 p = prime();
         assembly ("memory-safe") {
             let end := add(place, mul(count, TABLE))
             calldatacopy(end, calldatasize(), mul(sub(room, count), TABLE))
@@ -121,7 +132,7 @@ library SubsetSums {
     /// @param ws windows of s, of which straight code takes two at a time.
     /// @param atA where the bits of a start, and those of b.
     function _short(uint256 eta, uint256 ws, uint256 atA, uint256 atB) private pure returns (uint256 total) {
-        uint256 p = Bn254.P;
+        uint256 p = prime();
         assembly ("memory-safe") {
             mstore(add(HASHED, 0x60), 0)
             let end := add(S_TABLES, mul(ws, TABLE))
@@ -213,7 +224,7 @@ library SubsetSums {
 
     /// @dev products_j = η^j.
     function _powers(uint256 eta) private pure {
-        uint256 p = Bn254.P;
+        uint256 p = prime();
         assembly ("memory-safe") {
             let power := 1
             let at := add(HASHES, COLUMN)
@@ -241,7 +252,7 @@ library SubsetSums {
     /// @param room 3, 11 or 22 windows.
     /// @param first whether it is the first of its sum, and the last: then the product takes the sum.
     function _look(uint256 room, uint256 bit, bool first, bool last) private pure {
-        uint256 p = Bn254.P;
+        uint256 p = prime();
         assembly ("memory-safe") {
             let at := HASHES
             for { let end := add(HASHES, COLUMN) } lt(at, end) { at := add(at, 0x20) } {
@@ -311,7 +322,7 @@ library SubsetSums {
 
     /// @dev Σ_j products_j.
     function _sum() private pure returns (uint256 total) {
-        uint256 p = Bn254.P;
+        uint256 p = prime();
         assembly ("memory-safe") {
             let at := add(HASHES, COLUMN)
             for { let end := add(at, COLUMN) } lt(at, end) { at := add(at, 0x20) } {

@@ -113,6 +113,7 @@ contract Harness {
     }
 
     function firstClaim(bytes calldata z, uint256 t0, uint256 eta) external pure returns (uint256) {
+        SubsetSums.reserve(1, 1, 1);
         return Projection.firstClaim(z, t0, eta);
     }
 
@@ -133,6 +134,7 @@ contract Harness {
         pure
         returns (uint256[] memory data, uint256[] memory masks)
     {
+        SubsetSums.reserve(1, 1, 1);
         return Projection.equalities(sigmas, blocks);
     }
 
