@@ -29,7 +29,7 @@ GAS: Mapping[str, int] = {
     "join": 58_533,
     "start": 43_930,
     "submit.first": 110_000,
-    "submit": 75_000,
+    "submit.later": 75_000,
     "lock": 60_000,
     "next": 69_025,
     "withdraw": 45_863,
@@ -42,7 +42,7 @@ BASE_PROOF_GAS = 764_000
 SETTLEMENT_PROOF_GAS = 475_000
 SLOT_GAS = 26_000  # a trainer: its seat, its instances, its credit
 LOOKUP_GAS, TABLE_GAS = 37, 3_700  # a window of a row, and its table of 64 sums
-SUM_GAS = 7_500  # a point: its bytes, its check, its multiple, its place in the log
+POINT_GAS = 7_500  # a point: its bytes, its check, its multiple, its place in the log
 AGAIN_GAS = 1_700  # a point that a second transaction takes again
 ENTRY_GAS = 60_000  # what else a second transaction costs
 SETTLE_REFERENCES_GAS = 4_400  # what only a settlement with references reads
@@ -153,7 +153,7 @@ def projection_gas(shape: RoundShape) -> int:
 
 def base_gas(shape: RoundShape) -> int:
     """What the base proof and the points add to a settlement."""
-    return BASE_PROOF_GAS + projection_gas(shape) + shape.points * SUM_GAS
+    return BASE_PROOF_GAS + projection_gas(shape) + shape.points * POINT_GAS
 
 
 def settle_gas(shape: RoundShape) -> int:

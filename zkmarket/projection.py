@@ -204,9 +204,11 @@ class Projected:
 def project(shape: Shape, weights: Weights, vectors: Sequence[Digits], masks: Masks) -> Projected:
     """Args: vectors: of the slots with data blocks, in order. An update has one row of digits.
 
-    Raises DomainError if an answer is out of range, which no update below 2^18 makes.
+    Raises DomainError for an update with larger values, and if an answer is out of range, which no other makes.
     """
     size = shape.values
+    if any(vector.count != 1 for vector in vectors):
+        raise DomainError(f"values of an update are below 2^{native.DIGIT_BITS} in absolute value")
     left, right = weights.left.astype(np.float64), weights.right.astype(np.float64)
     data = np.empty((shape.sums, shape.blocks), np.int64)
     step = max(1, native.CELLS // (4 * size))
