@@ -1423,8 +1423,9 @@ class Project(_Deployed):
         number = proof.round_id.round
         named = {int(one.trainer, 16): one.cid for one in self.submissions(number)}
         cids = [named[commitment.trainer] for commitment in proof.commitments]
-        offered = self.offered_root(number) if proof.references.root else None
-        return base_words(proof, cids + ([offered.cid] if offered else []), self._reference_points(proof))
+        if self.root()["admitted"] == number:
+            cids.append(self.offered_root(number).cid)
+        return base_words(proof, cids, self._reference_points(proof))
 
     def claim(self, sender: Any) -> Receipt:
         """Say that the aggregate is not served."""
