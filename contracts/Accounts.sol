@@ -10,8 +10,8 @@ import {Account, Terms} from "./Types.sol";
 /// @title The money of a project: who is owed what, and how it leaves.
 /// @notice Internal accounting only; coin forced upon the contract is nobody's. Nothing but withdrawals and
 /// burns, each started by whom it concerns or by anyone, sends coin.
-/// @dev Invariant (native): balance >= stakes + bond + refunds + unburnt, and, where the reward is native,
-/// + pool + owed + credits. `owed` is R + F in Prove, F in Settled, else 0.
+/// @dev Invariant (native): balance >= stakes + bond + refunds + unburnt + p while a root update is undecided, and,
+/// where the reward is native, + pool + owed + credits. `owed` is R + F in Prove, F in Settled, else 0.
 abstract contract Accounts is ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Extension} from "./Extension.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Bn254} from "./lib/Bn254.sol";
 import {Precompiles} from "./lib/Precompiles.sol";
@@ -16,16 +17,26 @@ import {Plan, Terms, Verifier, Windows} from "./Types.sol";
 contract Factory {
     using SafeERC20 for IERC20;
 
-    /// @notice Most gas that a submission or a settlement may need.
+    /// @notice Most gas that a transaction of a settlement may need: it may be made in two.
     uint256 public constant GAS_LIMIT = 14_000_000;
+    /// @notice Most bytes of such a transaction.
+    uint256 public constant CALLDATA_LIMIT = 120_000;
 
     // Upper estimates of what one of each costs (benchmarks/gas.json); heavier projects are refused.
-    uint256 private constant RANGE_PROOF_GAS = 850_000;
-    uint256 private constant SUBMIT_GAS = 250_000;
-    uint256 private constant SETTLE_GAS = 1_600_000;
-    uint256 private constant TRAINER_GAS = 30_000;
-    uint256 private constant POINT_GAS = 10_000;
+    uint256 private constant BASE_GAS = 1_050_000; // `proveBase`: the base proof, and whatever does not grow
+    uint256 private constant WINDOW_GAS = 27_000; // a table of 64 sums, looked up in all rows of the projection
+    uint256 private constant POINT_GAS = 8_000; // its bytes, its check, its multiple
+    uint256 private constant DECISION_GAS = 1_300_000; // `settleProven`: the settlement proof, …
+    uint256 private constant TRAINER_GAS = 35_000; // instances, credit
+    uint256 private constant LOGGED_POINT_GAS = 2_500; // its bytes twice, its part in the aggregate
+    uint256 private constant POINT_BYTES = 64;
+    uint256 private constant PROOFS_BYTES = 30_000; // of both, and all else that is not a point
 
+    /// @dev ℓ1 of a column by K, from K = 10, the lowest 16 bits, to K = 20: as zkmarket/columns.py has it.
+    uint256 private constant ROWS = 0x03fd_01fe_01fd_00fe_00fd_007e_007d_003e_003d_001e_001d;
+    uint256 private constant MOST_VALUES = 1 << 26; // of an update, padded: then no inner product wraps around
+    uint256 private constant PROJECTION_ROWS = 520;
+    uint256 private constant WINDOW = 6; // bits
     uint256 private constant MOST_SHIFT = 64; // of scores; they are then below 2^128 as proven
 
     uint256 private constant DEVELOPMENT = 31337;
@@ -50,11 +61,10 @@ contract Factory {
 
     error AlreadyCreated(address project);
     error TokenTookAFee(uint256 have, uint256 want);
-    error PaddingCheck(uint256 paramsInLastChunk);
 
     constructor() {
         Precompiles.check();
-        implementation = new Project();
+        implementation = new Project(new Extension());
         emit Deployed(implementation);
     }
 
@@ -73,8 +83,9 @@ contract Factory {
     ) external payable returns (Project project) {
         // Check
         _checkTerms(given, rates.length, cid.length);
-        _checkSecurities(given);
         _checkPlans(given, plans);
+        _checkSecurities(given, plans[0].references & 1);
+        _checkWork(given, plans[0].references);
         uint256 pool = given.rounds * (uint256(given.reward) + given.fee);
         uint256 value = given.token == address(0) ? pool : 0;
         if (msg.value != value) revert MarketErrors.WrongValue(msg.value, value);
@@ -130,10 +141,14 @@ contract Factory {
         _within("max trainers", t.maxTrainers, t.minTrainers, 64);
         _within("logrows", t.logrows, 10, 20);
         _within("value bits", t.valueBits, 2, 19);
-        _within("salts", t.salts, 8, 256);
-        _within("params", t.params, 1, type(uint32).max);
-        uint256 chunk = (1 << t.logrows) - 8 - t.salts;
+        uint256 rows = (ROWS >> (16 * (t.logrows - 10))) & 0xffff;
+        _within("rows", t.rows, rows, rows);
+        uint256 width = _width(t);
+        _within("salts", t.salts, 8, width);
+        _within("params", t.params, 1, MOST_VALUES);
+        uint256 chunk = (rows - 1) * width;
         uint256 chunks = (t.params + chunk - 1) / chunk;
+        _within("chunks", t.chunks, chunks, MOST_VALUES / chunk);
         _within("chunks", t.chunks, chunks, chunks);
         _within("kappa", t.kappa, 1, type(uint32).max);
         _within("beta min", t.betaMin, t.params, t.betaMax);
@@ -143,14 +158,34 @@ contract Factory {
         _within("cid", cid, 1, 96);
         if (!Bn254.isOnCurve(t.blinding.x, t.blinding.y)) revert Bn254.PointNotOnCurve(t.blinding.x, t.blinding.y);
         _checkWindows(t.windows);
-        _checkVerifier(t.gram);
-        _checkVerifier(t.rangeLast);
-        if (chunks > 1) _checkVerifier(t.range);
-        // where C does not divide D the last chunk's circuit demands that its padding is zero; without it the
-        // padding could carry score that never touches the model
-        bool padded = t.params % chunk != 0;
-        if (padded == (t.range.deployed == t.rangeLast.deployed)) revert PaddingCheck(t.params % chunk);
-        _within("gas of submit", SUBMIT_GAS + chunks * RANGE_PROOF_GAS, 0, GAS_LIMIT);
+        _checkVerifier(t.base);
+    }
+
+    /// @dev ℓ2: elements of a column's row.
+    function _width(Terms calldata t) private pure returns (uint256) {
+        return 1 << ((t.logrows + 1) / 2);
+    }
+
+    /// @dev That the largest round can be settled: by one transaction, or by two of which the second takes all points
+    /// again. And that a column has a cell for each row of the projection and for each mask.
+    function _checkWork(Terms calldata t, uint256 references) private pure {
+        uint256 m = t.chunks;
+        uint256 blocks = (t.maxTrainers + (references & 1)) * m; // what the projection speaks of
+        uint256 masks = 1; // μ + 1: a power of two of positions, less one for each mask
+        while ((1 << (masks - 1)) < blocks + masks) ++masks;
+        (uint256 high, uint256 width) = (t.rows - 1, _width(t));
+        _within("values of a chunk", high * width, PROJECTION_ROWS + masks, type(uint256).max);
+        uint256 points = (t.maxTrainers + (references & 1) + (references >> 1)) * m + masks + 2; // C_G, a mask chunk
+        for (uint256 half = 1; half < m; half *= 2) ++points; // the other chunks of slot 0
+        uint256 windows = _windows(blocks) + _windows(high) + _windows(width);
+        _within("gas of proveBase", BASE_GAS + windows * WINDOW_GAS + points * POINT_GAS, 0, GAS_LIMIT);
+        uint256 decision = DECISION_GAS + t.maxTrainers * TRAINER_GAS + points * LOGGED_POINT_GAS;
+        _within("gas of settle", decision, 0, GAS_LIMIT);
+        _within("calldata of settle", PROOFS_BYTES + points * POINT_BYTES, 0, CALLDATA_LIMIT);
+    }
+
+    function _windows(uint256 bits) private pure returns (uint256) {
+        return (bits + WINDOW - 1) / WINDOW;
     }
 
     /// @dev What no squared norm exceeds, D·Q², rounded up to 24 bits: as the settlement circuit has it, whose
@@ -164,13 +199,13 @@ contract Factory {
 
     /// @dev A submission that is never delivered can make an admission fail, which burns R of the bond: a penalty is
     /// a share of that. Taking the updates and never settling must cost more than settling earns, after every refusal
-    /// of a round that still locks. A token's reward cannot be compared with either.
-    function _checkSecurities(Terms calldata t) private pure {
+    /// of a round that still locks, the root update's too. A token's reward cannot be compared with either.
+    function _checkSecurities(Terms calldata t, uint256 roots) private pure {
         (uint256 penalty, uint256 least, uint256 bond) = (t.penaltyWei, t.minTrainers, t.penaltyWei);
         uint256 share = 1;
         if (t.token == address(0)) (share, bond) = ((t.reward + least - 1) / least, uint256(t.reward) + t.fee);
         _within("penalty", penalty, share, t.stakeWei);
-        _within("bond", t.bondWei, bond + (t.maxTrainers - least) * penalty, type(uint96).max);
+        _within("bond", t.bondWei, bond + (t.maxTrainers - least + roots) * penalty, type(uint96).max);
     }
 
     function _checkWindows(Windows calldata w) private view {
@@ -193,9 +228,6 @@ contract Factory {
         if (plans.length != want) revert MarketErrors.WrongLength("plans", plans.length, want);
         uint256 references = plans[0].references;
         _within("references", references, 0, 3);
-        uint256 slots = t.maxTrainers + (references & 1) + (references >> 1);
-        uint256 gas_ = SETTLE_GAS + slots * TRAINER_GAS + (slots + 2) * t.chunks * POINT_GAS;
-        _within("gas of settle", gas_, 0, GAS_LIMIT);
         for (uint256 i; i < want; ++i) {
             uint256 n = t.minTrainers + i;
             Plan calldata plan = plans[i];

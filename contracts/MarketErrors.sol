@@ -17,11 +17,9 @@ library MarketErrors {
     error BondNotFull(uint256 have, uint256 want);
     error AlreadySubmitted(address trainer, uint256 round);
     error LiveSubmission(address trainer, uint256 round);
-    error NoSeatLeft(uint256 have, uint256 most);
     error NotEnoughSubmissions(uint256 have, uint256 want);
     error EnoughSubmissions(uint256 have, uint256 want);
     error NoSuchSeat(address trainer, uint256 round);
-    error AlreadyAdmitted(address trainer, uint256 round);
     error WrongSigner(address have, address want);
     error WrongPoints(uint256 slot, bytes32 have, bytes32 want);
     error WrongProofPoint(bytes32 proof, uint256 haveX, uint256 haveY, uint256 wantX, uint256 wantY);
@@ -36,5 +34,5 @@ library MarketErrors {
     error NothingToServe(uint256 round);
     error AlreadyInitialised();
     error NoRootSlot(uint256 references);
-    error RootNotOffered(bytes32 have, bytes32 want);
+    error NotProven(bytes32 seed);
 }

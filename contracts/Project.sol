@@ -1,110 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
-import {Accounts} from "./Accounts.sol";
+import {Extension} from "./Extension.sol";
 import {MarketErrors} from "./MarketErrors.sol";
+import {Rounds} from "./Rounds.sol";
 import {Proofs} from "./lib/Proofs.sol";
-import {Account, Facts, Outcome, Phase, Plan, RoundProof, Seat, Settlement, State, Terms} from "./Types.sol";
+import {Account, BaseProof, Decision, Outcome, Phase, Plan, Seat, State, Terms} from "./Types.sol";
 
 /// @title A federated-learning project: a pool in escrow that is paid out on proofs alone.
 /// @notice One clone a project, made by the Factory. There is no admin key: what the owner may do is in this
 /// file, and none of it moves a reward that is owed. Each external function states its phase and deadline
 /// first; an action needs now <= deadline, a time-out now > deadline and may be called by anyone.
-/// @dev `round` counts the rounds that were started, failed ones included: every start has a number of its
-/// own, so that no tag, receipt or publication of a failed attempt fits a later one.
-contract Project is Accounts {
-    uint256 private constant SKIPS_ALLOWED = 2;
-    uint256 private constant CID_MOST = 96;
-
-    bytes32 private constant DOMAIN_TYPE =
-        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+contract Project is Rounds {
     bytes32 private constant MEMBERSHIP_TYPE = keccak256("Membership(address trainer)");
     bytes32 private constant RECEIPT_TYPE =
-        keccak256("Receipt(address aggregator,uint256 round,address trainer,bytes32 points,bytes32 cid)");
-    bytes32 private constant PUBLICATION_TYPE =
-        keccak256("Publication(uint256 round,bytes32 seed,bytes32 aggregate,bytes32 cid)");
+        keccak256("Receipt(address aggregator,uint256 round,address trainer,bytes32 submission)");
+    /// @notice The rest of the code of every project.
+    Extension private immutable EXTENSION;
 
-    // one slot
-    Phase private _phase;
-    bool public ending;
-    uint8 public voids; // rounds that came to nothing, of whatever reason
-    uint16 public round;
-    uint16 public settled;
-    uint40 public deadline; // of the stored phase
-    address public aggregator; // 0 while there is none
-
-    uint128 public beta; // norm bound of the current round
-    uint64 private _claims; // bit i: slot i + 1 says that the aggregate is not served
-    bool private _ownerClaims;
-    uint8 private _references; // of every plan
-
-    uint64 private _claimed; // who has claimed in this round: once each
-    bool private _ownerClaimed;
-
-    mapping(uint256 n => Plan) private _plans;
-    mapping(uint256 round => Seat[]) private _seats;
-    uint16[] private _voidRounds;
-    uint64[] private _rates;
-    Outcome private _outcome;
-
-    /// @notice keccak of the words of the owner's root update for a round; 0: none. Until the start it is what the
-    /// owner offers, then what the aggregator took.
-    mapping(uint256 round => bytes32) public root;
-
-    /// @notice Who made it, and checked its terms.
-    address public factory;
-
-    event Accepted(address indexed aggregator, uint256 bondWei, bytes32 encryptionKey);
-    event ToppedUp(address indexed aggregator, uint256 bondWei);
-    event Joined(address indexed trainer, uint256 stakeWei, bytes32 encryptionKey);
-    event Left(address indexed trainer, uint256 refundWei);
-    event Skipped(address indexed trainer, uint256 indexed round, uint256 burntWei, bool removed);
-    event Opened(uint256 settled, uint256 voids, uint256 deadline);
-    event RootOffered(uint256 indexed round, uint256[] points, bytes cid);
-    event Started(
-        uint256 indexed round, bytes32 encryptionKey, uint256 beta, uint256 deadline, bytes keyring, bytes32 root
-    );
-    event Submitted(uint256 indexed round, address indexed trainer, uint256 seat, uint256[] points, bytes cid);
-    event Voided(uint256 indexed round, uint256 submissions);
-    event NotStarted(uint256 voids);
-    event Admitted(uint256 indexed round, address indexed trainer);
-    event Refused(uint256 indexed round, address indexed trainer, uint256 burntWei);
-    event Locked(uint256 indexed round, address[] trainers, uint256 deadline);
-    event AdmissionFailed(uint256 indexed round, uint256 admitted, uint256 burntWei);
-    event Failed(uint256 indexed round, uint256 bondShareWei);
-    event Settled(uint256 indexed round, bytes32 seed, Settlement settlement, uint256 deadline);
-    event Claimed(uint256 indexed round, address indexed who, bool held);
-    event Unclaimed(uint256 indexed round, address indexed who, bool held);
-    event Closed(uint256 indexed round, bool skipped);
-    event Vacated(uint256 deadline);
-    event Named(address indexed aggregator);
-    event EndAnnounced();
-    event Ended(uint256 settled, uint256 unspent);
-
-    /// @dev The implementation itself can never be a project.
-    constructor() {
-        _phase = Phase.Ended;
-        _terms.owner = address(this);
+    constructor(Extension extension) {
+        EXTENSION = extension;
     }
 
-    /// @notice Called once, by the Factory, in the transaction that makes the clone. The Factory has checked the
-    /// terms and sends the whole pool: native coin with this call, a token before the transaction ends.
-    function initialise(Terms calldata given, Plan[] calldata plans_, uint64[] calldata rates_)
-        external
-        payable
-    {
-        if (_terms.owner != address(0)) revert MarketErrors.AlreadyInitialised();
-        _terms = given;
-        factory = msg.sender;
-        for (uint256 i; i < plans_.length; ++i) _plans[given.minTrainers + i] = plans_[i];
-        _rates = rates_;
-        _references = plans_[0].references;
-        aggregator = given.aggregator;
-        beta = given.beta;
-        pool = uint128(given.rounds * (uint256(given.reward) + given.fee));
-        deadline = uint40(block.timestamp + given.windows.accept);
+    /// @notice See `Extension`: called once, by the Factory.
+    function initialise(Terms calldata, Plan[] calldata, uint64[] calldata) external payable {
+        _pass();
     }
 
     // ------------------------------------------------------------ aggregator
@@ -143,10 +63,7 @@ contract Project is Accounts {
     /// @param encryptionKey the aggregator's for this round: updates are sealed to it.
     /// @param keyring CID of a sealed keyring with which members open the aggregates of earlier rounds; or empty.
     /// Both are logged only: what is in them is between those who use them.
-    /// @param root_ keccak of the words of the root update that the owner offers and the aggregator can open; 0: none,
-    /// whatever is offered. An owner that serves no opening has an aggregator that takes none, and not its bond; one
-    /// that changes its offer meanwhile, an aggregator that looks again.
-    function start(bytes32 encryptionKey, bytes calldata keyring, bytes32 root_) external {
+    function start(bytes32 encryptionKey, bytes calldata keyring) external {
         // Check
         _require(Phase.Open);
         _before(deadline);
@@ -155,14 +72,12 @@ contract Project is Accounts {
         _onlyAggregator();
         if (bondWei < _terms.bondWei) revert MarketErrors.BondNotFull(bondWei, _terms.bondWei);
         if (keyring.length != 0) _checkCid(keyring);
-        bytes32 offered = _references & 1 == 0 ? bytes32(0) : root[uint256(round) + 1];
-        if (root_ != offered && root_ != 0) revert MarketErrors.RootNotOffered(root_, offered);
         // Effect
         _phase = Phase.Submit;
         ++round;
-        if (root_ != offered) root[round] = 0;
+        _taken = 0;
         deadline = uint40(block.timestamp + _terms.windows.submit);
-        emit Started(round, encryptionKey, beta, deadline, keyring, root_);
+        emit Started(round, encryptionKey, beta, deadline, keyring);
     }
 
     /// @notice The aggregator did not start in time.
@@ -181,10 +96,8 @@ contract Project is Accounts {
     /// It is not checked: a bad one hurts its owner only, who then cannot open them.
     function join(bytes calldata membership, bytes32 encryptionKey) external payable {
         // Check
-        if (_phase != Phase.Open) {
-            _require(Phase.Submit);
-            _before(deadline);
-        }
+        if (_phase != Phase.Open && _phase != Phase.Submit) _require(Phase.Submit);
+        if (_phase == Phase.Submit) _before(deadline); // whether or not its last seat is taken
         if (!_terms.openAdmission) {
             _signedBy(_terms.owner, keccak256(abi.encode(MEMBERSHIP_TYPE, msg.sender)), membership);
         }
@@ -215,11 +128,11 @@ contract Project is Accounts {
         _settleSkips(trainer);
     }
 
-    /// @notice Submit the commitments of an update with a range proof for every chunk. No ciphertext is sent
-    /// before the deadline: `cid` says where it will be.
-    /// @param points x, y of every chunk's commitment.
-    /// @param proofs of range; their tag is the caller's, so that another's are worthless to it.
-    function submit(uint256[] calldata points, bytes calldata cid, bytes[] calldata proofs) external {
+    /// @notice Commit to an update: nothing is shown of it, and no ciphertext is sent before the deadline. When the
+    /// last seat is taken nobody else can submit, and receipts may come; no deadline moves.
+    /// @param digest of the commitment's points; it names chain, project, round and caller, so that a copy is worthless.
+    /// @param cid where the ciphertext of points and opening will be.
+    function submit(bytes32 digest, bytes calldata cid) external {
         // Check
         _require(Phase.Submit);
         _before(deadline);
@@ -228,14 +141,12 @@ contract Project is Accounts {
         if (own.stakeWei == 0) revert MarketErrors.NotAMember(msg.sender);
         if (own.stakeWei < _terms.stakeWei) revert MarketErrors.StakeNotFull(own.stakeWei, _terms.stakeWei);
         if (own.lastRound == round) revert MarketErrors.AlreadySubmitted(msg.sender, round);
-        Seat[] storage seats_ = _seats[round];
-        if (seats_.length == _terms.maxTrainers) revert MarketErrors.NoSeatLeft(seats_.length, _terms.maxTrainers);
-        _checkCid(cid);
-        Proofs.checkRanges(_terms, round, points, proofs);
+        bytes32 submission = _submission(digest, cid);
         // Effect
         own.lastRound = round;
-        seats_.push(Seat(msg.sender, false, keccak256(abi.encodePacked(points)), keccak256(cid)));
-        emit Submitted(round, msg.sender, seats_.length - 1, points, cid);
+        uint256 seat = _taken++;
+        _seats[seat] = Seat(msg.sender, false, submission);
+        emit Submitted(round, msg.sender, seat, digest, cid);
     }
 
     // ------------------------------------------------------------ admission
@@ -244,27 +155,41 @@ contract Project is Accounts {
     function voidRound() external {
         _require(Phase.Submit); // with enough submissions the phase is Admit
         _after(deadline);
-        uint256 submissions = _seats[round].length;
         _voidRounds.push(round); // who was a member and did not submit pays when its account is next used
-        emit Voided(round, submissions);
+        _returnDeposit(); // nobody was asked whether the root update opens
+        emit Voided(round, _taken);
         if (_void()) _open(_terms.windows.exit); // else void, start, void, start: and nobody could leave between
     }
 
-    /// @notice Show the aggregator's receipt for a submission: received, decrypts, opens. It cannot be taken back.
-    function admit(address trainer, bytes calldata receipt) external {
+    /// @notice Show the aggregator's receipts for submissions: received, decrypts, opens, values in range. They cannot be
+    /// taken back. Who is admitted already is passed over, so that nobody can stop the others by being first.
+    /// @param trainers of the submissions; 0 stands for the owner's root update.
+    /// @param receipts one for each of them.
+    function admit(address[] calldata trainers, bytes[] calldata receipts) external {
         // Check
         _require(Phase.Admit);
         _before(_admitDeadline());
-        Seat storage seat = _seats[round][_seatOf(trainer)];
-        if (seat.admitted) revert MarketErrors.AlreadyAdmitted(trainer, round);
-        _signedBy(
-            aggregator,
-            keccak256(abi.encode(RECEIPT_TYPE, aggregator, uint256(round), trainer, seat.points, seat.cid)),
-            receipt
-        );
+        if (receipts.length != trainers.length) {
+            revert MarketErrors.WrongLength("receipts", receipts.length, trainers.length);
+        }
         // Effect
-        seat.admitted = true;
-        emit Admitted(round, trainer);
+        for (uint256 i; i < trainers.length; ++i) {
+            address trainer = trainers[i];
+            if (trainer == address(0)) {
+                if (root.admitted == round) continue;
+                if (root.offered != round) revert MarketErrors.NoSuchSeat(trainer, round);
+                _checkReceipt(trainer, root.submission, receipts[i]);
+                _returnDeposit();
+                root.admitted = round;
+                emit RootAdmitted(round);
+            } else {
+                Seat storage seat = _seats[_seatOf(trainer)];
+                if (seat.admitted) continue;
+                _checkReceipt(trainer, seat.submission, receipts[i]);
+                seat.admitted = true;
+                emit Admitted(round, trainer);
+            }
+        }
     }
 
     /// @notice Freeze the set of admitted trainers: the reward is now owed to them.
@@ -272,7 +197,7 @@ contract Project is Accounts {
         // Check
         _require(Phase.Admit);
         uint256 admitted = _countAdmitted();
-        if (admitted < _seats[round].length) _after(_admitDeadline());
+        if (admitted < _taken || root.offered != 0) _after(_admitDeadline());
         if (admitted < _terms.minTrainers) revert MarketErrors.NotEnoughSubmissions(admitted, _terms.minTrainers);
         // Effect
         _refuseOthers();
@@ -301,42 +226,27 @@ contract Project is Accounts {
 
     // ------------------------------------------------------------ settlement
 
-    /// @notice Verify a round and pay it. Anyone may send it; nothing depends on who does.
-    /// @param cid where the aggregate is served; empty where it is withheld (fewer than minAccepted accepted).
-    /// @param publication the aggregator's signature on (round, seed, aggregate, cid).
-    function settle(RoundProof calldata proof, bytes calldata cid, bytes calldata publication) external {
-        // Check
-        _require(Phase.Prove);
-        _before(deadline);
-        Settlement memory result;
-        result.trainers = _trainers();
-        Plan storage plan_ = _plans[result.trainers.length];
-        Facts memory facts;
-        (facts.round, facts.beta, facts.references) = (round, beta, _references);
-        if (facts.references != 0) {
-            (facts.shift, facts.root, facts.last) = (plan_.shift, root[round], _outcome.aggregate);
-        }
-        bytes32 seed;
-        (seed, result.aggregate, result.proofs) = Proofs.checkRound(_terms, plan_, _seats[round], facts, proof);
-        bytes32 aggregateHash;
-        if (result.aggregate.length == 0) {
-            if (cid.length != 0) revert MarketErrors.WrongCid(cid.length, 0);
-        } else {
-            _checkCid(cid);
-            aggregateHash = keccak256(abi.encodePacked(result.aggregate));
-        }
-        _signedBy(
-            aggregator,
-            keccak256(abi.encode(PUBLICATION_TYPE, uint256(round), seed, aggregateHash, keccak256(cid))),
-            publication
-        );
-        // Effect
-        (result.mask, result.scores, result.nu, result.cid) = (proof.mask, proof.scores, proof.nu, cid);
-        if (facts.shift != 0) for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
-        result.pay = _pay(result.trainers, result.scores);
-        _conclude(proof, result.scores, aggregateHash, keccak256(cid));
-        (result.beta, result.rate) = (beta, _outcome.rate);
-        emit Settled(round, seed, result, deadline);
+    /// @notice See `Extension`: anyone with a proof and the aggregator's signature.
+    function settle(BaseProof calldata, Decision calldata, bytes calldata, bytes calldata) external {
+        _pass();
+    }
+
+    /// @notice See `Extension`: the first half of a settlement that one transaction does not hold, by anyone.
+    function proveBase(BaseProof calldata) external {
+        _pass();
+    }
+
+    /// @notice See `Extension`: the second half.
+    function settleProven(
+        bytes32,
+        uint256[] calldata,
+        bytes32[] calldata,
+        uint256,
+        Decision calldata,
+        bytes calldata,
+        bytes calldata
+    ) external {
+        _pass();
     }
 
     /// @notice The aggregator did not settle in time: its bond is shared by the admitted, the round is repeated.
@@ -404,23 +314,23 @@ contract Project is Accounts {
     // ------------------------------------------------------------ owner
 
     /// @notice Offer a root update for the next round, or another in its place: before that round is started, so
-    /// before anybody has committed an update of it. It holds for that round alone, and once the aggregator names it
-    /// at the start, which it does if it can open it: without the opening it could not settle the round.
-    /// @param points x, y of every chunk's commitment.
-    /// @param proofs of range; their tag is that of the owner and the next round.
-    /// @param cid of the opening, sealed to the key that the aggregator accepted with. Logged only.
-    function offerRoot(uint256[] calldata points, bytes[] calldata proofs, bytes calldata cid) external {
+    /// before anybody has committed an update of it, and unseen until its submissions are closed: else it would be the
+    /// answer key. It holds for that round alone, and counts with the aggregator's receipt. Without one it costs
+    /// both p: hence a deposit, which another offer finds paid.
+    /// @param digest of the commitment's points; it names chain, project, round and owner.
+    /// @param cid of points and opening, sealed to the key that the aggregator accepted with.
+    function offerRoot(bytes32 digest, bytes calldata cid) external payable {
         // Check
         _require(Phase.Open);
         _before(deadline);
         _onlyOwner();
         if (_references & 1 == 0) revert MarketErrors.NoRootSlot(_references);
-        _checkCid(cid);
-        uint256 number = uint256(round) + 1;
-        Proofs.checkRanges(_terms, number, points, proofs);
+        bytes32 submission = _submission(digest, cid);
+        _exactly(root.offered == 0 ? _terms.penaltyWei : 0);
         // Effect
-        root[number] = keccak256(abi.encodePacked(points));
-        emit RootOffered(number, points, cid);
+        uint16 number = round + 1;
+        (root.offered, root.submission) = (number, submission);
+        emit RootOffered(number, digest, cid);
     }
 
     /// @notice Name an aggregator for a vacant office.
@@ -449,18 +359,10 @@ contract Project is Accounts {
 
     // ------------------------------------------------------------ views
 
-    /// @notice The phase by the clock: Admit once the submission deadline has passed with enough seats taken.
-    function phase() public view returns (Phase) {
-        if (_phase == Phase.Submit && block.timestamp > deadline && _seats[round].length >= _terms.minTrainers) {
-            return Phase.Admit;
-        }
-        return _phase;
-    }
-
     /// @notice Whether the owner or more than half of the admitted say that the last aggregate is not served.
     function isClaimed() public view returns (bool) {
         if (_phase != Phase.Settled) return false;
-        return _ownerClaims || 2 * Proofs.popcount(_claims) > _seats[round].length;
+        return _ownerClaims || 2 * Proofs.popcount(_claims) > _taken;
     }
 
     /// @notice Where the project stands, in one call.
@@ -500,101 +402,62 @@ contract Project is Accounts {
         return _rates;
     }
 
-    /// @notice Submissions of a round, in the order of its slots. Once locked only the admitted are left.
-    function seats(uint256 round_) external view returns (Seat[] memory) {
-        return _seats[round_];
+    /// @notice Submissions of the current round, in the order of its slots. Once locked only the admitted are left. Those
+    /// of earlier rounds are in the log.
+    function seats() external view returns (Seat[] memory out) {
+        out = new Seat[](_taken);
+        for (uint256 i; i < out.length; ++i) out[i] = _seats[i];
     }
 
     function outcome() external view returns (Outcome memory) {
         return _outcome;
     }
 
-    /// @notice EIP-712 domain of this clone.
-    function domainSeparator() public view returns (bytes32) {
-        return keccak256(abi.encode(DOMAIN_TYPE, keccak256("zkmarket"), keccak256("1"), block.chainid, address(this)));
-    }
-
     // ------------------------------------------------------------ inside
 
-    /// @dev R by score, floor; all scores 0: equally among the admitted, never back to the owner, who could cause
-    /// it. The dust is the owner's.
-    function _pay(address[] memory trainers, uint256[] memory scores) private returns (uint256[] memory pay) {
-        uint256 n = trainers.length;
-        pay = new uint256[](n);
-        uint256 total;
-        for (uint256 i; i < n; ++i) total += scores[i];
-        uint256 reward = _terms.reward;
-        uint256 left = reward;
-        for (uint256 i; i < n; ++i) {
-            pay[i] = total == 0 ? reward / n : reward * scores[i] / total;
-            left -= pay[i];
-            if (pay[i] != 0) _credit(trainers[i], pay[i]);
+    /// @dev Run the same call in the code of `Extension`, with this project's storage.
+    function _pass() private {
+        address to = address(EXTENSION);
+        assembly {
+            calldatacopy(0, 0, calldatasize())
+            let good := delegatecall(gas(), to, 0, calldatasize(), 0, 0)
+            returndatacopy(0, 0, returndatasize())
+            switch good
+            case 0 { revert(0, returndatasize()) }
+            default { return(0, returndatasize()) }
         }
-        if (left != 0) _credit(_terms.owner, left);
     }
 
-    /// @dev Next norm bound: κ·ν, clamped to [β/2, 2β] and to [β_min, β_max].
-    function _conclude(
-        RoundProof calldata proof,
-        uint256[] memory scores,
-        bytes32 aggregateHash,
-        bytes32 cidHash
-    ) private {
-        uint256 old = beta;
-        uint256 target = uint256(_terms.kappa) * proof.nu / 1000;
-        target = _max(_max(target, old / 2), _terms.betaMin);
-        beta = uint128(_min(_min(target, 2 * old), _terms.betaMax));
-        uint256[] memory packed = new uint256[]((scores.length + 3) / 4);
-        for (uint256 i; i < scores.length; ++i) packed[i / 4] |= scores[i] << (64 * (i % 4));
-        uint64 rate = _rates[_min(settled, _rates.length - 1)];
-        _outcome = Outcome(uint64(proof.mask), rate, beta, aggregateHash, cidHash, packed);
-        (_claims, _ownerClaims, _claimed, _ownerClaimed) = (0, false, 0, false);
-        ++settled;
-        _phase = Phase.Settled;
-        deadline = uint40(block.timestamp + _terms.windows.claim);
-    }
-
-    /// @dev Refused submissions burn the penalty of both stake and bond, and lose their seats; order is kept.
+    /// @dev Refused submissions burn the penalty of both stake and bond, and lose their seats; order is kept. A root
+    /// update that was offered and is not admitted burns as much of the owner's deposit and of the bond.
     function _refuseOthers() private {
-        Seat[] storage seats_ = _seats[round];
-        uint256 kept;
-        for (uint256 i; i < seats_.length; ++i) {
-            if (seats_[i].admitted) {
-                if (kept != i) seats_[kept] = seats_[i];
+        (uint256 taken, uint256 kept, uint96 penalty) = (_taken, 0, _terms.penaltyWei);
+        for (uint256 i; i < taken; ++i) {
+            if (_seats[i].admitted) {
+                if (kept != i) _seats[kept] = _seats[i];
                 ++kept;
             } else {
-                address trainer = seats_[i].trainer;
-                uint256 burnt = _burnStake(trainer, _terms.penaltyWei);
-                _burnBond(_terms.penaltyWei);
+                address trainer = _seats[i].trainer;
+                uint256 burnt = _burnStake(trainer, penalty);
+                _burnBond(penalty);
                 _accounts[trainer].lastRound = 0; // no undecided submission any more: it may leave
                 emit Refused(round, trainer, burnt);
             }
         }
-        while (seats_.length > kept) seats_.pop();
-    }
-
-    /// @dev Account for the void rounds since the account was last used. Lazy, so that no transition has to
-    /// visit every member.
-    function _settleSkips(address who) private {
-        Account storage own = _accounts[who];
-        uint256 count = _voidRounds.length;
-        if (own.stakeWei != 0) {
-            for (uint256 i = own.voidsSeen; i < count && own.skipped < SKIPS_ALLOWED; ++i) {
-                if (_voidRounds[i] == own.lastRound) continue;
-                ++own.skipped;
-                uint256 burnt = _burnStake(who, _terms.penaltyWei);
-                bool removed = own.skipped == SKIPS_ALLOWED;
-                emit Skipped(who, _voidRounds[i], burnt, removed);
-                if (removed) _refundStake(who);
-            }
+        _taken = uint8(kept);
+        if (root.offered != 0) {
+            root.offered = 0;
+            unburntWei += penalty;
+            _burnBond(penalty);
+            emit Refused(round, address(0), penalty);
         }
-        own.voidsSeen = uint8(count);
     }
 
-    function _release(address who) internal override {
-        if (_phase != Phase.Ended || _accounts[who].stakeWei == 0) return;
-        _settleSkips(who);
-        _refundStake(who);
+    /// @dev Of the root update, where it lies here.
+    function _returnDeposit() private {
+        if (root.offered == 0) return;
+        root.offered = 0;
+        refundWei[_terms.owner] += _terms.penaltyWei;
     }
 
     /// @dev Between rounds. An announced end acts here, and only here.
@@ -624,58 +487,45 @@ contract Project is Accounts {
     function _end() private {
         _phase = Phase.Ended;
         _refundBond(aggregator);
+        _returnDeposit();
         _credit(_terms.owner, pool);
         emit Ended(settled, pool);
         pool = 0;
     }
 
+    /// @dev The submission deadline counts here even where the last seat was taken before it.
     function _isLive(address who) private view returns (bool) {
-        if (phase() == Phase.Submit) return true;
+        if (_phase == Phase.Submit && (block.timestamp <= deadline || _taken < _terms.minTrainers)) return true;
         return (_phase == Phase.Submit || _phase == Phase.Prove) && _accounts[who].lastRound == round;
     }
 
-    function _trainers() private view returns (address[] memory out) {
-        Seat[] storage seats_ = _seats[round];
-        out = new address[](seats_.length);
-        for (uint256 i; i < out.length; ++i) out[i] = seats_[i].trainer;
-    }
-
     function _seatOf(address trainer) private view returns (uint256) {
-        Seat[] storage seats_ = _seats[round];
-        for (uint256 i; i < seats_.length; ++i) if (seats_[i].trainer == trainer) return i;
+        uint256 taken = _taken;
+        for (uint256 i; i < taken; ++i) if (_seats[i].trainer == trainer) return i;
         revert MarketErrors.NoSuchSeat(trainer, round);
     }
 
     function _countAdmitted() private view returns (uint256 count) {
-        Seat[] storage seats_ = _seats[round];
-        for (uint256 i; i < seats_.length; ++i) if (seats_[i].admitted) ++count;
+        uint256 taken = _taken;
+        for (uint256 i; i < taken; ++i) if (_seats[i].admitted) ++count;
     }
 
     function _admitDeadline() private view returns (uint256) {
         return uint256(deadline) + _terms.windows.admit;
     }
 
-    function _checkCid(bytes calldata cid) private pure {
-        if (cid.length == 0 || cid.length > CID_MOST) revert MarketErrors.WrongCid(cid.length, CID_MOST);
+    /// @dev keccak(digest ‖ keccak(cid)), for a CID of a length that there is.
+    function _submission(bytes32 digest, bytes calldata cid) private pure returns (bytes32) {
+        _checkCid(cid);
+        return keccak256(abi.encode(digest, keccak256(cid)));
     }
 
-    function _signedBy(address want, bytes32 structHash, bytes calldata signature) private view {
-        bytes32 digest = MessageHashUtils.toTypedDataHash(domainSeparator(), structHash);
-        (address have,,) = ECDSA.tryRecoverCalldata(digest, signature); // refuses a high s
-        if (have != want || have == address(0)) revert MarketErrors.WrongSigner(have, want);
-    }
-
-    function _require(Phase want) private view {
-        Phase have = phase();
-        if (have != want) revert MarketErrors.WrongPhase(have, want);
-    }
-
-    function _before(uint256 limit) private view {
-        if (block.timestamp > limit) revert MarketErrors.TooLate(block.timestamp, limit);
-    }
-
-    function _after(uint256 limit) private view {
-        if (block.timestamp <= limit) revert MarketErrors.TooEarly(block.timestamp, limit + 1);
+    function _checkReceipt(address trainer, bytes32 submission, bytes calldata receipt) private view {
+        _signedBy(
+            aggregator,
+            keccak256(abi.encode(RECEIPT_TYPE, aggregator, uint256(round), trainer, submission)),
+            receipt
+        );
     }
 
     function _onlyOwner() private view {
@@ -688,13 +538,5 @@ contract Project is Accounts {
 
     function _exactly(uint256 want) private view {
         if (msg.value != want) revert MarketErrors.WrongValue(msg.value, want);
-    }
-
-    function _min(uint256 a, uint256 b) private pure returns (uint256) {
-        return a < b ? a : b;
-    }
-
-    function _max(uint256 a, uint256 b) private pure returns (uint256) {
-        return a < b ? b : a;
     }
 }

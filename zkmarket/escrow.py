@@ -14,13 +14,17 @@ from typing import Any
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 
+from . import gram, projection
 from .artifacts import Build, Manifest
 from .backend import Proof
+from .base import BaseProof, Points, powers_of
+from .columns import Columns
 from .commitment import Commitment, RoundId, address_text
 from .errors import ArtifactError, InputError
-from .field import Point, encode_point
-from .gram import GramProof, next_claim
+from .field import P, Point, encode_point
+from .projection import WINDOW, Shape, Weights
 from .round import NO_REFERENCES, References, RoundProof, aggregate_points, start_transcript
+from .transcript import Transcript, digest_words
 
 NOBODY = "0x" + "00" * 20
 REFERENCES = ("root", "last")
@@ -31,7 +35,7 @@ RATE_UNIT = 10**9
 
 
 class Phase(IntEnum):
-    """States of a project; ADMIT is SUBMIT after its deadline, with enough seats taken."""
+    """States of a project; ADMIT is SUBMIT after its deadline with enough seats taken, or with all of them taken."""
 
     CREATED = 0
     OPEN = 1
@@ -77,9 +81,9 @@ class Offer:
         rounds: T.
         reward, fee: of one round, in wei or the token's smallest unit.
         stake_wei, bond_wei, penalty_wei: native coin. The bond is at least reward + fee + one penalty for every trainer
-            between the least and the most (a token's reward and fee do not count); twice the reward is better. The
-            penalty is at least the reward / the least number of trainers, unless the reward is a token, and at most
-            the stake.
+            between the least and the most, and for a root update if the rules use one (a token's reward and fee do not
+            count); twice the reward is better. The penalty is at least the reward / the least number of trainers,
+            unless the reward is a token, and at most the stake.
         beta, beta_min, beta_max: bound on squared norms at first, and its limits; beta_min at least D.
         kappa: thousandths; next bound = kappa · median squared norm.
         rates: learning rate of each round in billionths; the last holds for all later ones.
@@ -133,16 +137,9 @@ NO_VERIFIER = Verifier(NOBODY, bytes(32))
 
 @dataclass(frozen=True)
 class Verifiers:
-    """The verifiers of a project: one of the settlement for every number of trainers.
+    """The verifiers of a project: one of the settlement for every number of trainers."""
 
-    Attributes:
-        range: of a full chunk; where an update has one chunk only and it is not full, `NO_VERIFIER`.
-        range_last: of the last chunk; `range` where C divides D.
-    """
-
-    gram: Verifier
-    range: Verifier
-    range_last: Verifier
+    base: Verifier
     settlement: Mapping[int, Verifier]
 
 
@@ -204,6 +201,7 @@ def terms_words(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers
         offer.open_admission,
         manifest.params,
         manifest.logrows,
+        manifest.columns.rows,
         manifest.fixed_point.value_bits,
         manifest.salts,
         manifest.chunks,
@@ -213,9 +211,7 @@ def terms_words(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers
         offer.beta_max,
         manifest.blinding,
         tuple(getattr(offer.windows, item.name) for item in fields(Windows)),
-        verifiers.gram.words,
-        verifiers.range.words,
-        verifiers.range_last.words,
+        verifiers.base.words,
         offer.model,
     )
 
@@ -239,6 +235,54 @@ def plan_rules(manifest: Manifest) -> tuple[int, int, int, int]:
     return rule.f, rule.m or manifest.trainers, references, manifest.score_shift
 
 
+# ---------------------------------------------------------------- what a settlement needs
+
+GAS_LIMIT, CALLDATA_LIMIT = 14_000_000, 120_000
+"""Of one transaction: no project is created whose largest round does not settle in two."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Upper estimates of a settlement, as the factory makes them.
+
+    Attributes:
+        base_gas, decision_gas: of `proveBase` and of `settleProven`; a `settle` needs both.
+        calldata: bytes of a transaction.
+    """
+
+    base_gas: int
+    decision_gas: int
+    calldata: int
+
+    @property
+    def in_one(self) -> bool:
+        """Whether one transaction holds it."""
+        return self.base_gas + self.decision_gas <= GAS_LIMIT
+
+    @property
+    def possible(self) -> bool:
+        return max(self.base_gas, self.decision_gas) <= GAS_LIMIT and self.calldata <= CALLDATA_LIMIT
+
+
+def settlement_work(trainers: int, params: int, logrows: int, references: int) -> Work:
+    """Of a round of so many trainers. The numbers are those of Factory.sol.
+
+    Args:
+        references: bits of `Plan.references`.
+    """
+    columns = Columns(logrows)
+    chunks = columns.chunks(params)
+    shape = Shape(trainers + (references & 1), chunks, params, columns.rows, columns.width)
+    slots = trainers + references.bit_count()
+    points = slots * chunks + len(gram.masked_chunks(chunks)) + len(shape.mask_positions) + 1
+    windows = sum(-(-bits // WINDOW) for bits in (shape.blocks, columns.rows - 1, columns.width))
+    return Work(
+        1_050_000 + windows * 27_000 + points * 8_000,
+        1_300_000 + trainers * 35_000 + points * 2_500,
+        30_000 + points * 64,
+    )
+
+
 # ---------------------------------------------------------------- calldata
 
 
@@ -252,36 +296,49 @@ def points_hash(points: Sequence[Point]) -> bytes:
     return keccak(b"".join(encode_point(point) for point in points))
 
 
-def submit_words(commitment: Commitment) -> tuple[list[int], list[bytes]]:
-    """Points and range proofs as `submit` takes them."""
-    return point_words(commitment.points), [proof.data for proof in commitment.range_proofs]
+def submission_word(digest: bytes, cid: bytes) -> bytes:
+    """What a seat holds, and a receipt signs: digest and CID of an update as one word."""
+    return keccak(digest + keccak(cid))
 
 
-def settle_words(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> tuple[Any, ...]:
-    """`RoundProof` of Types.sol: what the contract does not know itself.
+def base_words(proof: RoundProof, cids: Sequence[bytes], references: Sequence[Sequence[Point]] = ()) -> tuple[Any, ...]:
+    """`BaseProof` of Types.sol: what the contract does not know itself.
 
     Args:
+        cids: that were submitted, of slots 1..N, and then of the root update if one was admitted.
         references: points of every reference slot, as `References.points` gives them.
     """
-    n = len(proof.commitments)
-    instances = proof.settlement.instances
-    points = [point for commitment in proof.commitments for point in commitment.points]
-    mask, scores = mask_of(proof), instances[-n - 1 : -1]
+    base = proof.base
     return (
-        point_words([*points, *(p for slot in references for p in slot), *proof.mask_points, proof.gram_point]),
-        instances[0],
-        [word for claim in proof.gram.claims for word in claim],
-        sum(bit << slot for slot, bit in enumerate(mask)),
-        list(scores),
-        instances[-1],
-        proof.gram.base.data,
-        proof.settlement.data,
+        point_words(all_points(proof, references)),
+        [keccak(cid) for cid in cids],
+        proof.settlement.instances[0],
+        base.t0,
+        base.z,
+        [word for claim in base.claims for word in claim],
+        [word for message in base.rounds for word in message],
+        base.salt_square,
+        base.proof.data,
     )
 
 
-def proofs_hash(gram: bytes, settlement: bytes) -> bytes:
-    """How a project logs the two proofs that settled a round."""
-    return keccak(keccak(gram) + keccak(settlement))
+def all_points(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> list[Point]:
+    """In the order in which they are absorbed: slots 1..N, the references', slot 0's, P_0..P_μ, C_G."""
+    slots = [commitment.points for commitment in proof.commitments] + list(references)
+    points = [point for slot in slots for point in slot]
+    return [*points, *proof.mask_points, *proof.projection_points, proof.gram_point]
+
+
+def decision_words(proof: RoundProof) -> tuple[Any, ...]:
+    """`Decision` of Types.sol."""
+    n, instances = len(proof.commitments), proof.settlement.instances
+    mask = sum(bit << slot for slot, bit in enumerate(mask_of(proof)))
+    return mask, list(instances[-n - 1 : -1]), instances[-1], proof.settlement.data
+
+
+def proofs_hash(base: bytes, settlement: bytes) -> bytes:
+    """How a project logs the proofs that settled a round. `base` is empty where it was proven before."""
+    return keccak((keccak(base) if base else bytes(32)) + keccak(settlement))
 
 
 def mask_of(proof: RoundProof) -> tuple[int, ...]:
@@ -291,46 +348,79 @@ def mask_of(proof: RoundProof) -> tuple[int, ...]:
 
 
 def round_proof_of(
-    words: Sequence[Any],
+    base: Sequence[Any],
+    decision: Sequence[Any],
     manifest: Manifest,
     round_id: RoundId,
     beta: int,
-    commitments: Sequence[Commitment],
+    trainers: Sequence[int],
     references: References = NO_REFERENCES,
 ) -> RoundProof:
-    """The round proof behind `settle_words`: challenges and claims, which the contract computes, are computed again.
+    """The round proof behind `base_words` and `decision_words`: what the contract computes is computed again.
 
     Args:
-        words: `RoundProof` of Types.sol, from a settlement's calldata.
+        base, decision: of Types.sol, from calldata that the contract has verified.
         beta: norm bound of the round.
-        commitments: of the admitted, in the order of slots.
-        references: of the round; the contract has compared those in `words` with them.
+        trainers: addresses of the admitted, in the order of slots.
+        references: of the round; the contract has compared those in `base` with them.
     """
-    points, q, folds, mask, scores, nu, gram_proof, settlement_proof = words
-    pairs = [(points[at], points[at + 1]) for at in range(0, len(points), 2)]
-    n, chunks = len(commitments), manifest.chunks
-    held = len(manifest.references)
-    mask_points, gram_point = tuple(pairs[(n + held) * chunks : -1]), pairs[-1]
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask_points, gram_point, references)
-    r = transcript.slot_challenges(n + held + 1)
-    transcript.absorb(q)
-    claims = tuple(zip(folds[::2], folds[1::2], strict=True))
-    claim = q
-    for step, (a, x) in enumerate(claims):
-        transcript.absorb(a, x)
-        claim = next_claim(claim, a, x, transcript.fold_challenge(step))
-    bits = [mask >> slot & 1 for slot in range(n)]
+    words, _, q, t0, z, folds, rounds, salt_square, base_proof = base
+    mask, scores, nu, settlement_proof = decision
+    points = list(zip(words[::2], words[1::2], strict=True))
+    n, chunks, shape = len(trainers), manifest.chunks, manifest.projection
+    slots = [tuple(points[at * chunks : (at + 1) * chunks]) for at in range(n + len(manifest.references))]
+    rest = points[len(slots) * chunks : -1]
+    own = len(gram.masked_chunks(chunks))
+    all_points = Points(tuple(slots), tuple(rest[:own]), tuple(rest[own:]))
+    transcript = start_transcript(manifest, round_id, beta, trainers, all_points, points[-1])
+    r = transcript.slot_challenges(manifest.slots)
+    claims, messages = _pairs(folds), _pairs(rounds)
+    proof = Proof(bytes(base_proof), ())
+
+    weights = Weights.of(shape, transcript)
+    transcript.absorb_projection(q, t0, bytes(z))
+    eta = transcript.challenge("eta")
+    _, folded = gram.check_folds(claims, q, chunks, transcript)
+    sigmas, claim = projection.check_rounds(
+        messages, projection.first_claim(shape, bytes(z), t0, eta), shape, transcript
+    )
+    transcript.absorb_points([proof.point(at) for at in range(3)])
+    y = transcript.challenge("y")
+    value = projection.evaluate(shape, weights, sigmas, eta, y)
+    outputs = ((folded + salt_square) % P, salt_square, claim, *powers_of(y, manifest.logrows), value)
     return RoundProof(
         manifest.digest(),
         round_id,
         beta,
-        tuple(commitments),
-        mask_points,
-        gram_point,
-        GramProof(claims, Proof(bytes(gram_proof), (claim,))),
-        Proof(bytes(settlement_proof), (q, *r, beta, *bits, *scores, nu)),
+        tuple(Commitment(round_id, who, own) for who, own in zip(trainers, slots, strict=False)),
+        all_points.mask,
+        all_points.projection,
+        points[-1],
+        BaseProof(t0, bytes(z), claims, messages, Proof(proof.data, outputs)),
+        Proof(bytes(settlement_proof), (q, *r, beta, *(mask >> at & 1 for at in range(n)), *scores, nu)),
         references,
     )
+
+
+def _pairs(words: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple(zip(words[::2], words[1::2], strict=True))
+
+
+def last_seed(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> bytes:
+    """The transcript's seed when it has absorbed all that the prover sent: what names a base proof on chain.
+
+    Args:
+        references: points of every reference slot, as `References.points` gives them.
+    """
+    rid, base = proof.round_id, proof.base
+    trainers = [commitment.trainer for commitment in proof.commitments]
+    context = digest_words([proof.manifest_digest, rid.chain_id, rid.project, rid.round, proof.beta, *trainers])
+    transcript = Transcript.start(context, all_points(proof, references))
+    transcript.absorb_projection(proof.settlement.instances[0], base.t0, base.z)
+    for message in (*base.claims, *base.rounds):
+        transcript.absorb(*message)
+    transcript.absorb_points([base.proof.point(at) for at in range(3)])
+    return transcript.seed
 
 
 # ---------------------------------------------------------------- signed messages
@@ -342,33 +432,29 @@ def membership_message(chain_id: int, project: str, trainer: str) -> dict[str, A
 
 
 def receipt_message(
-    chain_id: int, project: str, aggregator: str, round_number: int, trainer: str, points: bytes, cid: bytes
+    chain_id: int, project: str, aggregator: str, round_number: int, trainer: str, submission: bytes
 ) -> dict[str, Any]:
-    """The aggregator's word that a trainer's update was received, decrypts and opens its commitment.
+    """The aggregator's word that an update was received, decrypts, opens its commitment, and is in range.
 
     Args:
-        points, cid: keccak of the commitment's points, and of the CID, as the seat holds them.
+        trainer: `NOBODY` stands for the owner's root update.
+        submission: `submission_word`, as the seat holds it.
     """
     words = [
         ("aggregator", "address", aggregator),
         ("round", "uint256", round_number),
         ("trainer", "address", trainer),
-        ("points", "bytes32", points),
-        ("cid", "bytes32", cid),
+        ("submission", "bytes32", submission),
     ]
     return _typed(chain_id, project, "Receipt", words)
 
 
 def publication_message(manifest: Manifest, proof: RoundProof, cid: bytes) -> dict[str, Any]:
     """The aggregator's word on where the aggregate of exactly this proof is served."""
-    transcript = proof.transcript(manifest)
-    transcript.absorb(proof.settlement.instances[0])
-    for claim in proof.gram.claims:
-        transcript.absorb(*claim)
     aggregate = aggregate_points(manifest, proof.commitments, mask_of(proof))
     words = [
         ("round", "uint256", proof.round_id.round),
-        ("seed", "bytes32", transcript.seed),
+        ("seed", "bytes32", last_seed(proof, proof.references.points(manifest))),
         ("aggregate", "bytes32", points_hash(aggregate) if aggregate else bytes(32)),
         ("cid", "bytes32", keccak(cid)),
     ]

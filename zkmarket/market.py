@@ -50,33 +50,33 @@ from eth_utils.abi import (
 
 from . import backend
 from .artifacts import Build, Manifest
-from .backend import Progress, Proof, quiet
+from .backend import Progress, quiet
 from .chains import DEVELOPMENT_CHAINS
 from .commitment import Commitment, RoundId
 from .errors import ArtifactError, ChainError, InputError, PassedOn, TransactionReverted
 from .escrow import (
-    NO_VERIFIER,
     NOBODY,
     Offer,
     Phase,
     Verifier,
     Verifiers,
+    address_of,
+    base_words,
     check_builds,
+    decision_words,
+    last_seed,
     membership_message,
     plan_words,
-    points_hash,
     proofs_hash,
     publication_message,
     receipt_message,
     round_proof_of,
-    settle_words,
-    submit_words,
+    submission_word,
     terms_words,
 )
 from .field import Point
 from .files import atomic_write, cache_folder, locked, sha256_file, write_json
 from .round import References, RoundProof
-from .transcript import chunk_tag
 from .wallet import PACE, NodeAway, Wallet, send_from_node
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,7 +92,7 @@ BLOCK_GAS = 30_000_000
 COMPILE_SECONDS, START_SECONDS, RPC_SECONDS = 300, 30, 60
 
 VERIFIER_SETTINGS = {
-    # 200 runs: the same size as 1 run (range: 20,796 bytes of the 24,576 allowed; settlement: 12,990) and
+    # 200 runs: the same size as 1 run and
     # 0.05 % less gas. 1,000,000 runs inline the curve operations: 2 % to 4 % less gas, but the range
     # verifier grows to 33,432 bytes and cannot be deployed.
     "optimizer": {"enabled": True, "runs": 200},
@@ -986,7 +986,7 @@ class Market(_Deployed):
         return self._call("implementation")
 
     def deploy_verifiers(self, builds: Mapping[int, Build], sender: Any, progress: Progress = quiet) -> Verifiers:
-        """The verifiers of a project: one each of gram, range, range-last, and a settlement for every N.
+        """The verifiers of a project: one of the base proof, and a settlement for every N.
 
         Raises:
             ArtifactError: the builds are not of one project, or were made with a development SRS and the
@@ -1000,13 +1000,7 @@ class Market(_Deployed):
             progress(f"verifier of {name}, N={build.manifest.trainers}: compiling and deploying")
             return self.deploy_verifier(build, name, sender)
 
-        shared = {name: deployed(first, name) for name in first.manifest.value["circuits"] if name != "settlement"}
-        return Verifiers(
-            shared["gram"],
-            shared.get("range", NO_VERIFIER),
-            shared[first.manifest.last_range_circuit],
-            {n: deployed(builds[n], "settlement") for n in numbers},
-        )
+        return Verifiers(deployed(first, "base"), {n: deployed(builds[n], "settlement") for n in numbers})
 
     def deploy_verifier(self, build: Build, circuit: str, sender: Any) -> Verifier:
         """The verifier of one circuit of a build, newly deployed."""
@@ -1085,12 +1079,28 @@ def _encryption_key(key: bytes) -> bytes:
     return key
 
 
-_PROOFS = {"submit": 2, "offerRoot": 1}
-"""Which argument of a call holds its range proofs."""
-
-
 def _points(words: Sequence[int]) -> tuple[Point, ...]:
     return tuple(zip(words[::2], words[1::2], strict=True))
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What the log says of a submission.
+
+    Attributes:
+        trainer: its address; `NOBODY` for a root update.
+        digest: of the commitment's points.
+        cid: where the ciphertext of points and opening will be.
+    """
+
+    trainer: str
+    digest: bytes
+    cid: bytes
+
+    @property
+    def word(self) -> bytes:
+        """What a receipt signs."""
+        return submission_word(self.digest, self.cid)
 
 
 class Project(_Deployed):
@@ -1155,13 +1165,20 @@ class Project(_Deployed):
         """A trainer's standing: credit, stakeWei, lastRound, voidsSeen, skipped; and its refundWei."""
         return self._read("account", str(who)) | {"refundWei": self._call("refundWei", str(who))}
 
-    def seats(self, round_number: int) -> list[dict[str, Any]]:
-        """Submissions of a round in the order of slots; once locked, the admitted only."""
-        return self._read("seats", round_number)
+    def seats(self) -> list[dict[str, Any]]:
+        """Submissions of the current round in the order of slots; once locked, the admitted only.
 
-    def root(self, round_number: int) -> bytes:
-        """keccak of the points of the owner's root update for a round: offered, or taken at its start; zeros: none."""
-        return self._read("root", round_number)
+        Of each: trainer, admitted, and submission, the word that a receipt signs.
+        """
+        return self._read("seats")
+
+    def root(self) -> dict[str, Any]:
+        """The owner's root update: the round that it is offered for, the last round that has one, and its word."""
+        return dict(zip(("offered", "admitted", "submission"), self._call("root"), strict=True))
+
+    def is_proven(self, seed: bytes) -> bool:
+        """Whether `prove_base` has been accepted for a transcript that ends with this seed, of whatever round."""
+        return self._call("entry", seed) != bytes(32)
 
     def outcome(self) -> dict[str, Any]:
         """What the last settled round decided."""
@@ -1174,28 +1191,45 @@ class Project(_Deployed):
 
     # ---- auditing: from the log and from calldata alone
 
-    def commitments(self, round_number: int) -> list[Commitment]:
-        """What was submitted to a round, with the range proofs, in the order of submission.
+    def submissions(self, round_number: int) -> list[Submitted]:
+        """What was submitted to a round, in order: digests, for no update shows before the round is settled."""
+        found = [event.arguments for event in self._of_round("Submitted", round_number)]
+        return [Submitted(said["trainer"], said["digest"], said["cid"]) for said in found]
 
-        A submission that another contract passed on comes without range proofs: the project has verified them,
-        but they are not in the transaction's own calldata.
+    def offered_root(self, round_number: int) -> Submitted | None:
+        """The root update that the owner offers for a round; of several the last one counts."""
+        found = [event.arguments for event in self._of_round("RootOffered", round_number)]
+        return Submitted(NOBODY, found[-1]["digest"], found[-1]["cid"]) if found else None
+
+    def commitments(self, round_number: int) -> list[Commitment]:
+        """Of the trainers whose updates a round was settled with, in the order of slots.
+
+        Raises:
+            ChainError: the round was not settled: the chain has digests only.
         """
-        found = self._of_round("Submitted", round_number)
-        return [self._commitment(event, "submit", round_number, event.arguments["trainer"]) for event in found]
+        said = self._settled(round_number).arguments["settlement"]
+        slots = self._slots(said["points"])
+        round_id = self.round_id(round_number)
+        return [Commitment(round_id, int(who, 16), own) for who, own in zip(said["trainers"], slots, strict=False)]
 
     def root_commitment(self, round_number: int) -> Commitment | None:
-        """The owner's root update that a round was started with, and its range proofs (see `commitments`); or None."""
-        taken = [event.arguments["root"] for event in self._of_round("Started", round_number)]
-        if not taken or taken[0] == bytes(32):
+        """The owner's root update that a round was settled with, if the aggregator gave a receipt for it; else None."""
+        said = self._settled(round_number).arguments["settlement"]
+        if not self._of_round("RootAdmitted", round_number):
             return None
-        found = [
-            event
-            for event in self._of_round("RootOffered", round_number)  # one may take another's place
-            if points_hash(_points(event.arguments["points"])) == taken[0]
-        ]
-        if not found:
-            raise ChainError(f"the log has not the root update that round {round_number} was started with")
-        return self._commitment(found[-1], "offerRoot", round_number, self.terms()["owner"])
+        owner, slots = self.terms()["owner"], self._slots(said["points"])
+        return Commitment(self.round_id(round_number), int(owner, 16), slots[len(said["trainers"])])
+
+    def _settled(self, round_number: int) -> Event:
+        settled = self._of_round("Settled", round_number)
+        if not settled:
+            raise ChainError(f"round {round_number} of {self.address} was not settled")
+        return settled[0]
+
+    def _slots(self, words: Sequence[int]) -> list[tuple[Point, ...]]:
+        """What a settlement logs of points, by as many as a slot has; what stands behind the slots is cut anyhow."""
+        points, chunks = _points(words), self.terms()["chunks"]
+        return [points[at : at + chunks] for at in range(0, len(points), chunks)]
 
     def last_aggregate(self, round_number: int) -> tuple[Point, ...]:
         """Commitment of the aggregate that a round refers to as the last one: of the round settled before it.
@@ -1226,20 +1260,6 @@ class Project(_Deployed):
         held = (proof.references.root.points if proof.references.root else None, proof.references.last)
         return [points or absent for at, points in enumerate(held) if bits >> at & 1]
 
-    def _commitment(self, event: Event, method: str, round_number: int, who: str) -> Commitment:
-        """What a call committed to: its points from the log, its range proofs from its calldata."""
-        round_id, author = self.round_id(round_number), int(who, 16)
-        try:
-            arguments = self._calldata(event, method)
-        except PassedOn:
-            return Commitment(round_id, author, _points(event.arguments["points"]), ())
-        data, proofs = arguments[_PROOFS[method]], []
-        for chunk, proof in enumerate(data):
-            tag = chunk_tag(round_id.chain_id, round_id.project, round_number, chunk, author)
-            padded = chunk == len(data) - 1 and self._padded
-            proofs.append(Proof(bytes(proof), (tag, 0) if padded else (tag,)))
-        return Commitment(round_id, author, _points(event.arguments["points"]), tuple(proofs))
-
     def round_proof(self, manifest: Manifest, round_number: int) -> RoundProof:
         """The proof that settled a round, for `auditor.verify_round` to check again.
 
@@ -1250,17 +1270,28 @@ class Project(_Deployed):
             ChainError: the round was not settled.
             PassedOn: the transaction was passed on by another contract, or is not the one that was verified.
         """
-        settled = self._of_round("Settled", round_number)
-        if not settled:
-            raise ChainError(f"round {round_number} of {self.address} was not settled")
+        settled = self._settled(round_number)
+        said = settled.arguments["settlement"]
         beta = self._of_round("Started", round_number)[0].arguments["beta"]
-        by_trainer = {commitment.trainer: commitment for commitment in self.commitments(round_number)}
-        slots = [by_trainer[int(who, 16)] for who in settled[0].arguments["settlement"]["trainers"]]
-        words = self._calldata(settled[0], "settle")[0]
-        if proofs_hash(*words[-2:]) != settled[0].arguments["settlement"]["proofs"]:
-            raise PassedOn(f"transaction {settled[0].transaction} has calldata with other proofs than it logged")
+        try:
+            base, decision, *_ = self._calldata(settled, "settle")
+            first = bytes(base[-1])
+        except PassedOn:
+            seed, *_, decision, _, _ = self._calldata(settled, "settleProven")
+            base, first = self._proven_base(round_number, seed), b""
+        if proofs_hash(first, decision[-1]) != said["proofs"]:
+            raise PassedOn(f"transaction {settled.transaction} has calldata with other proofs than it logged")
+        trainers = [int(who, 16) for who in said["trainers"]]
         references = self.references(manifest, round_number)
-        return round_proof_of(words, manifest, self.round_id(round_number), beta, slots, references)
+        return round_proof_of(base, decision, manifest, self.round_id(round_number), beta, trainers, references)
+
+    def _proven_base(self, round_number: int, seed: bytes) -> Sequence[Any]:
+        """`BaseProof` of Types.sol as `prove_base` sent it. PassedOn if nobody sent it in a transaction of its own."""
+        for event in self._of_round("BaseProven", round_number):
+            if event.arguments["seed"] == seed:
+                with contextlib.suppress(PassedOn):  # the same may have been sent again
+                    return self._calldata(event, "proveBase")[0]
+        raise PassedOn(f"the base proof of round {round_number} was passed on by another contract: no calldata of it")
 
     def _of_round(self, name: str, round_number: int) -> list[Event]:
         topic = self._topic(name)
@@ -1286,26 +1317,21 @@ class Project(_Deployed):
         except eth_abi.exceptions.DecodingError as error:
             raise PassedOn(f"transaction {event.transaction} has calldata that cannot be read: {error}") from error
 
-    @functools.cached_property
-    def _padded(self) -> bool:
-        """Whether the last chunk's range proof has a second output."""
-        terms = self.terms()
-        return terms["range"]["deployed"] != terms["rangeLast"]["deployed"]
-
     # ---- signing
 
     def sign_membership(self, owner: Any, trainer: Any) -> bytes:
         """The owner lists a trainer."""
         return sign(self.chain, owner, membership_message(self.chain.id, self.address, str(trainer)))
 
-    def sign_receipt(self, aggregator: Any, trainer: Any, points: bytes, cid: bytes) -> bytes:
+    def sign_receipt(self, aggregator: Any, trainer: Any | None, submission: bytes) -> bytes:
         """The aggregator says that it received an update of the current round, and that it opens.
 
         Args:
-            points, cid: keccak of the commitment's points and of the CID, as `seats` gives them.
+            trainer: None stands for the owner's root update.
+            submission: the word that `seats` or `root` gives.
         """
-        number = self._call("round")
-        message = receipt_message(self.chain.id, self.address, str(aggregator), number, str(trainer), points, cid)
+        number, who = self._call("round"), NOBODY if trainer is None else str(trainer)
+        message = receipt_message(self.chain.id, self.address, str(aggregator), number, who, submission)
         return sign(self.chain, aggregator, message)
 
     def sign_publication(self, aggregator: Any, manifest: Manifest, proof: RoundProof, cid: bytes) -> bytes:
@@ -1328,15 +1354,14 @@ class Project(_Deployed):
         missing = self.terms()["bondWei"] - self._call("bondWei")
         return self._send("top up", "topUp", sender=sender, value=missing)
 
-    def start(self, sender: Any, encryption_key: bytes, keyring: bytes = b"", root: bytes = bytes(32)) -> Receipt:
+    def start(self, sender: Any, encryption_key: bytes, keyring: bytes = b"") -> Receipt:
         """Start a round.
 
         Args:
             encryption_key: 32 bytes; trainers seal their updates to it.
             keyring: CID of a sealed keyring with which members open the aggregates of earlier rounds.
-            root: `points_hash` of the owner's root update, whose opening the sender has; zeros: none is taken.
         """
-        return self._send("start", "start", _encryption_key(encryption_key), keyring, root, sender=sender)
+        return self._send("start", "start", _encryption_key(encryption_key), keyring, sender=sender)
 
     # ---- trainers
 
@@ -1360,15 +1385,19 @@ class Project(_Deployed):
         return self._send("leave", "leaveProject", sender=sender)
 
     def submit(self, sender: Any, commitment: Commitment, cid: bytes) -> Receipt:
-        """Send the commitments of an update with their range proofs, and say where its ciphertext will be."""
-        points, proofs = submit_words(commitment)
-        return self._send("submit", "submit", points, cid, proofs, sender=sender)
+        """Commit to an update by its digest, and say where its ciphertext will be."""
+        return self._send("submit", "submit", commitment.digest(), cid, sender=sender)
 
     # ---- admission and settlement
 
-    def admit(self, sender: Any, trainer: Any, receipt: bytes) -> Receipt:
-        """Show the aggregator's receipt for a trainer's submission."""
-        return self._send("admit", "admit", str(trainer), receipt, sender=sender)
+    def admit(self, sender: Any, receipts: Mapping[Any | None, bytes]) -> Receipt:
+        """Show the aggregator's receipts for submissions, in one transaction.
+
+        Args:
+            receipts: by trainer; None stands for the owner's root update. Who is admitted already is passed over.
+        """
+        trainers = [NOBODY if who is None else str(who) for who in receipts]
+        return self._send("admit", "admit", trainers, list(receipts.values()), sender=sender)
 
     def lock(self, sender: Any) -> Receipt:
         """Freeze the admitted set: the reward is owed."""
@@ -1376,8 +1405,31 @@ class Project(_Deployed):
 
     def settle(self, sender: Any, proof: RoundProof, cid: bytes, publication: bytes) -> Receipt:
         """Have a round verified and paid; anyone may."""
-        words = settle_words(proof, self._reference_points(proof))
-        return self._send("settle", "settle", words, cid, publication, sender=sender)
+        words = self._base_words(proof), decision_words(proof), cid, publication
+        return self._send("settle", "settle", *words, sender=sender)
+
+    def prove_base(self, sender: Any, proof: RoundProof) -> Receipt:
+        """The first half of a settlement that one transaction does not hold; anyone may."""
+        return self._send("prove base", "proveBase", self._base_words(proof), sender=sender)
+
+    def settle_proven(self, sender: Any, proof: RoundProof, cid: bytes, publication: bytes) -> Receipt:
+        """The second half, for a round proof whose base proof was accepted before; anyone may."""
+        points, cids, q, *_ = self._base_words(proof)
+        seed = last_seed(proof, self._reference_points(proof))
+        words = seed, points, cids, q, decision_words(proof), cid, publication
+        return self._send("settle", "settleProven", *words, sender=sender)
+
+    def _base_words(self, proof: RoundProof) -> tuple[Any, ...]:
+        """With the CIDs that the round's submissions named: the contract has them as hashes only."""
+        number = proof.round_id.round
+        named = {int(one.trainer, 16): one.cid for one in self.submissions(number)}
+        strangers = [address_of(one.trainer) for one in proof.commitments if one.trainer not in named]
+        if strangers:
+            raise ChainError(f"the log has no submission of {strangers[0]} to round {number} of {self.address}")
+        cids = [named[commitment.trainer] for commitment in proof.commitments]
+        if self.root()["admitted"] == number:
+            cids.append(self.offered_root(number).cid)
+        return base_words(proof, cids, self._reference_points(proof))
 
     def claim(self, sender: Any) -> Receipt:
         """Say that the aggregate is not served."""
@@ -1391,11 +1443,13 @@ class Project(_Deployed):
     def offer_root(self, sender: Any, commitment: Commitment, cid: bytes) -> Receipt:
         """Offer a root update for the next round, or one in its place before the start.
 
+        The first offer pays a deposit of p, which is lost if the aggregator gives no receipt for the update.
+
         Args:
-            cid: where its opening is, sealed to the key that the aggregator accepted with.
+            cid: where points and opening are, sealed to the key that the aggregator accepted with.
         """
-        points, proofs = submit_words(commitment)
-        return self._send("offer root", "offerRoot", points, proofs, cid, sender=sender)
+        value = 0 if self.root()["offered"] else self.terms()["penaltyWei"]
+        return self._send("offer root", "offerRoot", commitment.digest("root"), cid, sender=sender, value=value)
 
     def name_aggregator(self, sender: Any, candidate: Any) -> Receipt:
         return self._send("name", "nameAggregator", str(candidate), sender=sender)

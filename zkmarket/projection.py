@@ -113,16 +113,20 @@ class Shape:
             mu += 1
         return mu
 
-    @property
+    @cached_property
     def mask_positions(self) -> list[int]:
         return [0, *(1 << t for t in range(self.rounds))]
 
-    @property
+    @cached_property
     def data_positions(self) -> list[int]:
         """Of the data blocks in order: what no mask stands at. Positions left over are absent, zero."""
         masks = set(self.mask_positions)
         free = (at for at in range(1 << self.rounds) if at not in masks)
         return [at for at, _ in zip(free, range(self.blocks), strict=False)]
+
+    def leak_bits(self, bound: int) -> int:
+        """What z may tell of the updates: at most 2^−leak_bits of statistical distance, for values below `bound`."""
+        return (1 << FLOOD_BITS).bit_length() - (self.sums * self.blocks * self.values * bound).bit_length()
 
     @property
     def tail(self) -> tuple[int, int]:
@@ -160,7 +164,7 @@ class Weights:
     """The bits of all rows, which the seed of the commitments gives.
 
     Attributes:
-        blocks: (sums, n_b). left: (sums, ℓ1 − 1). right: (ℓ2, sums). uint8, 0 or 1.
+        blocks: (sums, n_b). left: (ℓ1 − 1, sums). right: (ℓ2, sums). uint8, 0 or 1.
     """
 
     blocks: np.ndarray
@@ -180,7 +184,7 @@ class Weights:
             stream.append(bits[:, : WINDOW * WINDOWS].reshape(-1))
         parts = np.split(np.stack(stream), ends, axis=1)[:3]
         blocks, left, right = (part[:, :size] for part, size in zip(parts, sizes, strict=True))
-        return cls(blocks, left, np.ascontiguousarray(right.T))
+        return cls(blocks, np.ascontiguousarray(left.T), np.ascontiguousarray(right.T))
 
 
 # ---------------------------------------------------------------- prove
@@ -202,19 +206,22 @@ class Projected:
 
 
 def project(shape: Shape, weights: Weights, vectors: Sequence[Digits], masks: Masks) -> Projected:
-    """Args: vectors: of the slots with data blocks, in order.
+    """Args: vectors: of the slots with data blocks, in order. An update has one row of digits.
 
-    Raises DomainError for a value beyond 2^18, or if an answer is out of range, which no update within 2^18 makes.
+    Raises DomainError for an update with larger values, and if an answer is out of range, which no other makes.
     """
     size = shape.values
+    if any(vector.count != 1 for vector in vectors):
+        raise DomainError(f"values of an update are below 2^{native.DIGIT_BITS} in absolute value")
     left, right = weights.left.astype(np.float64), weights.right.astype(np.float64)
     data = np.empty((shape.sums, shape.blocks), np.int64)
+    step = max(1, native.CELLS // (4 * size))
     for slot, vector in enumerate(vectors):
-        if vector.count != 1:
-            raise DomainError(f"slot {slot + 1}: values of an update are within 2^{native.DIGIT_BITS} in a projection")
-        for chunk in range(shape.chunks):
-            cells = vector.rows(chunk * size, (chunk + 1) * size)[0]
-            data[:, slot * shape.chunks + chunk] = native.project(cells, left, right)
+        for first in range(0, shape.chunks, step):  # a few chunks at once: small products waste a processor
+            count = min(step, shape.chunks - first)
+            cells = vector.rows(first * size, (first + count) * size).reshape(count, size)
+            at = slot * shape.chunks + first
+            data[:, at : at + count] = native.project(cells, left, right).T
     own = np.array([native.project_mask(column[:size], left, right) for column in masks.columns], object).T % P
     sums = (weights.blocks * data).sum(1)  # below 2^18·2^26 blocks' cells: exact in int64
     answers = [flood + int(value) for flood, value in zip(masks.flood, sums, strict=True)]
@@ -226,8 +233,8 @@ def project(shape: Shape, weights: Weights, vectors: Sequence[Digits], masks: Ma
 class Tables:
     """S and Π of the sumcheck: V_b = Σ_k S[k, b]·v_k, Π[k, b] = <v_k, U_b>. (522 + μ, positions) field elements."""
 
-    weights: np.ndarray
-    products: np.ndarray
+    weights: np.ndarray = field(repr=False)
+    products: np.ndarray = field(repr=False)
 
     @classmethod
     def of(
@@ -279,12 +286,9 @@ def _tails(shape: Shape, vectors: Sequence[Digits], masks: Masks, eta: int) -> l
     if first == size:
         return [0] * (shape.blocks + len(masks.columns))
     powers = native.powers(eta, size - first)
-    out = []
-    for vector in vectors:
-        for chunk in range(shape.chunks - 1):
-            out.append(native.dot_small(powers, vector.rows(chunk * size + first, (chunk + 1) * size)[0]) % P)
-        out.append(0)  # past the last parameter
-    return out + [native.dot(powers, column[first:size]) % P for column in masks.columns]
+    starts = [chunk * size + first for chunk in range(shape.chunks)]  # past the last parameter there are zeros
+    data = native.dot_small(powers, vectors, starts)
+    return [value % P for value in data] + [native.dot(powers, column[first:size]) % P for column in masks.columns]
 
 
 def prove_rounds(tables: Tables, claim: int, transcript: Transcript) -> tuple[Rounds, tuple[int, ...], int]:
@@ -358,7 +362,7 @@ def evaluate(shape: Shape, weights: Weights, sigmas: Sequence[int], eta: int, y:
     down = np.array([pow(y, shape.width * row, P) for row in range(shape.rows - 1)], object)
     along = np.array([pow(y, column, P) for column in range(shape.width)], object)
     powers = np.array([pow(eta, row, P) for row in range(1, shape.sums + 1)], object)
-    chosen = [part.astype(object) for part in (weights.blocks, weights.left, weights.right.T)]
+    chosen = [part.astype(object) for part in (weights.blocks, weights.left.T, weights.right.T)]
     sums = [part @ values % P for part, values in zip(chosen, (data, down, along), strict=True)]
     total = int((powers * sums[0] % P * sums[1] % P * sums[2]).sum())
 

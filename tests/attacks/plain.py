@@ -91,7 +91,7 @@ class Prover:
     def row(self, weights: Weights, row: int) -> int:
         """y_j + Σ_b s_{j,b} a_jᵀ U_b b_j, centred mod p."""
         total, width = self.masks[0][row], self.shape.width
-        down, along = weights.left[row].nonzero()[0].tolist(), weights.right[:, row].nonzero()[0].tolist()
+        down, along = weights.left[:, row].nonzero()[0].tolist(), weights.right[:, row].nonzero()[0].tolist()
         blocks = self.blocks()
         for at, bit in zip(self.shape.data_positions, weights.blocks[row].tolist(), strict=True):
             if bit:
@@ -105,7 +105,7 @@ class Prover:
         out = {at: [0] * cells for at in shape.mask_positions + shape.data_positions}
         for row in range(shape.sums):
             power = pow(eta, row + 1, P)
-            down, along = weights.left[row].nonzero()[0].tolist(), weights.right[:, row].nonzero()[0].tolist()
+            down, along = weights.left[:, row].nonzero()[0].tolist(), weights.right[:, row].nonzero()[0].tolist()
             for at, bit in zip(shape.data_positions, weights.blocks[row].tolist(), strict=True):
                 if bit:
                     for d1 in down:

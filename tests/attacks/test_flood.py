@@ -29,7 +29,7 @@ def equations(ideal: Ideal, first: Round, second: Round) -> tuple[np.ndarray, np
     lefts, rights = [], []
     for attempt in (first, second):
         weights = Weights.of(shape, started(ideal, attempt.points)[0])
-        of_cells = np.einsum("ja,cj->jac", weights.left, weights.right).reshape(shape.sums, -1)
+        of_cells = np.einsum("aj,cj->jac", weights.left, weights.right).reshape(shape.sums, -1)
         blocks = [(weights.blocks[:, [b]] * of_cells).astype(np.int64) for b in range(shape.blocks)]
         slots = [np.hstack(blocks[s * shape.chunks : (s + 1) * shape.chunks]) for s in range(shape.slots)]
         lefts.append(np.hstack([slot[:, : shape.params] for slot in slots]))

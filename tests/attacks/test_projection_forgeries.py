@@ -297,7 +297,7 @@ class InTheKernel(Prover):
         block = 1  # slot 1, chunk 1
         rows = [
             [int(s) * int(a) * int(b) for a in left for b in right]
-            for s, left, right in zip(bits.blocks[:, block], bits.left, bits.right.T, strict=True)
+            for s, left, right in zip(bits.blocks[:, block], bits.left.T, bits.right.T, strict=True)
         ]
         first = shape.tail[0]
         kernel = uniform_in_kernel([row[:first] for row in rows if any(row[:first])])

@@ -107,7 +107,7 @@ BLOCKS = [
 
 def passing(bits: Weights, blocks: np.ndarray, entry: int, flood: int) -> float:
     """Share of the rows whose answer is in range, for blocks of `entry` times small integers."""
-    parts = np.einsum("ja,bac,cj->jb", bits.left, blocks, bits.right, optimize=True)
+    parts = np.einsum("aj,bac,cj->jb", bits.left, blocks, bits.right, optimize=True)
     counts = (bits.blocks * parts).sum(1)
     small = {}
     for times in set(counts.tolist()):
@@ -157,7 +157,7 @@ def test_signs_would_pass_always() -> None:
 
 def test_bits_are_fair_and_independent(bits: Weights) -> None:
     """No two bits of a row are the same bit, in any part; each is as often 0 as 1."""
-    columns = np.hstack([bits.blocks, bits.left, bits.right.T]).astype(np.float64) - 0.5
+    columns = np.hstack([bits.blocks, bits.left.T, bits.right.T]).astype(np.float64) - 0.5
     correlations = 4 * columns.T @ columns / ROWS
     assert np.abs(correlations - np.eye(len(correlations))).max() < 6 / ROWS**0.5
     assert np.abs(columns.mean(0)).max() < 3 / ROWS**0.5
@@ -168,7 +168,7 @@ def test_bits_of_wide_rows_are_independent(chunks: int) -> None:
     """Also where a row's bits are several hashes'."""
     shape = Shape(slots=1, chunks=chunks, params=1, rows=30, width=256, sums=2000)
     bits = Weights.of(shape, Transcript(hash_words("wide", chunks)))
-    columns = np.hstack([bits.blocks, bits.left, bits.right.T]).astype(np.float64) - 0.5
+    columns = np.hstack([bits.blocks, bits.left.T, bits.right.T]).astype(np.float64) - 0.5
     correlations = 4 * columns.T @ columns / shape.sums
     assert np.abs(correlations - np.eye(len(correlations))).max() < 7 / shape.sums**0.5
 
@@ -181,7 +181,7 @@ def overlapping(starts: tuple[int, int, int]) -> Callable[[Shape, Transcript], W
         stream = np.array([[word >> at & 1 for at in range(256)] for word in words], np.uint8)
         sizes = (shape.blocks, shape.rows - 1, shape.width)
         parts = [stream[:, at : at + size] for at, size in zip(starts, sizes, strict=True)]
-        return Weights(parts[0], parts[1], np.ascontiguousarray(parts[2].T))
+        return Weights(parts[0], *(np.ascontiguousarray(part.T) for part in parts[1:]))
 
     return of
 

@@ -155,7 +155,7 @@ def test_bits_are_those_of_the_hashes_each_once(blocks: int, rows: int, width: i
     used: set[tuple[int, int]] = set()
     for row in (1, 2):
         window = 0
-        parts = (weights.blocks[row - 1], weights.left[row - 1], weights.right[:, row - 1])
+        parts = (weights.blocks[row - 1], weights.left[:, row - 1], weights.right[:, row - 1])
         for part, size in zip(parts, (blocks, rows - 1, width), strict=True):
             for k in range(size):
                 at = 6 * window + k

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Sequence
+from operator import mul
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,19 @@ def test_add_and_dot(pairs: list[tuple[int, int]]):
 
 
 @quick
-@given(st.lists(st.tuples(FIELD, SMALL), min_size=1, max_size=40))
-def test_dot_small(pairs: list[tuple[int, int]]):
-    column, cells = zip(*pairs, strict=True)
-    assert native.dot_small(from_ints(column), array(cells)) == sum(a * b for a, b in pairs)
+@given(vectors(FIELD, 10), st.lists(vectors(SMALL), min_size=1, max_size=3), st.lists(st.integers(0, 50), max_size=4))
+def test_dot_small(column: list[int], whole: list[list[int]], starts: list[int]):
+    """Of each vector from each start on; past its end there are zeros."""
+    got = native.dot_small(from_ints(column), [Digits.of(array(values)) for values in whole], starts)
+    assert got == [sum(map(mul, column, values[start:])) for values in whole for start in starts]
+
+
+def test_dot_small_at_the_edge():
+    """A whole block of ±Q and of full limbs."""
+    size = native.WIDTH + 1
+    column = np.tile(from_ints([FULL]), (size, 1))
+    vectors = [Digits.of(np.full(size, sign * Q)) for sign in (1, -1)]
+    assert native.dot_small(column, vectors, [0]) == [FULL * Q * size, -FULL * Q * size]
 
 
 @quick
@@ -143,10 +153,10 @@ BITS = st.lists(st.integers(0, 1), min_size=60, max_size=60)
 def test_outer_sum(coefficients: list[int], left: list[int], right: list[int], step: int):
     """Σ_j c_j (a_j ⊗ b_j), a few rows of the block at a time."""
     rows, height, width = len(coefficients), 7, 8
-    a = np.resize(np.array(left, float), (rows, height))
+    a = np.resize(np.array(left, float), (height, rows))
     b = np.resize(np.array(right, float), (width, rows))
     wanted = [
-        sum(c * int(a[j, i]) * int(b[k, j]) for j, c in enumerate(coefficients)) % P
+        sum(c * int(a[i, j]) * int(b[k, j]) for j, c in enumerate(coefficients)) % P
         for i in range(height)
         for k in range(width)
     ]
@@ -220,12 +230,12 @@ def test_projections_at_the_edge(logrows: int):
     """All bits set, all values −Q: and of a mask, limbs of 2^32 − 1, which is 2^52 at K = 20."""
     shape = Columns(logrows)
     sums = 3
-    left, right = np.ones((sums, shape.rows - 1)), np.ones((shape.width, sums))
-    left[1, 0] = right[5, 1] = 0
-    left[2] = 0
+    left, right = np.ones((shape.rows - 1, sums)), np.ones((shape.width, sums))
+    left[0, 1] = right[5, 1] = 0
+    left[:, 2] = 0
     counts = [shape.values, (shape.rows - 2) * (shape.width - 1), 0]
-    cells = np.full(shape.values, -float(Q))
-    assert native.project(cells, left, right).tolist() == [-Q * count for count in counts]
+    cells = np.full((2, shape.values), -float(Q))
+    assert native.project(cells, left, right).tolist() == [[-Q * count for count in counts]] * 2
     column = np.tile(from_ints([FULL]), (shape.values, 1))
     assert native.project_mask(column, left, right) == [FULL * count for count in counts]
 
@@ -233,8 +243,8 @@ def test_projections_at_the_edge(logrows: int):
 @quick
 @given(st.lists(FIELD, min_size=12, max_size=12), BITS, BITS)
 def test_projections_are_sums_of_the_chosen(values: list[int], left: list[int], right: list[int]):
-    a, b = np.array(left[:15], float).reshape(5, 3), np.array(right[:20], float).reshape(4, 5)
-    wanted = [sum(values[4 * i + k] for i in range(3) for k in range(4) if a[j, i] and b[k, j]) for j in range(5)]
+    a, b = np.array(left[:15], float).reshape(3, 5), np.array(right[:20], float).reshape(4, 5)
+    wanted = [sum(values[4 * i + k] for i in range(3) for k in range(4) if a[i, j] and b[k, j]) for j in range(5)]
     assert native.project_mask(from_ints(values), a, b) == wanted
 
 
@@ -318,7 +328,7 @@ def test_a_column_of_the_largest_k():
     # and the whole by another way: Σ_d y^d of it
     powers = native.powers(5, size)
     total = native.dot(powers, got) % P
-    wanted = native.dot_small(powers, values) * (k[0] - k[1]) - 3 * native.dot(powers, mask)
+    wanted = native.dot_small(powers, [Digits.of(values)], [0])[0] * (k[0] - k[1]) - 3 * native.dot(powers, mask)
     assert total == wanted % P
 
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {MarketErrors} from "./MarketErrors.sol";
+import {Rounds} from "./Rounds.sol";
+import {Proofs} from "./lib/Proofs.sol";
+import {BaseProof, Decision, Facts, Outcome, Phase, Plan, Settlement, Terms} from "./Types.sol";
+
+/// @title How a project begins, and how it settles a round: what it demands of proofs, and whom it pays.
+/// @notice Code that every project runs as its own: `Project` passes these calls on. It lives apart for size alone, and
+/// nobody can exchange it. Called directly it finds a project that has ended.
+contract Extension is Rounds {
+    bytes32 private constant PUBLICATION_TYPE =
+        keccak256("Publication(uint256 round,bytes32 seed,bytes32 aggregate,bytes32 cid)");
+
+    /// @notice Called once, by the Factory, in the transaction that makes the clone. The Factory has checked the
+    /// terms and sends the whole pool: native coin with this call, a token before the transaction ends.
+    function initialise(Terms calldata given, Plan[] calldata plans_, uint64[] calldata rates_)
+        external
+        payable
+    {
+        if (_terms.owner != address(0)) revert MarketErrors.AlreadyInitialised();
+        _terms = given;
+        factory = msg.sender;
+        for (uint256 i; i < plans_.length; ++i) _plans[given.minTrainers + i] = plans_[i];
+        _rates = rates_;
+        _references = plans_[0].references;
+        aggregator = given.aggregator;
+        beta = given.beta;
+        pool = uint128(given.rounds * (uint256(given.reward) + given.fee));
+        deadline = uint40(block.timestamp + given.windows.accept);
+    }
+
+    // ------------------------------------------------------------ settlement
+
+    /// @notice Verify a round and pay it. Anyone may send it; nothing depends on who does.
+    /// @param cid where the aggregate is served; empty where it is withheld (fewer than minAccepted accepted).
+    /// @param publication the aggregator's signature on (round, seed, aggregate, cid).
+    function settle(
+        BaseProof calldata base,
+        Decision calldata decision,
+        bytes calldata cid,
+        bytes calldata publication
+    ) external {
+        Facts memory facts = _facts();
+        (bytes32 seed, bytes32 seed0,) = Proofs.checkBase(_terms, _seats, facts, base);
+        _settle(facts, seed, seed0, base.points, base.q, keccak256(base.proof), decision, cid, publication);
+    }
+
+    /// @notice The first half of a settlement that one transaction does not hold. Anyone may send it, and again: what
+    /// one has proven no other proof takes away.
+    function proveBase(BaseProof calldata base) external {
+        (bytes32 seed,, bytes32 entry_) = Proofs.checkBase(_terms, _seats, _facts(), base);
+        entry[seed] = entry_;
+        emit BaseProven(round, seed);
+    }
+
+    /// @notice The second half: as `settle`, for a base proof that `proveBase` has verified in this round.
+    /// @param seed of that proof's transcript at its end.
+    /// @param points, cids, q as there.
+    function settleProven(
+        bytes32 seed,
+        uint256[] calldata points,
+        bytes32[] calldata cids,
+        uint256 q,
+        Decision calldata decision,
+        bytes calldata cid,
+        bytes calldata publication
+    ) external {
+        Facts memory facts = _facts();
+        bytes32 seed0 = Proofs.checkProven(_terms, _seats, facts, entry[seed], seed, points, cids, q);
+        _settle(facts, seed, seed0, points, q, 0, decision, cid, publication);
+    }
+
+    // ------------------------------------------------------------ inside
+
+    function _facts() private view returns (Facts memory) {
+        _require(Phase.Prove);
+        _before(deadline);
+        Plan storage plan_ = _plans[_taken];
+        bytes32 root_ = root.admitted == round ? root.submission : bytes32(0);
+        return Facts(
+            round, beta, _taken, plan_.manifest, plan_.references, plan_.shift, root_, _outcome.aggregate
+        );
+    }
+
+    /// @dev What is left once the base proof is known to be good.
+    function _settle(
+        Facts memory facts,
+        bytes32 seed,
+        bytes32 seed0,
+        uint256[] calldata points,
+        uint256 q,
+        bytes32 baseProof,
+        Decision calldata decision,
+        bytes calldata cid,
+        bytes calldata publication
+    ) private {
+        // Check
+        Settlement memory result;
+        result.aggregate =
+            Proofs.checkDecision(_terms, _plans[facts.trainers], facts, seed0, points, q, decision);
+        bytes32 aggregateHash;
+        if (result.aggregate.length == 0) {
+            if (cid.length != 0) revert MarketErrors.WrongCid(cid.length, 0);
+        } else {
+            _checkCid(cid);
+            aggregateHash = keccak256(abi.encodePacked(result.aggregate));
+        }
+        _signedBy(
+            aggregator,
+            keccak256(abi.encode(PUBLICATION_TYPE, facts.round, seed, aggregateHash, keccak256(cid))),
+            publication
+        );
+        // Effect
+        result.trainers = _trainers();
+        (result.mask, result.scores, result.nu, result.cid) = (decision.mask, decision.scores, decision.nu, cid);
+        for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
+        result.pay = _pay(result.trainers, result.scores);
+        _conclude(result, aggregateHash);
+        result.proofs = keccak256(abi.encode(baseProof, keccak256(decision.proof)));
+        result.points = points;
+        emit Settled(facts.round, seed, result, deadline);
+    }
+
+    /// @dev R by score, floor; all scores 0: equally among the admitted, never back to the owner, who could cause
+    /// it. The dust is the owner's.
+    function _pay(address[] memory trainers, uint256[] memory scores) private returns (uint256[] memory pay) {
+        uint256 n = trainers.length;
+        pay = new uint256[](n);
+        uint256 total;
+        for (uint256 i; i < n; ++i) total += scores[i];
+        uint256 reward = _terms.reward;
+        uint256 left = reward;
+        for (uint256 i; i < n; ++i) {
+            pay[i] = total == 0 ? reward / n : reward * scores[i] / total;
+            left -= pay[i];
+            if (pay[i] != 0) _credit(trainers[i], pay[i]);
+        }
+        if (left != 0) _credit(_terms.owner, left);
+    }
+
+    /// @dev Next norm bound: κ·ν, clamped to [β/2, 2β] and to [β_min, β_max].
+    function _conclude(Settlement memory result, bytes32 aggregateHash) private {
+        uint256 old = beta;
+        uint256 target = uint256(_terms.kappa) * result.nu / 1000;
+        target = _max(_max(target, old / 2), _terms.betaMin);
+        beta = uint128(_min(_min(target, 2 * old), _terms.betaMax));
+        uint256[] memory scores = result.scores;
+        uint256[] memory packed = new uint256[]((scores.length + 3) / 4);
+        for (uint256 i; i < scores.length; ++i) packed[i / 4] |= scores[i] << (64 * (i % 4));
+        uint64 rate = _rates[_min(settled, _rates.length - 1)];
+        _outcome = Outcome(uint64(result.mask), rate, beta, aggregateHash, keccak256(result.cid), packed);
+        (_claims, _ownerClaims, _claimed, _ownerClaimed) = (0, false, 0, false);
+        ++settled;
+        _phase = Phase.Settled;
+        deadline = uint40(block.timestamp + _terms.windows.claim);
+        (result.beta, result.rate) = (beta, rate);
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
+    }
+
+    function _max(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? b : a;
+    }
+}
