@@ -107,7 +107,7 @@ def imports(module: str) -> tuple[set[str], set[str]]:
 
 
 def test_the_scan_sees_imports():
-    assert imports("gram")[0] >= {"backend", "field", "transcript"}
+    assert imports("base")[0] >= {"backend", "field", "transcript"}
     assert imports("backend")[1] >= {"ezkl", "torch"}  # both inside functions
     assert "errors" in MODULES and len(MODULES) > 15
 
@@ -132,7 +132,10 @@ def test_only_the_market_imports_brownie():
 
 
 def test_arithmetic_stands_on_nothing_heavy():
-    for module in ("errors", "field", "transcript", "rules", "contribution", "quantise", "files"):
+    for module in (
+        "errors", "field", "transcript", "rules", "contribution", "quantise", "files", "columns",
+        "native", "gram", "projection",
+    ):  # fmt: skip
         assert not imports(module)[0] & {"backend", "artifacts", "build", "cli"}, module
         assert not imports(module)[1] & {"ezkl", "torch", "onnx"}, module
 

@@ -29,9 +29,11 @@ def check(**changes: Any) -> None:
 def test_the_honest_manifest_is_consistent():
     check()
     manifest = Manifest(documents.manifest())
-    assert (manifest.chunk, manifest.chunks, manifest.used_in_last, manifest.bound) == (1008, 3, 484, 512)
-    assert (manifest.range_bound, manifest.norm_bound) == (508, 2500 * 512**2)
-    assert [manifest.range_circuit(chunk) for chunk in range(3)] == ["range", "range", "range-last"]
+    assert (manifest.chunk, manifest.chunks, manifest.bound, manifest.norm_bound) == (896, 3, 512, 2500 * 512**2)
+    assert (manifest.columns.rows, manifest.columns.width, manifest.columns.length) == (29, 32, 928)
+    shape = manifest.projection
+    assert (shape.slots, shape.chunks, shape.params, shape.rows, shape.width, shape.sums) == (5, 3, 2500, 29, 32, 520)
+    assert (shape.blocks, shape.rounds, shape.tail) == (15, 5, (2500 - 2 * 896, 896))
     assert manifest.layout.size == manifest.params
     assert manifest.digest().hex() == manifest.value["digest"][2:]
 
@@ -39,9 +41,13 @@ def test_the_honest_manifest_is_consistent():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"chunk": 1009}, "chunk is 1009, wanted 1008"),
+        ({"rows": 30}, "rows is 30, wanted 29"),
+        ({"width": 64}, "width is 64, wanted 32"),
+        ({"chunk": 897}, "chunk is 897, wanted 896"),
+        ({"salts": 33}, "salts is 33, wanted 32"),
+        ({"logrows": 12}, "rows is 29, wanted 61"),
         ({"chunks": 4}, "chunks is 4, wanted 3"),
-        ({"params": 4000}, "chunks is 3, wanted 4"),
+        ({"params": 4000}, "chunks is 3, wanted 5"),
         ({"value_bound": 508}, "value_bound is 508, wanted 512"),
         ({"insecure": False}, "insecure is False, wanted True"),
         ({"beta_max": str(10**6)}, "digest is .*wanted"),
@@ -97,23 +103,22 @@ def test_a_rule_that_is_not_legal_is_refused(change: dict[str, Any], error: type
         check(**change)
 
 
-@pytest.mark.parametrize(
-    ("params", "chunks", "wanted"),
-    [
-        (2500, 3, ["gram", "range", "range-last", "settlement"]),
-        (2016, 2, ["gram", "range", "settlement"]),  # C divides D
-        (40, 1, ["gram", "range-last", "settlement"]),  # one chunk that is not full
-    ],
-)
-def test_the_circuits_are_those_that_the_sizes_need(tmp_path: Path, params: int, chunks: int, wanted: list[str]):
+@pytest.mark.parametrize(("params", "chunks"), [(2500, 3), (1792, 2), (40, 1)])
+def test_there_are_two_circuits_whatever_the_sizes_are(tmp_path: Path, params: int, chunks: int):
     value = documents.manifest(params, chunks, layout=None)
     _check_consistent(Manifest(value))
-    assert list(value["circuits"]) == wanted
+    assert list(value["circuits"]) == ["base", "settlement"]
     some = value["circuits"]["settlement"]
-    others = ["gram", "range", "range-last", "settlement"] if len(wanted) == 3 else ["gram", "range", "settlement"]
-    for circuits in (dict.fromkeys(("gram", "settlement"), some), dict.fromkeys(others, some)):
-        with pytest.raises(ArtifactError, match=f"manifest has the circuits .* wanted {re.escape(str(wanted))}"):
-            _check_circuits(Build(tmp_path, Manifest(value | {"circuits": circuits})))
+    for names in (("base",), ("base", "settlement", "range")):
+        with pytest.raises(ArtifactError, match=re.escape("wanted ['base', 'settlement']")):
+            _check_circuits(Build(tmp_path, Manifest(value | {"circuits": dict.fromkeys(names, some)})))
+
+
+def test_sizes_that_the_projection_says_nothing_of():
+    """Inner products of entries below 2^113 are integers' only up to 2^26 cells."""
+    value = documents.manifest(params=(1 << 26) - 896, chunks=74_898, layout=None)
+    with pytest.raises(DomainError, match="at most 2\\^26 values with its padding: got 671"):
+        _check_consistent(Manifest(value | {"params": 1 << 26, "chunks": 74_899}))
 
 
 def test_another_commitment_of_zero_is_in_the_digest():
@@ -127,16 +132,25 @@ def test_another_commitment_of_zero_is_in_the_digest():
 # ---------------------------------------------------------------- values
 
 
-def test_a_value_beyond_q_is_refused_although_its_table_holds_it():
-    """Q is the project's, 256 here; the range proof of 2^10 rows would show it to be within 508."""
+def test_a_value_beyond_q_is_refused():
+    """Q is the project's, 256 here, whatever K is."""
     few = Manifest(documents.manifest() | {"fixed_point": {"scale_bits": 8, "value_bits": 9}})
-    assert (few.bound, few.range_bound) == (256, 256)
+    assert few.bound == 256
     salts = np.arange(3 * 8 * 32, dtype=np.uint8).reshape(3, 8, 32) & 15
     for value in (-256, 255):
         Opening(np.full(2500, value, np.int32), salts).check(few)
     for value in (-257, 256, 507):
         with pytest.raises(DomainError, match=rf"values lie in \[−256, 256\): got .*{value}"):
             Opening(np.array([0] * 2499 + [value], np.int32), salts).check(few)
+
+
+def test_values_of_more_bits_than_the_argument_takes():
+    """19, sign included, at every K: the native arithmetic counts on it."""
+    for bits, fits in ((19, True), (20, False)):
+        bound = 1 << (bits - 1)
+        change = {"fixed_point": {"scale_bits": 8, "value_bits": bits}, "value_bound": bound}
+        with pytest.raises((ArtifactError, InputError), match="domain is" if fits else "value_bits"):
+            check(**change)
 
 
 # ---------------------------------------------------------------- further filters and scores

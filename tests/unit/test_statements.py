@@ -8,17 +8,18 @@ from itertools import product
 import pytest
 
 from circuits import NOISE
+from zkmarket.backend import block_rows, usable_rows
+from zkmarket.columns import ROWS, Columns, base_rows
 from zkmarket.errors import DomainError
 from zkmarket.rules import Domain, MultiKrum
 from zkmarket.statements import (
     ARGUMENT_BITS,
     HISTOGRAM_BITS,
-    chunk_size,
-    default_value_bits,
+    MAX_VALUE_BITS,
+    VALUE_BITS,
     noise_covers,
     noise_entropy,
     project_circuits,
-    range_circuit,
     settlement_logrows,
     settlement_rows,
     settlement_statement,
@@ -36,50 +37,46 @@ def circuits(d: int, logrows: int = 10) -> dict:
 
 
 def test_sizes_are_those_of_the_protocol():
-    """C = 2^K − 8 − S; Q = 2^(bits − 1), 13 bits unless a project says otherwise; a table holds T = 2^(K−1) − 4."""
-    assert [chunk_size(k) for k in (10, 13, 17)] == [1008, 8176, 131056]
-    assert chunk_size(13, salts=20) == 8164
-    assert [table_bound(k) for k in (13, 17)] == [4092, 65532]
-    assert [value_bound(bits) for bits in (2, 13, 19)] == [2, 4096, 1 << 18]
-    assert [default_value_bits(k) for k in (10, 12, 13, 17)] == [10, 12, 13, 13]
+    """C = (ℓ1 − 1)·ℓ2; Q = 2^(bits − 1), 13 bits unless a project says otherwise, whatever K is, 19 at most."""
+    shapes = {k: Columns(k) for k in (10, 13, 17, 20)}
+    assert [(c.rows, c.width, c.values) for c in shapes.values()] == [
+        (29, 32, 896), (62, 128, 7808), (254, 512, 129_536), (1021, 1024, 1_044_480),
+    ]  # fmt: skip
+    assert [shapes[10].chunks(d) for d in (1, 896, 897, 2500)] == [1, 1, 2, 3]
+    assert [value_bound(bits) for bits in (2, VALUE_BITS, MAX_VALUE_BITS)] == [2, 4096, 1 << 18]
+    assert [table_bound(k) for k in (13, 17)] == [4092, 65532]  # of direct circuits, which look their inputs up
 
 
-@pytest.mark.parametrize("logrows", [10, 13, 17])
-def test_the_table_of_a_range_proof_is_one_column_exactly(logrows: int):
-    """From −Q to Q − 1 are 2^K − 8 rows, two less than are usable: a second column would widen the range."""
-    circuit = range_circuit(logrows, 8)
-    low, high = circuit.how.lookup_range
-    assert (low, high) == (-table_bound(logrows), table_bound(logrows) - 1)
-    assert high - low + 1 == 2**logrows - 8
+@pytest.mark.parametrize("logrows", ROWS)
+def test_a_column_is_as_long_as_three_blocks_allow(logrows: int):
+    """ℓ1 is the largest for which the base circuit fits; it fits the usable rows of one column too, and stays below."""
+    columns = Columns(logrows)
+    assert base_rows(columns.rows, columns.width, logrows) <= 3 * block_rows(logrows)
+    assert base_rows(columns.rows + 1, columns.width, logrows) > 3 * block_rows(logrows)
+    assert columns.width == 2 ** math.ceil(logrows / 2)
+    assert columns.length < usable_rows(logrows)
+    assert columns.rows <= 2 ** (logrows - math.ceil(logrows / 2))  # as many powers as α has
 
 
-@pytest.mark.parametrize(
-    ("d", "names"),
-    [
-        (1, ["gram", "range-last", "settlement"]),
-        (1007, ["gram", "range-last", "settlement"]),
-        (1008, ["gram", "range", "settlement"]),
-        (1009, ["gram", "range", "range-last", "settlement"]),
-        (2016, ["gram", "range", "settlement"]),
-    ],
-)
-def test_there_is_a_circuit_for_every_chunk_and_none_besides(d: int, names: list[str]):
-    assert list(circuits(d)) == names
-    if "range-last" in names:
-        assert circuits(d)["range-last"].numbers["used"] == d % 1008
+def test_other_k_have_no_columns():
+    for logrows in (9, 21):
+        with pytest.raises(DomainError, match=f"logrows is from 10 to 20: got {logrows}"):
+            Columns(logrows)
+
+
+@pytest.mark.parametrize("d", [1, 895, 896, 897, 10_000])
+def test_there_are_two_circuits_whatever_the_model_is(d: int):
+    assert list(circuits(d)) == ["base", "settlement"]
 
 
 def test_what_a_circuit_shows_and_commits_to():
     made = circuits(1009)
-    assert made["gram"].lookups == [] and made["gram"].range_checks == []  # its zero knowledge depends on it
+    assert made["base"].lookups == [] and made["base"].range_checks == []  # its zero knowledge depends on it
     assert {name: made[name].instances for name in made} == {
-        "gram": 1,
-        "range": 1,
-        "range-last": 2,
+        "base": 3 + 2 * 10 + 1,  # <W, W>, its salts' part, <U, V>, the point's powers, V there
         "settlement": 1 + 9 + 1 + 8 + 8 + 1,  # q, r, β, mask, scores, ν
     }
-    assert made["gram"].committed == [1016]
-    assert made["range"].committed == [1016, 1 + 2 * NOISE + 8]
+    assert made["base"].committed == [928, 928, 928, 20] and made["base"].blocks == 3
     assert made["settlement"].committed == [9 * 10 // 2 + 8, 9 + 1 + NOISE + 8]
 
 
@@ -101,15 +98,12 @@ def test_the_entropy_of_the_noise_is_a_lower_bound(values: int, table: int):
 
 
 def test_the_noise_covers_what_a_proof_reveals():
-    """948 bits at K = 13 as PROTOCOL section 6 says; at K = 9 it would not do, and is refused."""
+    """948 bits at K = 13; at K = 9 it would not do."""
     assert round(noise_entropy(128, 2 * 4092)) == 948
     assert noise_entropy(NOISE, 2 * table_bound(10)) > HISTOGRAM_BITS > noise_entropy(NOISE, 2 * table_bound(9))
     in_order = [NOISE * math.log2(2 * table_bound(k)) for k in (9, 10)]
     assert in_order[0] < ARGUMENT_BITS < in_order[1]
     assert (noise_covers(NOISE, 2 * table_bound(9)), noise_covers(NOISE, 2 * table_bound(10))) == (False, True)
-    range_circuit(10, 8)
-    with pytest.raises(DomainError, match=r"128 noise values do not cover what a range proof of 2\^9 rows reveals"):
-        range_circuit(9, 8)
 
 
 # ---------------------------------------------------------------- the settlement's size
