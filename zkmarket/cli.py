@@ -690,9 +690,7 @@ def _add_compile(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--value-bits", type=int, metavar="B", help="bits of an update's value, as in build (13)")
     made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (value bits − 1)")
-    made.add_argument(
-        "--beta-max", type=int, metavar="B", help="largest norm bound of the build (its default)"
-    )
+    made.add_argument("--beta-max", type=int, metavar="B", help="largest norm bound of the build (its default)")
     made.add_argument("--logrows", type=int, metavar="K", help="the updates' rows, 2^K (as build would choose)")
     made.add_argument(
         "--salts", type=int, default=8, metavar="S", help="the updates' salts of a chunk, as in build (8)"
