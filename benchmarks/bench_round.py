@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_round --trainers 10 --params 100000 --filter multi-krum:f=3,m=7 --json
 
-Each trainer's update is random but similar to the others'; values do not change any cost. The aggregator's
-total runs in a fresh process, from the trainers' files to the files of the round proof, as `zkmarket
-prove` does after admission. Peak memory is of the process tree.
+Each trainer's update is a file of its own; values do not change any cost. They are random but similar to the others',
+or with --uniform anything in [−Q, Q). The aggregator's total runs in a fresh process, from the trainers' files to the
+files of the round proof, as `zkmarket prove` does after admission. Peak memory is of the process tree.
 """
 
 from __future__ import annotations
@@ -19,24 +19,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Measured, Rows, machine, measured, say
-from zkmarket import aggregator, auditor, backend, gram, settlement, srs
+from zkmarket import aggregator, auditor, backend, base, gram, settlement, srs
 from zkmarket.aggregator import Submission
 from zkmarket.artifacts import Build
 from zkmarket.build import Spec, build
-from zkmarket.commitment import (
-    COMMITMENT_FILE,
-    OPENING_FILE,
-    Commitment,
-    RoundId,
-    commit,
-    open_with_fresh_salts,
-    prove_range,
-)
+from zkmarket.commitment import RoundId
 from zkmarket.contribution import SCORES
-from zkmarket.files import write_json
-from zkmarket.quantise import quantise
+from zkmarket.native import Digits
+from zkmarket.quantise import FixedPoint, load_update
 from zkmarket.round import RoundProof, start_transcript
 from zkmarket.rules import Filter
+from zkmarket.trainer import commit_update
 
 ROUND = RoundId(31337, 1, 1)
 
@@ -49,12 +42,14 @@ def main() -> None:
     parser.add_argument("--optimize", choices=("time", "gas"), default="time")
     parser.add_argument("--filter", help="as `zkmarket build` takes it; default its default")
     parser.add_argument("--score", choices=SCORES, default="shapley")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of the short steps; the median is reported")
-    parser.add_argument("--skip", action="append", default=[], choices=("range",), help="leave a step out")
+    parser.add_argument("--uniform", action="store_true", help="updates uniform in [−Q, Q)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of the aggregator's work; the median is reported")
+    parser.add_argument("--skip", action="append", default=[], choices=("steps",), help="leave a part out")
+    parser.add_argument("--folder", type=Path, help="where the updates go; default a temporary folder")
     parser.add_argument("--json", action="store_true", help="rows only, no progress")
     arguments = parser.parse_args()
     tell = backend.quiet if arguments.json else say
-    with tempfile.TemporaryDirectory(prefix="zkmarket-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="zkmarket-bench-", dir=arguments.folder) as name:
         bench(arguments, Path(name), tell)
 
 
@@ -70,87 +65,101 @@ def bench(arguments: argparse.Namespace, folder: Path, tell: Callable[[str], Non
     rows.add("build", [took], note="keys come from the cache if they are there")
 
     updates = folder / "updates"
-    commit_runs, range_runs, admit_runs = [], [], []
-    rng = np.random.default_rng(0)
-    common = rng.normal(scale=0.02, size=d)
+    commit_runs, admit_runs = [], []
     for trainer in range(n):
-        floats = np.clip(common + rng.normal(scale=0.02, size=d), -0.9, 0.9)
-        with measured() as took:
-            values = quantise(floats, manifest.fixed_point).values
-            opening = open_with_fresh_salts(values, manifest)
-            points = commit(made, opening)
-        commit_runs.append(took)
-        proofs = ()
-        if "range" not in arguments.skip:
-            tell(f"range proofs of trainer {trainer}")
-            with measured() as took:
-                chunks = list(range(manifest.chunks))
-                proofs = tuple(proof for _, proof in prove_range(made, opening, ROUND, trainer, chunks))
-            range_runs.append(took)
-        commitment = Commitment(ROUND, trainer, points, proofs)
+        tell(f"trainer {trainer + 1} of {n}")
+        floats = folder / "update.npy"
+        write_update(floats, trainer, d, manifest.fixed_point, arguments.uniform)
         place = updates / f"trainer-{trainer:04d}"
-        opening.save(folder / "opening.npz")
-        place.mkdir(parents=True)
-        (folder / "opening.npz").rename(place / OPENING_FILE)
-        write_json(place / COMMITMENT_FILE, commitment.to_json())
-        if proofs:
-            with measured() as took:
-                auditor.verify_range(made, commitment)
-            admit_runs.append(took)
+        with measured() as took:
+            commit_update(made, load_update(floats), place, trainer + 1, ROUND)
+        commit_runs.append(took)
+        floats.unlink()
+        submission = aggregator.load_submission(made, place)
+        with measured() as took:
+            aggregator.admit(made, submission)
+        admit_runs.append(took)
     rows.add("commit_one_trainer", commit_runs, 64 * manifest.chunks)
-    if range_runs:
-        size = sum(len(proof.data) for proof in proofs)
-        median = sorted(run.seconds for run in range_runs)[len(range_runs) // 2]
-        rows.add("range_one_trainer", range_runs, size, ms_per_value=round(1000 * median / d, 4))
-        rows.add("admit_one_trainer", admit_runs, size)
+    rows.add("admit_one_trainer", admit_runs, 64 * manifest.chunks)
 
-    steps(rows, made, aggregator.load_submissions(made, updates), repeat, tell)
+    if "steps" not in arguments.skip:
+        steps(rows, made, aggregator.load_submissions(made, updates), repeat, tell)
 
     totals, round_file = [], folder / "round.json"
     for _ in range(repeat):
         tell("aggregator, from files to round proof, in a fresh process")
         totals.append(in_fresh_process(made.folder, updates, round_file))
-    rows.add("aggregator_total", totals, round_file.stat().st_size)
+    proof = RoundProof.load(round_file, manifest)
+    rows.add("aggregator_total", totals, on_chain_bytes(proof), file_bytes=round_file.stat().st_size)
 
-    verified = auditor.verify_round if range_runs else auditor.verify_settlement
     runs = []
     for _ in range(repeat):
         with measured() as took:
             checked = Build.load(made.folder)
-            verified(checked, RoundProof.load(round_file, checked.manifest))
+            auditor.verify_round(checked, RoundProof.load(round_file, checked.manifest))
         runs.append(took)
-    rows.add("verify", runs, round_file.stat().st_size, range_proofs=n * manifest.chunks if range_runs else 0)
+    rows.add("verify", runs, on_chain_bytes(proof))
+
+
+def write_update(path: Path, trainer: int, params: int, fixed_point: FixedPoint, uniform: bool) -> None:
+    """A file of float32."""
+    rng = np.random.default_rng(1 + trainer)
+    if uniform:
+        integers = rng.integers(fixed_point.low, fixed_point.high + 1, params, dtype=np.int32)
+        np.save(path, np.ldexp(integers.astype(np.float32), -fixed_point.scale_bits))
+        return
+    common = np.random.default_rng(0).normal(scale=0.02, size=params)
+    np.save(path, np.clip(common + rng.normal(scale=0.02, size=params), -0.9, 0.9).astype(np.float32))
+
+
+def on_chain_bytes(proof: RoundProof) -> int:
+    """Of the proof as a contract takes it: points, claims, z and both proofs, in their own bytes."""
+    points = len(proof.mask_points) + len(proof.projection_points) + 1
+    points += sum(len(commitment.points) for commitment in proof.commitments)
+    numbers = 3 + 2 * len(proof.base.claims) + 2 * len(proof.base.rounds)  # q, t_0, o_2
+    decided = 1 + len(proof.commitments)  # mask, scores, ν
+    sent = 64 * points + 32 * (numbers + decided + 1) + len(proof.base.z)
+    return sent + len(proof.base.proof.data) + len(proof.settlement.data)
 
 
 def steps(rows: Rows, made: Build, submissions: list[Submission], repeat: int, tell: Callable[[str], None]) -> None:
     """The aggregator's parts one by one."""
     manifest = made.manifest
     openings = [s.opening for s in submissions]
-    commitments = [s.commitment for s in submissions]
-    points = [c.points for c in commitments]
-    native, based, settled = [], [], []
+    trainers = [s.commitment.trainer for s in submissions]
+    beta = manifest.beta_max
+    masked, multiplied, native, based, settled = [], [], [], [], []
     for _ in range(repeat):
         with measured() as took:
-            mask = gram.Mask.fresh(made)
-            mask_points = mask.commit(made)
-            matrix = gram.matrix(openings, mask, manifest.chunk)
-            committed = settlement.commit_gram(made, matrix)
-            transcript = start_transcript(manifest, ROUND, manifest.beta_max, commitments, mask_points, committed.point)
-            r = transcript.slot_challenges(len(openings) + 1)
-            q = settlement.combined(matrix, r)
-            _, job = gram.prove_job(made, openings, points, mask, mask_points, transcript, q)
-        native.append(took)
-        tell("gram proof")
+            attempt = base.Attempt.fresh(made)
+        masked.append(took)
         with measured() as took:
-            base = backend.prove([job])[0]
+            digits = [Digits.of(opening.values) for opening in openings]
+            products = gram.Products.of(digits, attempt.mask, manifest.chunk, manifest.chunks)
+            matrix = products.gram()
+        multiplied.append(took)
+        with measured() as took:
+            committed = settlement.commit_gram(made, matrix)
+            slots = tuple(s.commitment.points for s in submissions)
+            points = base.Points(slots, attempt.mask_points, attempt.projection_points)
+            transcript = start_transcript(manifest, ROUND, beta, trainers, points, committed.point)
+            r = transcript.slot_challenges(manifest.slots)
+            q = settlement.combined(matrix, r)
+            unproven = base.prove_job(made, openings, digits, products, points, attempt, transcript, r, q, tell)
+        native.append(took)
+        tell("base proof")
+        with measured() as took:
+            proof = backend.prove([unproven.job])[0]
         based.append(took)
         tell("settlement proof")
         with measured() as took:
-            proof = backend.prove([settlement.prove_job(made, committed, r, manifest.beta_max)])[0]
+            last = backend.prove([settlement.prove_job(made, committed, r, beta)])[0]
         settled.append(took)
-    rows.add("gram_native", native)
-    rows.add("gram_proof", based, len(base.data))
-    rows.add("settlement_proof", settled, len(proof.data), settlement_logrows=manifest.settlement_logrows)
+    rows.add("masks", masked)
+    rows.add("inner_products", multiplied)
+    rows.add("projection_and_folds", native)
+    rows.add("base_proof", based, len(proof.data))
+    rows.add("settlement_proof", settled, len(last.data), settlement_logrows=manifest.settlement_logrows)
 
 
 def in_fresh_process(folder: Path, updates: Path, output: Path) -> Measured:

@@ -18,9 +18,14 @@ ATTACKS = {
     "scale": "five times the opposite of the honest update",
     "label-flip": "an honest update of data with wrong labels",
     "free-ride": "no training: the last aggregate again, and next to nothing in the first round",
-    "copy": "another's commitment and proofs, under one's own name",
+    "copy": "another's digest and CID, under one's own name",
+    "out-of-range": "an honest update with one value beyond the range, so that the round could not be proven",
     "collude": "clones: one honest update, submitted by several identities, one more than the filter bears",
 }
+
+
+REFUSED = ("copy", "out-of-range")
+"""What an aggregator gives no receipt for: the digest binds its sender, and the range is checked at admission."""
 
 
 def poisoned(attack: str, honest: np.ndarray, last: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
@@ -35,7 +40,7 @@ def poisoned(attack: str, honest: np.ndarray, last: np.ndarray | None, rng: np.r
         return -5 * honest
     if attack == "free-ride":
         return rng.normal(size=honest.shape) * 1e-3 if last is None else last
-    return honest  # label-flip poisons the data, copy takes another's commitment, clones share one honest update
+    return honest  # poisoned are a label-flipper's data, a copied digest, an opened value, identities: not the update
 
 
 def wrong_labels(data: Dataset) -> Dataset:

@@ -20,7 +20,7 @@ import numpy as np
 from . import backend, gram, native, projection
 from .artifacts import Build, Manifest
 from .backend import Progress, Proof, ProofJob, quiet
-from .commitment import combine
+from .commitment import combine, commit_columns
 from .errors import ProofRejected
 from .field import P, Point, decode_point, encode_point, from_ints, multiply_add, to_hex, to_ints
 from .native import Digits
@@ -115,14 +115,8 @@ class Attempt:
         mask = gram.Mask.fresh(manifest.chunks, manifest.chunk + manifest.salts)
         masks = projection.Masks.fresh(manifest.projection, manifest.salts)
 
-        def commit(columns: Sequence[np.ndarray]) -> tuple[Point, ...]:
-            return tuple(commit_column(build, column) for column in columns)
-
-        return cls(mask, masks, commit(list(mask.columns.values())), commit(masks.columns))
-
-
-def commit_column(build: Build, column: np.ndarray) -> Point:
-    return backend.commit(build.files("base"), build.manifest.logrows, [to_hex(column)])[0]
+        points = commit_columns(build, map(to_hex, [*mask.columns.values(), *masks.columns]))
+        return cls(mask, masks, points[: len(mask.columns)], points[len(mask.columns) :])
 
 
 @dataclass(frozen=True)

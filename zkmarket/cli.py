@@ -27,7 +27,16 @@ from .artifacts import Build
 from .attacks import ATTACKS
 from .backend import Progress, quiet
 from .build import Spec, build
-from .commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, RoundId, address_text, random_address, read_address
+from .commitment import (
+    COMMITMENT_FILE,
+    SALTS_FILE,
+    VALUES_FILE,
+    Commitment,
+    RoundId,
+    address_text,
+    random_address,
+    read_address,
+)
 from .contribution import SCORES
 from .errors import ArtifactError, InputError, ZkmarketError
 from .field import decode_point, encode_point
@@ -37,6 +46,7 @@ from .quantise import ParameterLayout, load_update
 from .roles.verbs import add_verbs
 from .round import Aggregate, References, RoundProof
 from .rules import SIGMA, SIGMA_TRAINERS, Filter
+from .statements import VALUE_BITS
 
 if TYPE_CHECKING:
     from .store import Store
@@ -281,7 +291,7 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     made = _load_build(arguments, prover=True)
-    who = read_address(arguments.tag) if arguments.tag else _kept_address(arguments.output)
+    who = read_address(arguments.trainer) if arguments.trainer else _kept_address(arguments.output)
     committed = trainer.commit_update(
         made,
         load_update(arguments.update, made.manifest.layout),
@@ -295,6 +305,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     report = committed.quantised.report()
     result = {
         "trainer": address_text(who),
+        "digest": "0x" + committed.commitment.digest().hex(),
         "points": ["0x" + encode_point(point).hex() for point in committed.commitment.points],
         "quantisation": report,
         "folder": str(arguments.output),
@@ -304,7 +315,8 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"committed {report['params']} parameters as {address_text(who)} in {arguments.output}"
         f" (max error {report['max_error']:.3g}, relative L2 error {report['relative_l2_error']:.3g},"
         f" {report['saturated']} saturated, clipped by {report['clipped']:.3g})\n"
-        f"  publish {COMMITMENT_FILE}; keep {OPENING_FILE} secret"
+        f"  digest {result['digest']}\n"
+        f"  the aggregator needs {COMMITMENT_FILE}, {VALUES_FILE} and {SALTS_FILE}; keep the last two from all others"
     )
     return result, text
 
@@ -554,7 +566,7 @@ def make_parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--model", metavar="FILE.onnx|package.module:factory[,key=value]", help="take number and layout from a model"
     )
-    made.add_argument("--value-bits", type=int, metavar="B", help="bits of a quantised value (13)")
+    made.add_argument("--value-bits", type=int, metavar="B", help=f"bits of a quantised value ({VALUE_BITS})")
     made.add_argument("--scale-bits", type=int, metavar="S", help="a value is x·2^S (default: value bits − 1)")
     made.add_argument("--filter", metavar="FILTER", help=FILTERS)
     made.add_argument(
@@ -575,11 +587,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_compile(verb("compile", compile_verb, "compile a model into the circuit that scores coalitions by its loss"))
 
-    made = verb("commit", commit_verb, "commit to an update and prove its range")
+    made = verb("commit", commit_verb, "commit to an update: its points, and what opens them")
     made.add_argument("build", type=Path)
     made.add_argument("update", type=Path, help=".npy, .npz or .safetensors")
     made.add_argument(
-        "--tag", metavar="HEX", help="trainer's address, which the range proofs are bound to (default: random)"
+        "--trainer", metavar="HEX", help="trainer's address, which the digest is bound to (default: random)"
     )
     _add_round(made)
     made.add_argument("--beta", type=int, metavar="INT", help="clip to this squared norm of the integers")

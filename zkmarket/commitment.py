@@ -13,8 +13,9 @@ That an update's values are small is proven for all trainers at once, by whoever
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def open_with_fresh_salts(values: np.ndarray, manifest: Manifest) -> Opening:
     return opening
 
 
-COLUMNS_AT_ONCE = 1 << 20
+CELLS_AT_ONCE = 1 << 20
 """Cells that are handed to ezkl at once, as text of 64 characters each."""
 
 
@@ -205,14 +206,18 @@ def commit(build: Build, opening: Opening) -> tuple[Point, ...]:
 
 
 def commit_vector(build: Build, values: np.ndarray, salts: np.ndarray) -> tuple[Point, ...]:
-    """The m points of an update or an aggregate; a few columns at a time are in memory as text."""
-    manifest = build.manifest
-    step = max(1, COLUMNS_AT_ONCE >> manifest.logrows)
+    """The m points of an update or an aggregate."""
+    size, chunks = build.manifest.chunk, range(build.manifest.chunks)
+    return commit_columns(build, (column_of(values, salts, chunk, size) for chunk in chunks))
+
+
+def commit_columns(build: Build, columns: Iterable[list[str]]) -> tuple[Point, ...]:
+    """Their commitments; few columns at a time are in memory as text."""
+    logrows = build.manifest.logrows
     points: list[Point] = []
-    for first in range(0, manifest.chunks, step):
-        some = range(first, min(first + step, manifest.chunks))
-        columns = [column_of(values, salts, chunk, manifest.chunk) for chunk in some]
-        points += backend.commit(build.files("base"), manifest.logrows, columns)
+    left = iter(columns)
+    while some := list(islice(left, max(1, CELLS_AT_ONCE >> logrows))):
+        points += backend.commit(build.files("base"), logrows, some)
     return tuple(points)
 
 

@@ -8,7 +8,7 @@ process, its CID is sent, and the putting goes on, by this process or by the nex
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .backend import Progress, quiet
@@ -72,9 +72,9 @@ class Delivery:
                 continue
         return [name for _, name in sorted(found, reverse=True)]
 
-    def forget(self) -> None:
-        """Put nothing more of what is waiting: it is of no use any more."""
-        for cid in self.waiting():
+    def forget(self, cids: Iterable[str] | None = None) -> None:
+        """Put no more of what is waiting, or of these: it is of no use any more."""
+        for cid in self.waiting() if cids is None else cids:
             (self.folder / cid).unlink(missing_ok=True)
 
     # ---- the thread

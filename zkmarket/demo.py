@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import srs
-from .attacks import ATTACKS, attacking, wrong_labels
+from .attacks import ATTACKS, REFUSED, attacking, wrong_labels
 from .backend import Progress, quiet, versions
 from .contribution import check_score, references
 from .errors import BackendError, ChainError, InputError
@@ -46,7 +46,7 @@ PASSWORD = "demo"  # of keystores that hold a development chain's coins, for as 
 PHASES = {
     "CREATED": "inspect and accept",
     "OPEN": "join and start",
-    "SUBMIT": "train, prove range",
+    "SUBMIT": "train and commit",
     "ADMIT": "hand over, admit",
     "PROVE": "prove and settle",
     "SETTLED": "verify and open",
@@ -122,8 +122,8 @@ def run_demo(
     attackers = default_attackers(attack, trainers) if attackers is None else attackers
     if not 0 <= attackers <= trainers:
         raise InputError(f"a demo of {trainers} trainers has from 0 to {trainers} attackers: got {attackers}")
-    if attack == "copy" and trainers - attackers < MIN_ACCEPTED:
-        raise InputError(f"thieves have nothing to submit: at least {MIN_ACCEPTED} honest trainers are wanted")
+    if attack in REFUSED and trainers - attackers < MIN_ACCEPTED:
+        raise InputError(f"{attack} gets no receipt: at least {MIN_ACCEPTED} honest trainers are wanted")
     if not 1 <= rounds <= 100:
         raise InputError(f"a demo has from 1 to 100 rounds: got {rounds}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -174,8 +174,8 @@ class Cast:
 
     @property
     def least(self) -> int:
-        """Thieves get no seat, so a round may have as many trainers as are honest."""
-        return max(MIN_ACCEPTED, self.trainers - self.attackers) if self.attack == "copy" else self.trainers
+        """Where attackers get no receipt, a round may have as many trainers as are honest."""
+        return max(MIN_ACCEPTED, self.trainers - self.attackers) if self.attack in REFUSED else self.trainers
 
     @property
     def penalty(self) -> int:
@@ -392,20 +392,13 @@ class Stage:
                 self.progress(f"round {state.round}: {state.phase.name}")
             if state.phase == Phase.ENDED:
                 return
-            done = {
-                Phase.SUBMIT: self.all_submitted, Phase.ADMIT: self.all_decided, Phase.SETTLED: self.all_received,
-            }.get(state.phase)  # fmt: skip
+            # SUBMIT ends by itself, when everybody has a seat
+            done = {Phase.ADMIT: self.all_decided, Phase.SETTLED: self.all_received}.get(state.phase)
             if done and state.now <= state.deadline and done(project, state.round):
                 self.chain.pass_time(state.deadline + 1 - state.now)
             elif time.monotonic() - since > SECONDS:
                 raise BackendError(f"round {state.round} is {state.phase.name} for {SECONDS} s: see {self.folder}/logs")
             time.sleep(0.2)
-
-    def all_submitted(self, project: Project, number: int) -> bool:
-        thieves = self.cast.attackers if self.cast.attack == "copy" else 0
-        if len(project.seats(number)) < self.cast.trainers - thieves:
-            return False
-        return not thieves or all("was refused" in self.said(name) for name in self.names[-thieves:])
 
     def said(self, name: str) -> str:
         return self.programs[name].log.read_text(errors="replace")
@@ -414,7 +407,7 @@ class Stage:
         """Only if somebody is refused does the round wait for its deadline; else the aggregator locks it itself."""
         path = self.folder / "aggregator" / "rounds" / f"{number:05d}" / "refusals.json"
         refused = json.loads(path.read_text()) if path.is_file() else {}
-        return bool(refused) and all(seat["admitted"] or seat["trainer"] in refused for seat in project.seats(number))
+        return bool(refused) and all(seat["admitted"] or seat["trainer"] in refused for seat in project.seats())
 
     def all_received(self, project: Project, number: int) -> bool:
         """Owner and trainers have opened the aggregate, and the auditor has looked."""
@@ -495,7 +488,7 @@ class Account:
         for one in settled:
             submitted = address in self.log.submitted(one.round)
             row: dict[str, Any] = {"round": one.round, "submitted": submitted, "admitted": address in one.trainers}
-            row |= {"accepted": False, "score": 0, "pay_wei": 0, "reason": self.reason(name, address, one.round)}
+            row |= {"accepted": False, "score": 0, "pay_wei": 0, "reason": self.reason(address, one.round)}
             if address in one.trainers:
                 slot = one.trainers.index(address)
                 row |= {"accepted": bool(one.mask[slot]), "score": one.scores[slot], "pay_wei": one.pay[slot]}
@@ -509,20 +502,17 @@ class Account:
             "rounds": rows,
         }
 
-    def reason(self, name: str, address: str, number: int) -> str | None:
-        """Why a trainer has no slot: the aggregator's reason, or the contract's refusal as the thief logged it."""
-        refusals = self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {})
-        if address in refusals:
-            return refusals[address]
-        lines = [line for line in self.stage.said(name).splitlines() if f"round {number}: the stolen" in line]
-        return lines[0].partition(": ")[2] if lines else None
+    def reason(self, address: str, number: int) -> str | None:
+        """Why a trainer has no slot: what the aggregator says."""
+        return self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {}).get(address)
 
     def withdrawn(self, address: str) -> int:
         return sum(e.arguments["wei_"] for e in self.log.of("Withdrawn") if e.arguments["who"] == address)
 
     def money(self, trainers: list[dict[str, Any]]) -> dict[str, int]:
         addresses = self.stage.addresses
-        bond = self.project.terms()["bondWei"]
+        paid = {event.transaction for name in ("Accepted", "ToppedUp") for event in self.log.of(name)}
+        bond = sum(self.chain.web3.eth.get_transaction(transaction)["value"] for transaction in paid)
         return {
             "paid_in_wei": self.stage.paid["pool"],
             "paid_to_trainers_wei": sum(trainer["paid_wei"] for trainer in trainers),
@@ -533,16 +523,17 @@ class Account:
         }
 
     def gas(self) -> dict[str, int]:
-        """Of one transaction of each kind; the median where there are several."""
+        """Of one transaction of each kind; the median where there are several. Receipts share one."""
         steps = {
-            "Accepted": "accept", "Joined": "join", "Started": "start", "Submitted": "submit", "Admitted": "admit",
-            "Locked": "lock", "Settled": "settle", "Closed": "next", "Withdrawn": "withdraw",
+            "Accepted": "accept", "Joined": "join", "RootOffered": "offer root", "Started": "start",
+            "Submitted": "submit", "Admitted": "admit", "Locked": "lock", "BaseProven": "prove base",
+            "Settled": "settle", "Closed": "next", "Withdrawn": "withdraw",
         }  # fmt: skip
         found: dict[str, list[int]] = {}
-        for event in self.log.events:
-            if event.name in steps:
-                receipt = self.chain.web3.eth.get_transaction_receipt(event.transaction)
-                found.setdefault(steps[event.name], []).append(receipt["gasUsed"])
+        sent = {(steps[event.name], event.transaction) for event in self.log.events if event.name in steps}
+        for step, transaction in sent:
+            receipt = self.chain.web3.eth.get_transaction_receipt(transaction)
+            found.setdefault(step, []).append(receipt["gasUsed"])
         return {"create": self.stage.paid["gas"]} | {
             name: int(np.median(found[name])) for name in steps.values() if name in found
         }

@@ -10,14 +10,14 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .artifacts import Build
-from .auditor import apply_aggregate, open_aggregate, verify_round, verify_settlement
+from .auditor import apply_aggregate, open_aggregate, verify_round
 from .backend import Progress, quiet
 from .commitment import Commitment
 from .contribution import shares
@@ -31,10 +31,10 @@ from .errors import (
     StoreError,
     ZkmarketError,
 )
-from .escrow import RATE_UNIT, points_hash
+from .escrow import NOBODY, RATE_UNIT
 from .field import Point
 from .files import atomic_write, parse_json
-from .market import Event, Project
+from .market import Event, Project, Submitted
 from .prospectus import LIMIT, Prospectus, digest_of, theta_digest
 from .round import Aggregate, Decision
 from .sealing import (
@@ -96,40 +96,12 @@ class Settled:
 
 @dataclass(frozen=True)
 class Started:
-    """What the log says of a round that was started.
-
-    Attributes:
-        root: hash of the points of the owner's root update that it was started with; zeros: none.
-    """
+    """What the log says of a round that was started."""
 
     round: int
     encryption_key: bytes
     beta: int
     keyring: str | None
-    root: bytes
-
-
-@dataclass(frozen=True)
-class OfferedRoot:
-    """A root update that the owner offers for a round, as the log has it: without range proofs."""
-
-    round: int
-    points: tuple[Point, ...]
-    cid: bytes
-
-    @property
-    def hash(self) -> bytes:
-        """What the aggregator names at the start."""
-        return points_hash(self.points)
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A submission as the log has it: commitment points, without range proofs, and where its ciphertext will be."""
-
-    trainer: str
-    points: tuple[Point, ...]
-    cid: bytes
 
 
 class Log:
@@ -145,7 +117,7 @@ class Log:
         for event in self.of("Started"):
             said = event.arguments
             if said["round"] == number:
-                return Started(number, said["encryptionKey"], said["beta"], _cid(said["keyring"]), said["root"])
+                return Started(number, said["encryptionKey"], said["beta"], _cid(said["keyring"]))
         raise ChainError(f"the log has no start of round {number}: a reorganisation, or a node that is behind")
 
     def office_key(self) -> bytes:
@@ -155,38 +127,32 @@ class Log:
             raise ChainError("the log has no aggregator: a reorganisation, or a node that is behind")
         return accepted[-1].arguments["encryptionKey"]
 
-    def offered_roots(self, number: int) -> list[OfferedRoot]:
-        """The root updates that were offered for a round; before its start the last one counts."""
-        offers = [event.arguments for event in self.of("RootOffered")]
-        return [OfferedRoot(number, _points(said["points"]), said["cid"]) for said in offers if said["round"] == number]
+    def offered_root(self, number: int) -> Submitted | None:
+        """The owner's root update for a round: the last offer counts. None: there is none."""
+        offers = [event.arguments for event in self.of("RootOffered") if event.arguments["round"] == number]
+        return Submitted(NOBODY, offers[-1]["digest"], offers[-1]["cid"]) if offers else None
 
-    def taken_root(self, number: int) -> OfferedRoot | None:
-        """The root update that a round was started with; ChainError if the log has not what the start names."""
-        named = self.started(number).root
-        if named == bytes(32):
-            return None
-        for offered in reversed(self.offered_roots(number)):
-            if offered.hash == named:
-                return offered
-        raise ChainError(f"the log has not the root update that round {number} was started with")
+    def root_admitted(self, number: int) -> bool:
+        """Whether the offered root update of a round has the aggregator's receipt, and so counts."""
+        return any(event.arguments["round"] == number for event in self.of("RootAdmitted"))
 
     def submitted(self, number: int) -> dict[str, Submitted]:
-        """By trainer. What another contract passed on is here too: the points are in the log."""
+        """By trainer. What another contract passed on is here too."""
         found = {}
         for event in self.of("Submitted"):
             said = event.arguments
             if said["round"] == number:
-                found[said["trainer"]] = Submitted(said["trainer"], _points(said["points"]), said["cid"])
+                found[said["trainer"]] = Submitted(said["trainer"], said["digest"], said["cid"])
         return found
 
-    def submission(self, number: int, trainer: str, points: bytes) -> Submitted:
+    def submission(self, number: int, trainer: str, word: bytes) -> Submitted:
         """A trainer's, if it is the seat's; ChainError if the log is another chain's, or behind.
 
         Args:
-            points: keccak of the commitment's points, as the seat holds it.
+            word: as the seat holds it.
         """
         found = self.submitted(number).get(trainer)
-        if found is None or points_hash(found.points) != points:
+        if found is None or found.word != word:
             raise ChainError(f"the log has not the submission of {trainer} that is on its seat: a node that is behind")
         return found
 
@@ -324,9 +290,9 @@ class History:
     def verify(self, settled: Settled, log: Log) -> Decision:
         """Verify a settled round again, with the caller's own keys, and that the contract paid what follows from it.
 
-        A settlement or submission that another contract passed on has its proof in no calldata that a node gives
-        without tracing. The contract, whose code and verifiers `inspect` compared, has verified it; that is said and
-        relied on, since otherwise anybody could keep everybody from going on by sending a settlement in this way.
+        A settlement that another contract passed on has its proof in no calldata that a node gives without tracing. The
+        contract, whose code and verifiers `inspect` compared, has verified it; that is said and relied on, since
+        otherwise anybody could keep everybody from going on by sending a settlement in this way.
 
         Raises ProofRejected with the reason.
         """
@@ -339,11 +305,8 @@ class History:
             self.passed_on.add(settled.round)
             return _decided_by_contract(settled)
         known = self.project.references(build.manifest, settled.round)
-        ranged = [*proof.commitments, *([known.root] if known.root else [])]
-        if all(commitment.range_proofs for commitment in ranged):
-            decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
-        else:
-            decision = verify_settlement(build, proof, known)
+        check_digests(log, settled, proof.commitments, known.root)
+        decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
         said = (settled.mask, settled.scores, settled.nu, settled.aggregate)
         proven = (decision.mask, decision.scores, decision.nu, decision.aggregate)
         if said != proven:
@@ -555,9 +518,18 @@ def _read_keyring(path: Path) -> dict[int, bytes]:
         raise InputError(f"{path} is not a keyring: {type(error).__name__}") from None
 
 
-def unproven(project: Project, number: int, author: str, points: tuple[Point, ...]) -> Commitment:
-    """A submission or root update as the engine's commitment; its range proofs were verified by the contract."""
-    return Commitment(project.round_id(number), int(author, 16), points)
+def check_digests(log: Log, settled: Settled, commitments: Sequence[Commitment], root: Commitment | None) -> None:
+    """Raise ProofRejected unless a settlement is of what trainers submitted, and of the root update that was offered.
+
+    Before it is settled, the chain has nothing of an update but its digest.
+    """
+    submitted = log.submitted(settled.round)
+    for who, commitment in zip(settled.trainers, commitments, strict=True):
+        if who not in submitted or submitted[who].digest != commitment.digest():
+            raise ProofRejected(f"round {settled.round}: the settled points of {who} are not those that it submitted")
+    offered = log.offered_root(settled.round) if root is not None else None
+    if root is not None and (offered is None or offered.digest != root.digest("root")):
+        raise ProofRejected(f"round {settled.round}: the settled points of the root update are not those of the offer")
 
 
 def _decided_by_contract(settled: Settled) -> Decision:

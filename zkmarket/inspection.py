@@ -17,8 +17,9 @@ from eth_utils import to_checksum_address
 from .artifacts import Build
 from .backend import Progress, quiet
 from .chains import outage_warning
+from .columns import Columns
 from .errors import ChainError
-from .escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, check_builds, plan_rules
+from .escrow import NOBODY, REFERENCES, Phase, check_builds, plan_rules
 from .market import Chain, Market, Project, compiled_code, library_of_creation, verifier_of
 from .wallet import NodeAway
 
@@ -174,6 +175,7 @@ def _inspect_shape(terms: dict[str, Any], build: Build, found: Inspection) -> No
     wanted = {
         "params": manifest.params,
         "logrows": manifest.logrows,
+        "rows": Columns(manifest.logrows).rows,
         "valueBits": manifest.fixed_point.value_bits,
         "salts": manifest.salts,
         "chunks": manifest.chunks,
@@ -190,12 +192,7 @@ def _inspect_shape(terms: dict[str, Any], build: Build, found: Inspection) -> No
 def _inspect_verifiers(
     chain: Chain, project: Project, terms: dict[str, Any], builds: Mapping[int, Build], found: Inspection
 ) -> None:
-    some = builds[min(builds)]
-    circuits = some.manifest.value["circuits"]
-    pinned = [("gram", some, "gram", terms["gram"])]
-    if "range" in circuits:
-        pinned.append(("range", some, "range", terms["range"]))
-    pinned.append(("range of the last chunk", some, some.manifest.last_range_circuit, terms["rangeLast"]))
+    pinned = [("the base proof", builds[min(builds)], "base", terms["base"])]
     for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
         if n not in builds:
             continue
@@ -214,8 +211,6 @@ def _inspect_verifiers(
         right = chain.code(verifier["deployed"]) == code and verifier["codehash"] == keccak(code)
         wrong = f"the verifier of {what} at {verifier['deployed']} is not the one that the build gives"
         found.expect(right, f"the verifier of {what} is byte for byte the build's", wrong)
-    if "range" not in circuits and terms["range"]["deployed"] != NO_VERIFIER.address:
-        found.warnings.append("a verifier of full chunks is pinned though no update has one: it is never asked")
 
 
 def _inspect_references(bits: int, found: Inspection) -> None:
@@ -224,7 +219,8 @@ def _inspect_references(bits: int, found: Inspection) -> None:
     if "root" in used:
         found.warnings.append(
             "updates are compared with a root update of the owner: it decides what is good. A round for which it"
-            " offers none, or the aggregator takes none, accepts every direction, and a root score is then 0 for all"
+            " offers none, or whose root update gets no receipt, accepts every direction, and a root score is then 0"
+            " for all. An offered root update without a receipt costs owner and aggregator a penalty each"
         )
     if "last" in used:
         found.warnings.append(

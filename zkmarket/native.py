@@ -122,21 +122,19 @@ def inner_products(
 
 
 def project(cells: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """a_jᵀ U b_j for every row j of bits: float64 (rows,).
+    """a_jᵀ U b_j for every block U and every row j of bits: float64 (n, rows).
 
     Args:
-        cells: (C,) float64, below 2^32 and integral. left: (rows, ℓ1 − 1) bits. right: (ℓ2, rows) bits.
+        cells: (n, C) float64, below 2^32 and integral. left: (ℓ1 − 1, rows) bits. right: (ℓ2, rows) bits.
     """
-    return np.einsum("ij,ji->j", cells.reshape(left.shape[1], -1) @ right, left, optimize=False)
+    along = cells.reshape(-1, len(right)) @ right
+    return np.einsum("nij,ij->nj", along.reshape(len(cells), *left.shape), left)
 
 
 def project_mask(column: np.ndarray, left: np.ndarray, right: np.ndarray) -> list[int]:
     """The same of C field elements (C, 32); integers, not reduced."""
-    wide = np.ascontiguousarray(column).view("<u4")
-    totals = np.zeros(len(left), object)
-    for limb in range(8):
-        totals += project(wide[:, limb].astype(np.float64), left, right).astype(np.int64).astype(object) << (32 * limb)
-    return totals.tolist()
+    parts = project(np.ascontiguousarray(column).view("<u4").T.astype(np.float64), left, right)
+    return [sum(int(value) << (32 * limb) for limb, value in enumerate(row)) for row in parts.T]
 
 
 def combine(
@@ -217,14 +215,14 @@ def outer_sum(coefficients: Sequence[int], left: np.ndarray, right: np.ndarray) 
     """Σ_j coefficients_j·(a_j ⊗ b_j): ((ℓ1 − 1)·ℓ2, 32) field elements.
 
     Args:
-        left: (rows, ℓ1 − 1) bits. right: (ℓ2, rows) bits.
+        left: (ℓ1 − 1, rows) bits. right: (ℓ2, rows) bits.
     """
     parts = limbs(from_ints(coefficients))
-    width = right.shape[0]
-    out = np.empty((left.shape[1] * width, 32), np.uint8)
+    width = len(right)
+    out = np.empty((len(left) * width, 32), np.uint8)
     step = max(1, WIDTH // width)
-    for first in range(0, left.shape[1], step):
-        some = left[:, first : first + step].T
+    for first in range(0, len(left), step):
+        some = left[first : first + step]
         sums = np.stack([(some * part) @ right.T for part in parts]).reshape(LIMBS, -1)
         out[first * width : (first + step) * width] = reduce(sums.astype(np.int64))
     return out

@@ -1,7 +1,7 @@
 """What a project will cost in time, gas and money: `zkmarket owner plan`, before anything is sent.
 
-Gas is what was measured (`GAS`) and straight lines through it; seconds are "about", for the machine of the benchmarks.
-Both are estimates. Amounts, windows and chunks are exact: they are what the contract will be told.
+Gas is what was measured and straight lines through it (see gas.py); seconds are "about", for the machine of the
+benchmarks. Both are estimates. Amounts, windows and chunks are exact: they are what the contract will be told.
 """
 
 from __future__ import annotations
@@ -12,104 +12,30 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .build import candidate, range_blocks
+from .build import candidate
 from .chains import outage_warning
-from .contribution import references
+from .columns import Columns
+from .gas import (
+    GAS,
+    ROOT_GAS,
+    RoundShape,
+    admit_gas,
+    create_gas,
+    fits_one,
+    lock_gas,
+    settle_gas,
+)
 from .quantise import ParameterLayout
-from .statements import chunk_size, table_bound, value_bound
+from .statements import value_bound
 from .units import DAY, HOUR, amount_text, duration_text
 
 if TYPE_CHECKING:
     from .project_file import ProjectFile
 
-GAS: Mapping[str, int] = {
-    # Measured: python -m benchmarks.bench_gas (benchmarks/gas.json); tests compare the two.
-    "deploy.factory+project": 7_322_918,
-    "deploy.proofs": 1_583_899,
-    "deploy.gram": 1_975_693,
-    "deploy.range": 3_014_080,
-    "deploy.range_last": 3_028_344,
-    "deploy.settlement": 2_862_380,
-    "create": 732_128,
-    "accept": 43_495,
-    "join": 58_533,
-    "start": 43_930,
-    "submit.m1": 629_128,
-    "submit.m4": 2_125_850,
-    "admit": 69_244,
-    "lock": 79_583,
-    "settle.N8_m1": 1_402_556,
-    "settle.N16_m1": 1_644_554,
-    "settle.N10_m4": 1_778_244,
-    "next": 69_025,
-    "withdraw": 45_863,
-}
-"""Of N = 8 trainers and m = 1 chunk where the name does not say."""
-
-# What changes with the numbers of a project; tests/contracts/test_plan_gas.py measures them on anvil.
-CREATE_MODEL_GAS = 20_300  # the digest of a model, which the benchmark's project has not
-CREATE_RANGE_GAS = 40_400  # a verifier of full chunks
-CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
-CREATE_RATES_GAS = 26_000  # four more learning rates: a word
-SETTLE_REFERENCES_GAS = 4_400  # what only a settlement with references reads
-SETTLE_REFERENCE_GAS = 2_300  # a reference besides its points
-ROOT_GAS = -56_500  # a root update beside a submission: no seat
-ADMIT_SEAT_GAS = 2_400  # a seat that is looked at on the way to the trainer's
-LOCK_SEAT_GAS = 3_900
-
-BLOCK_DEPLOY_GAS, BLOCK_SUBMIT_GAS = 780_000, 114_000
-"""A third block of columns of a range circuit (`build.range_blocks`): measured at K = 11, 2,032 − 1 padding values."""
-
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
 SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 1.06, 6.405 / 49_152  # 3.20 s at K = 14, 9.60 s at K = 16
-MATRIX_S, MATRIX_S_PER_VALUE = 0.66, 5.119 / 31e6  # 0.83 s for 10 × 100,000 values, 5.95 s for 32 × 1,000,000
 KEYS_S, KEYS_S_PER_ROW = 0.04, 45.504 / 122_880  # a circuit of builds at K = 13 and 15
-COMMIT_S_PER_ROW = 0.36 / 13 / 8192
-OPENING_S = 0.014  # to check a chunk of an update that a trainer delivers
-VERIFY_S = 0.3  # besides 10 ms a range proof
-
-
-# ---------------------------------------------------------------- gas
-
-
-def create_gas(plans: int, rates: int, full_chunks: bool) -> int:
-    more = full_chunks * CREATE_RANGE_GAS + (plans - 1) * CREATE_PLAN_GAS + ((rates + 3) // 4 - 1) * CREATE_RATES_GAS
-    return GAS["create"] + CREATE_MODEL_GAS + more
-
-
-def submit_gas(chunks: int, blocks: int = 2) -> int:
-    """Of so many chunks; `blocks` of all their range circuits beyond two each are extra."""
-    a_chunk = (GAS["submit.m4"] - GAS["submit.m1"]) // 3
-    return GAS["submit.m1"] + (chunks - 1) * a_chunk + max(0, blocks - 2 * chunks) * BLOCK_SUBMIT_GAS
-
-
-def root_gas(chunks: int, blocks: int = 2) -> int:
-    """Of the owner's root update, which has a submission's range proofs."""
-    return submit_gas(chunks, blocks) + ROOT_GAS
-
-
-def settle_gas(n: int, chunks: int, held: int = 0) -> int:
-    """Of a project's first settlement, compared with so many references; later ones take about 110,000 less."""
-    a_trainer = (GAS["settle.N16_m1"] - GAS["settle.N8_m1"]) // 8
-    ten = GAS["settle.N8_m1"] + 2 * a_trainer
-    a_point = (GAS["settle.N10_m4"] - ten) // (12 * 3)  # N + 2 points a chunk
-    more = SETTLE_REFERENCES_GAS * (held > 0) + held * (SETTLE_REFERENCE_GAS + chunks * a_point)
-    return GAS["settle.N8_m1"] + (n - 8) * a_trainer + (n + 2) * (chunks - 1) * a_point + more
-
-
-def admit_gas(n: int) -> int:
-    """Of all n trainers together: each is looked for among the seats."""
-    first = GAS["admit"] - 7 * ADMIT_SEAT_GAS
-    return n * first + n * (n - 1) // 2 * ADMIT_SEAT_GAS
-
-
-def lock_gas(n: int) -> int:
-    return GAS["lock"] + (n - 8) * LOCK_SEAT_GAS
-
-
-def round_gas(n: int, chunks: int, held: int = 0) -> int:
-    """What the aggregator sends in a round of n trainers, if nobody else does."""
-    return GAS["start"] + admit_gas(n) + lock_gas(n) + settle_gas(n, chunks, held) + GAS["next"]
+VERIFY_S = 0.3  # besides 1 ms a point
 
 
 # ---------------------------------------------------------------- the plan
@@ -135,11 +61,11 @@ def plan(
     spec = file.specs(layout)[file.most]
     logrows, params = spec.logrows, layout.size
     assert logrows is not None
-    chunk = chunk_size(logrows)
-    chunks = -(-params // chunk)
+    columns = Columns(logrows)
     keys = _keys(file, params, logrows)
     seconds = _seconds(file, params, logrows, keys)
-    gas = _gas(file, params, logrows, chunks)
+    shapes = {"least": file.shape(file.least, params, logrows), "most": file.shape(file.most, params, logrows)}
+    gas = _gas(file, shapes)
     result = {
         "project": file.name,
         "params": params,
@@ -148,12 +74,14 @@ def plan(
         "score": file.score,
         "rounds": file.rounds,
         "logrows": logrows,
-        "chunk": chunk,
-        "chunks": chunks,
-        "values": _values(file, logrows),
+        "rows": columns.rows,
+        "chunk": columns.values,
+        "chunks": columns.chunks(params),
+        "values": _values(file),
         "keys": keys,
         "seconds": seconds,
         "gas": gas,
+        "transactions": {name: 1 if fits_one(shape) else 2 for name, shape in shapes.items()},
         "cost": _cost(file, gas, gas_price_wei),
         "money": _money(file),
         "worst": _worst(file),
@@ -173,17 +101,15 @@ def _keys(file: ProjectFile, params: int, logrows: int) -> list[dict[str, Any]]:
     return keys
 
 
-def _values(file: ProjectFile, logrows: int) -> dict[str, Any]:
-    bits = file.bits(logrows)
-    scale = bits - 1 if file.scale_bits is None else file.scale_bits
-    bound = value_bound(bits)
-    largest = min(bound, table_bound(logrows)) - 1
+def _values(file: ProjectFile) -> dict[str, Any]:
+    scale = file.bits - 1 if file.scale_bits is None else file.scale_bits
+    bound = value_bound(file.bits)
     return {
-        "value_bits": bits,
+        "value_bits": file.bits,
         "scale_bits": scale,
         "bound": bound,
         "step": 2.0**-scale,
-        "largest": largest * 2.0**-scale,
+        "largest": (bound - 1) * 2.0**-scale,
     }
 
 
@@ -194,57 +120,39 @@ def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, 
     def of(n: int) -> dict[str, float]:
         cost = candidate(logrows, n, params)
         settlement = SETTLEMENT_S + rows[f"settlement of {n}"] * SETTLEMENT_S_PER_ROW
-        openings = n * cost.chunks * OPENING_S
-        matrix = MATRIX_S + n * params * MATRIX_S_PER_VALUE
+        openings = n * cost.trainer_ms  # an update is committed to again before it gets a receipt
         return {
-            "aggregator": round(openings + matrix + cost.aggregator_ms / 1000 + settlement, 1),
+            "aggregator": round((openings + cost.aggregator_ms) / 1000 + settlement, 1),
             "verifier": round(VERIFY_S + cost.verify_ms / 1000, 1),
         }
 
-    cost = candidate(logrows, file.most, params)
-    trainer = cost.trainer_ms / 1000 + cost.chunks * (1 << logrows) * COMMIT_S_PER_ROW
     return {
         "keys": round(sum(KEYS_S + key["rows"] * KEYS_S_PER_ROW for key in keys), 1),
-        "trainer": round(trainer, 1),
+        "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 1),
         "least": of(file.least),
         "most": of(file.most),
     }
 
 
-def _gas(file: ProjectFile, params: int, logrows: int, chunks: int) -> dict[str, Any]:
-    used = params % chunk_size(logrows)
-    full = params // chunk_size(logrows)
-    last, whole = range_blocks(logrows, used or None), range_blocks(logrows)
-    verifiers = {"gram": GAS["deploy.gram"]}
-    if full:
-        verifiers["range"] = GAS["deploy.range"] + (whole - 2) * BLOCK_DEPLOY_GAS
-    if used:
-        verifiers["range-last"] = GAS["deploy.range_last"] + (last - 2) * BLOCK_DEPLOY_GAS
-    verifiers |= {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
-    both = {"least": file.least, "most": file.most}
-    held = _references(file)
-    blocks = full * whole + bool(used) * last
-    root = {"offer root": root_gas(chunks, blocks)} if "root" in held else {}
+def _gas(file: ProjectFile, shapes: Mapping[str, RoundShape]) -> dict[str, Any]:
+    verifiers = {"base": GAS["deploy.base"]} | {f"settlement of {n}": GAS["deploy.settlement"] for n in file.filters}
+    root = int("root" in file.references)
     return {
-        "market": {"factory and project": GAS["deploy.factory+project"], "proofs": GAS["deploy.proofs"]},
+        "market": {"factory and project": GAS["deploy.factory+project"], "libraries": GAS["deploy.libraries"]},
         "verifiers": verifiers,
-        "create": create_gas(len(file.filters), len(file.rates), full_chunks=chunks > 1),
+        "create": create_gas(len(file.filters), len(file.rates)),
         "accept": GAS["accept"],
         "join": GAS["join"],
-        **root,
+        **({"offer root": GAS["submit.later"] + ROOT_GAS} if root else {}),
         "start": GAS["start"],
-        "submit": submit_gas(chunks, blocks),
-        "admit all": {name: admit_gas(n) for name, n in both.items()},
-        "lock": {name: lock_gas(n) for name, n in both.items()},
-        "settle": {name: settle_gas(n, chunks, len(held)) for name, n in both.items()},
+        "submit": GAS["submit.later"],
+        "submit, in the first round": GAS["submit.first"],
+        "admit all": {name: admit_gas(shape.trainers + root) for name, shape in shapes.items()},
+        "lock": {name: lock_gas(shape.trainers) for name, shape in shapes.items()},
+        "settle": {name: settle_gas(shape) for name, shape in shapes.items()},
         "next": GAS["next"],
         "withdraw": GAS["withdraw"],
     }
-
-
-def _references(file: ProjectFile) -> tuple[str, ...]:
-    """What updates are compared with, the same for every number of trainers."""
-    return references(file.filters[file.most], file.score)
 
 
 def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> dict[str, Any]:
@@ -253,6 +161,7 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         name: sum(step if isinstance(step, int) else step[name] for step in map(gas.get, _ROUND))
         for name in ("least", "most")
     }
+    first = gas["submit, in the first round"]
     owner, root = sum(gas["verifiers"].values()) + gas["create"], gas.get("offer root", 0)
     trainer_once, aggregator_once = gas["join"] + gas["withdraw"], gas["accept"] + gas["withdraw"]
     parts = {
@@ -261,13 +170,14 @@ def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> 
         **({"owner, a round": root} if root else {}),
         "trainer, once": trainer_once,
         "trainer, a round": gas["submit"],
+        "trainer, the first round": first,
         "aggregator, once": aggregator_once,
         "aggregator, a round of the least": a_round["least"],
         "aggregator, a round of the most": a_round["most"],
         "all together": owner
         + aggregator_once
         + file.rounds * (a_round["most"] + root)
-        + file.most * (trainer_once + file.rounds * gas["submit"]),
+        + file.most * (trainer_once + first + (file.rounds - 1) * gas["submit"]),
     }
     price = None if gas_price_wei is None else str(gas_price_wei)
     wei = {} if gas_price_wei is None else {name: str(used * gas_price_wei) for name, used in parts.items()}
@@ -305,9 +215,10 @@ def _slash(file: ProjectFile) -> int:
 def _worst(file: ProjectFile) -> list[str]:
     """The worst case of everybody, in words."""
     p = amount_text(file.penalty_wei)
+    root = f"; {p} for each root update that is offered and gets no receipt" if "root" in file.references else ""
     return [
         f"owner: all of {_coin(file, file.pool)} is paid out for {file.rounds} rounds, whatever the model is then"
-        f" worth; if {file.void_limit} rounds fail, the project ends and what is left of it comes back",
+        f" worth; if {file.void_limit} rounds fail, the project ends and what is left of it comes back{root}",
         f"trainer: loses {p} for a submission that gets no receipt, and for a void round that it sat out (twice: it is"
         f" put out); at most its stake of {amount_text(file.stake_wei)}. An update beyond the norm bound or outside"
         " the filter earns nothing",
@@ -376,9 +287,11 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
         out.append("one penalty takes the whole stake")
     if file.open_admission:
         out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
-    held = _references(file)
+    held = file.references
     if "root" in held:
-        out.append("updates are compared with your root update: `owner receive --root-data` offers one every round")
+        out.append(
+            "updates are compared with your root update: `owner receive --root-data` offers and serves one every round"
+        )
     if "last" in held:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:
@@ -394,7 +307,7 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
     for name, needed in (("submit", seconds["trainer"]), ("prove", seconds["most"]["aggregator"])):
         if getattr(windows, name) < 2 * needed:
             length = duration_text(getattr(windows, name))
-            out.append(f"the {name} window of {length} leaves little room: the proofs alone take about {needed:g} s")
+            out.append(f"the {name} window of {length} leaves little room: the work alone takes about {needed:g} s")
     wei = found["cost"]["wei"]
     if wei and file.native:
         a_round, submit = int(wei["aggregator, a round of the most"]), int(wei["trainer, a round"])
@@ -440,10 +353,12 @@ def plan_text(found: Mapping[str, Any]) -> str:
     steps = {name: used for name, used in gas.items() if name not in ("market", "verifiers")}
     work = {role: {n: seconds[n][role] for n in ("least", "most")} for role in ("aggregator", "verifier")}
     filters = list(dict.fromkeys(found["filters"].values()))
+    in_two = [f"{found['trainers'][name]}" for name, count in found["transactions"].items() if count == 2]
     lines = [
         f"{found['project']}: {found['params']:,} parameters, {least} to {most} trainers, {found['rounds']} rounds",
         f"  {', '.join(filters)}; score {found['score']}",
-        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values;"
+        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values"
+        f" in {found['rows'] - 1} rows;"
         f" {values['value_bits']} bits a value in steps of 2^-{values['scale_bits']}, within ±{values['largest']:.6g}",
         "",
         f"Keys to build, about {seconds['keys']:g} s where none is cached",
@@ -457,6 +372,7 @@ def plan_text(found: Mapping[str, Any]) -> str:
         *(f"  deploy {name:<28} {used:>12,}  (once a chain)" for name, used in gas["market"].items()),
         *(f"  deploy verifier {name:<19} {used:>12,}" for name, used in gas["verifiers"].items()),
         *(f"  {name:<35} {span(u) if isinstance(u, Mapping) else f'{u:,}':>12}" for name, u in steps.items()),
+        *(f"  a round of {n} trainers is settled in two transactions" for n in dict.fromkeys(in_two)),
         "",
         "Gas by who pays it" + (f", at {amount_text(int(cost['gas_price_wei']))} a unit" if cost["wei"] else ""),
     ]

@@ -24,10 +24,12 @@ import jsonschema
 from eth_utils import is_checksum_address, to_checksum_address
 
 from .artifacts import Manifest
-from .build import Spec, choose_logrows
+from .build import MAX_PARAMS, Spec, choose_logrows
+from .columns import ROWS
 from .contribution import references
 from .errors import InputError
 from .escrow import NOBODY, RATE_UNIT, Offer, Windows
+from .gas import RoundShape, too_heavy
 from .quantise import FixedPoint, ParameterLayout
 from .rules import (
     MAX_DENOMINATOR,
@@ -39,16 +41,7 @@ from .rules import (
     norm_bound,
     sample_size,
 )
-from .statements import (
-    MAX_LOGROWS,
-    MIN_LOGROWS,
-    Circuit,
-    chunk_size,
-    default_value_bits,
-    project_circuits,
-    settlement_logrows,
-    value_bound,
-)
+from .statements import VALUE_BITS, Circuit, project_circuits, settlement_logrows, value_bound
 from .units import DAY, HOUR, amount_text, duration_text, parse_amount, parse_duration
 
 EXAMPLE = Path(__file__).with_name("PROJECT.example.toml")
@@ -56,13 +49,6 @@ FILE_LIMIT = 1 << 18
 """Largest file that is read, in bytes."""
 
 KAPPA_UNIT = 1000
-
-GAS_LIMIT = 14_000_000
-"""Factory.GAS_LIMIT: most gas that a submission or a settlement may need."""
-
-RANGE_PROOF_GAS, SUBMIT_GAS = 850_000, 250_000
-SETTLE_GAS, TRAINER_GAS, POINT_GAS = 1_600_000, 30_000, 10_000
-"""The factory's upper estimates, by which it refuses what is too heavy; zkmarket/plan.py has what things cost."""
 
 Place = tuple[str, ...]
 
@@ -248,7 +234,22 @@ class ProjectFile:
     @property
     def least_bond(self) -> int:
         """What the factory demands: taking the updates and not settling must cost more than settling earns."""
-        return _least_bond(self.native, self.reward, self.fee, self.penalty_wei, self.most - self.least)
+        return _least_bond(self.native, self.reward, self.fee, self.penalty_wei, self.refusals)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What updates are compared with, the same for every number of trainers."""
+        return references(self.filters[self.most], self.score)
+
+    @property
+    def refusals(self) -> int:
+        """How many submissions can be refused in a round that is settled all the same; a root update is one."""
+        return self.most - self.least + ("root" in self.references)
+
+    @property
+    def bits(self) -> int:
+        """Width of a value, sign included."""
+        return self.value_bits or VALUE_BITS
 
     def complaints(self) -> Complaints:
         return Complaints(str(self.path), self.lines)
@@ -262,41 +263,33 @@ class ProjectFile:
         """
         return self._specs(layout.size, layout)
 
-    def bits(self, logrows: int) -> int:
-        """Width of a value, sign included."""
-        return self.value_bits or default_value_bits(logrows)
+    def shape(self, trainers: int, params: int, logrows: int) -> RoundShape:
+        """Of a round of so many trainers."""
+        return RoundShape(trainers, params, logrows, self.references)
 
     def circuits(self, params: int, logrows: int, trainers: int) -> dict[str, Circuit]:
         """The statements of a round of so many trainers; DomainError if they cannot be proven."""
-        bits, rule, most = self.bits(logrows), self.filters[trainers], self.last_of(trainers)
-        beta_max = self.largest_bound(params, bits)
-        settlement = settlement_logrows(trainers, params, value_bound(bits), beta_max, rule, self.score, most)
-        return project_circuits(trainers, params, logrows, bits, settlement, beta_max, rule, self.score, most=most)
+        rule, most, beta_max = self.filters[trainers], self.last_of(trainers), self.largest_bound(params)
+        settlement = settlement_logrows(trainers, params, value_bound(self.bits), beta_max, rule, self.score, most)
+        return project_circuits(trainers, params, logrows, self.bits, settlement, beta_max, rule, self.score, most=most)
 
     def last_of(self, trainers: int) -> int | None:
         """Of how many updates at most the last aggregate is, where a round of so many compares with it."""
         return self.most if "last" in references(self.filters[trainers], self.score) else None
 
-    def largest_bound(self, params: int, bits: int) -> int:
+    def largest_bound(self, params: int) -> int:
         """β_max: the file's, or the largest that rounds of every number of trainers can settle."""
         if self.beta_max is not None:
             return self.beta_max
-        bound = value_bound(bits)
+        bound = value_bound(self.bits)
         return min(
             largest_beta(n, params, bound, rule, self.score, self.last_of(n)) for n, rule in self.filters.items()
         )
 
     def refusal(self, params: int, logrows: int) -> str:
         """Why a K cannot be used for so many parameters; empty if it can."""
-        chunks = -(-params // chunk_size(logrows))
-        if self.value_bits is not None and self.value_bits > logrows:
-            return f"{self.value_bits} bits a value need logrows {self.value_bits} or more"
-        submit = SUBMIT_GAS + chunks * RANGE_PROOF_GAS
-        slots = self.most + len(references(self.filters[self.most], self.score))
-        settle = SETTLE_GAS + slots * TRAINER_GAS + (slots + 2) * chunks * POINT_GAS
-        for what, gas in (("submit", submit), ("settle", settle)):
-            if gas > GAS_LIMIT:
-                return f"{chunks} chunks may need {gas:,} gas to {what}, the factory takes at most {GAS_LIMIT:,}"
+        if heavy := too_heavy(self.shape(self.most, params, logrows)):
+            return heavy
         for trainers in self.filters:
             try:
                 self.circuits(params, logrows, trainers)
@@ -307,7 +300,7 @@ class ProjectFile:
     def _specs(self, params: int, layout: ParameterLayout | None) -> dict[int, Spec]:
         logrows = self._choose_logrows(params)
         complaints = self.complaints()
-        self._check_bounds(params, logrows, complaints)
+        self._check_bounds(params, complaints)
         complaints.stop()
         return {
             n: Spec(
@@ -319,7 +312,7 @@ class ProjectFile:
                 self.scale_bits,
                 logrows,
                 self.optimize,
-                self.largest_bound(params, self.bits(logrows)),
+                self.largest_bound(params),
                 layout,
                 most_trainers=self.last_of(n),
             )
@@ -329,17 +322,17 @@ class ProjectFile:
     def _choose_logrows(self, params: int) -> int:
         complaints = self.complaints()
         place, others = ("keys", "logrows"), (("keys",), ("model", "factory"))
-        if not 1 <= params < 1 << 32:
-            complaints.at(("model", "factory"), f"a model has from 1 to 2^32 − 1 parameters: got {params}")
+        if not 1 <= params <= MAX_PARAMS:
+            complaints.at(("model", "factory"), f"a model has from 1 to {MAX_PARAMS} parameters: got {params}")
             complaints.stop()
         refusal = functools.cache(functools.partial(self.refusal, params))
-        fits = [logrows for logrows in range(MIN_LOGROWS, MAX_LOGROWS + 1) if not refusal(logrows)]
+        fits = [logrows for logrows in ROWS if not refusal(logrows)]
         if self.logrows is None:
             spec = Spec(self.most, params, self.filters[self.most], value_bits=self.value_bits, optimize=self.optimize)
             try:
                 return choose_logrows(spec, lambda logrows: not refusal(logrows))[0]
             except InputError:
-                fix = f"set logrows = {fits[-1]}" if fits else f"at {MAX_LOGROWS}: {refusal(MAX_LOGROWS)}"
+                fix = f"set logrows = {fits[-1]}" if fits else f"at {max(ROWS)}: {refusal(max(ROWS))}"
                 message = f"[keys] logrows: none that is chosen by itself suits {params} parameters; {fix}"
                 complaints.at(place, message, *others)
         elif self.logrows not in fits:
@@ -352,9 +345,9 @@ class ProjectFile:
         assert self.logrows is not None
         return self.logrows
 
-    def _check_bounds(self, params: int, logrows: int, complaints: Complaints) -> None:
-        most = norm_bound(params, value_bound(self.bits(logrows)))
-        least, limit = self.beta_min or params, self.largest_bound(params, self.bits(logrows))
+    def _check_bounds(self, params: int, complaints: Complaints) -> None:
+        most = norm_bound(params, value_bound(self.bits))
+        least, limit = self.beta_min or params, self.largest_bound(params)
 
         def complain(name: str, wanted: str, got: int) -> None:
             complaints.at(("rules", name), f"[rules] {name} is {wanted}: got {got}")
@@ -362,7 +355,7 @@ class ProjectFile:
         if least < params:
             complain("beta_min", f"at least the number of parameters, {params}", least)
         if limit > most:
-            complain("beta_max", f"at most D·Q², {most} with {self.bits(logrows)} bits a value", limit)
+            complain("beta_max", f"at most D·Q², {most} with {self.bits} bits a value", limit)
         elif least > limit:
             name = "beta_max" if self.beta_max else "beta_min"
             complain(name, f"such that beta_min, {least}, is not above beta_max", limit if self.beta_max else least)
@@ -407,8 +400,8 @@ class ProjectFile:
             raise InputError(
                 f"{self.path} is for {self.least} to {self.most} trainers: got a build for {manifest.trainers}"
             )
-        value_bits = self.bits(manifest.logrows)
-        beta_max = self.largest_bound(manifest.params, value_bits)
+        value_bits = self.bits
+        beta_max = self.largest_bound(manifest.params)
         scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
         kind = manifest.value["srs"]["kind"]
         for name, got, want in (
@@ -574,7 +567,9 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
     penalty = read.read("money", "penalty", parse_amount, share)
     if least > most:
         read.complaints.at(("rules", "most"), f"[rules] most is at least least, {least}: got {most}")
-    bond = 2 * reward + fee + max(0, most - least) * penalty
+    filters, score = _filters(read, least, most), read.get("rules", "score", "shapley")
+    roots = "root" in references(filters[max(filters)], score)
+    bond = 2 * reward + fee + (max(0, most - least) + roots) * penalty
     billionths = functools.partial(_whole, unit=RATE_UNIT, names="billionths", most=(1 << 64) - 1)
     return ProjectFile(
         path=path,
@@ -588,8 +583,8 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
         advice={key: float(v) if isinstance(v, Decimal) else v for key, v in read.value.get("training", {}).items()}
         if isinstance(read.value.get("training", {}), Mapping)
         else {},
-        filters=_filters(read, least, most),
-        score=read.get("rules", "score", "shapley"),
+        filters=filters,
+        score=score,
         kappa=read.read(
             "rules",
             "kappa",
@@ -740,7 +735,8 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
     within("stake", project.stake_wei, project.least_penalty, (1 << 96) - 1, lower=f"{share}: a penalty is no less")
     if project.stake_wei >= project.least_penalty:
         within("penalty", project.penalty_wei, project.least_penalty, project.stake_wei, share, ", the stake")
-    refusals = f", {own} and a penalty for each trainer between least and most"
+    others = " and for the root update" if "root" in project.references else ""
+    refusals = f", {own} and a penalty for each trainer between least and most{others}"
     within("bond", project.bond_wei, project.least_bond, (1 << 96) - 1, lower=refusals)
     if len(project.rates) > project.rounds:
         complaints.at(
@@ -749,11 +745,6 @@ def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
         )
     _check_filters(project, complaints)
     _check_order(project, complaints)
-    if project.logrows is not None and project.value_bits is not None and project.value_bits > project.logrows:
-        complaints.at(
-            ("keys", "value_bits"),
-            f"[keys] value_bits is at most logrows, {project.logrows}: got {project.value_bits}",
-        )
     for item in fields(Windows):
         seconds = getattr(project.windows, item.name)
         if not 1 <= seconds <= 366 * DAY:

@@ -160,7 +160,7 @@ class Weights:
     """The bits of all rows, which the seed of the commitments gives.
 
     Attributes:
-        blocks: (sums, n_b). left: (sums, ℓ1 − 1). right: (ℓ2, sums). uint8, 0 or 1.
+        blocks: (sums, n_b). left: (ℓ1 − 1, sums). right: (ℓ2, sums). uint8, 0 or 1.
     """
 
     blocks: np.ndarray
@@ -180,7 +180,7 @@ class Weights:
             stream.append(bits[:, : WINDOW * WINDOWS].reshape(-1))
         parts = np.split(np.stack(stream), ends, axis=1)[:3]
         blocks, left, right = (part[:, :size] for part, size in zip(parts, sizes, strict=True))
-        return cls(blocks, left, np.ascontiguousarray(right.T))
+        return cls(blocks, np.ascontiguousarray(left.T), np.ascontiguousarray(right.T))
 
 
 # ---------------------------------------------------------------- prove
@@ -204,15 +204,20 @@ class Projected:
 def project(shape: Shape, weights: Weights, vectors: Sequence[Digits], masks: Masks) -> Projected:
     """Args: vectors: of the slots with data blocks, in order. An update has one row of digits.
 
-    Raises DomainError if an answer is out of range, which no update below 2^18 makes.
+    Raises DomainError for an update with larger values, and if an answer is out of range, which no other makes.
     """
     size = shape.values
+    if any(vector.count != 1 for vector in vectors):
+        raise DomainError(f"values of an update are below 2^{native.DIGIT_BITS} in absolute value")
     left, right = weights.left.astype(np.float64), weights.right.astype(np.float64)
     data = np.empty((shape.sums, shape.blocks), np.int64)
+    step = max(1, native.CELLS // (4 * size))
     for slot, vector in enumerate(vectors):
-        for chunk in range(shape.chunks):
-            cells = vector.rows(chunk * size, (chunk + 1) * size)[0]
-            data[:, slot * shape.chunks + chunk] = native.project(cells, left, right)
+        for first in range(0, shape.chunks, step):  # a few chunks at once: small products waste a processor
+            count = min(step, shape.chunks - first)
+            cells = vector.rows(first * size, (first + count) * size).reshape(count, size)
+            at = slot * shape.chunks + first
+            data[:, at : at + count] = native.project(cells, left, right).T
     own = np.array([native.project_mask(column[:size], left, right) for column in masks.columns], object).T % P
     sums = (weights.blocks * data).sum(1)  # below 2^18·2^26 blocks' cells: exact in int64
     answers = [flood + int(value) for flood, value in zip(masks.flood, sums, strict=True)]
@@ -356,7 +361,7 @@ def evaluate(shape: Shape, weights: Weights, sigmas: Sequence[int], eta: int, y:
     down = np.array([pow(y, shape.width * row, P) for row in range(shape.rows - 1)], object)
     along = np.array([pow(y, column, P) for column in range(shape.width)], object)
     powers = np.array([pow(eta, row, P) for row in range(1, shape.sums + 1)], object)
-    chosen = [part.astype(object) for part in (weights.blocks, weights.left, weights.right.T)]
+    chosen = [part.astype(object) for part in (weights.blocks, weights.left.T, weights.right.T)]
     sums = [part @ values % P for part, values in zip(chosen, (data, down, along), strict=True)]
     total = int((powers * sums[0] % P * sums[1] % P * sums[2]).sum())
 

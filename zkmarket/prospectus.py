@@ -19,7 +19,7 @@ import numpy as np
 from . import srs
 from .artifacts import Build, check_schema, is_build
 from .backend import Progress, quiet
-from .build import Spec, build
+from .build import MAX_PARAMS, Spec, build
 from .contribution import references
 from .errors import ArtifactError, InputError
 from .files import parse_json
@@ -28,8 +28,8 @@ from .rules import Filter
 
 FORMAT = "zkmarket-prospectus/1"
 HEADER_LIMIT = 1 << 20
-LIMIT = HEADER_LIMIT + (1 << 28)
-"""Largest prospectus that is fetched: 32 million parameters."""
+LIMIT = HEADER_LIMIT + 8 * MAX_PARAMS
+"""Largest prospectus that is fetched."""
 
 SHARED = ("params", "score", "value_bits", "scale_bits", "logrows", "optimize")
 """What the builds of one project have in common, besides β_max and the layout."""

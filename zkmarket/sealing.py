@@ -1,7 +1,8 @@
 """What only its readers may read: updates on their way to the aggregator, aggregates on their way back.
 
-An update is sealed to the aggregator's key of the round (X25519, libsodium's sealed box), which is fresh for
-each round. An aggregate is encrypted once under a content key, and the content key is sealed to each reader:
+An update is sealed with its commitment's points to the aggregator's key of the round (X25519, libsodium's sealed box),
+which is fresh for each round: a contract has a digest of the points, so nobody else knows them before the round is
+settled. An aggregate is encrypted once under a content key, and the content key is sealed to each reader:
 owner, members and the aggregator itself. A keyring holds the content keys of earlier rounds for those who joined
 later. Every plaintext has one length for all values, so that a ciphertext's length tells nothing.
 """
@@ -9,7 +10,7 @@ later. Every plaintext has one length for all values, so that a ciphertext's len
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from nacl.utils import random
 from .artifacts import Manifest
 from .commitment import Opening, check_salts
 from .errors import InputError, SealError
+from .field import Point, decode_point, encode_point
 from .files import atomic_write
 from .round import Aggregate
 
 KEY_BYTES = 32
+POINT_BYTES = 64
 SEAL_BYTES = 48
 """What a sealed box adds: an ephemeral public key and a MAC."""
 MAX_READERS = 4096
@@ -79,26 +82,31 @@ def kept_key(path: Path) -> SealingKey:
 # ---------------------------------------------------------------- updates
 
 
-def seal_update(opening: Opening, to: bytes) -> bytes:
-    """An opening for the holder of the key `to` alone. Values are written as int32, whatever their size."""
+def seal_update(opening: Opening, points: Sequence[Point], to: bytes) -> bytes:
+    """An opening and the points that it opens, for the holder of the key `to` alone.
+
+    Values are written as int32, whatever their size.
+    """
     try:
         box = SealedBox(PublicKey(to))
-        return box.encrypt(opening.values.astype("<i4").tobytes() + opening.salts.tobytes())
+        plain = [opening.values.astype("<i4").tobytes(), opening.salts.tobytes(), *map(encode_point, points)]
+        return box.encrypt(b"".join(plain))
     except (CryptoError, ValueError, TypeError) as error:
         raise SealError(f"nothing can be sealed to the encryption key {to.hex()}: {error}") from error
 
 
 def sealed_update_size(manifest: Manifest) -> int:
     """Bytes of every sealed update of a build."""
-    return SEAL_BYTES + 4 * manifest.params + 32 * manifest.salts * manifest.chunks
+    return SEAL_BYTES + 4 * manifest.params + (32 * manifest.salts + POINT_BYTES) * manifest.chunks
 
 
-def open_update(blob: bytes, key: SealingKey, manifest: Manifest) -> Opening:
-    """The opening that a trainer sealed. It is not yet compared with a commitment.
+def open_update(blob: bytes, key: SealingKey, manifest: Manifest) -> tuple[Opening, tuple[Point, ...]]:
+    """The opening that a trainer sealed, and its points. Neither is compared with a commitment yet.
 
     Raises:
         SealError: not sealed to this key, or damaged.
         InputError, DomainError: what was sealed is not an opening of the build.
+        ProofRejected: a point is not on the curve, not canonical or the point at infinity.
     """
     if len(blob) != sealed_update_size(manifest):
         raise SealError(f"a sealed update has {sealed_update_size(manifest)} bytes: got {len(blob)}")
@@ -106,10 +114,10 @@ def open_update(blob: bytes, key: SealingKey, manifest: Manifest) -> Opening:
         plain = SealedBox(key.secret).decrypt(blob)
     except (CryptoError, ValueError) as error:
         raise SealError("the update is not sealed to the round's key, or is damaged") from error
-    cut = 4 * manifest.params
-    opening = Opening(np.frombuffer(plain[:cut], "<i4").astype(np.int32), _salts(plain[cut:], manifest))
+    values, end = 4 * manifest.params, len(plain) - POINT_BYTES * manifest.chunks
+    opening = Opening(np.frombuffer(plain[:values], "<i4").astype(np.int32), _salts(plain[values:end], manifest))
     opening.check(manifest)
-    return opening
+    return opening, tuple(decode_point(plain[at : at + POINT_BYTES]) for at in range(end, len(plain), POINT_BYTES))
 
 
 # ---------------------------------------------------------------- aggregates

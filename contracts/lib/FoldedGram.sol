@@ -6,11 +6,14 @@ import {Bn254} from "./Bn254.sol";
 import {Transcript} from "./Transcript.sol";
 
 /// @title The verifier's side of the folded Gram argument, and the aggregate's commitment.
-/// @notice Mirrors zkmarket/gram.py (verify, folded_commitment) and zkmarket/round.py (aggregate_points).
-/// @dev `points` are words x, y, x, y, …: slots 1..N + R, chunk by chunk, then slot 0, then C_G. The last R slots
-/// are references: a root update, the last aggregate.
+/// @notice Mirrors zkmarket/gram.py (verify) and zkmarket/round.py (aggregate_points).
 library FoldedGram {
     using Bn254 for uint256[5];
+
+    /// @notice t: how many times m chunks are halved; t + 1 chunks of slot 0 are there.
+    function steps(uint256 chunks) internal pure returns (uint256 t) {
+        while ((1 << t) < chunks) ++t;
+    }
 
     /// @notice r_0..r_{N+R}: independent challenges, one a slot.
     function slotChallenges(bytes32 seed, uint256 slots) internal pure returns (uint256[] memory r) {
@@ -19,31 +22,30 @@ library FoldedGram {
     }
 
     /// @notice Fold the claim q over the chunks.
+    /// @param seed has absorbed q.
     /// @param folds A_0, X_0, A_1, X_1, …: two field elements a fold.
-    /// @return claim T, which the base proof's output y must equal.
+    /// @return claim T, which <W, W> over the values must equal.
     /// @return products for every chunk the product of the ρ's that multiplied it.
-    /// @return end the seed that has absorbed q and all folds.
+    /// @return end the seed that has absorbed all folds.
     function fold(bytes32 seed, uint256 q, uint256[] calldata folds, uint256 chunks)
         internal
         pure
         returns (uint256 claim, uint256[] memory products, bytes32 end)
     {
-        uint256 steps;
-        while ((1 << steps) < chunks) ++steps;
-        if (folds.length != 2 * steps) revert MarketErrors.WrongLength("folds", folds.length, 2 * steps);
+        uint256 count = steps(chunks);
+        if (folds.length != 2 * count) revert MarketErrors.WrongLength("folds", folds.length, 2 * count);
         products = new uint256[](chunks);
         for (uint256 c; c < chunks; ++c) products[c] = 1;
-        claim = q;
-        end = Transcript.absorb(seed, q);
-        // fold t pairs chunk c with c + half: it multiplies every chunk that has the bit `half`
-        for (uint256 step; step < steps; ++step) {
+        (claim, end) = (q, seed);
+        // a fold pairs chunk c with c + half: it multiplies every chunk that has the bit `half`
+        for (uint256 step; step < count; ++step) {
             uint256 a = folds[2 * step];
             uint256 x = folds[2 * step + 1];
             end = Transcript.absorb(end, a, x);
             uint256 rho = Transcript.challenge(end, "rho", step);
             claim = nextClaim(claim, a, x, rho);
-            uint256 half = 1 << (steps - 1 - step);
-            for (uint256 c; c < chunks; ++c) {
+            uint256 half = 1 << (count - 1 - step);
+            for (uint256 c = half; c < chunks; ++c) {
                 if (c & half != 0) products[c] = mulmod(products[c], rho, Bn254.P);
             }
         }
@@ -56,39 +58,8 @@ library FoldedGram {
         return addmod(addmod(a, mulmod(addmod(rho, rho, p), x, p), p), square, p);
     }
 
-    /// @notice Σ k_{i,c} C_{i,c} − (Σ k − 1)·B over all slots, with k_{i,c} = r_i · products_c.
-    function commitment(
-        uint256[] calldata points,
-        uint256[] memory r,
-        uint256[] memory products,
-        Bn254.Point memory blinding
-    ) internal view returns (Bn254.Point memory) {
-        uint256[5] memory sum;
-        uint256 total;
-        uint256 width = 2 * products.length;
-        for (uint256 i = 1; i <= r.length; ++i) {
-            uint256 challenge = r[i == r.length ? 0 : i]; // the mask, slot 0, stands last
-            total = addmod(total, _addSlot(sum, points[(i - 1) * width:], challenge, products), Bn254.P);
-        }
-        sum.mulAdd(blinding.x, blinding.y, _oneLess(total));
-        return Bn254.Point(sum[0], sum[1]);
-    }
-
-    /// @dev sum ← sum + Σ_c challenge · products_c · points_c; returns Σ_c challenge · products_c.
-    function _addSlot(
-        uint256[5] memory sum,
-        uint256[] calldata points,
-        uint256 challenge,
-        uint256[] memory products
-    ) private view returns (uint256 total) {
-        for (uint256 c; c < products.length; ++c) {
-            uint256 k = mulmod(challenge, products[c], Bn254.P);
-            total = addmod(total, k, Bn254.P);
-            sum.mulAdd(points[2 * c], points[2 * c + 1], k);
-        }
-    }
-
-    /// @notice C_agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk, as words. `accepted` is word least 1.
+    /// @notice C_agg = Σ mask_i C_i − (Σ mask_i − 1)·B of every chunk, as words. `accepted` is Σ mask_i.
+    /// @param points of slots 1..N, chunk by chunk; what follows is not read.
     function aggregate(
         uint256[] calldata points,
         uint256 mask,
@@ -97,7 +68,7 @@ library FoldedGram {
         Bn254.Point memory blinding
     ) internal view returns (uint256[] memory out) {
         uint256[5] memory shared;
-        shared.mulAdd(blinding.x, blinding.y, _oneLess(accepted));
+        shared.mulAdd(blinding.x, blinding.y, addmod(1, Bn254.P - accepted, Bn254.P));
         out = new uint256[](2 * chunks);
         for (uint256 c; c < chunks; ++c) {
             uint256[5] memory sum;
@@ -109,10 +80,5 @@ library FoldedGram {
             }
             (out[2 * c], out[2 * c + 1]) = (sum[0], sum[1]);
         }
-    }
-
-    /// @dev −(total − 1) mod p.
-    function _oneLess(uint256 total) private pure returns (uint256) {
-        return addmod(1, Bn254.P - total, Bn254.P);
     }
 }

@@ -5,28 +5,60 @@ import {MarketErrors} from "../MarketErrors.sol";
 import {IHalo2Verifier} from "../interfaces/IHalo2Verifier.sol";
 import {BaseProof, Decision, Facts, Plan, Seat, Terms, Verifier} from "../Types.sol";
 import {Bn254} from "./Bn254.sol";
+import {Combination} from "./Combination.sol";
 import {FoldedGram} from "./FoldedGram.sol";
+import {Projection} from "./Projection.sol";
+import {SubsetSums} from "./SubsetSums.sol";
 import {Transcript} from "./Transcript.sol";
 
 /// @title What a project demands of proofs. Reads its storage, writes nothing, moves nothing.
-/// @notice Linked: its code runs in the project (address(this), msg.sender), and lives apart for size alone.
+/// @notice Mirrors zkmarket/base.py (verify) and zkmarket/round.py. Linked: its code runs in the project
+/// (address(this), msg.sender), and lives apart for size alone.
 library Proofs {
+    using Bn254 for uint256[5];
+
     uint256 private constant SCORE_LIMIT = 1 << 64;
     uint256 private constant ROOT = 1; // bits of Plan.references
     uint256 private constant LAST = 2;
+    uint256 private constant COMMITTED = 192; // bytes of P_W, P_U, P_V, with which a base proof begins
 
-    function checkBase(Terms storage terms, Seat[64] storage seats, Facts calldata facts, BaseProof calldata base)
+    /// @notice Check everything but the decision: points are those that were submitted → challenges → rows, folds,
+    /// sumcheck → the columns' commitments → the base proof.
+    /// @param facts what the project knows itself: nothing of it comes from whoever sends the proof.
+    /// @return seed of the transcript at its end: it has absorbed all that the prover sent.
+    /// @return seed0 of its start: it has absorbed the points.
+    /// @return entry what a project keeps under `seed` to settle in another transaction.
+    function checkBase(Terms storage terms, Seat[64] storage seats, Facts calldata facts, BaseProof calldata proof)
         external
         view
         returns (bytes32 seed, bytes32 seed0, bytes32 entry)
     {
-        seed0 = _checkPoints(terms, seats, facts, base.points, base.cids);
-        seed = keccak256(abi.encode(seed0, base.q));
-        uint256[] memory instances = new uint256[](1);
-        _verifyProof("base", terms.base, base.proof, instances);
-        entry = _entry(facts.round, seed, seed0, base.q, base.points);
+        Projection.Shape memory shape = _shape(terms, facts);
+        SubsetSums.reserve(shape.blocks, shape.height, shape.width);
+        seed0 = _checkPoints(terms, seats, facts, shape, proof.points, proof.cids);
+        seed = Transcript.absorb(seed0, proof.q, proof.t0, proof.z);
+        Combination.Coefficients memory opened;
+        uint256 eta = Transcript.point(seed, "eta", 0);
+        uint256 claim = Projection.firstClaim(proof.z, proof.t0, eta);
+        uint256 folded;
+        (folded, opened.products, seed) = FoldedGram.fold(seed, proof.q, proof.folds, shape.chunks);
+        uint256[] memory sigmas;
+        (sigmas, claim, seed) = Projection.checkRounds(seed, proof.rounds, claim, shape.rounds);
+        opened.blocks = shape.blocks;
+        (opened.data, opened.masks) = Projection.equalities(sigmas, shape.blocks);
+        opened.r = FoldedGram.slotChallenges(seed0, _slots(facts));
+        if (proof.proof.length < COMMITTED) revert MarketErrors.WrongLength("base", proof.proof.length, COMMITTED);
+        seed = Transcript.absorb(seed, proof.proof[:COMMITTED]);
+        _checkColumns(opened, proof, Transcript.point(seed, "tau", 0), terms.blinding);
+        uint256 y = Transcript.point(seed, "y", 0);
+        uint256 value = Projection.evaluate(shape, seed0, eta, y, opened.data, opened.masks);
+        _verifyProof("base", terms.base, proof.proof, _outputs(folded, proof.saltSquare, claim, y, terms.logrows, value));
+        entry = _entry(facts.round, seed, seed0, proof.q, proof.points);
     }
 
+    /// @notice Check that these points and q are those of a base proof that was checked before.
+    /// @param entry what the project keeps under `seed`.
+    /// @return seed0 computed from the frozen seats and the points.
     function checkProven(
         Terms storage terms,
         Seat[64] storage seats,
@@ -37,10 +69,12 @@ library Proofs {
         bytes32[] calldata cids,
         uint256 q
     ) external view returns (bytes32 seed0) {
-        seed0 = _checkPoints(terms, seats, facts, points, cids);
+        seed0 = _checkPoints(terms, seats, facts, _shape(terms, facts), points, cids);
         if (entry != _entry(facts.round, seed, seed0, q, points)) revert MarketErrors.NotProven(seed);
     }
 
+    /// @notice Check what a round decides, whose points and q are checked.
+    /// @return aggregate words of C_agg; empty where fewer than minAccepted were accepted: it would reveal them.
     function checkDecision(
         Terms storage terms,
         Plan storage plan,
@@ -50,93 +84,103 @@ library Proofs {
         uint256 q,
         Decision calldata decision
     ) external view returns (uint256[] memory aggregate) {
-        uint256 slots = facts.trainers + popcount(facts.references);
-        uint256[] memory r = FoldedGram.slotChallenges(seed0, slots);
-        _checkSettlement(plan.settlement, points, q, decision, r, facts);
+        _checkSettlement(plan.settlement, facts, seed0, points, q, decision);
         uint256 accepted = popcount(decision.mask);
         if (accepted >= terms.minAccepted) {
             aggregate = FoldedGram.aggregate(points, decision.mask, accepted, terms.chunks, terms.blinding);
         }
     }
 
-    function _entry(uint256 round, bytes32 seed, bytes32 seed0, uint256 q, uint256[] calldata points)
-        private
-        pure
-        returns (bytes32)
-    {
-        uint256 end = points.length;
-        return keccak256(
-            abi.encode(round, seed, seed0, q, points[end - 2], points[end - 1], keccak256(abi.encodePacked(points)))
-        );
-    }
-
     function popcount(uint256 bits) internal pure returns (uint256 count) {
         for (; bits != 0; bits &= bits - 1) ++count;
     }
 
+    // ------------------------------------------------------------ points
+
+    /// @dev N + R: the trainers' and the references'.
+    function _slots(Facts calldata facts) private pure returns (uint256) {
+        return facts.trainers + popcount(facts.references);
+    }
+
+    function _shape(Terms storage terms, Facts calldata facts) private view returns (Projection.Shape memory) {
+        uint256 slots = facts.trainers + (facts.references & ROOT);
+        return Projection.shapeOf(slots, terms.chunks, terms.params, terms.logrows, terms.rows);
+    }
+
+    /// @dev Every point on the curve; slots' points those that were submitted. Returns seed_0.
     function _checkPoints(
         Terms storage terms,
         Seat[64] storage seats,
         Facts calldata facts,
+        Projection.Shape memory shape,
         uint256[] calldata points,
         bytes32[] calldata cids
-    ) private view returns (bytes32 seed0) {
-        uint256 n = facts.trainers;
-        uint256 width = 2 * uint256(terms.chunks);
-        uint256 want = n + (facts.root != 0 ? 1 : 0);
+    ) private view returns (bytes32) {
+        (uint256 n, uint256 width) = (facts.trainers, 2 * shape.chunks);
+        // slot 0 has a mask for each fold and one more, and so has the projection for each round; C_G stands last
+        uint256 want = _slots(facts) * width + 2 * (FoldedGram.steps(shape.chunks) + shape.rounds + 3);
+        if (points.length != want) revert MarketErrors.WrongLength("points", points.length, want);
+        want = facts.root == 0 ? n : n + 1;
         if (cids.length != want) revert MarketErrors.WrongLength("cids", cids.length, want);
-        for (uint256 i; i < n; ++i) {
-            _checkSlot(points, i, width, _digest("update", facts.round, seats[i].trainer), cids[i], seats[i].submission);
-        }
         for (uint256 w; w < points.length; w += 2) {
+            // precompiles take the point at infinity, auditors do not
             if (!Bn254.isOnCurve(points[w], points[w + 1])) revert Bn254.PointNotOnCurve(points[w], points[w + 1]);
         }
-        uint256 slots = n;
+        for (uint256 i; i < n; ++i) {
+            Seat storage seat = seats[i];
+            bytes32 digest = _digest("update", facts.round, seat.trainer, points[i * width:(i + 1) * width]);
+            _checkSlot(i + 1, keccak256(abi.encode(digest, cids[i])), seat.submission);
+        }
+        if (facts.references != 0) _checkReferences(terms, facts, points[n * width:_slots(facts) * width], cids);
+        return Transcript.start(_context(seats, facts), points);
+    }
+
+    /// @param points of the references.
+    function _checkReferences(
+        Terms storage terms,
+        Facts calldata facts,
+        uint256[] calldata points,
+        bytes32[] calldata cids
+    ) private view {
+        (uint256 n, uint256 width) = (facts.trainers, 2 * uint256(terms.chunks));
         if (facts.references & ROOT != 0) {
-            if (facts.root == 0) _checkWords(points, slots++, width, _absent(terms));
-            else _checkSlot(points, slots++, width, _digest("root", facts.round, terms.owner), cids[n], facts.root);
+            if (facts.root == 0) {
+                _checkSlot(n + 1, keccak256(abi.encodePacked(points[:width])), _absent(terms));
+            } else {
+                bytes32 digest = _digest("root", facts.round, terms.owner, points[:width]);
+                _checkSlot(n + 1, keccak256(abi.encode(digest, cids[n])), facts.root);
+            }
         }
         if (facts.references & LAST != 0) {
-            _checkWords(points, slots, width, facts.last == 0 ? _absent(terms) : facts.last);
+            bytes32 have = keccak256(abi.encodePacked(points[points.length - width:]));
+            _checkSlot(_slots(facts), have, facts.last == 0 ? _absent(terms) : facts.last);
         }
-        seed0 = Transcript.start(_context(facts, seats), points);
     }
 
-    function _digest(bytes32 label, uint256 round, address who) private view returns (bytes memory) {
-        return abi.encode(label, block.chainid, address(this), round, who);
+    function _checkSlot(uint256 slot, bytes32 have, bytes32 want) private pure {
+        if (have != want) revert MarketErrors.WrongPoints(slot, have, want);
     }
 
-    function _checkSlot(
-        uint256[] calldata points,
-        uint256 i,
-        uint256 width,
-        bytes memory head,
-        bytes32 cid,
-        bytes32 want
-    ) private pure {
-        bytes32 digest = keccak256(abi.encodePacked(head, points[i * width:(i + 1) * width]));
-        bytes32 have = keccak256(abi.encode(digest, cid));
-        if (have != want) revert MarketErrors.WrongPoints(i + 1, have, want);
-    }
-
-    function _checkWords(uint256[] calldata points, uint256 i, uint256 width, bytes32 want) private pure {
-        bytes32 have = keccak256(abi.encodePacked(points[i * width:(i + 1) * width]));
-        if (have != want) revert MarketErrors.WrongPoints(i + 1, have, want);
+    /// @dev keccak(label ‖ chain ‖ project ‖ round ‖ author ‖ points): what a submission fixes. It names its author.
+    function _digest(bytes32 label, uint256 round, address author, uint256[] calldata points)
+        private
+        view
+        returns (bytes32)
+    {
+        uint256 project = uint160(address(this));
+        return keccak256(abi.encodePacked(label, block.chainid, project, round, uint256(uint160(author)), points));
     }
 
     /// @dev A reference that there is not is the zero vector with zero salts: its commitment is B in every chunk.
     function _absent(Terms storage terms) private view returns (bytes32) {
         uint256[] memory words = new uint256[](2 * uint256(terms.chunks));
-        for (uint256 w; w < words.length; w += 2) (words[w], words[w + 1]) = (terms.blinding.x, terms.blinding.y);
+        Bn254.Point memory blinding = terms.blinding;
+        for (uint256 w; w < words.length; w += 2) (words[w], words[w + 1]) = (blinding.x, blinding.y);
         return keccak256(abi.encodePacked(words));
     }
 
     /// @dev keccak(5 + N ‖ manifest ‖ chain ‖ project ‖ round ‖ β ‖ trainers in the order of slots).
-    function _context(Facts calldata facts, Seat[64] storage seats)
-        private
-        view
-        returns (bytes32)
-    {
+    function _context(Seat[64] storage seats, Facts calldata facts) private view returns (bytes32) {
         uint256 n = facts.trainers;
         uint256[] memory words = new uint256[](5 + n);
         (words[0], words[1], words[2]) = (uint256(facts.manifest), block.chainid, uint160(address(this)));
@@ -145,42 +189,92 @@ library Proofs {
         return Transcript.digest(words);
     }
 
+    /// @dev keccak(round ‖ seed ‖ seed_0 ‖ q ‖ C_G ‖ keccak(points)).
+    function _entry(uint256 round, bytes32 seed, bytes32 seed0, uint256 q, uint256[] calldata points)
+        private
+        pure
+        returns (bytes32)
+    {
+        (uint256 x, uint256 y) = (points[points.length - 2], points[points.length - 1]);
+        return keccak256(abi.encode(round, seed, seed0, q, x, y, keccak256(abi.encodePacked(points))));
+    }
+
+    // ------------------------------------------------------------ the base proof
+
+    /// @dev P_W + τ·P_U, of the proof's first points, is the combination of the commitments.
+    function _checkColumns(
+        Combination.Coefficients memory given,
+        BaseProof calldata proof,
+        uint256 tau,
+        Bn254.Point memory blinding
+    ) private view {
+        uint256[6] memory committed = abi.decode(proof.proof[:COMMITTED], (uint256[6]));
+        for (uint256 w; w < 6; w += 2) {
+            (uint256 x, uint256 y) = (committed[w], committed[w + 1]);
+            if (!Bn254.isOnCurve(x, y)) revert Bn254.PointNotOnCurve(x, y);
+        }
+        uint256[5] memory have;
+        have.add(committed[0], committed[1]);
+        have.mulAdd(committed[2], committed[3], tau);
+        Bn254.Point memory want = Combination.commitment(given, proof.points, tau, blinding);
+        if (have[0] != want.x || have[1] != want.y) {
+            revert MarketErrors.WrongProofPoint("base", have[0], have[1], want.x, want.y);
+        }
+    }
+
+    /// @dev o_1 = T + o_2, o_2, o_3, the powers of y as they are echoed, o_4.
+    function _outputs(uint256 folded, uint256 salts, uint256 claim, uint256 y, uint256 logrows, uint256 value)
+        private
+        pure
+        returns (uint256[] memory out)
+    {
+        out = new uint256[](2 * logrows + 4);
+        (out[0], out[1], out[2]) = (addmod(folded, Transcript.canonical(salts), Bn254.P), salts, claim);
+        for (uint256 k = logrows; k > 0; --k) {
+            (out[2 * k + 1], out[2 * k + 2]) = (1, y);
+            y = mulmod(y, y, Bn254.P);
+        }
+        out[2 * logrows + 3] = value;
+    }
+
+    // ------------------------------------------------------------ the settlement proof
+
     /// @dev Instances: q, r_0..r_{N+R}, β, mask_1..N, score_1..N, ν. Challenges and β are the project's own.
     function _checkSettlement(
         Verifier storage verifier,
+        Facts calldata facts,
+        bytes32 seed0,
         uint256[] calldata points,
         uint256 q,
-        Decision calldata proof,
-        uint256[] memory r,
-        Facts calldata facts
+        Decision calldata decision
     ) private view {
         uint256 n = facts.trainers;
-        if (proof.scores.length != n) revert MarketErrors.WrongLength("scores", proof.scores.length, n);
-        if (proof.mask >= 1 << n) revert MarketErrors.OutOfBounds("mask", proof.mask, 0, (1 << n) - 1);
-        if (proof.nu >= SCORE_LIMIT) revert MarketErrors.OutOfBounds("nu", proof.nu, 0, SCORE_LIMIT - 1);
-        uint256 at = r.length + 1; // of β
-        uint256[] memory instances = new uint256[](at + 2 * n + 2);
+        if (decision.scores.length != n) revert MarketErrors.WrongLength("scores", decision.scores.length, n);
+        if (decision.mask >= 1 << n) revert MarketErrors.OutOfBounds("mask", decision.mask, 0, (1 << n) - 1);
+        if (decision.nu >= SCORE_LIMIT) revert MarketErrors.OutOfBounds("nu", decision.nu, 0, SCORE_LIMIT - 1);
+        uint256[] memory r = FoldedGram.slotChallenges(seed0, _slots(facts));
+        uint256 next = r.length + 1; // β, then masks and scores
+        uint256[] memory instances = new uint256[](next + 2 * n + 2);
         instances[0] = Transcript.canonical(q);
         for (uint256 i; i < r.length; ++i) instances[1 + i] = r[i];
-        instances[at++] = facts.beta;
+        instances[next++] = facts.beta;
         uint256 limit = SCORE_LIMIT << facts.shift;
         for (uint256 i; i < n; ++i) {
-            uint256 score = proof.scores[i];
+            uint256 score = decision.scores[i];
             if (score >= limit) revert MarketErrors.OutOfBounds("score", score, 0, limit - 1);
-            instances[at + i] = (proof.mask >> i) & 1;
-            instances[at + n + i] = score;
+            instances[next + i] = (decision.mask >> i) & 1;
+            instances[next + n + i] = score;
         }
-        instances[at + 2 * n] = proof.nu;
-        uint256 end = points.length; // C_G stands last: absorbed before the challenges
-        _checkPoint("settlement", proof.proof, points[end - 2], points[end - 1]);
-        _verifyProof("settlement", verifier, proof.proof, instances);
+        instances[next + 2 * n] = decision.nu;
+        _checkFirst(decision.proof, points[points.length - 2], points[points.length - 1]); // C_G: absorbed before r
+        _verifyProof("settlement", verifier, decision.proof, instances);
     }
 
     /// @dev The first point of a proof is the commitment of its first input.
-    function _checkPoint(bytes32 what, bytes calldata proof, uint256 x, uint256 y) private pure {
-        if (proof.length < 64) revert MarketErrors.WrongLength(what, proof.length, 64);
+    function _checkFirst(bytes calldata proof, uint256 x, uint256 y) private pure {
+        if (proof.length < 64) revert MarketErrors.WrongLength("settlement", proof.length, 64);
         (uint256 haveX, uint256 haveY) = (uint256(bytes32(proof[:32])), uint256(bytes32(proof[32:64])));
-        if (haveX != x || haveY != y) revert MarketErrors.WrongProofPoint(what, haveX, haveY, x, y);
+        if (haveX != x || haveY != y) revert MarketErrors.WrongProofPoint("settlement", haveX, haveY, x, y);
     }
 
     /// @dev The code is compared before every use, and success is 32 bytes that say 1. Generated verifiers read

@@ -3,8 +3,8 @@
 lock()
 ├── when the phase is not ADMIT
 │   └── it should revert with WrongPhase
-├── given that some submissions are not admitted
-│   ├── when now <= t2
+├── given that some submissions are not admitted, or a root update on offer (test_offer_root.py)
+│   ├── when now <= t2, also where the last seat was taken before t1
 │   │   └── it should revert with TooEarly
 │   ├── when fewer than minTrainers are admitted
 │   │   └── it should revert with NotEnoughSubmissions
@@ -39,7 +39,7 @@ def deployed(node: Chain) -> Scene:
 
 
 def seated(scene: Scene) -> list[str]:
-    return [seat["trainer"] for seat in scene.project.seats(scene.round_id.round)]
+    return [seat["trainer"] for seat in scene.project.seats()]
 
 
 def test_refused_in_other_phases(scene: Scene) -> None:
@@ -143,3 +143,20 @@ def test_after_every_refusal_that_still_locks_the_bond_covers_reward_and_fee(sce
     scene.pass_deadline()
     scene.project.lock(scene.stranger)
     assert scene.project.state().bond_wei == OWED
+
+
+def test_attack_refuse_and_lock(scene: Scene) -> None:
+    """All seats are taken early; an aggregator that refuses one cannot freeze the set before that one's time is over."""
+    scene.open()
+    scene.start()
+    scene.submit_all()
+    end = scene.project._call("deadline") + WINDOW
+    scene.admit_all(scene.trainers[1:])
+    with refused(f"TooEarly(have={scene.chain.now + 1}, want={end + 1})"):
+        scene.at(scene.chain.now + 1).project.lock(scene.aggregator)
+    scene.pass_deadline()  # of submissions: nothing has changed
+    with refused(f"TooEarly(have={end}, want={end + 1})"), scene.chain.rolled_back():
+        scene.at(end).project.lock(scene.aggregator)
+    scene.at(end).admit(scene.trainers[0])  # in its last second
+    scene.project.lock(scene.stranger)
+    assert seated(scene) == [str(who) for who in scene.trainers]

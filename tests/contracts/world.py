@@ -19,13 +19,16 @@ from eth_hash.auto import keccak
 
 from zkmarket import market
 from zkmarket.backend import Proof
-from zkmarket.commitment import Commitment, RoundId
+from zkmarket.base import BaseProof, Coefficients, Points
+from zkmarket.columns import Columns
+from zkmarket.commitment import Commitment, RoundId, combine
 from zkmarket.contribution import shares
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, Windows, points_hash
+from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, Windows, submission_word
 from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
-from zkmarket.gram import GramProof, folded_commitment, halves
+from zkmarket.gram import halves, masked_chunks
 from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
+from zkmarket.projection import SUMS, Shape, pack
 from zkmarket.round import References, RoundProof, start_transcript
 
 ETHER = 10**18
@@ -63,8 +66,9 @@ DEFAULTS: dict[str, Any] = {
     "maxTrainers": 5,
     "minAccepted": 3,
     "openAdmission": True,
-    "params": 1500,  # two chunks of 1,008 at K = 10, the last one padded
+    "params": 1500,  # two chunks of 896 at K = 10, the last one padded
     "logrows": 10,
+    "rows": 29,
     "valueBits": 13,
     "salts": 8,
     "chunks": 2,
@@ -74,9 +78,7 @@ DEFAULTS: dict[str, Any] = {
     "betaMax": 10**9,
     "blinding": None,
     "windows": (WINDOW,) * 9,
-    "gram": None,
-    "range": None,
-    "rangeLast": None,
+    "base": None,
     "model": b"\x22" * 32,
 }
 """`Terms`, in the order of Types.sol; None is filled in by `Scene.terms`."""
@@ -115,7 +117,7 @@ class Scene:
 
     chain: Chain
     market: Market
-    mocks: list[Verifier]  # four different accounts with the same accepting code
+    mocks: list[Verifier]  # two different accounts with the same accepting code
     owner: Any = None
     aggregator: Any = None
     stranger: Any = None
@@ -124,27 +126,24 @@ class Scene:
     values: dict[str, Any] = field(default_factory=dict)
     references: int = 0  # of the plans: bit 0 root, bit 1 last
     shift: int = 0
-    roots: dict[int, tuple[Point, ...]] = field(default_factory=dict)  # offered, by round
+    offered: dict[int, int] = field(default_factory=dict)  # label of the root update on offer, by round
 
     @classmethod
     def deploy(cls, chain: Chain) -> Scene:
         accounts = chain.accounts
         deployed = Market.deploy(chain, accounts[0])
         made = compile_verifier(ACCEPT_ALL)
-        mocks = [Verifier(chain.deploy_verifier(made, accounts[0]).address, keccak(made.runtime)) for _ in range(4)]
+        mocks = [Verifier(chain.deploy_verifier(made, accounts[0]).address, keccak(made.runtime)) for _ in range(2)]
         return cls(chain, deployed, mocks, accounts[0], accounts[1], accounts[9], list(accounts[2:7]))
 
     # ---- creation
 
     def terms(self, **changes: Any) -> dict[str, Any]:
-        gram, full, last, _ = self.mocks
         filled = {
             "owner": str(self.owner),
             "aggregator": str(self.aggregator),
             "blinding": point(0),
-            "gram": gram.words,
-            "range": full.words,
-            "rangeLast": last.words,
+            "base": self.mocks[0].words,
         }
         return DEFAULTS | filled | changes
 
@@ -153,7 +152,7 @@ class Scene:
         out = []
         for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
             f = (n - 3) // 2
-            plan = {"settlement": self.mocks[3].words, "manifest": manifest_digest(n), "f": f, "m": n - f}
+            plan = {"settlement": self.mocks[1].words, "manifest": manifest_digest(n), "f": f, "m": n - f}
             plan |= {"references": self.references, "shift": self.shift}
             out.append(tuple((plan | changes).values()))
         return out
@@ -180,7 +179,7 @@ class Scene:
         words = (tuple(terms.values()), plans, list(rates), cid, nonce)
         done = self.market._send("create", "create", *words, sender=sender or self.owner, value=paid)
         self.project = Project(self.chain, done.event("ProjectCreated").arguments["project"])
-        self.values, self.roots = terms, {}
+        self.values, self.offered = terms, {}
         return done
 
     # ---- a round, step by step
@@ -198,21 +197,18 @@ class Scene:
         return self
 
     def start(self) -> Receipt:
-        """Of the next round, with the root update that is offered for it, if one is."""
-        offered = self.roots.get(self.round_id.round + 1) if self.roots else None
-        return self.project.start(self.aggregator, KEY, root=points_hash(offered) if offered else bytes(32))
+        return self.project.start(self.aggregator, KEY)
 
     def root(self, label: int = 0, round_number: int | None = None) -> Commitment:
         """The owner's root update for the next round; another label, another update."""
         number = self.round_id.round + 1 if round_number is None else round_number
         points = tuple(point(3000 + label, chunk) for chunk in range(self.values["chunks"]))
-        proofs = tuple(Proof(encode_point(p) + bytes(32), (0,)) for p in points)
-        return Commitment(self.project.round_id(number), int(str(self.owner), 16), points, proofs)
+        return Commitment(self.project.round_id(number), int(str(self.owner), 16), points)
 
     def offer_root(self, label: int = 0, sender: Any = None) -> Receipt:
         root = self.root(label)
         done = self.project.offer_root(sender or self.owner, root, CID)
-        self.roots = self.roots | {root.round_id.round: root.points}
+        self.offered = self.offered | {root.round_id.round: label}
         return done
 
     @property
@@ -223,15 +219,21 @@ class Scene:
     def reference_points(self) -> list[tuple[Point, ...]]:
         """Of the round that is locked: what the contract must demand of its references."""
         number, absent = self.round_id.round, (self.values["blinding"],) * self.values["chunks"]
-        found = [self.roots.get(number, absent)] * (self.references & 1)
+        root = self.admitted_root()
+        found = [root.points if root else absent] * (self.references & 1)
         return found + [self.project.last_aggregate(number) or absent] * (self.references >> 1)
 
+    def admitted_root(self) -> Commitment | None:
+        """The root update of the current round, if the aggregator has given a receipt for it."""
+        number = self.round_id.round
+        admitted = self.references & 1 and self.project.root()["admitted"] == number
+        return self.root(self.offered[number], number) if admitted else None
+
     def commitment(self, trainer: Any, round_id: RoundId | None = None) -> Commitment:
-        """Points of the trainer's own, with range proofs that hold nothing but their first point."""
+        """Points of the trainer's own."""
         address = int(str(trainer), 16)
         points = tuple(point(address, chunk) for chunk in range(self.values["chunks"]))
-        proofs = tuple(Proof(encode_point(p) + bytes(32), (0,)) for p in points)
-        return Commitment(round_id or self.round_id, address, points, proofs)
+        return Commitment(round_id or self.round_id, address, points)
 
     def submit(self, trainer: Any) -> Receipt:
         return self.project.submit(trainer, self.commitment(trainer), CID)
@@ -240,17 +242,29 @@ class Scene:
         for trainer in self.trainers if trainers is None else trainers:
             self.submit(trainer)
 
-    def receipt(self, trainer: Any, signer: Any = None) -> bytes:
-        points = points_hash(self.commitment(trainer).points)
-        return self.project.sign_receipt(signer or self.aggregator, trainer, points, keccak(CID))
+    def receipt(self, trainer: Any | None, signer: Any = None) -> bytes:
+        """For the submission that `submit` makes, or with None for the root update on offer."""
+        if trainer is None:
+            number = self.round_id.round
+            digest = self.root(self.offered[number], number).digest("root")
+        else:
+            digest = self.commitment(trainer).digest()
+        return self.project.sign_receipt(signer or self.aggregator, trainer, submission_word(digest, CID))
 
-    def admit_all(self, trainers: Sequence[Any] | None = None) -> None:
-        for trainer in self.trainers if trainers is None else trainers:
-            self.project.admit(self.stranger, trainer, self.receipt(trainer))
+    def admit_all(self, trainers: Sequence[Any] | None = None) -> Receipt:
+        """These trainers (default all) and the root update, if one is on offer."""
+        chosen = [*(self.trainers if trainers is None else trainers)]
+        chosen += [None] if self.round_id.round in self.offered else []
+        return self.admit(*chosen)
+
+    def admit(self, *trainers: Any | None) -> Receipt:
+        return self.project.admit(self.stranger, {who: self.receipt(who) for who in trainers})
 
     def pass_deadline(self) -> None:
-        """To the first second after the deadline of the phase."""
-        self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
+        """To the first second after the next deadline: that of the phase, or of submissions where the last seat is taken."""
+        now, submissions = self.chain.now, self.project._call("deadline")
+        end = submissions if now <= submissions else self.project.state().deadline
+        self.chain.pass_time(end + 1 - now)
 
     def at(self, second: int) -> Scene:
         """The next transaction is mined at exactly this second."""
@@ -342,6 +356,11 @@ class Scene:
             references=self.held,
         )
 
+    def shape(self, n: int) -> Shape:
+        """Of the projection of a round of n trainers."""
+        columns, values = Columns(self.values["logrows"]), self.values
+        return Shape(n + (self.references & 1), values["chunks"], values["params"], columns.rows, columns.width)
+
     def proof(
         self,
         mask: Sequence[int] | None = None,
@@ -355,44 +374,66 @@ class Scene:
         `references`: points that it claims, one a slot that the plans have; default the right ones.
         """
         round_id = self.round_id
-        seats = self.project.seats(round_id.round)
+        seats = self.project.seats()
         n = len(seats)
         mask = tuple(mask or [1] * n)
         scores = tuple(range(1, n + 1) if scores is None else scores)
         commitments = tuple(self.commitment(seat["trainer"], round_id) for seat in seats)
-        chunks, blinding = self.values["chunks"], self.values["blinding"]
-        mask_points = tuple(point(round_id.round, 1000 + chunk) for chunk in range(chunks))
+        chunks, shape = self.values["chunks"], self.shape(n)
         gram_point = point(round_id.round, 2000)
         beta = self.project.state().beta
         slots = self.reference_points() if references is None else list(references)
         held = dict(zip(self.held, slots, strict=True))
-        root = replace(self.root(0, round_id.round), points=held["root"]) if "root" in held else None
-        claimed = References(root, held.get("last"))
-        transcript = start_transcript(self.manifest(n), round_id, beta, commitments, mask_points, gram_point, claimed)
-        r = transcript.slot_challenges(n + len(slots) + 1)
-        transcript.absorb(q)
-        claims, rhos = [], []
+        root = self.admitted_root()
+        if "root" in held and root is not None:
+            root = replace(root, points=held["root"])
+        points = Points(
+            (*(commitment.points for commitment in commitments), *slots),
+            tuple(point(round_id.round, 1000 + chunk) for chunk in masked_chunks(chunks)),
+            tuple(point(round_id.round, 1500 + place) for place in shape.mask_positions),
+        )
+        addresses = [commitment.trainer for commitment in commitments]
+        transcript = start_transcript(self.manifest(n), round_id, beta, addresses, points, gram_point)
+        r = transcript.slot_challenges(1 + n + len(slots))
+        t0, z = 5, pack(range(SUMS))
+        transcript.absorb_projection(q, t0, z)
+        claims, rhos, rounds, sigmas = [], [], [], []
         for step in range(len(halves(chunks))):
             claims.append((step + 11, step + 22))
             transcript.absorb(*claims[-1])
-            rhos.append(transcript.fold_challenge(step))
-        column = folded_commitment([mask_points, *(c.points for c in commitments), *slots], r, rhos, blinding)
+            rhos.append(transcript.short_challenge("rho", step))
+        for step in range(shape.rounds):
+            rounds.append((step + 33, step + 44))
+            transcript.absorb(*rounds[-1])
+            sigmas.append(transcript.challenge("sigma", step))
+        opened = Coefficients.of(shape, 1 + n + len(slots), r, rhos, sigmas)
+        gram, both = opened.together(0), opened.together(1)
+        other = [a - b for a, b in zip(both, gram, strict=True)]
+        columns = [combine(points.flat(), own, self.values["blinding"]) for own in (gram, other)]
+        columns.append(point(round_id.round, 2500))
+        base = Proof(b"".join(map(encode_point, columns)), (0, 9, 0))
         return RoundProof(
             manifest_digest(n),
             round_id,
             beta,
             commitments,
-            mask_points,
+            points.mask,
+            points.projection,
             gram_point,
-            GramProof(tuple(claims), Proof(encode_point(column), (0,))),
+            BaseProof(t0, z, tuple(claims), tuple(rounds), base),
             Proof(encode_point(gram_point), (q, *r, beta, *mask, *scores, nu)),
-            claimed,
+            References(root, held.get("last")),
         )
 
     def settle(self, proof: RoundProof | None = None, cid: bytes = CID, sender: Any = None, **made_up: Any) -> Receipt:
         proof = proof or self.proof(**made_up)
         publication = self.publication(proof, cid)
         return self.project.settle(sender or self.stranger, proof, cid, publication)
+
+    def settle_in_two(self, proof: RoundProof | None = None, cid: bytes = CID, **made_up: Any) -> Receipt:
+        proof = proof or self.proof(**made_up)
+        self.project.prove_base(self.stranger, proof)
+        return self.project.settle_proven(self.stranger, proof, cid, self.publication(proof, cid))
 
     def publication(self, proof: RoundProof, cid: bytes = CID, signer: Any = None) -> bytes:
         manifest = self.manifest(len(proof.commitments))
@@ -458,6 +499,7 @@ class Scene:
         people |= {str(who) for who in self.chain.accounts}
         accounts = [self.project.account(who) for who in people]
         held = sum(own["credit"] + own["stakeWei"] + own["refundWei"] for own in accounts)
+        held += values["penaltyWei"] if self.project.root()["offered"] else 0
         return state.pool + owed + state.bond_wei + state.unburnt_wei + held
 
 

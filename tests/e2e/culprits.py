@@ -16,8 +16,8 @@ from eth_hash.auto import keccak
 
 from zkmarket import commitment, market, sealing, store
 from zkmarket import trainer as engine
-from zkmarket.commitment import OPENING_FILE, Opening
-from zkmarket.escrow import settle_words
+from zkmarket.commitment import Commitment, Opening
+from zkmarket.escrow import decision_words
 from zkmarket.files import atomic_write
 from zkmarket.roles import aggregator, owner, trainer
 from zkmarket.roles.desk import Desk
@@ -51,8 +51,8 @@ class Culprit(trainer.Trainer):
         made, cid = super().committed(log, started)
         build = next(iter(self.desk.builds.values()))
         folder = self.desk.round_folder(started.round)
-        opening = Opening.load(folder / OPENING_FILE, build.manifest)
-        blob = forged(kind, opening, started.encryption_key, build.manifest)
+        opening = Opening.load(folder, build.manifest)
+        blob = forged(kind, opening, made, started.encryption_key, build.manifest)
         if blob is not None:
             atomic_write(self.sealed_file(started), blob)
             cid = self.desk.store.put(blob) if kind == "too-large" else store.cid_of(blob)
@@ -65,14 +65,15 @@ class Culprit(trainer.Trainer):
         return super().hand_over(state)
 
 
-def forged(kind: str, opening: Opening, key: bytes, manifest: Any) -> bytes | None:
+def forged(kind: str, opening: Opening, made: Commitment, key: bytes, manifest: Any) -> bytes | None:
     """What is put in the place of a sealed update; None: the update itself."""
     if kind == "other-vector":
-        return sealing.seal_update(commitment.open_with_fresh_salts(opening.values[::-1], manifest), key)
+        other = commitment.open_with_fresh_salts(opening.values[::-1], manifest)
+        return sealing.seal_update(other, made.points, key)
     if kind in ("wrong-value", "out-of-range"):
         values = opening.values.astype(np.int32)
         values[7] = manifest.bound if kind == "out-of-range" else values[7] ^ 1
-        return sealing.seal_update(Opening(values, opening.salts), key)
+        return sealing.seal_update(Opening(values, opening.salts), made.points, key)
     if kind == "noise":
         return os.urandom(sealing.sealed_update_size(manifest))
     if kind == "too-large":
@@ -106,7 +107,8 @@ def relayed() -> None:
 
     def settle(self: Any, sender: Any, proof: Any, cid: bytes, publication: bytes) -> None:
         with market.transacting("settle"):
-            data = market._encoded(self.contract.settle, settle_words(proof), cid, publication)
+            words = self._base_words(proof), decision_words(proof), cid, publication
+            data = market._encoded(self.contract.settle, *words)
         call = keccak(b"pass(address,bytes)")[:4] + encode(["address", "bytes"], [self.address, data])
         self.chain.transact("settle", sender, os.environ["RELAY"], call)
 
@@ -156,14 +158,9 @@ class _Hole:
 
 
 def rootless() -> None:
-    """Offers root updates whose openings are in no store."""
-    offer = owner.Owner.offer_root
+    """Offers root updates that it never serves."""
 
-    def offered(self: Any, state: Any, learn: Any) -> str:
-        self.desk.__dict__["store"] = _Hole()
-        try:
-            return offer(self, state, learn)
-        finally:
-            self.desk.__dict__.pop("store", None)
+    def withheld(self: Any, state: Any, log: Any) -> str:
+        return f"round {state.round}: sits on its root update"
 
-    owner.Owner.offer_root = offered  # type: ignore[method-assign]
+    owner.Owner.serve_root = withheld  # type: ignore[method-assign]

@@ -56,9 +56,8 @@ def test_a_store_that_takes_nothing_costs_the_aggregator_nothing(tmp_path: Path,
         trainers = {name: place.trainer(name, *at[name], **more) for name in TRAINERS}
 
         # round 1: nothing is taken while the bond is at stake
-        submitted(place, 3)
+        place.until_phase(Phase.SUBMIT)
         shop.puts["aggregator"] = "error"
-        place.pass_deadline()
         place.until_phase(Phase.SETTLED)
         (settled,) = place.log().settled()
         assert settled.cid and not has(settled.cid)
@@ -78,7 +77,7 @@ def test_a_store_that_takes_nothing_costs_the_aggregator_nothing(tmp_path: Path,
         # round 2: the keyring is not taken
         shop.puts["aggregator"] = "refuse"
         place.pass_deadline()
-        place.until(lambda: place.project.state().phase == Phase.SUBMIT)
+        place.until(lambda: place.project.state().round == 2)
         keyring = place.log().started(2).keyring
         assert keyring and not has(keyring)
         shop.puts.clear()
@@ -110,9 +109,8 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
         bond = project.terms()["bondWei"]
         aggregator = place.aggregator("--confirmations", 10, **quick)
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
-        hasten(place, lambda: project.state().phase == Phase.SUBMIT and place.submitted())
-        place.pass_deadline()
-        hasten(place, lambda: all(seat["admitted"] for seat in project.seats(1)))
+        hasten(place, place.submitted)
+        hasten(place, lambda: all(seat["admitted"] for seat in project.seats()))
         admitted = place.log().of("Admitted")[-1].block
         ask(chain.rpc_url, "anvil_mine", hex(admitted + 9 - chain.tip()[0]))
         project.lock(chain.accounts[5])  # anybody may; in this block the aggregator's own could have been
@@ -146,8 +144,6 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
         aggregator = place.aggregator(prepare=culprits.excluding, VICTIM=cyd)
         owner = place.owner()
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
-        submitted(place, 3)
-        place.pass_deadline()
         place.until_phase(Phase.SETTLED)
         hasten(place, lambda: lines(trainers["cyd"], "the aggregate cannot be had yet: "))
         next_round(place, ("owner", "ann", "bob"))
@@ -157,10 +153,8 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
         hasten(place, lambda: lines(trainers["cyd"], "round 2: nothing is submitted yet, a zero update is, when half"))
         assert not place.opened(1, "cyd")
         chain.pass_time(windows["submit"] // 2)
-        submitted(place, 3)
+        hasten(place, lambda: project.state().phase == Phase.SETTLED)
         assert lines(trainers["cyd"], "round 2: WARNING: a zero update is submitted")
-        place.pass_deadline()
-        place.until_phase(Phase.SETTLED)
         settled = place.log().settled()[-1]
         slot = settled.trainers.index(cyd)
         assert settled.scores[slot] == settled.pay[slot] == 0 and sum(settled.pay) == pytest.approx(ETHER, abs=10)
@@ -175,7 +169,6 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
         submitted(place, 3)
         theta = {lines(role, "round 3: training from the model ")[-1].split()[-1] for role in trainers.values()}
         assert len(theta) == 1
-        place.pass_deadline()
         place.until_phase(Phase.SETTLED)
         settled = place.log().settled()[-1]
         assert settled.pay[settled.trainers.index(cyd)] > 0

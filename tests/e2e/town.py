@@ -206,7 +206,16 @@ class Town:
             self.chain.pass_time(state.deadline + 1 - state.now)
 
     def submitted(self, count: int = len(TRAINERS)) -> bool:
-        return len(self.project.seats(self.project.state().round)) == count
+        """Whether the open round has so many submissions; with all seats taken its phase is ADMIT already."""
+        state = self.project.state()
+        return state.phase in (Phase.SUBMIT, Phase.ADMIT) and len(self.project.seats()) == count
+
+    def close_submissions(self, count: int = len(TRAINERS)) -> None:
+        """Wait for so many submissions, and move the clock past the deadline unless the last seat is taken."""
+        self.until(lambda: self.submitted(count))
+        state = self.project.state()
+        if state.phase == Phase.SUBMIT:
+            self.pass_deadline(state)
 
     def opened(self, number: int, *names: str) -> bool:
         """Whether these have opened the aggregate of a round."""
@@ -215,13 +224,14 @@ class Town:
     def conduct(self, readers: Sequence[str] = ("owner", *TRAINERS), until: Phase = Phase.ENDED) -> None:
         """Move the clock whenever everybody has done what a phase is for, until the project is in a phase."""
         trainers = max(len(TRAINERS), len(set(readers) - {"owner"}))
+        seats = self.project.terms()["maxTrainers"]
 
         def step() -> bool:
             state = self.project.state()
             if state.phase == until:
                 return True
             received = state.phase == Phase.SETTLED and self.opened(state.round, *readers)
-            if (state.phase == Phase.SUBMIT and self.submitted(trainers)) or received:
+            if (state.phase == Phase.SUBMIT and trainers < seats and self.submitted(trainers)) or received:
                 self.pass_deadline(state)
             return False
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from zkmarket.artifacts import Manifest
 from zkmarket.backend import Proof
+from zkmarket.base import BaseProof
+from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId
 from zkmarket.field import GENERATOR, P, Q, encode_point
 from zkmarket.games import Method
-from zkmarket.gram import GramProof
 from zkmarket.round import RoundProof
 from zkmarket.rules import Domain, MultiKrum
 from zkmarket.statements import project_circuits, settlement_logrows
@@ -26,12 +27,13 @@ def proof(*instances: int) -> Proof:
 
 
 def commitment(trainer: int = 7) -> Commitment:
-    return Commitment(ROUND_ID, trainer, POINTS, (proof(5), proof(6, 0)))
+    return Commitment(ROUND_ID, trainer, POINTS)
 
 
 def round_proof() -> RoundProof:
     slots = tuple(commitment(trainer) for trainer in (7, 8, 9))
-    return RoundProof(b"\xab" * 32, ROUND_ID, 10**6, slots, POINTS, GENERATOR, GramProof(((1, 2),), proof(1)), proof())
+    base = BaseProof(5, bytes(range(14)) * 520, ((1, 2),), ((3, 4),) * 3, proof(1, 2, 3))
+    return RoundProof(b"\xab" * 32, ROUND_ID, 10**6, slots, POINTS, POINTS, GENERATOR, base, proof())
 
 
 def utility_round() -> UtilityRound:
@@ -46,14 +48,16 @@ def manifest(params: int = 2500, chunks: int = 3, layout: list | None = LAYOUT) 
     domain = Domain.of(*rule, logrows - 1)
     circuits = project_circuits(5, params, 10, 10, logrows, *rule[3:])
     value = {
-        "format": "zkmarket-manifest/1",
+        "format": "zkmarket-manifest/2",
         "insecure": True,
         "versions": {"ezkl": "23.0.5"},
         "srs": {"kind": "development", "id": "11" * 32},
         "trainers": 5,
         "params": params,
         "logrows": 10,
-        "chunk": 1008,
+        "rows": Columns(10).rows,
+        "width": Columns(10).width,
+        "chunk": Columns(10).values,
         "salts": 8,
         "chunks": chunks,
         "value_bound": 512,

@@ -23,7 +23,7 @@ from zkmarket.build import Spec
 from zkmarket.commitment import RoundId, column_of
 from zkmarket.errors import PassedOn, StoreError
 from zkmarket.escrow import Phase, point_words
-from zkmarket.field import Point
+from zkmarket.field import GENERATOR, Point, multiply_add
 from zkmarket.history import History, Settled
 from zkmarket.market import Event, State
 from zkmarket.prospectus import Prospectus
@@ -63,9 +63,9 @@ PROSPECTUS = Prospectus(
 
 
 def hashed(files: Any, logrows: int, columns: Sequence[Sequence[str]]) -> list[Point]:
-    """In place of `backend.commit`: binding, and no work. Not points of the curve."""
+    """In place of `backend.commit`: binding, and little work."""
     digests = [hashlib.sha256("".join(column).encode()).hexdigest() for column in columns]
-    return [(int(digest[:32], 16), int(digest[32:], 16)) for digest in digests]
+    return [multiply_add([GENERATOR], [int(digest, 16)]) for digest in digests]
 
 
 @pytest.fixture
@@ -85,7 +85,10 @@ def points_of(opening: Any) -> tuple[Point, ...]:
     return tuple(hashed(None, 0, columns))
 
 
-SENT = ("offer_root", "claim", "unclaim", "join", "submit", "start", "top_up", "settle", "withdraw", "sign_publication")
+SENT = (
+    *("offer_root", "claim", "unclaim", "accept", "join", "submit", "start", "top_up", "lock", "withdraw"),
+    *("sign_receipt", "admit", "sign_publication", "settle", "prove_base", "settle_proven"),
+)
 
 
 class Blobs:
@@ -140,6 +143,7 @@ class Past:
     sent: list[tuple[Any, ...]] = field(default_factory=list)
     verified: list[int] = field(default_factory=list)
     taken: list[dict[str, Any]] = field(default_factory=list)
+    proven: set[bytes] = field(default_factory=set)
     own: dict[str, int] = field(default_factory=lambda: {"stakeWei": ETHER, "lastRound": 0})
 
     # ---- what happened
@@ -149,7 +153,7 @@ class Past:
         self.logged.append(Event(name, arguments, block, f"0x{block:064x}"))
 
     def started(self, number: int, keyring: bytes = b"", key: bytes = b"\x11" * 32) -> None:
-        self.log("Started", round=number, encryptionKey=key, beta=1000, keyring=keyring, root=bytes(32))
+        self.log("Started", round=number, encryptionKey=key, beta=1000, keyring=keyring)
 
     def keyring(self, keys: dict[int, bytes], *readers: SealingKey) -> bytes:
         """Sealed and stored; its CID as it stands on chain."""
@@ -202,11 +206,17 @@ class Past:
     def account(self, who: Any) -> dict[str, int]:
         return self.own
 
-    def seats(self, number: int) -> list[dict[str, Any]]:
+    def seats(self) -> list[dict[str, Any]]:
         return self.taken
 
     def round_id(self, number: int) -> RoundId:
         return RoundId(self.chain.id, int(self.address, 16), number)
+
+    def is_proven(self, seed: bytes) -> bool:
+        return seed in self.proven
+
+    def last_aggregate(self, number: int) -> tuple[Point, ...]:
+        return ()
 
     def round_proof(self, manifest: Manifest, number: int) -> Any:
         self.verified.append(number)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eth_hash.auto import keccak
 
 from tests.unit.past import (
     AGGREGATOR,
@@ -37,7 +36,7 @@ from tests.unit.past import (
     state_of,
 )
 from zkmarket import backend, cli, sealing
-from zkmarket.commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening, open_with_fresh_salts
+from zkmarket.commitment import COMMITMENT_FILE, SALTS_FILE, VALUES_FILE, Commitment, Opening, open_with_fresh_salts
 from zkmarket.errors import (
     BackendError,
     InputError,
@@ -47,16 +46,17 @@ from zkmarket.errors import (
     StoreError,
     TransactionReverted,
 )
-from zkmarket.escrow import Phase, point_words, points_hash
-from zkmarket.files import load_npz
+from zkmarket.escrow import Phase, submission_word
+from zkmarket.files import load_npz, write_json
 from zkmarket.inspection import Inspection
 from zkmarket.market import State
 from zkmarket.prospectus import theta_digest
 from zkmarket.quantise import quantise
-from zkmarket.roles import aggregator, auditor, desk, owner, trainer
+from zkmarket.roles import admission, aggregator, auditor, desk, owner, trainer
+from zkmarket.roles.admission import Admission, Awaited
 from zkmarket.roles.desk import UNAVAILABLE, Desk, Settings
-from zkmarket.round import Aggregate, Decision
-from zkmarket.sealing import SealingKey, decode_aggregate, seal_update, unseal
+from zkmarket.round import NO_REFERENCES, Aggregate, Decision
+from zkmarket.sealing import SealingKey, decode_aggregate, unseal
 from zkmarket.store import MAX_BLOB, cid_from_bytes, cid_of, cid_to_bytes
 from zkmarket.trainer import commit_update as engine_commit
 
@@ -66,6 +66,7 @@ __all__ = ["commits"]  # the fixture
 EARLY, LATE = 959, 960
 """In the first and in the second half of the time to submit, 910 to 1010."""
 
+SEED = b"\x5e" * 32
 LOW_ORDER = bytes(32)
 """A public key to which nothing can be sealed."""
 
@@ -105,7 +106,15 @@ def heard(desk: Desk, text: str) -> bool:
 
 
 def opening(seed: int = 1) -> Opening:
-    return open_with_fresh_salts(np.arange(MANIFEST.params, dtype=np.int32) * seed, MANIFEST)
+    return open_with_fresh_salts(np.arange(MANIFEST.params, dtype=np.int32) % 97 * seed, MANIFEST)
+
+
+def commitment_of(sent: Opening, who: str = ME, number: int = 1) -> Commitment:
+    return Commitment(Past().round_id(number), int(who, 16), points_of(sent))
+
+
+def seal_update(sent: Opening, key: bytes) -> bytes:
+    return sealing.seal_update(sent, points_of(sent), key)
 
 
 # ---------------------------------------------------------------- readers of an envelope
@@ -122,7 +131,7 @@ def test_thousands_of_accounts_push_no_active_trainer_out(
     for who, key in members.items():
         past.log("Joined", trainer=who, stakeWei=ETHER, encryptionKey=key.public)
     for who in TRAINERS:
-        past.log("Submitted", round=1, trainer=who, points=[], cid=b"")
+        past.log("Submitted", round=1, trainer=who, digest=bytes(32), cid=b"")
     log = at.history.log()
     readers = aggregator.Aggregator(at).readers(log)
     assert set(readers) == {OWNER.public, at.sealing_key.public, *(key.public for key in members.values())}
@@ -138,7 +147,7 @@ def test_who_has_left_is_no_reader(past: Past, at: Desk) -> None:
     """Not even one that submitted to the last round."""
     key = SealingKey.fresh().public
     past.log("Joined", trainer=ME, stakeWei=ETHER, encryptionKey=key)
-    past.log("Submitted", round=1, trainer=ME, points=[], cid=b"")
+    past.log("Submitted", round=1, trainer=ME, digest=bytes(32), cid=b"")
     roles = aggregator.Aggregator(at)
     assert key in roles.readers(at.history.log())
     past.log("Left", trainer=ME, refundWei=ETHER)
@@ -157,7 +166,7 @@ def test_a_bad_envelope_of_an_earlier_aggregator_does_not_stop_the_next(
     past.settled(1, at.sealing_key, OWNER, served=BAD_AGGREGATES[bad][0])
     past.started(2)
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof: proven)
+    monkeypatch.setattr(aggregator, "verify_round", lambda build, proof: proven)
     role = aggregator.Aggregator(at)
     monkeypatch.setattr(role, "proven", lambda *_: ("the proof", aggregate_of(2)))
     past.taken = [{"trainer": who} for who in TRAINERS]
@@ -179,7 +188,7 @@ def test_an_aggregator_that_can_open_all_says_what_the_model_is(
     past.settled(1, at.sealing_key)
     past.started(2)
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_settlement", lambda build, proof, references: proven)
+    monkeypatch.setattr(aggregator, "verify_round", lambda build, proof, references: proven)
     state, proof = state_of(Phase.PROVE, round=2, settled=1), SimpleNamespace(references=None)
     role = aggregator.Aggregator(at)
     role.catch_up(at.history.log(), 2)
@@ -213,60 +222,202 @@ def test_a_bad_envelope_is_unavailable_to_those_who_read_it(bad: str, past: Past
 # ---------------------------------------------------------------- openings on an aggregator's disk
 
 
-def seat(past: Past, key: SealingKey, sent: Opening, who: str = OTHER) -> dict[str, Any]:
-    """A submission in the log, sealed and stored; its seat."""
+def seat(past: Past, key: SealingKey, sent: Opening, who: str = OTHER) -> Awaited:
+    """A submission in the log and on its seat, sealed and stored; what waits for a receipt."""
     cid = cid_to_bytes(past.store.put(seal_update(sent, key.public)))
-    past.log("Submitted", round=1, trainer=who, points=point_words(points_of(sent)), cid=cid)
-    return {"trainer": who, "points": points_hash(points_of(sent)), "cid": keccak(cid), "admitted": False}
+    return seated(past, commitment_of(sent, who).digest(), cid, who)
+
+
+def seated(past: Past, digest: bytes, cid: bytes, who: str = OTHER) -> Awaited:
+    past.log("Submitted", round=1, trainer=who, digest=digest, cid=cid)
+    word = submission_word(digest, cid)
+    past.taken.append({"trainer": who, "submission": word, "admitted": False})
+    return Awaited(1, who, word)
 
 
 def test_a_stale_opening_of_another_commitment_on_the_seat_is_not_used(past: Past, at: Desk) -> None:
     """Attack: submit, be fetched, and have a reorganisation put another commitment on the seat."""
-    role, key = aggregator.Aggregator(at), SealingKey.fresh()
+    role, key = Admission(at), SealingKey.fresh()
     first, second = opening(1), opening(2)
     taken = seat(past, key, first)
-    got = role.opening_of(at.history.log(), key, 1, taken)
+    got = role.opening_of(at.history.log(), key, taken)
     assert np.array_equal(got.opening.values, first.values)
     past.logged.clear()
     taken = seat(past, key, second)
     past.chain.hashes[:] = Blocks(len(past.chain.hashes), fork=1).hashes
-    got = role.opening_of(at.history.log(), key, 1, taken)
+    got = role.opening_of(at.history.log(), key, taken)
     assert np.array_equal(got.opening.values, second.values) and got.commitment.points == points_of(second)
 
 
-@pytest.mark.parametrize("damage", ["another's", "empty", "cut", "noise"])
-def test_a_damaged_opening_is_fetched_again_and_no_trainers_fault(damage: str, past: Past, at: Desk) -> None:
-    role, key, sent = aggregator.Aggregator(at), SealingKey.fresh(), opening(1)
+@pytest.mark.parametrize("file", [COMMITMENT_FILE, VALUES_FILE, SALTS_FILE])
+@pytest.mark.parametrize("damage", ["another's", "empty", "cut", "noise", "gone"])
+def test_a_damaged_opening_is_fetched_again_and_no_trainers_fault(
+    damage: str, file: str, past: Past, at: Desk, tmp_path: Path
+) -> None:
+    role, key, sent = Admission(at), SealingKey.fresh(), opening(1)
     taken = seat(past, key, sent)
     log = at.history.log()
-    role.opening_of(log, key, 1, taken)
+    role.opening_of(log, key, taken)
     past.store.asked.clear()
-    role.opening_of(log, key, 1, taken)
+    role.opening_of(log, key, taken)
     assert not past.store.asked, "what is on disk and right is not fetched again"
-    (file,) = (at.round_folder(1) / "openings").glob("*.npz")
+    (place,) = (at.round_folder(1) / "openings").iterdir()
+    data = (place / file).read_bytes()
     if damage == "another's":
-        opening(2).save(file)
+        opening(2).save(tmp_path)
+        write_json(tmp_path / COMMITMENT_FILE, commitment_of(opening(2), OTHER).to_json())
+        (tmp_path / file).replace(place / file)
+    elif damage == "gone":
+        (place / file).unlink()
     else:
-        data = file.read_bytes()
-        file.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "noise": b"\x00" * len(data)}[damage])
-    got = role.opening_of(log, key, 1, taken)
+        (place / file).write_bytes({"empty": b"", "cut": data[: len(data) // 2], "noise": b"\x00" * len(data)}[damage])
+    got = role.opening_of(log, key, taken)
     assert np.array_equal(got.opening.values, sent.values) and len(past.store.asked) == 1
     assert not role.refusals(1)
+
+
+# ---------------------------------------------------------------- what gets no receipt
+
+
+def admitting(past: Past, at: Desk, key: SealingKey) -> tuple[Admission, str]:
+    """One look of an aggregator in ADMIT."""
+    role = Admission(at)
+    return role, role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
+
+
+def receipted(past: Past) -> list[list[str | None]]:
+    """For whom receipts were sent, a list a transaction."""
+    return [list(call[1]) for call in past.sent if call[0] == "admit"]
+
+
+def test_attack_a_copied_digest_and_cid_get_no_receipt(past: Past, at: Desk) -> None:
+    """The digest names its sender: a copy is the digest of nothing that the thief can show."""
+    key, sent = SealingKey.fresh(), opening()
+    honest = seat(past, key, sent, OTHER)
+    copied = at.history.log().submitted(1)[OTHER]
+    thief = seated(past, copied.digest, copied.cid, TRAINERS[2])
+    assert thief.word == honest.word
+    role, said = admitting(past, at, key)
+    assert receipted(past) == [[OTHER]] and "1 are refused" in said
+    assert role.refusals(1) == {
+        TRAINERS[2]: "OpeningMismatch: its points are others than those whose digest was submitted"
+    }
+
+
+def wild(key: SealingKey) -> tuple[Opening, bytes]:
+    """An opening with a value beyond the range, whose points are its own."""
+    sent = opening()
+    values = np.array(sent.values, np.int32)
+    values[5] = MANIFEST.bound
+    made = Opening(values, sent.salts)
+    return made, sealing.seal_update(made, points_of(made), key.public)
+
+
+def salty(key: SealingKey) -> tuple[Opening, bytes]:
+    sent = opening()
+    sent.salts[0, 1] = sent.salts[0, 0]
+    return sent, seal_update(sent, key.public)
+
+
+def other_points(key: SealingKey) -> tuple[Opening, bytes]:
+    sent = opening()
+    return sent, sealing.seal_update(sent, points_of(opening()), key.public)
+
+
+def other_values(key: SealingKey) -> tuple[Opening, bytes]:
+    sent = opening()
+    return sent, sealing.seal_update(opening(2), points_of(sent), key.public)
+
+
+def other_key(key: SealingKey) -> tuple[Opening, bytes]:
+    return (sent := opening()), seal_update(sent, SealingKey.fresh().public)
+
+
+UNPROVABLE: dict[str, tuple[Callable[[SealingKey], tuple[Opening, bytes]], str]] = {
+    "a value out of range": (wild, "DomainError: an update's values lie in "),
+    "a salt twice": (salty, "SaltReuse: "),
+    "points of another digest": (other_points, "OpeningMismatch: its points are others "),
+    "values that the points do not commit to": (other_values, "OpeningMismatch: "),
+    "sealed to another": (other_key, "SealError: "),
+    "noise": (lambda key: (opening(), b"noise"), "SealError: a sealed update has "),
+}
+
+
+@pytest.mark.parametrize("kind", UNPROVABLE)
+def test_attack_an_update_with_which_the_round_could_not_be_proven_gets_no_receipt(
+    kind: str, past: Past, at: Desk
+) -> None:
+    """One such update in the set would cost the aggregator its bond. It is refused once, the others are admitted."""
+    make, reason = UNPROVABLE[kind]
+    key = SealingKey.fresh()
+    seat(past, key, opening(3), TRAINERS[2])
+    sent, blob = make(key)
+    seated(past, commitment_of(sent, OTHER).digest(), cid_to_bytes(past.store.put(blob)))
+    role, _ = admitting(past, at, key)
+    assert receipted(past) == [[TRAINERS[2]]]
+    assert list(role.refusals(1)) == [OTHER] and role.refusals(1)[OTHER].startswith(reason)
+    past.store.asked.clear()
+    role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
+    assert cid_of(blob) not in past.store.asked, "what can never become right is fetched once"
+
+
+def test_receipts_share_a_transaction(past: Past, at: Desk) -> None:
+    at.poll = 10.0
+    key = SealingKey.fresh()
+    for seed, who in enumerate(TRAINERS, start=1):
+        seat(past, key, opening(seed), who)
+    admitting(past, at, key)
+    (names,) = receipted(past)
+    assert set(names) == set(TRAINERS)
+
+
+def test_a_receipt_waits_for_others_but_not_long(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: one seat whose update never comes must not keep the others from their receipts."""
+    clock = 1000.0
+    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: clock))
+    at.poll = 1.0
+    key = SealingKey.fresh()
+    seat(past, key, opening(1), OTHER)
+    late = seat(past, key, opening(2), TRAINERS[2])
+    blobs = dict(past.store.blobs)
+    past.store.blobs.pop(cid_from_bytes(at.history.log().submitted(1)[TRAINERS[2]].cid))
+    role, said = admitting(past, at, key)
+    assert not receipted(past) and "1 sealed updates are not in the store yet" in said and "1 receipts wait" in said
+    clock += admission.GATHER + 1
+    role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
+    assert receipted(past) == [[OTHER]]
+    past.taken[0]["admitted"] = True
+    past.store.blobs.update(blobs)
+    role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
+    assert receipted(past) == [[OTHER], [late.trainer]]
+
+
+def test_no_receipt_waits_when_the_deadline_is_near(past: Past, at: Desk) -> None:
+    at.poll = 3600.0
+    key = SealingKey.fresh()
+    seat(past, key, opening(1), OTHER)
+    seated(past, bytes(32), cid_to_bytes(cid_of(b"never")), TRAINERS[2])
+    Admission(at).admit(state_of(Phase.ADMIT, now=1010), at.history.log(), key)
+    assert receipted(past) == [[OTHER]]
 
 
 # ---------------------------------------------------------------- a round that starts with a useless key
 
 
+def kept(folder: Path, made: Opening, who: int, round_id: Any) -> Commitment:
+    """What `commit_update` leaves in a folder."""
+    found = Commitment(round_id, who, points_of(made))
+    made.save(folder)
+    write_json(folder / COMMITMENT_FILE, found.to_json())
+    return found
+
+
 @pytest.fixture
 def committing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`commit_update` without range proofs."""
+    """`commit_update` of another update."""
 
     def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
-        made = opening(3)
-        made.save(folder / OPENING_FILE)
-        found = Commitment(round_id, who, points_of(made))
-        (folder / COMMITMENT_FILE).write_text("{}")
-        return SimpleNamespace(commitment=found)
+        return SimpleNamespace(commitment=kept(folder, opening(3), who, round_id))
 
     monkeypatch.setattr(trainer, "commit_update", commit)
 
@@ -296,9 +447,7 @@ def excluded(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> list[np.n
     def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
         committed.append(quantise(update, MANIFEST.fixed_point, 1000).values)
         made = open_with_fresh_salts(committed[-1], MANIFEST)
-        made.save(folder / OPENING_FILE)
-        (folder / COMMITMENT_FILE).write_text("{}")
-        return SimpleNamespace(commitment=Commitment(round_id, who, points_of(made)))
+        return SimpleNamespace(commitment=kept(folder, made, who, round_id))
 
     monkeypatch.setattr(trainer, "commit_update", commit)
     monkeypatch.setattr(Desk, "rules", MANIFEST)
@@ -442,13 +591,14 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
     clock = 1000.0
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: clock))
     sent, folder = opening(), at.round_folder(1)
-    folder.mkdir(parents=True)
+    digest = kept(folder, sent, int(ME, 16), past.round_id(1)).digest()
     blobs = []
     for number in range(3):
         blobs.append(seal_update(sent, SealingKey.fresh().public))
         (folder / f"update-{number}.sealed").write_bytes(blobs[-1])
-    mine = {"trainer": ME, "cid": keccak(cid_to_bytes(cid_of(blobs[1]))), "admitted": False}
-    past.taken = [{"trainer": OTHER, "cid": keccak(cid_to_bytes(cid_of(blobs[0]))), "admitted": False}, mine]
+    words = [submission_word(digest, cid_to_bytes(cid_of(blob))) for blob in blobs]
+    mine = {"trainer": ME, "submission": words[1], "admitted": False}
+    past.taken = [{"trainer": OTHER, "submission": words[0], "admitted": False}, mine]
     role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
     for _ in range(2):
         assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
@@ -457,6 +607,51 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
         clock += trainer.HAND_OVER_AGAIN + 1
     mine["admitted"] = True
     assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
+
+
+def seated_with_blob(past: Past, at: Desk) -> bytes:
+    """ME has a seat; the sealed update that it is to hand over."""
+    sent, folder = opening(), at.round_folder(1)
+    blob = seal_update(sent, SealingKey.fresh().public)
+    digest = kept(folder, sent, int(ME, 16), past.round_id(1)).digest()
+    (folder / "update-0.sealed").write_bytes(blob)
+    past.taken = [{"trainer": ME, "submission": submission_word(digest, cid_to_bytes(cid_of(blob))), "admitted": False}]
+    return blob
+
+
+# ---------------------------------------------------------------- a round whose last seat is taken early
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_attack_peek_by_reorg(depth: int, past: Past, tmp_path: Path) -> None:
+    """Attack: take the last seat, see what the others hand over, and have a reorganisation give the seat to another
+    update. So nothing is handed over before the last submission has as many blocks on it as the trainer wants."""
+    made = desk_of(past, tmp_path, confirmations=str(depth))
+    for _ in range(10):
+        past.chain.mine()
+    blob = seated_with_blob(past, made)
+    full = past.chain.mine()  # the last seat is taken in this block
+
+    def state(depth: int) -> State:
+        block = past.chain.tip()[0] - depth
+        return state_of(Phase.ADMIT if block >= full else Phase.SUBMIT, now=900, block=block)
+
+    past.state = state  # type: ignore[attr-defined]
+    past.own |= {"lastRound": 1}
+    role = trainer.Trainer(made, learn=lambda lesson: lesson.theta)
+    seen: list[int] = []
+
+    def step(state: State) -> str | None:
+        said = role.step(state)
+        if past.store.blobs:
+            return None
+        seen.append(past.chain.tip()[0])
+        past.chain.mine()
+        return said
+
+    made.run(step)
+    assert past.store.blobs == {cid_of(blob): blob}
+    assert seen == list(range(full, full + depth)) and past.chain.tip()[0] == full + depth
 
 
 class Refusing:
@@ -500,10 +695,7 @@ def full(request: pytest.FixtureRequest, past: Past, at: Desk, monkeypatch: pyte
 
 def test_a_store_that_fails_does_not_end_a_trainer_whose_penalty_runs(past: Past, at: Desk, full: Refusing) -> None:
     """Attack: a store that refuses for an hour. What was not put is put as soon as it can be."""
-    blob, folder = seal_update(opening(), SealingKey.fresh().public), at.round_folder(1)
-    folder.mkdir(parents=True)
-    (folder / "update-0.sealed").write_bytes(blob)
-    past.taken = [{"trainer": ME, "cid": keccak(cid_to_bytes(cid_of(blob))), "admitted": False}]
+    blob = seated_with_blob(past, at)
     role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
     assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
     full.recovers(past, cid_to_bytes(cid_of(blob)))
@@ -518,6 +710,57 @@ def test_an_update_that_can_earn_nothing_any_more_is_put_nowhere(past: Past, at:
     assert at.delivery.waiting() == [cid_of(b"an update")]
     role.step(state_of(Phase.PROVE))
     assert at.delivery.waiting() == []
+
+
+@pytest.mark.parametrize("root", ["none", "admitted", "missing"])
+def test_a_round_is_locked_early_when_everything_that_was_offered_is_admitted(root: str, past: Past, at: Desk) -> None:
+    """The root update, too: without its receipt it costs both a penalty, and the contract refuses an early lock."""
+    past.taken = [{"trainer": who, "submission": bytes(32), "admitted": True} for who in TRAINERS]
+    if root != "none":
+        past.log("RootOffered", round=1, digest=bytes(32), cid=b"Qm")
+    if root == "admitted":
+        past.log("RootAdmitted", round=1)
+    called = aggregator.Aggregator(at).close(state_of(Phase.ADMIT, now=950))
+    assert (called, past.sent) == ((None, []) if root == "missing" else ("lock", [("lock",)]))
+
+
+# ---------------------------------------------------------------- a settlement that one transaction does not hold
+
+
+@pytest.mark.parametrize("before", ["nothing", "another's", "its own"])
+def test_a_settlement_in_two_transactions_goes_on_where_it_was_killed(
+    before: str, past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base proof that the chain has is not sent again; one with another seed is none of this settlement."""
+    role = settling(past, at, monkeypatch)
+    monkeypatch.setattr(aggregator, "fits_one", lambda shape: False)
+    past.proven = {"nothing": set(), "another's": {bytes(32)}, "its own": {SEED}}[before]
+    assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
+    names = [call[0] for call in past.sent if call[0] != "sign_publication"]
+    assert names == ["settle_proven"] if before == "its own" else ["prove_base", "settle_proven"]
+
+
+def test_a_last_aggregate_that_cannot_be_worked_with_keeps_the_office_untaken(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a predecessor that leaves an aggregate with which no round could be proven; the bond would be lost."""
+    monkeypatch.setattr(Desk, "inspected", lambda self: None)
+    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=("last",)))
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    role = aggregator.Aggregator(at)
+    checked: list[Aggregate] = []
+
+    def refuse(manifest: Any, last: Aggregate) -> None:
+        checked.append(last)
+        raise InputError("the last aggregate is longer than the sum of 3 updates can be")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aggregator, "check_last", refuse)
+        assert "the office is not taken: round 2 cannot be started" in role.accept(state_of(Phase.VACANT))
+    assert np.array_equal(checked[0].values, aggregate_of(1).values) and not past.sent
+    monkeypatch.setattr(aggregator, "check_last", lambda manifest, last: None)
+    assert role.accept(state_of(Phase.VACANT)) == "accepted" and past.sent == [("accept", at.sealing_key.public)]
 
 
 # ---------------------------------------------------------------- a store that takes nothing from an aggregator
@@ -568,7 +811,7 @@ def test_attack_a_store_that_takes_no_keyring_keeps_no_round_from_starting(
     for who in TRAINERS:
         past.log("Joined", trainer=who, stakeWei=ETHER, encryptionKey=SealingKey.fresh().public)
     assert aggregator.Aggregator(at).start(state_of(Phase.OPEN, now=920)) == "started"
-    name, _, keyring, _ = past.sent[-1]
+    name, _, keyring = past.sent[-1]
     assert name == "start"
     full.recovers(past, keyring)
 
@@ -591,9 +834,11 @@ def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregato
     past.settled(1, at.sealing_key)
     past.started(2)
     proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_settlement", lambda *_: proven)
+    monkeypatch.setattr(aggregator, "verify_round", lambda *_, **__: proven)
+    monkeypatch.setattr(aggregator, "last_seed", lambda *_: SEED)
     role = aggregator.Aggregator(at)
-    monkeypatch.setattr(role, "proven", lambda *_: (SimpleNamespace(references=None), aggregate_of(2)))
+    proof = SimpleNamespace(references=NO_REFERENCES)
+    monkeypatch.setattr(role, "proven", lambda *_: (proof, aggregate_of(2)))
     past.taken = [{"trainer": who} for who in TRAINERS]
     return role
 
@@ -810,23 +1055,27 @@ def test_an_aggregator_that_was_named_lately_waits_for_the_state_that_shows_it(
 def test_updates_that_no_store_has_hold_no_other_up(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack: many seats whose updates never come, each of which takes as long as a store may hang."""
     key, sent = SealingKey.fresh(), opening()
-    seats = [seat(past, key, sent, f"0x{number:040x}") for number in range(1, 21)]
-    *lost, honest = seats
+    *lost, honest = [seat(past, key, sent, f"0x{number:040x}") for number in range(1, 21)]
+    mine = at.history.log().submitted(1)[str(honest.trainer)].cid
     gone = threading.Event()
 
     def get(cid: str, limit: int = MAX_BLOB) -> bytes:
-        if keccak(cid_to_bytes(cid)) != honest["cid"]:
+        if cid_to_bytes(cid) != mine:
             assert gone.wait(30)
             raise StoreError("never")
         return past.store.blobs[cid]
 
     monkeypatch.setattr(past.store, "get", get)
-    role = aggregator.Aggregator(at)
-    monkeypatch.setattr(role, "round_key", lambda *_: key)
-    monkeypatch.setattr(role, "give_receipt", lambda number, seat: gone.set())  # before any of the others has ended
-    past.taken = seats
-    assert "19 sealed updates are not in the store yet" in role.admit(state_of(Phase.ADMIT))
-    assert gone.is_set() and len(lost) == 19
+    given = []
+
+    def admit(sender: Any, receipts: Any) -> None:
+        given.append(list(receipts))
+        gone.set()  # before any of the others has ended
+
+    monkeypatch.setattr(past, "admit", admit, raising=False)
+    _, said = admitting(past, at, key)
+    assert "19 sealed updates are not in the store yet" in said
+    assert given == [[honest.trainer]] and len(lost) == 19
 
 
 def test_refusals_that_are_mined_end_the_program_too(past: Past, tmp_path: Path) -> None:

@@ -20,16 +20,19 @@ from hypothesis import strategies as st
 import zkmarket
 from tests.unit import documents
 from zkmarket import plan as plan_module
+from zkmarket import gas as gas_module
 from zkmarket import project_file, units
 from zkmarket.artifacts import Manifest
-from zkmarket.build import range_blocks
+from zkmarket.build import Spec, choose_logrows
+from zkmarket.columns import Columns
 from zkmarket.errors import InputError
 from zkmarket.escrow import NOBODY, Windows
-from zkmarket.plan import GAS, admit_gas, create_gas, lock_gas, plan, plan_text, settle_gas, submit_gas
+from zkmarket.gas import GAS, RoundShape, admit_gas, create_gas, lock_gas, settle_gas
+from zkmarket.plan import plan, plan_text
 from zkmarket.project_file import EXAMPLE, ProjectFile, lines_of
 from zkmarket.quantise import ParameterLayout
 from zkmarket.rules import Filter, MultiKrum, norm_bound
-from zkmarket.statements import chunk_size, value_bound
+from zkmarket.statements import value_bound
 from zkmarket.units import amount_text, duration_text, parse_amount, parse_duration
 
 pytestmark = pytest.mark.unit
@@ -279,7 +282,7 @@ def test_the_example_is_packaged():
         ({"rules__beta": "3000", "rules__beta_min": "4000"}, "[rules] beta_min is at most beta, 3000: got 4000"),
         ({"keys__logrows": "21"}, '[keys] logrows is "auto" or a whole number from 10 to 20: got 21'),
         ({"keys__optimize": '"size"'}, '[keys] optimize is "time" or "gas": got "size"'),
-        ({"keys__logrows": "12", "keys__value_bits": "13"}, "[keys] value_bits is at most logrows, 12: got 13"),
+        ({"keys__value_bits": "20"}, "[keys] value_bits is a whole number from 2 to 19: got 20"),
         ({"windows__prove": '"6 hours"'}, '[windows] prove is a duration such as "6h", "30m", "1d 12h" or "90s": got'),
         ({"windows__prove": '"0s"'}, '[windows] prove is from 1s to 366d: got "0s"'),
         ({"windows__prove": '"366d 1s"'}, '[windows] prove is from 1s to 366d: got "366d 1s"'),
@@ -518,50 +521,60 @@ def test_no_duration(text: str):
 # ---------------------------------------------------------------- what depends on the model
 
 
-MEASURED_BLOCKS = {
-    # (K, used in the last chunk): blocks, of compiled circuits whose proofs and verifiers were made
-    (10, None): 2, (10, 1): 3, (10, 40): 3, (10, 500): 2, (10, 1007): 2, (11, None): 2, (13, None): 2, (13, 1210): 2,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("logrows", "used"), MEASURED_BLOCKS)
-def test_blocks_are_those_that_were_measured(logrows: int, used: int | None):
-    assert range_blocks(logrows, used) == MEASURED_BLOCKS[logrows, used]
-
-
 def test_auto_is_the_engines_choice_where_everything_fits(tmp_path: Path):
     project = load(tmp_path)
     assert {spec.logrows for spec in project.specs(DIGITS).values()} == {13}
     large = load(tmp_path, keys__optimize='"gas"', rules__three_sigma='"off"')
-    assert {spec.logrows for spec in large.specs(layout_of(100_000)).values()} == {17}
+    auto, _ = choose_logrows(Spec(8, 100_000, MultiKrum(2, 6), optimize="gas"))
+    assert {spec.logrows for spec in large.specs(layout_of(100_000)).values()} == {auto} != {13}
 
 
-def test_a_project_too_heavy_for_a_block_is_refused_with_the_nearest_k(tmp_path: Path):
-    project = load(tmp_path, keys__logrows="11")
-    assert project.specs(layout_of(16 * chunk_size(11)))[6].logrows == 11  # contracts/README: at most 16 chunks
-    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(16 * chunk_size(11) + 1)))
-    assert "17 chunks may need 14,700,000 gas to submit, the factory takes at most 14,000,000; use 12" in line
-    wide = load(tmp_path, rules__least="64", rules__most="64", keys__logrows="11")
-    (line,) = complaints(tmp_path, lambda: wide.specs(layout_of(16 * chunk_size(11))))
-    assert "16 chunks may need 14,080,000 gas to settle" in line
-    for rules, gas in (({"rules__score": '"root"'}, "14,270,000"), ({"rules__krum": "false"}, "14,080,000")):
-        wide = load(tmp_path, rules__least="64", rules__most="64", keys__logrows="11", **rules)
-        (line,) = complaints(tmp_path, lambda wide=wide: wide.specs(layout_of(16 * chunk_size(11))))
-        assert f"16 chunks may need {gas} gas to settle" in line, "a reference is a slot, too"
+def test_the_width_of_a_value_does_not_depend_on_k(tmp_path: Path):
+    project = load(tmp_path, keys__logrows="10", keys__value_bits="19", rules__three_sigma='"off"')
+    assert {spec.value_bits for spec in project.specs(DIGITS).values()} == {19}
+    assert load(tmp_path, keys__logrows="10").bits == 13
+
+
+def heaviest(trainers: int, logrows: int, references: tuple[str, ...] = ()) -> int:
+    """The most parameters of a round that the factory takes."""
+    fits, values = 0, Columns(logrows).values
+    while not gas_module.too_heavy(RoundShape(trainers, (fits + 1) * values, logrows, references)):
+        fits += 1
+    return fits * values
+
+
+@pytest.mark.parametrize(("rules", "held"), [({}, ()), ({"rules__score": '"root"'}, ("root",))])
+def test_a_project_too_heavy_for_a_block_is_refused_with_the_nearest_k(
+    rules: dict[str, str], held: tuple[str, ...], tmp_path: Path
+):
+    most = heaviest(8, 10, held)
+    project = load(tmp_path, keys__logrows="10", **rules)
+    assert project.specs(layout_of(most))[6].logrows == 10
+    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(most + 1)))
+    chunks = most // Columns(10).values + 1
+    assert f"[keys] logrows 10 cannot be used for {most + 1} parameters: {chunks} chunks may need " in line
+    assert "the factory takes at most 14,000,000; use 11" in line
+    assert not held or most < heaviest(8, 10), "a reference is a slot, too"
+
+
+def test_a_settlement_is_refused_by_gas_calldata_or_what_an_update_may_hold():
+    def said(params: int, logrows: int, trainers: int = 3) -> str:
+        return gas_module.too_heavy(RoundShape(trainers, params, logrows))
+
+    assert said(1 << 26, 20, 10) == "an update has at most 2^26 values with its padding: got 67891200"
+    assert said(1_000_000, 17, 32) == ""
+    assert "gas to prove a base" in said(1_000_000, 10)
 
 
 def test_a_model_for_which_no_k_serves(tmp_path: Path):
     project = load(tmp_path, rules__three_sigma='"off"')
-    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(20_000_000)))
+    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(67_000_000)))
     assert line.startswith(
-        "PROJECT.toml:6: [keys] logrows: none that is chosen by itself suits 20000000 parameters; at 20:"
+        "PROJECT.toml:6: [keys] logrows: none that is chosen by itself suits 67000000 parameters; at 20:"
     )
-    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(4_000_000)))
-    assert line.endswith("suits 4000000 parameters; set logrows = 20")
-    own = {"keys__logrows": "20", "rules__three_sigma": '"off"'}
-    assert load(tmp_path, **own).specs(layout_of(4_000_000))[8].logrows == 20
-    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(1 << 32)))
-    assert line == "PROJECT.toml:6: a model has from 1 to 2^32 − 1 parameters: got 4294967296"
+    assert project.specs(layout_of(25_600_000))[8].logrows == 19
+    (line,) = complaints(tmp_path, lambda: project.specs(layout_of(1 << 27)))
+    assert line == "PROJECT.toml:6: a model has from 1 to 67108864 parameters: got 134217728"
 
 
 def test_a_model_too_large_for_three_sigma(tmp_path: Path):
@@ -574,12 +587,6 @@ def test_a_model_too_large_for_three_sigma(tmp_path: Path):
     change = {"keys__logrows": "17", "rules__beta_max": f'"{longest}"'}
     (line,) = complaints(tmp_path, lambda: load(tmp_path, **change).specs(layout_of(400_000)))
     assert "or --beta-max, or do without three-sigma: multi-krum:f=2,m=5" in line
-
-
-def test_the_factorys_estimates_are_the_factorys():
-    source = (ROOT / "contracts" / "Factory.sol").read_text()
-    for name in ("GAS_LIMIT", "RANGE_PROOF_GAS", "SUBMIT_GAS", "SETTLE_GAS", "TRAINER_GAS", "POINT_GAS"):
-        assert getattr(project_file, name) == int(source.partition(f"constant {name} = ")[2].partition(";")[0]), name
 
 
 @pytest.mark.parametrize(
@@ -606,13 +613,15 @@ def test_norm_bounds_are_those_of_the_model(tmp_path: Path, change: dict[str, st
 
 def manifest_for(project: ProjectFile, n: int, params: int = 2410, **changes: Any) -> Manifest:
     spec = project.specs(layout_of(params))[n]
-    bits = project.bits(spec.logrows)
+    columns, bits = Columns(spec.logrows), project.bits
     value = documents.manifest() | {
         "trainers": n,
         "params": params,
         "logrows": spec.logrows,
-        "chunk": chunk_size(spec.logrows),
-        "chunks": -(-params // chunk_size(spec.logrows)),
+        "rows": columns.rows,
+        "width": columns.width,
+        "chunk": columns.values,
+        "chunks": columns.chunks(params),
         "value_bound": value_bound(bits),
         "filter": str(spec.filter),
         "beta_max": str(project.beta_max or norm_bound(params, value_bound(bits))),
@@ -706,23 +715,22 @@ def near(got: float, want: float, part: float = 0.05) -> bool:
 
 
 def test_gas_is_what_was_measured():
-    groups = {name: value for name, value in SNAPSHOT.items() if name in ("deploy", "settle", "submit")}
+    groups = {name: value for name, value in SNAPSHOT.items() if name in ("deploy", "submit")}
     flat = {f"{group}.{name}": gas for group, values in groups.items() for name, gas in values.items()}
     measured = flat | {name: SNAPSHOT[name] for name in SNAPSHOT if isinstance(SNAPSHOT[name], int)}
     assert set(GAS) <= set(measured)
     wrong = {name: (gas, measured[name]) for name, gas in GAS.items() if not near(gas, measured[name])}
-    assert not wrong, "copy benchmarks/gas.json to zkmarket/plan.py"
+    assert not wrong, "copy benchmarks/gas.json to zkmarket/gas.py"
 
 
 def test_the_formulas_go_through_what_was_measured():
     for name, shape in SNAPSHOT["projects"].items():
-        chunks = -(-shape["params"] // chunk_size(shape["logrows"]))
-        assert near(settle_gas(shape["trainers"], chunks), SNAPSHOT["settle"][name]), name
-    assert near(submit_gas(1), SNAPSHOT["submit"]["m1"]) and near(submit_gas(4), SNAPSHOT["submit"]["m4"])
-    assert near(create_gas(1, 2, full_chunks=False), SNAPSHOT["create"])
-    assert near(lock_gas(8), SNAPSHOT["lock"])
-    assert near(admit_gas(8) - admit_gas(7), SNAPSHOT["admit"])  # the last trainer's
-    assert not near(settle_gas(16, 1), SNAPSHOT["settle"]["N8_m1"])  # 5 % tell them apart
+        settled = settle_gas(RoundShape(shape["trainers"], shape["params"], shape["logrows"]))
+        assert near(settled, SNAPSHOT["settle"][name]), name
+    assert near(create_gas(1, 2), SNAPSHOT["create"])
+    assert near(lock_gas(8), SNAPSHOT["lock"]) and near(admit_gas(8), SNAPSHOT["admit"])
+    small = RoundShape(16, 1210, 13)
+    assert not near(settle_gas(small), SNAPSHOT["settle"]["N8_m1"])  # 5 % tell them apart
 
 
 def test_seconds_go_through_what_was_measured(tmp_path: Path):
@@ -749,16 +757,17 @@ def test_seconds_go_through_what_was_measured(tmp_path: Path):
 def test_the_plan_of_the_example():
     found = plan(ProjectFile.load(EXAMPLE), DIGITS, gas_price_wei=10 * 10**9)
     assert json.loads(json.dumps(found)) == found
-    assert (found["logrows"], found["chunk"], found["chunks"], found["params"]) == (13, 8176, 1, 2410)
+    assert (found["logrows"], found["chunk"], found["chunks"], found["params"]) == (13, 7808, 1, 2410)
+    assert found["transactions"] == {"least": 1, "most": 1}
     assert found["values"] == {
-        "value_bits": 13, "scale_bits": 12, "bound": 4096, "step": 2.0**-12, "largest": 4091 / 4096
+        "value_bits": 13, "scale_bits": 12, "bound": 4096, "step": 2.0**-12, "largest": 4095 / 4096
     }  # fmt: skip
     names = [key["name"] for key in found["keys"]]
-    assert names == ["gram", "range-last", "settlement of 6", "settlement of 7", "settlement of 8"]
+    assert names == ["base", "settlement of 6", "settlement of 7", "settlement of 8"]
     gas = found["gas"]
-    assert gas["settle"] == {"least": settle_gas(6, 1), "most": settle_gas(8, 1)}
-    assert gas["submit"] == SNAPSHOT["submit"]["m1"] or near(gas["submit"], SNAPSHOT["submit"]["m1"])
-    assert list(gas["verifiers"]) == ["gram", "range-last", "settlement of 6", "settlement of 7", "settlement of 8"]
+    assert gas["settle"] == {n: settle_gas(RoundShape(at, 2410, 13)) for n, at in (("least", 6), ("most", 8))}
+    assert (gas["submit"], gas["submit, in the first round"]) == (GAS["submit.later"], GAS["submit.first"])
+    assert list(gas["verifiers"]) == ["base", "settlement of 6", "settlement of 7", "settlement of 8"]
     cost = found["cost"]
     steps = gas["start"] + gas["admit all"]["most"] + gas["lock"]["most"] + gas["settle"]["most"] + gas["next"]
     assert cost["gas"]["aggregator, a round of the most"] == steps
@@ -766,7 +775,7 @@ def test_the_plan_of_the_example():
         cost["gas"]["owner, once"]
         + cost["gas"]["aggregator, once"]
         + 3 * steps
-        + 8 * (cost["gas"]["trainer, once"] + 3 * gas["submit"])
+        + 8 * (cost["gas"]["trainer, once"] + gas["submit, in the first round"] + 2 * gas["submit"])
     )
     assert {name: int(wei) for name, wei in cost["wei"].items()} == {
         name: 10 * 10**9 * used for name, used in cost["gas"].items()
@@ -783,22 +792,44 @@ def test_a_plan_without_a_price_says_no_price():
     assert re.search(r"all together.*ether", plan_text(plan(ProjectFile.load(EXAMPLE), DIGITS, 10**9)))
 
 
-def test_chunks_blocks_plans_and_rates_cost_what_they_add(tmp_path: Path):
+def test_chunks_plans_and_rates_cost_what_they_add(tmp_path: Path):
     one = plan(load(tmp_path), DIGITS)["gas"]
     more = plan(load(tmp_path, project__learning_rates="[1, 1, 1, 1, 1]", project__rounds="5"), DIGITS)["gas"]
-    assert more["create"] - one["create"] == plan_module.CREATE_RATES_GAS
-    two = plan(load(tmp_path, keys__logrows="13"), layout_of(8176 + 1))[
-        "gas"
-    ]  # a last chunk of one value: three blocks
-    assert list(two["verifiers"])[:3] == ["gram", "range", "range-last"]
-    assert two["verifiers"]["range-last"] == GAS["deploy.range_last"] + plan_module.BLOCK_DEPLOY_GAS
-    assert two["submit"] == submit_gas(2) + plan_module.BLOCK_SUBMIT_GAS
-    assert two["create"] - one["create"] == plan_module.CREATE_RANGE_GAS
-    full = plan(load(tmp_path, keys__logrows="13"), layout_of(2 * 8176))["gas"]
-    assert list(full["verifiers"])[:2] == ["gram", "range"] and "range-last" not in full["verifiers"]
+    assert more["create"] - one["create"] == gas_module.CREATE_RATES_GAS
+    two = plan(load(tmp_path, keys__logrows="13"), layout_of(7808 + 1))["gas"]
+    assert {name: two[name] for name in ("submit", "create", "verifiers")} == {
+        name: one[name] for name in ("submit", "create", "verifiers")
+    }, "only a settlement knows how large a model is"
+    points = RoundShape(8, 7809, 13).points - RoundShape(8, 7808, 13).points
+    added = two["settle"]["most"] - one["settle"]["most"]
+    assert points == 10 and added > points * gas_module.POINT_GAS
     single = plan(load(tmp_path, rules__least="8"), DIGITS)
-    assert one["create"] - single["gas"]["create"] == 2 * plan_module.CREATE_PLAN_GAS
-    assert len(single["keys"]) == 3
+    assert one["create"] - single["gas"]["create"] == 2 * gas_module.CREATE_PLAN_GAS
+    assert len(single["keys"]) == 2
+
+
+def test_a_settlement_in_two_transactions_is_said(tmp_path: Path):
+    project = load(tmp_path, rules__three_sigma='"off"', rules__most="6", rules__least="6")
+    found = plan(project, layout_of(25_600_000))
+    assert found["transactions"] == {"least": 2, "most": 2}
+    assert "a round of 6 trainers is settled in two transactions" in plan_text(found)
+    assert "two transactions" not in plan_text(plan(project, DIGITS))
+
+
+def test_a_root_update_is_planned_for(tmp_path: Path):
+    """It can be refused like a submission: the bond covers one penalty more, and the owner may lose one each round."""
+    plain, rooted = load(tmp_path), load(tmp_path, rules__score='"root"')
+    assert rooted.least_bond == plain.least_bond + SIXTH and rooted.bond_wei == plain.bond_wei + SIXTH
+    (line,) = refused(tmp_path, rules__score='"root"', money__bond=f'"{rooted.least_bond - 1} wei"')
+    assert "a penalty for each trainer between least and most and for the root update: got" in line
+    found = plan(rooted, DIGITS)
+    assert (
+        found["gas"]["offer root"]
+        == found["cost"]["gas"]["owner, a round"]
+        == GAS["submit.later"] + gas_module.ROOT_GAS
+    )
+    assert "for each root update that is offered and gets no receipt" in found["worst"][0]
+    assert "root update" not in plan(plain, DIGITS)["worst"][0]
 
 
 def test_deadlines_in_real_time(tmp_path: Path):
@@ -846,9 +877,9 @@ def test_deadlines_in_real_time(tmp_path: Path):
         ({"project__learning_rates": "[1, 0]"}, "a learning rate of 0"),
         ({"windows__exit": '"23h"'}, "trainers have 23h to leave"),
         ({"windows__prove": '"5s"'}, "the prove window of 5s leaves little room"),
-        ({"windows__submit": '"2s"'}, "the submit window of 2s leaves little room"),
-        ({"money__fee": '"0.02 ether"'}, "the fee, 0.02 ether, does not pay the aggregator's gas, 0.02"),
-        ({"money__reward": '"0.04 ether"'}, "an equal share of the reward does not pay the gas of a submission"),
+        ({"windows__submit": '"1s"', "keys__logrows": "20"}, "the submit window of 1s leaves little room"),
+        ({"money__fee": '"0.02 ether"'}, "the fee, 0.02 ether, does not pay the aggregator's gas, 0.03"),
+        ({"money__reward": '"0.005 ether"'}, "an equal share of the reward does not pay the gas of a submission"),
     ],
 )
 def test_what_should_be_known_is_said(tmp_path: Path, change: dict[str, str], warning: str):
@@ -891,7 +922,7 @@ def test_the_text_names_everything(tmp_path: Path):
     text = plan_text(plan(project, DIGITS, 25 * 10**9, datetime(2027, 1, 4)))
     for part in (
         "Digits: 2,410 parameters, 6 to 8 trainers, 3 rounds",
-        "K = 13: 1 chunk of 8,176 values; 13 bits a value in steps of 2^-12",
+        "K = 13: 1 chunk of 7,808 values in 61 rows; 13 bits a value in steps of 2^-12",
         "settlement of 8",
         "Gas by who pays it, at 25 gwei a unit",
         "the owner pays in   3.3 ether: 3 × (1 ether + 0.1 ether)",

@@ -1,5 +1,5 @@
-"""The owner's root update between two roles that need not mean each other well: what the aggregator starts with, what
-the owner offers."""
+"""The owner's root update between two roles that need not mean each other well: a digest before the start, the update
+itself after trainers have committed, and a receipt if it can be proven with."""
 
 from __future__ import annotations
 
@@ -12,70 +12,120 @@ import numpy as np
 import pytest
 
 from tests.unit.past import MANIFEST, TERMS, TRAINERS, Past, commits, points_of, state_of
-from tests.unit.test_desk import LOW_ORDER, at, desk_of, heard, opening, past
-from zkmarket.backend import Proof
-from zkmarket.commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
-from zkmarket.errors import ChainError, InputError, TransactionReverted
-from zkmarket.escrow import Phase, point_words, points_hash
-from zkmarket.files import write_json
+from tests.unit.test_desk import LOW_ORDER, at, desk_of, heard, kept, opening, past, seal_update
+from zkmarket.commitment import Commitment, Opening
+from zkmarket.errors import InputError
+from zkmarket.escrow import NOBODY, Phase, submission_word
+from zkmarket.market import Submitted
 from zkmarket.roles import aggregator, owner, trainer
+from zkmarket.roles.admission import Admission, Awaited
 from zkmarket.roles.desk import Desk
-from zkmarket.sealing import SealingKey, seal_update
+from zkmarket.sealing import SealingKey, open_update
 from zkmarket.store import cid_from_bytes, cid_of, cid_to_bytes
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["at", "commits", "past"]  # the fixtures
 
-NONE, OWNER = bytes(32), "0x" + "0f" * 20
+OWNER = "0x" + "0f" * 20
 RULES = SimpleNamespace(references=("root",))
 EARLY, LATE = 930, 960  # of the time to start, 910 to 1010
 
 
 @pytest.fixture
-def role(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregator.Aggregator:
-    """The aggregator of a project whose rules use a root; three trainers have joined."""
+def rooted(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The aggregator's desk in a project whose rules use a root; three trainers have joined."""
     monkeypatch.setattr(Desk, "rules", RULES)
     vars(at)["terms"] = TERMS | {"owner": OWNER}
     for who in TRAINERS:
         past.log("Joined", trainer=who, stakeWei=10**18, encryptionKey=SealingKey.fresh().public)
-    return aggregator.Aggregator(at)
+    return at
 
 
-def offer(past: Past, committed: Opening, blob: bytes, number: int = 2, serve: bool = True) -> bytes:
-    """An owner's offer; what the aggregator must name to take it."""
-    points = points_of(committed)
-    cid = past.store.put(blob) if serve else cid_of(blob)
-    past.log("RootOffered", round=number, points=point_words(points), cid=cid_to_bytes(cid))
-    return points_hash(points)
+def digest_of(committed: Opening, number: int) -> bytes:
+    return Commitment(Past().round_id(number), int(OWNER, 16), points_of(committed)).digest("root")
 
 
-def start(role: aggregator.Aggregator, now: int) -> str | None:
-    return role.start(state_of(Phase.OPEN, now=now))
+def offer(past: Past, committed: Opening, blob: bytes, number: int = 1, serve: bool = True) -> Awaited:
+    """An owner's offer; what waits for a receipt."""
+    cid = cid_to_bytes(past.store.put(blob) if serve else cid_of(blob))
+    digest = digest_of(committed, number)
+    past.log("RootOffered", round=number, digest=digest, cid=cid)
+    return Awaited(number, None, submission_word(digest, cid))
 
 
-def started_with(past: Past) -> list[bytes]:
-    return [call[-1] for call in past.sent if call[0] == "start"]
+def admit(at: Desk, role: Admission | None = None) -> tuple[Admission, str]:
+    role = role or Admission(at)
+    return role, role.admit(state_of(Phase.ADMIT), at.history.log(), SealingKey.fresh())
 
 
-# ---------------------------------------------------------------- the aggregator
+def receipted(past: Past) -> list[list[str | None]]:
+    return [list(call[1]) for call in past.sent if call[0] == "admit"]
 
 
-def test_it_names_what_it_can_open(past: Past, at: Desk, role: aggregator.Aggregator) -> None:
+def without_root(at: Desk) -> dict[str, str]:
+    """What the aggregator's status says."""
+    past: Any = at.project
+    past.state = lambda: state_of(Phase.OPEN)
+    past.own |= {"credit": 0, "refundWei": 0}
+    return aggregator.status(at)["without_root"]
+
+
+# ---------------------------------------------------------------- the aggregator, before the start
+
+
+def test_it_gives_the_owner_half_of_the_time_for_an_offer(past: Past, rooted: Desk) -> None:
+    role = aggregator.Aggregator(rooted)
+    assert "round 2: the owner has offered no root update; " in str(role.start(state_of(Phase.OPEN, now=EARLY)))
+    assert not past.sent
+    assert role.start(state_of(Phase.OPEN, now=LATE)) == "started"
+    assert without_root(rooted) == {"00002": "the owner has offered no root update"}
+    assert heard(rooted, "round 2: without a root update: the owner has offered no root update")
+
+
+def test_it_starts_on_a_digest_and_asks_no_store_for_more(past: Past, rooted: Desk) -> None:
+    """What is served before trainers have committed is the answer key."""
+    offer(past, opening(), b"whatever", number=1)
+    offer(past, opening(), b"whatever", number=2)
+    role = aggregator.Aggregator(rooted)
+    assert role.start(state_of(Phase.OPEN, now=EARLY)) == "started"
+    assert [call[0] for call in past.sent] == ["start"] and not past.store.asked
+    assert without_root(rooted) == {}
+
+
+def test_rules_without_a_root_wait_for_none(past: Past, rooted: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=()))
+    assert aggregator.Aggregator(rooted).start(state_of(Phase.OPEN, now=EARLY)) == "started"
+
+
+# ---------------------------------------------------------------- the aggregator, once trainers have committed
+
+
+def test_what_opens_gets_a_receipt_and_is_kept(past: Past, rooted: Desk) -> None:
     sent = opening()
-    named = offer(past, sent, seal_update(sent, at.sealing_key.public))
-    assert start(role, EARLY) == "started" and started_with(past) == [named]
-    past.store.blobs.clear()  # what it has named it has kept
-    got = aggregator.Aggregator(at).root_opening(at.history.log().offered_roots(2)[0])
-    assert np.array_equal(got.opening.values, sent.values)
-    assert (got.commitment.trainer, got.commitment.round_id.round) == (int(OWNER, 16), 2)
+    one = offer(past, sent, seal_update(sent, rooted.sealing_key.public))
+    role, _ = admit(rooted)
+    assert receipted(past) == [[None]]
+    past.store.blobs.clear()  # what has a receipt is on disk
+    past.log("RootAdmitted", round=1)
+    assert role.awaited(rooted.history.log(), 1) == []
+    got = aggregator.Aggregator(rooted).root_of(rooted.history.log(), SealingKey.fresh(), 1)
+    assert got is not None and np.array_equal(got.opening.values, sent.values)
+    assert (got.commitment.trainer, got.commitment.round_id.round) == (int(OWNER, 16), 1)
+    assert one.name.startswith("root-")
 
 
-def test_the_last_offer_counts(past: Past, at: Desk, role: aggregator.Aggregator) -> None:
-    first, second = opening(1), opening(2)
-    for one in (first, second):
-        named = offer(past, one, seal_update(one, at.sealing_key.public))
-    offer(past, opening(3), b"", number=1)
-    assert start(role, EARLY) == "started" and started_with(past) == [named]
+def test_without_a_receipt_the_round_has_none(past: Past, rooted: Desk) -> None:
+    sent = opening()
+    offer(past, sent, seal_update(sent, rooted.sealing_key.public))
+    assert aggregator.Aggregator(rooted).root_of(rooted.history.log(), SealingKey.fresh(), 1) is None
+
+
+def test_the_last_offer_counts(past: Past, rooted: Desk) -> None:
+    for seed in (1, 2):
+        sent = opening(seed)
+        last = offer(past, sent, seal_update(sent, rooted.sealing_key.public))
+    offer(past, opening(3), b"", number=2)
+    assert Admission(rooted).awaited(rooted.history.log(), 1) == [last]
 
 
 def twice(key: bytes) -> tuple[Opening, bytes]:
@@ -84,8 +134,13 @@ def twice(key: bytes) -> tuple[Opening, bytes]:
     return sent, seal_update(sent, key)
 
 
+def as_an_update(key: bytes) -> tuple[Opening, bytes]:
+    """Of the points of another."""
+    return opening(1), seal_update(opening(2), key)
+
+
 BAD: dict[str, tuple[Callable[[bytes], tuple[Opening, bytes]], str]] = {
-    "another update": (lambda key: (opening(1), seal_update(opening(2), key)), "OpeningMismatch: "),
+    "another update": (as_an_update, "OpeningMismatch: "),
     "sealed to another": (lambda key: (opening(), seal_update(opening(), SealingKey.fresh().public)), "SealError: "),
     "noise": (lambda key: (opening(), b"noise"), "SealError: "),
     "a salt twice": (twice, "SaltReuse: "),
@@ -93,96 +148,41 @@ BAD: dict[str, tuple[Callable[[bytes], tuple[Opening, bytes]], str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_attack_an_opening_with_which_the_round_could_not_be_settled(
-    kind: str, past: Past, at: Desk, role: aggregator.Aggregator
-) -> None:
-    """It would cost the bond. Half of the time the owner can offer another one; then the round has none."""
+def test_attack_a_root_update_with_which_the_round_could_not_be_settled(kind: str, past: Past, rooted: Desk) -> None:
+    """It would cost the bond. It gets no receipt, which costs owner and aggregator a penalty each."""
     make, reason = BAD[kind]
-    offer(past, *make(at.sealing_key.public))
-    for _ in range(2):
-        assert f"round 2: the root update cannot be used: {reason}" in str(start(role, EARLY))
+    offer(past, *make(rooted.sealing_key.public))
+    role, _ = admit(rooted)
+    admit(rooted, role)
     assert len(past.store.asked) == 1, "what can never become right is fetched once"
-    assert start(role, LATE) == "started" and started_with(past) == [NONE]
-    assert reason in aggregator_status(at)["00002"]
-    assert heard(at, "round 2: without a root update: the root update cannot be used")
+    assert receipted(past) == [] and role.refusals(1) == {}
+    assert reason in without_root(rooted)["00001"]
+    assert heard(rooted, f"round 1: without a root update: it gets no receipt: {reason}")
 
 
-def aggregator_status(at: Desk) -> dict[str, str]:
-    past: Any = at.project
-    past.state = lambda: state_of(Phase.OPEN)
-    past.own |= {"credit": 0, "refundWei": 0}
-    return aggregator.status(at)["without_root"]
-
-
-def test_attack_an_opening_that_is_not_served(past: Past, at: Desk, role: aggregator.Aggregator) -> None:
-    """It is asked for until half of the time is gone, since it may come yet."""
+def test_attack_a_root_update_that_is_not_served(past: Past, rooted: Desk) -> None:
+    """It is asked for until the time to admit is over, since it may come yet."""
     sent = opening()
-    blob = seal_update(sent, at.sealing_key.public)
-    named = offer(past, sent, blob, serve=False)
-    assert "round 2: the root update is not in the store: " in str(start(role, EARLY))
-    assert not past.sent
+    blob = seal_update(sent, rooted.sealing_key.public)
+    one = offer(past, sent, blob, serve=False)
+    role, said = admit(rooted)
+    assert "1 sealed updates are not in the store yet" in said and receipted(past) == []
+    role.refuse_undelivered([one])
+    assert without_root(rooted)["00001"].startswith("it gets no receipt: StoreError: no blob")
+    late, _ = admit(rooted)
     past.store.put(blob)
-    assert start(role, EARLY) == "started" and started_with(past) == [named]
-    assert aggregator_status(at) == {}
+    admit(rooted, late)
+    assert receipted(past) == [[None]]
 
 
-def test_a_cid_of_no_store_and_no_offer_at_all(past: Past, at: Desk, role: aggregator.Aggregator) -> None:
-    assert "round 2: the owner has offered no root update; " in str(start(role, EARLY))
-    past.log("RootOffered", round=2, points=point_words(points_of(opening())), cid=b"not a CID")
-    assert "round 2: the root update cannot be used: InputError: " in str(start(role, EARLY))
-    assert start(role, LATE) == "started" and started_with(past) == [NONE]
-
-
-def test_attack_an_owner_that_changes_its_offer_at_every_start(
-    past: Past, at: Desk, role: aggregator.Aggregator
-) -> None:
-    """The contract refuses such a start; in the second half of the time one without a root follows, which no offer
-    can stop."""
+def test_attack_a_trainers_update_offered_as_a_root(past: Past, rooted: Desk) -> None:
+    """Its digest has another label, so that a root update is no trainer's submission and no submission a root."""
     sent = opening()
-    offer(past, sent, seal_update(sent, at.sealing_key.public))
-
-    def refusing(sender: Any, key: bytes, keyring: bytes, root: bytes) -> None:
-        past.sent.append(("start", root))
-        if root != NONE:
-            raise TransactionReverted("start was reverted: RootNotOffered(…)", "RootNotOffered(…)")
-
-    past.start = refusing  # type: ignore[attr-defined]
-    for _ in range(2):
-        assert "the owner offers another root update since" in str(start(role, EARLY))
-    assert start(role, LATE) == "started"
-    assert [root == NONE for root in started_with(past)] == [False, False, True]
-
-
-def test_a_reason_is_forgotten_when_the_root_comes_before_the_start(
-    past: Past, at: Desk, role: aggregator.Aggregator
-) -> None:
-    sent = opening()
-    blob = seal_update(sent, at.sealing_key.public)
-    named = offer(past, sent, blob, serve=False)
-    past.start = lambda *given: (_ for _ in ()).throw(ChainError("no node"))  # type: ignore[attr-defined]
-    with pytest.raises(ChainError, match="no node"):
-        start(role, LATE)
-    assert list(aggregator_status(at)) == ["00002"]
-    del past.start  # type: ignore[attr-defined]
-    past.store.put(blob)
-    assert start(role, LATE) == "started" and started_with(past) == [named]
-    assert aggregator_status(at) == {}
-
-
-def test_another_refusal_of_a_start_is_no_matter_of_the_root(past: Past, at: Desk, role: aggregator.Aggregator) -> None:
-    def refusing(*given: Any) -> None:
-        raise TransactionReverted("start was reverted: TooLate(…)", "TooLate(…)")
-
-    past.start = refusing  # type: ignore[attr-defined]
-    with pytest.raises(TransactionReverted, match="TooLate"):
-        start(role, LATE)
-
-
-def test_rules_without_a_root_wait_for_none(
-    past: Past, role: aggregator.Aggregator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=()))
-    assert start(role, EARLY) == "started" and started_with(past) == [NONE]
+    cid = cid_to_bytes(past.store.put(seal_update(sent, rooted.sealing_key.public)))
+    commitment = Commitment(past.round_id(1), int(OWNER, 16), points_of(sent))
+    past.log("RootOffered", round=1, digest=commitment.digest(), cid=cid)
+    admit(rooted)
+    assert receipted(past) == [] and "OpeningMismatch: its points are others" in without_root(rooted)["00001"]
 
 
 # ---------------------------------------------------------------- the owner
@@ -190,19 +190,15 @@ def test_rules_without_a_root_wait_for_none(
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Opening]:
-    """In place of `commit_update`: commits without range proofs; what it has drawn salts for."""
+    """In place of `commit_update`; what it has drawn salts for."""
     drawn: list[Opening] = []
 
     def commit(build: Any, update: np.ndarray, folder: Path, author: int, round_id: Any, *given: Any) -> Any:
         drawn.append(opening(len(drawn) + 1))
-        folder.mkdir(parents=True, exist_ok=True)
-        drawn[-1].save(folder / OPENING_FILE)
-        points = tuple((1, 2) for _ in points_of(drawn[-1]))
-        commitment = Commitment(round_id, author, points, (Proof(bytes(64), (1,)),) * len(points))
-        write_json(folder / COMMITMENT_FILE, commitment.to_json())
-        return SimpleNamespace(commitment=commitment)
+        return SimpleNamespace(commitment=kept(folder, drawn[-1], author, round_id))
 
     monkeypatch.setattr(trainer, "commit_update", commit)
+    monkeypatch.setattr(Desk, "rules", MANIFEST)
     return drawn
 
 
@@ -220,10 +216,13 @@ def offered(role: owner.Owner, past: Past) -> None:
     before = len(offers(past))
     role.offer_root(state_of(Phase.OPEN), role.learn)  # type: ignore[arg-type]
     for commitment, cid in offers(past)[before:]:
-        past.log("RootOffered", round=2, points=point_words(commitment.points), cid=cid)
+        past.log("RootOffered", round=2, digest=commitment.digest("root"), cid=cid)
 
 
-def test_it_offers_once_what_the_office_can_open(past: Past, made: list[Opening], tmp_path: Path) -> None:
+def test_it_offers_once_and_serves_nothing_before_trainers_have_committed(
+    past: Past, made: list[Opening], tmp_path: Path
+) -> None:
+    """Attack: with the root update in hand a colluder commits to its direction, and is paid most of the reward."""
     office = SealingKey.fresh()
     past.log("Accepted", aggregator=TRAINERS[0], bondWei=1, encryptionKey=office.public)
     for _ in range(2):
@@ -231,10 +230,50 @@ def test_it_offers_once_what_the_office_can_open(past: Past, made: list[Opening]
         for _ in range(2):
             offered(role, past)
     ((commitment, cid),) = offers(past)
-    (drawn,) = made
-    assert commitment.round_id.round == 2
-    got = aggregator.open_update(past.store.blobs[cid_from_bytes(cid)], office, MANIFEST)
-    assert np.array_equal(got.values, drawn.values) and np.array_equal(got.salts, drawn.salts)
+    assert commitment.round_id.round == 2 and len(made) == 1
+    for phase in (Phase.OPEN, Phase.SUBMIT):
+        role.step(state_of(phase, round=1 if phase == Phase.OPEN else 2))
+    assert not past.store.blobs and role.desk.delivery.waiting() == []
+
+    assert "waiting for the receipt of the root update" in str(role.step(state_of(Phase.ADMIT, round=2)))
+    assert list(past.store.blobs) == [cid_from_bytes(cid)]
+    got, points = open_update(past.store.blobs[cid_from_bytes(cid)], office, MANIFEST)
+    assert np.array_equal(got.values, made[0].values) and np.array_equal(got.salts, made[0].salts)
+    assert points == commitment.points
+
+
+def test_it_serves_again_until_there_is_a_receipt(
+    past: Past, made: list[Opening], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 1000.0
+    monkeypatch.setattr(owner, "time", SimpleNamespace(monotonic=lambda: clock))
+    past.log("Accepted", aggregator=TRAINERS[0], bondWei=1, encryptionKey=SealingKey.fresh().public)
+    role = offering(past, tmp_path)
+    offered(role, past)
+    for _ in range(2):
+        role.step(state_of(Phase.ADMIT, round=2))
+        assert len(past.store.blobs) == 1
+        past.store.blobs.clear()
+        role.step(state_of(Phase.ADMIT, round=2))
+        assert not past.store.blobs, "not at every look"
+        clock += trainer.HAND_OVER_AGAIN + 1
+    past.log("RootAdmitted", round=2)
+    role.step(state_of(Phase.ADMIT, round=2))
+    assert not past.store.blobs
+
+
+def test_a_root_update_that_cannot_count_any_more_is_put_nowhere(
+    past: Past, made: list[Opening], tmp_path: Path
+) -> None:
+    past.log("Accepted", aggregator=TRAINERS[0], bondWei=1, encryptionKey=SealingKey.fresh().public)
+    role = offering(past, tmp_path)
+    offered(role, past)
+    (sealed,) = (role.desk.round_folder(2) / owner.ROOT_FOLDER).glob("root-*.sealed")
+    for blob in (sealed.read_bytes(), b"a keyring"):
+        (role.desk.delivery.folder / cid_of(blob)).parent.mkdir(exist_ok=True)
+        (role.desk.delivery.folder / cid_of(blob)).write_bytes(blob)
+    role.step(state_of(Phase.PROVE, round=2))
+    assert role.desk.delivery.waiting() == [cid_of(b"a keyring")]
 
 
 def test_another_office_has_it_sealed_again_with_the_same_salts(
@@ -246,8 +285,10 @@ def test_another_office_has_it_sealed_again_with_the_same_salts(
         past.log("Accepted", aggregator=TRAINERS[0], bondWei=1, encryptionKey=key.public)
         offered(role, past)
     assert len(made) == 1 and offers(past)[0][0] == offers(past)[1][0]
+    folder = role.desk.round_folder(2) / owner.ROOT_FOLDER
+    sealed = {cid_of(path.read_bytes()): path.read_bytes() for path in folder.glob("root-*.sealed")}
     for key, (_, cid) in zip(keys, offers(past), strict=True):
-        got = aggregator.open_update(past.store.blobs[cid_from_bytes(cid)], key, MANIFEST)
+        got, _ = open_update(sealed[cid_from_bytes(cid)], key, MANIFEST)
         assert np.array_equal(got.salts, made[0].salts)
 
 
@@ -264,3 +305,13 @@ def test_attack_an_office_with_a_key_to_which_nothing_can_be_sealed(
 def test_root_data_where_no_rule_uses_them(past: Past, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="leave --root-data out"):
         offering(past, tmp_path).run()
+
+
+def test_the_log_has_the_last_offer_of_a_round(past: Past) -> None:
+    history = past.history(Path(), None)
+    assert history.log().offered_root(1) is None and not history.log().root_admitted(1)
+    for digest in (b"\x01" * 32, b"\x02" * 32):
+        past.log("RootOffered", round=1, digest=digest, cid=b"Qm")
+    past.log("RootAdmitted", round=2)
+    log = history.log()
+    assert log.offered_root(1) == Submitted(NOBODY, b"\x02" * 32, b"Qm") and not log.root_admitted(1)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from zkmarket import sealing
 from zkmarket.artifacts import Manifest
 from zkmarket.commitment import Opening, open_with_fresh_salts
-from zkmarket.errors import DomainError, InputError, SealError
+from zkmarket.errors import DomainError, InputError, ProofRejected, SealError
+from zkmarket.field import GENERATOR, INFINITY, Point, Q
 from zkmarket.round import Aggregate
 from zkmarket.sealing import SealingKey, Served
 
@@ -27,33 +28,41 @@ LOW_ORDER = bytes(32)
 """A public key to which libsodium seals nothing."""
 
 
+POINTS = (GENERATOR,) * MANIFEST.chunks
+
+
 def opening(scale: int = 1) -> Opening:
     return open_with_fresh_salts(np.arange(MANIFEST.params, dtype=np.int32) % 7 * scale, MANIFEST)
 
 
+def sealed(sent: Opening, points: tuple[Point, ...] = POINTS, key: SealingKey = ALICE) -> bytes:
+    return sealing.seal_update(sent, points, key.public)
+
+
 def test_an_update_is_for_its_key_alone() -> None:
     sent = opening()
-    blob = sealing.seal_update(sent, ALICE.public)
-    got = sealing.open_update(blob, ALICE, MANIFEST)
+    blob = sealed(sent)
+    got, points = sealing.open_update(blob, ALICE, MANIFEST)
     assert np.array_equal(got.values, sent.values) and np.array_equal(got.salts, sent.salts)
+    assert points == POINTS
     with pytest.raises(SealError, match="not sealed to the round's key, or is damaged"):
         sealing.open_update(blob, EVE, MANIFEST)
 
 
 def test_the_length_of_an_update_tells_nothing() -> None:
     """Small and large values, which `Opening.save` writes in two and four bytes."""
-    sizes = {len(sealing.seal_update(opening(scale), ALICE.public)) for scale in (0, 1, 70)}
+    sizes = {len(sealed(opening(scale))) for scale in (0, 1, 70)}
     assert sizes == {sealing.sealed_update_size(MANIFEST)}
 
 
 def test_two_seals_of_one_update_differ() -> None:
     sent = opening()
-    assert sealing.seal_update(sent, ALICE.public) != sealing.seal_update(sent, ALICE.public)
+    assert sealed(sent) != sealed(sent)
 
 
 @given(at=st.integers(0, sealing.sealed_update_size(MANIFEST) - 1), bit=st.integers(0, 7))
 def test_a_damaged_update_is_refused(at: int, bit: int) -> None:
-    blob = bytearray(sealing.seal_update(opening(), ALICE.public))
+    blob = bytearray(sealed(opening()))
     blob[at] ^= 1 << bit
     with pytest.raises(SealError, match="damaged"):
         sealing.open_update(bytes(blob), ALICE, MANIFEST)
@@ -61,7 +70,7 @@ def test_a_damaged_update_is_refused(at: int, bit: int) -> None:
 
 @pytest.mark.parametrize("change", [-1, 1, -100])
 def test_an_update_of_another_length_is_refused(change: int) -> None:
-    blob = sealing.seal_update(opening(), ALICE.public)
+    blob = sealed(opening())
     blob = blob + b"x" * change if change > 0 else blob[:change]
     with pytest.raises(SealError, match="bytes: got"):
         sealing.open_update(blob, ALICE, MANIFEST)
@@ -72,16 +81,23 @@ def test_what_decrypts_may_still_be_garbage() -> None:
     sent = opening()
     wild = Opening(np.full(MANIFEST.params, MANIFEST.bound, np.int32), sent.salts)
     with pytest.raises(DomainError, match="values lie in"):
-        sealing.open_update(sealing.seal_update(wild, ALICE.public), ALICE, MANIFEST)
+        sealing.open_update(sealed(wild), ALICE, MANIFEST)
     salty = Opening(sent.values, np.full_like(sent.salts, 255))
     with pytest.raises(InputError, match="not a field element"):
-        sealing.open_update(sealing.seal_update(salty, ALICE.public), ALICE, MANIFEST)
+        sealing.open_update(sealed(salty), ALICE, MANIFEST)
+
+
+@pytest.mark.parametrize("point", [(1, 3), INFINITY, (1, 2 + Q)], ids=["off the curve", "infinity", "not canonical"])
+def test_attack_a_point_that_no_contract_takes(point: Point) -> None:
+    """It would make the round unprovable, so it gets no receipt."""
+    with pytest.raises(ProofRejected, match="point"):
+        sealing.open_update(sealed(opening(), (*POINTS[:-1], point)), ALICE, MANIFEST)
 
 
 def test_nothing_is_sealed_to_a_bad_key() -> None:
     for key in (LOW_ORDER, b"short"):
         with pytest.raises(SealError, match="nothing can be sealed"):
-            sealing.seal_update(opening(), key)
+            sealing.seal_update(opening(), POINTS, key)
 
 
 # ---------------------------------------------------------------- envelopes

@@ -1,68 +1,40 @@
 """The aggregator: opens and starts rounds, receives updates, proves what follows from them, publishes the aggregate.
 
-One step a look, in the order of a round: OPEN take the owner's root update if it
-can be opened, start with a fresh key; ADMIT fetch, decrypt, check, give receipts; PROVE
-prove, settle, publish; SETTLED close. A refusal is a reason in refusals.json and costs both sides, so it is given only
-for what can never become right; what is merely not there yet is asked for again until the deadline. No store is waited
-for before a settlement: what it names is on disk first, and put until the store takes it (see ../delivery.py).
+One step a look, in the order of a round: OPEN start with a fresh key; ADMIT fetch, decrypt, check, give receipts, to
+the owner's root update too; PROVE prove, settle, publish; SETTLED close. A refusal is a reason in refusals.json and
+costs both sides, so it is given only for what can never become right; what is merely not there yet is asked for again
+until the deadline. No store is waited for before a settlement: what it names is on disk first, and put until the store
+takes it (see ../delivery.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from ..aggregator import Submission, check_salts_once, prove_round
+from ..aggregator import Submission, check_last, prove_round
 from ..artifacts import Build
-from ..auditor import open_aggregate, verify_settlement
-from ..commitment import Commitment, Opening, check_opening
-from ..errors import (
-    ArtifactError,
-    InputError,
-    ProofRejected,
-    SaltReuse,
-    SealError,
-    StatementFalse,
-    StoreError,
-    TransactionReverted,
-    ZkmarketError,
-)
-from ..escrow import NOBODY, RATE_UNIT, Phase
-from ..files import atomic_write, read_json, write_json
-from ..history import Log, OfferedRoot, unproven
+from ..auditor import open_aggregate, verify_round
+from ..errors import ArtifactError, InputError
+from ..escrow import NOBODY, RATE_UNIT, Phase, last_seed
+from ..field import Point
+from ..files import atomic_write, read_json
+from ..gas import RoundShape, fits_one
+from ..history import Log
 from ..market import State
 from ..prospectus import theta_digest
-from ..round import Aggregate, RoundProof
-from ..sealing import (
-    SealingKey,
-    Served,
-    encode_aggregate,
-    encode_keyring,
-    open_update,
-    seal,
-    sealed_update_size,
-)
-from ..store import cid_from_bytes, cid_to_bytes
+from ..round import Aggregate, References, RoundProof
+from ..sealing import SealingKey, Served, encode_aggregate, encode_keyring, seal
+from ..store import cid_to_bytes
+from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
 from .desk import UNAVAILABLE, Desk, until
 from .trainer import withdraw
 
 PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggregate.sealed"
-REFUSALS_FILE = "refusals.json"
-NO_ROOT_FILE = "no-root.json"
-"""Why a round was started without a root update of the owner, where the rules use one."""
-CHECKERS = 8
-"""Openings that are checked at once; all are fetched at once."""
 SERVE_AGAIN = 60.0
 """Seconds after which an aggregate that is claimed as not served is put again."""
-
-NO_ROOT = bytes(32)
-
-HOPELESS = (SealError, InputError, StatementFalse, ProofRejected, SaltReuse)
-"""What makes a delivered update one that can never be admitted."""
 
 
 class Aggregator:
@@ -76,12 +48,8 @@ class Aggregator:
     def __init__(self, desk: Desk, wanted: int | None = None, withdraw: bool = False):
         self.desk, self.withdraws = desk, withdraw
         self._wanted = wanted
-        self.undelivered: dict[tuple[int, str], str] = {}
-        self.refused: set[tuple[int, str, bytes]] = set()
-        self.unusable: dict[OfferedRoot, str] = {}
-        self.evaded: set[int] = set()
+        self.admission = Admission(desk)
         self.caught_up = 0
-        self._checking = threading.BoundedSemaphore(CHECKERS)
         self.served: dict[int, float] = {}
 
     @property
@@ -116,7 +84,8 @@ class Aggregator:
         if state.phase == Phase.OPEN:
             return self.start(state)
         if state.phase == Phase.ADMIT:
-            return self.admit(state)
+            log = desk.history.log()
+            return self.admission.admit(state, log, self.round_key(log, state.round))
         if state.phase == Phase.PROVE:
             return self.settle(state)
         if state.phase == Phase.SETTLED:
@@ -126,14 +95,14 @@ class Aggregator:
         return f"round {state.round}: waiting for submissions, {until(state)}"
 
     def close(self, state: State) -> str | None:
-        """Time-outs at once, and the lock as soon as everybody is admitted. Not those that cost the aggregator."""
+        """Time-outs at once, and the lock as soon as everything is admitted. Not those that cost the aggregator."""
         if state.phase == Phase.ADMIT:
-            seats = self.desk.project.seats(state.round)
-            if all(seat["admitted"] for seat in seats):
+            missing = self.admission.awaited(self.desk.history.log(), state.round)
+            if not missing:
                 self.desk.project.lock(self.desk.wallet)
                 return "lock"
             if state.now > state.deadline:
-                self.refuse_undelivered(state.round, seats)
+                self.admission.refuse_undelivered(missing)
         if self.desk.overdue(state) in ("fail", "fail_admission"):
             return None
         return self.desk.time_out(state, grace=0)
@@ -141,8 +110,10 @@ class Aggregator:
     # ---- CREATED, VACANT, OPEN
 
     def accept(self, state: State) -> str:
-        """Take the office, once the project was inspected."""
+        """Take the office, once the project was inspected and rounds can be proven with what earlier ones left."""
         self.desk.inspected()
+        if missing := self.missing(self.desk.history.log(), state.round + 1):
+            return f"the office is not taken: {missing}, {until(state)}"
         self.desk.progress(f"accepting the office with a bond of {self.desk.terms['bondWei']} wei")
         self.desk.project.accept(self.desk.wallet, self.desk.sealing_key.public)
         return "accepted"
@@ -166,68 +137,28 @@ class Aggregator:
             return missing
         if not late:
             self.catch_up(log, number)
-        root, without = self.root_to_name(log, number, late)
+        without = "root" in desk.rules.references and log.offered_root(number) is None
         if without and not late:
-            return f"round {number}: {without}; it is started without one when half of the time is gone, {until(state)}"
-        self.note_root(number, without)
+            soon = "it is started without one when half of the time is gone"
+            return f"round {number}: the owner has offered no root update; {soon}, {until(state)}"
+        self.admission.note_root(number, "the owner has offered no root update" if without else "")
         key = self.fresh_key(log)
         keyring = b""
         if keys := desk.history.keys():
             blob, _ = seal(encode_keyring(keys), self.readers(log))
             keyring = cid_to_bytes(desk.put(blob, state))
         desk.progress(f"starting a round for {len(members)} trainers")
-        try:
-            desk.project.start(desk.wallet, key.public, keyring, root)
-        except TransactionReverted as error:
-            if not error.reason.startswith("RootNotOffered"):
-                raise
-            self.evaded.add(number)  # an owner that does so again and again must not keep the round from starting
-            return f"round {number}: the owner offers another root update since: looking again"
+        desk.project.start(desk.wallet, key.public, keyring)
         return "started"
-
-    def root_to_name(self, log: Log, number: int, late: bool) -> tuple[bytes, str]:
-        """The owner's root update for the round, by its hash, and "" if it is here and opens; zeros, and why not."""
-        if "root" not in self.desk.rules.references:
-            return NO_ROOT, ""
-        offers = log.offered_roots(number)
-        if not offers:
-            return NO_ROOT, "the owner has offered no root update"
-        offered = offers[-1]
-        if offered not in self.unusable:
-            try:
-                self.root_opening(offered)
-            except StoreError as error:  # it may come yet
-                return NO_ROOT, f"the root update is not in the store: {error}"
-            except HOPELESS as error:
-                self.unusable[offered] = f"the root update cannot be used: {type(error).__name__}: {error}"
-        if why := self.unusable.get(offered, ""):
-            return NO_ROOT, why
-        if number in self.evaded and late:
-            return NO_ROOT, "the owner changed the root update when the round was being started"
-        return offered.hash, ""
-
-    def note_root(self, number: int, without: str) -> None:
-        """Write down why a round is started without a root update."""
-        path = self.desk.round_folder(number) / NO_ROOT_FILE
-        if not without:
-            path.unlink(missing_ok=True)
-            return
-        self.desk.progress(f"round {number}: without a root update: {without}")
-        write_json(path, {"reason": without})
-
-    def root_opening(self, offered: OfferedRoot) -> Submission:
-        """The owner's root update; raises as `opened`."""
-        desk, number = self.desk, offered.round
-        commitment = unproven(desk.project, number, desk.terms["owner"], offered.points)
-        path = desk.round_folder(number) / "openings" / f"root-{offered.hash.hex()[:16]}.npz"
-        return self.opened(commitment, path, offered.cid, desk.sealing_key)
 
     def missing(self, log: Log, number: int) -> str | None:
         """Why a round must not be started: one that cannot be proven costs the bond."""
         if "last" not in self.desk.rules.references:
             return None
         try:
-            self.desk.history.last_aggregate(log, number)
+            last = self.desk.history.last_aggregate(log, number)
+            if last is not None:
+                check_last(self.desk.rules, last)
         except UNAVAILABLE as error:
             return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
         return None
@@ -271,140 +202,50 @@ class Aggregator:
             )
         return SealingKey.load(path)
 
-    # ---- ADMIT
-
-    def admit(self, state: State) -> str:
-        """Fetch what is not admitted yet, and give a receipt for what opens its commitment as soon as it is here."""
-        desk, number = self.desk, state.round
-        log = desk.history.log()
-        key = self.round_key(log, number)
-        seats = [seat for seat in desk.project.seats(number) if not seat["admitted"]]
-        wanted = [seat for seat in seats if (number, seat["trainer"], seat["points"]) not in self.refused]
-        missing = 0
-        # all at once: a few that no store will ever have must not hold the others up
-        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-            fetched = {pool.submit(self._try, log, key, number, seat): seat for seat in wanted}
-            for done in as_completed(fetched):
-                seat, reason = fetched[done], done.result()
-                if reason is None:
-                    self.give_receipt(number, seat)
-                elif isinstance(reason, StoreError):
-                    missing += 1
-                    self.undelivered[number, seat["trainer"]] = f"{type(reason).__name__}: {reason}"
-                else:
-                    self.refuse(number, seat, reason)
-        return (
-            f"round {number}: {missing} sealed updates are not in the store yet, {len(self.refusals(number))} are"
-            f" refused, {until(state)}"
-        )
-
-    def refuse(self, number: int, seat: dict[str, Any], reason: ZkmarketError) -> None:
-        """Write down why an update can never be admitted; it is not fetched again."""
-        who = seat["trainer"]
-        self.desk.progress(f"round {number}: refused {who}: {reason}")
-        self.refused.add((number, who, seat["points"]))
-        write_json(self._refusals_file(number), self.refusals(number) | {who: f"{type(reason).__name__}: {reason}"})
-
-    def refuse_undelivered(self, number: int, seats: list[dict[str, Any]]) -> None:
-        """Reasons for those whose update has not come in time."""
-        refusals = self.refusals(number)
-        late = [seat["trainer"] for seat in seats if not seat["admitted"] and seat["trainer"] not in refusals]
-        reasons = {who: self.undelivered.get((number, who), "StoreError: not delivered in time") for who in late}
-        if reasons:
-            write_json(self._refusals_file(number), refusals | reasons)
-
-    def _try(self, log: Log, key: SealingKey, number: int, seat: dict[str, Any]) -> ZkmarketError | None:
-        """None if the update is here and opens its commitment; else why not."""
-        try:
-            self.opening_of(log, key, number, seat)
-        except (StoreError, *HOPELESS) as error:
-            return error
-        return None
-
-    def opening_of(self, log: Log, key: SealingKey, number: int, seat: dict[str, Any]) -> Submission:
-        """A trainer's update, from the folder or from the store; kept once it has been checked."""
-        desk, who = self.desk, seat["trainer"]
-        submitted = log.submission(number, who, seat["points"])
-        commitment = unproven(desk.project, number, who, submitted.points)
-        # by its points: a reorganisation can put another commitment on the same seat
-        path = desk.round_folder(number) / "openings" / f"{who}-{seat['points'].hex()[:16]}.npz"
-        return self.opened(commitment, path, submitted.cid, key)
-
-    def opened(self, commitment: Commitment, path: Path, cid: bytes, key: SealingKey) -> Submission:
-        """What opens a commitment: from a file, or from the store into that file once it has been checked.
-
-        Raises:
-            StoreError: the store has not got it.
-            SealError, InputError, StatementFalse, SaltReuse: what it has is not an opening of this commitment.
-        """
-        build = next(iter(self.desk.builds.values()))
-        if path.is_file():
-            with contextlib.suppress(InputError, StatementFalse):  # a damaged file is nobody else's fault
-                opening = Opening.load(path, build.manifest)
-                with self._checking:
-                    check_opening(build, opening, commitment.points)
-                return Submission(commitment, opening)
-        blob = self.desk.store.get(cid_from_bytes(cid), sealed_update_size(build.manifest))
-        submission = Submission(commitment, open_update(blob, key, build.manifest))
-        with self._checking:
-            check_opening(build, submission.opening, commitment.points)
-        check_salts_once(submission.opening)  # the contract has verified the range proofs
-        submission.opening.save(path)
-        return submission
-
-    def give_receipt(self, number: int, seat: dict[str, Any]) -> None:
-        desk = self.desk
-        receipt = desk.project.sign_receipt(desk.wallet, seat["trainer"], seat["points"], seat["cid"])
-        try:
-            desk.project.admit(desk.wallet, seat["trainer"], receipt)
-            desk.progress(f"round {number}: admitted {seat['trainer']}")
-        except TransactionReverted as error:
-            if not error.reason.startswith("AlreadyAdmitted"):  # an earlier run's receipt, or another's hand
-                raise
-
-    def _refusals_file(self, number: int) -> Path:
-        return self.desk.round_folder(number) / REFUSALS_FILE
-
-    def refusals(self, number: int) -> dict[str, str]:
-        """Reasons by trainer."""
-        path = self._refusals_file(number)
-        return read_json(path, "refusals") if path.exists() else {}
-
     # ---- PROVE
 
     def settle(self, state: State) -> str:
         """Prove the frozen set, seal the aggregate, have the round paid. Each is kept before the next.
 
-        A store that does not take the sealed aggregate keeps nothing from being settled.
+        A store that does not take the sealed aggregate keeps nothing from being settled. Where one transaction does not
+        hold a settlement its base proof goes first; one that the chain has already is not sent again.
         """
         desk, number = self.desk, state.round
         log = desk.history.log()
-        seats = desk.project.seats(number)
+        seats = desk.project.seats()
         build = desk.history.build_of(len(seats))
         proof, aggregate = self.proven(log, build, state, seats)
         cid = b"" if aggregate is None else self.published(log, build, state, proof, aggregate)
         publication = desk.project.sign_publication(desk.wallet, build.manifest, proof, cid)
-        desk.progress(f"round {number}: settling")
-        desk.project.settle(desk.wallet, proof, cid, publication)
+        if fits_one(RoundShape.of(build.manifest)):
+            desk.progress(f"round {number}: settling")
+            desk.project.settle(desk.wallet, proof, cid, publication)
+            return "settled"
+        if not desk.project.is_proven(last_seed(proof, proof.references.points(build.manifest))):
+            desk.progress(f"round {number}: settling, the base proof first")
+            desk.project.prove_base(desk.wallet, proof)
+        desk.progress(f"round {number}: settling with its proven base")
+        desk.project.settle_proven(desk.wallet, proof, cid, publication)
         return "settled"
 
     def proven(
         self, log: Log, build: Build, state: State, seats: list[dict[str, Any]]
     ) -> tuple[RoundProof, Aggregate | None]:
-        """The proof of an earlier run, or a new one with a fresh mask."""
+        """The proof of an earlier run, or a new one with fresh masks."""
         desk, number = self.desk, state.round
         folder = desk.round_folder(number)
         key = self.round_key(log, number)
-        slots = [self.opening_of(log, key, number, seat) for seat in seats]
+        taken = [Awaited(number, seat["trainer"], seat["submission"]) for seat in seats]
+        slots = [self.admission.opening_of(log, key, one) for one in taken]
+        root = self.root_of(log, key, number)
         if (folder / PROOF_FILE).is_file():
             proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
-            known = desk.project.references(build.manifest, number)
-            made = [one.points for one in proof.commitments], proof.references.points(build.manifest)
-            if made == ([one.commitment.points for one in slots], known.points(build.manifest)):
+            known = References(root.commitment if root else None, self.last_points(number))
+            if (proof.commitments, proof.references) == (tuple(one.commitment for one in slots), known):
                 place = folder / AGGREGATE_FILE
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
-        root, last = self.compared_with(log, number)
+        last = desk.history.last_aggregate(log, number) if "last" in desk.rules.references else None
         proof, aggregate = prove_round(build, slots, state.beta, desk.progress, root=root, last=last)
         (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
         if aggregate is None:
@@ -414,15 +255,17 @@ class Aggregator:
         proof.save(folder / PROOF_FILE)
         return proof, aggregate
 
-    def compared_with(self, log: Log, number: int) -> tuple[Submission | None, Aggregate | None]:
-        """The owner's root update and the last aggregate, where the rules use them and the round has them."""
-        history, held = self.desk.history, self.desk.rules.references
-        root = None
-        taken = log.taken_root(number) if "root" in held else None
-        if taken is not None:
-            proven = self.desk.project.references(self.desk.rules, number).root  # with its range proofs
-            root = Submission(proven, self.root_opening(taken).opening)
-        return root, history.last_aggregate(log, number) if "last" in held else None
+    def root_of(self, log: Log, key: SealingKey, number: int) -> Submission | None:
+        """The owner's root update, where it counts."""
+        offered = log.offered_root(number)
+        if offered is None or not log.root_admitted(number):
+            return None
+        return self.admission.opening_of(log, key, Awaited(number, None, offered.word))
+
+    def last_points(self, number: int) -> tuple[Point, ...] | None:
+        """Of the last aggregate, where the rules compare with it and there is one."""
+        held = "last" in self.desk.rules.references
+        return (self.desk.project.last_aggregate(number) or None) if held else None
 
     def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
         """The aggregate on its way to the store, sealed to owner and trainers; its CID as it goes on chain."""
@@ -453,7 +296,7 @@ class Aggregator:
             return bytes(32)
         rates = self.desk.project.rates()
         rate = rates[min(state.settled, len(rates) - 1)] / RATE_UNIT
-        decision = verify_settlement(build, proof, proof.references)  # made here, a moment ago
+        decision = verify_round(build, proof, references=proof.references)  # made here, a moment ago
         return theta_digest(open_aggregate(build, decision, aggregate, theta, rate))
 
 

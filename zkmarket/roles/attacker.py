@@ -1,4 +1,4 @@
-"""An attacker: the trainer's program with another `learn`, or, for `copy`, another submission.
+"""An attacker: the trainer's program with another `learn`, or another submission.
 
     python -m zkmarket.roles.attacker ATTACK [options of `zkmarket trainer run`]
 
@@ -10,38 +10,70 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from .. import cli
 from ..attacks import ATTACKS, attacking, wrong_labels
 from ..backend import Progress
-from ..commitment import Commitment
-from ..errors import TransactionReverted
+from ..commitment import COMMITMENT_FILE, Opening, commit
+from ..errors import InputError
+from ..files import atomic_write, write_json
+from ..store import cid_from_bytes, cid_of
 from . import trainer, verbs
+
+WILD = 1 << 20
+"""Beyond every range: a value has at most 19 bits."""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Another's digest, in the place of a commitment of one's own."""
+
+    stolen: bytes
+
+    def digest(self) -> bytes:
+        return self.stolen
 
 
 class Attacker(trainer.Trainer):
-    """Does not clip. A thief submits what others have submitted."""
+    """Does not clip. A thief submits what others have submitted; `out-of-range` commits to what it must not."""
 
     attack = ""
-    tried = 0
 
     def bound(self, started: Any) -> None:
         return None
 
-    def submit(self, state: Any) -> str | None:
+    def committed(self, log: Any, started: Any) -> tuple[Any, str]:
+        if self.attack == "copy":
+            others = log.submitted(started.round)
+            if not others:
+                raise InputError("nobody has submitted yet: there is nothing to copy")
+            loot = next(iter(others.values()))
+            return Copied(loot.digest), cid_from_bytes(loot.cid)
+        fresh = not self.sealed_file(started).exists()
+        made, cid = super().committed(log, started)
+        return self.wild(made, started) if fresh and self.attack == "out-of-range" else (made, cid)
+
+    def wild(self, honest: Any, started: Any) -> tuple[Any, str]:
+        """The honest commitment with one value beyond the range, properly opened."""
+        folder, build = self.desk.round_folder(started.round), next(iter(self.desk.builds.values()))
+        opening = Opening.load(folder, build.manifest)
+        values = np.array(opening.values, np.int32)
+        values[0] = WILD
+        wild = Opening(values, opening.salts)
+        made = replace(honest, points=commit(build, wild))
+        write_json(folder / COMMITMENT_FILE, made.to_json())
+        sealed = trainer.seal_for_round(wild, made, started)
+        atomic_write(self.sealed_file(started), sealed, mode=0o600)
+        return made, cid_of(sealed)
+
+    def hand_over(self, state: Any) -> str:
         if self.attack != "copy":
-            return super().submit(state)
-        others = self.desk.project.commitments(state.round)
-        if not others or self.tried == state.round:
-            return f"round {state.round}: waiting for something to steal"
-        self.tried = state.round
-        loot = Commitment(others[0].round_id, int(self.desk.me, 16), others[0].points, others[0].range_proofs)
-        try:
-            self.desk.project.submit(self.desk.wallet, loot, b"Qm")
-        except TransactionReverted as error:
-            return f"round {state.round}: the stolen commitment was refused: {error}"
-        return f"round {state.round}: the stolen commitment was taken"
+            return super().hand_over(state)
+        return f"round {state.round}: its victim serves what was copied"
 
 
 def _run(attack: str, arguments: argparse.Namespace, progress: Progress) -> Any:

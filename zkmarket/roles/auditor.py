@@ -1,9 +1,9 @@
 """An auditor: verifies every settled round again, from chain and store alone, without an account.
 
-For each round: every range proof, the Gram argument and the settlement with its own keys; whether it was compared with
-a root update of the owner, where the rules do so, or the aggregator started it without; that mask, scores and C_agg
-in the log are the proven ones; that pay, learning rate and next norm bound follow from them by the terms; that the
-aggregate's envelope is in the store under its CID.
+For each round: that what was settled are the points whose digests were submitted; the Gram argument, the projection and
+the settlement with its own keys; whether it was compared with a root update of the owner, where the rules do so, or
+none had a receipt; that mask, scores and C_agg in the log are the proven ones; that pay, learning rate and next norm
+bound follow from them by the terms; that the aggregate's envelope is in the store under its CID.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Auditor:
                 raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
         served = self.served(settled)
         uses_root = "root" in desk.rules.references
-        root = log.taken_root(settled.round) is not None if uses_root else None
+        root = log.root_admitted(settled.round) if uses_root else None
         compared = {None: "", True: " with the owner's root update", False: " without a root update"}[root]
         desk.progress(f"round {settled.round}: verified{compared}; aggregate {served}")
         return {

@@ -349,7 +349,7 @@ class Desk:
         if state.phase == Phase.ENDED or state.now <= limit:
             return None
         if state.phase == Phase.ADMIT:
-            admitted = sum(seat["admitted"] for seat in self.project.seats(state.round))
+            admitted = sum(seat["admitted"] for seat in self.project.seats())
             return "lock" if admitted >= self.terms["minTrainers"] else "fail_admission"
         return {
             Phase.CREATED: "cancel",

@@ -1,4 +1,4 @@
-"""An owner: turns PROJECT.toml into a project, pays it in, offers root updates, receives the model.
+"""An owner: turns PROJECT.toml into a project, pays it in, offers and serves root updates, receives the model.
 
 `create` does everything up to the money: keys, prospectus, verifiers; `pay_in` puts the whole pool into escrow, which
 is what makes the project. Both can be interrupted anywhere and run again: what is deployed is written down as it is
@@ -19,13 +19,13 @@ import numpy as np
 from .. import srs
 from ..artifacts import Build
 from ..chains import outage_warning
-from ..commitment import OPENING_FILE, Opening
+from ..commitment import Commitment, Opening
 from ..errors import InputError
-from ..escrow import NO_VERIFIER, Phase, Verifier, Verifiers, membership_message
+from ..escrow import NOBODY, Phase, Verifier, Verifiers, membership_message
 from ..files import atomic_write, read_json, save_npz, write_json
-from ..history import Log, OfferedRoot
+from ..history import Log
 from ..inspection import inspect_factory, made_by_our_code
-from ..market import Market, Project, State, refuse_insecure, sign, transacting, verifier_of
+from ..market import Market, Project, State, Submitted, refuse_insecure, sign, transacting, verifier_of
 from ..project_file import ProjectFile
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
@@ -161,12 +161,8 @@ class Deployed:
         """One contract a circuit; those that are there and have the right code are kept."""
         numbers = sorted(builds)
         first = builds[numbers[0]]
-        circuits = first.manifest.value["circuits"]
-        shared = {name: self._verifier(name, first, name) for name in circuits if name != "settlement"}
-        settlement = {n: self._verifier(f"settlement-{n}", builds[n], "settlement") for n in numbers}
-        return Verifiers(
-            shared["gram"], shared.get("range", NO_VERIFIER), shared[first.manifest.last_range_circuit], settlement
-        )
+        base = self._verifier("base", first, "base")
+        return Verifiers(base, {n: self._verifier(f"settlement-{n}", builds[n], "settlement") for n in numbers})
 
     def _verifier(self, label: str, build: Build, circuit: str) -> Verifier:
         kept = self.value.get("verifiers", {})
@@ -226,15 +222,15 @@ class Owner:
     """The program `zkmarket owner receive`: every round verified and opened, the model written after each.
 
     Args:
-        learn: training on the owner's own data, where the project's rules compare with its root update: one is then
-            offered before every round.
+        learn: training on the owner's own data, where the project's rules compare with its root update: the digest of
+            one is then offered before every round, and the update served once the round's submissions are closed.
     """
 
     def __init__(self, desk: Desk, withdraw: bool = False, learn: Learn | None = None):
         self.desk, self.withdraws, self.learn = desk, withdraw, learn
         self.verified: set[int] = set()
         self.written: str = ""
-        self.handed_over: dict[str, float] = {}
+        self.handed_over: dict[int, float] = {}
 
     def run(self) -> dict[str, Any]:
         used = "root" in self.desk.rules.references
@@ -259,6 +255,8 @@ class Owner:
                 withdraw(self.desk)
             self.write()  # here, where a store that fails is waited for
             return None
+        if state.phase != Phase.ADMIT:
+            self.forget_root(state.round)
         called = self.desk.time_out(state)
         if called:
             return f"called {called}"
@@ -268,13 +266,17 @@ class Owner:
             self.seal_keyring(state, log)
             return waiting
         self.write()
-        self.seal_keyring(state, self.desk.history.log())
+        log = self.desk.history.log()
+        self.seal_keyring(state, log)
         if self.learn and state.phase == Phase.OPEN and state.now <= state.deadline:
             return self.offer_root(state, self.learn)
+        if state.phase == Phase.ADMIT and log.offered_root(state.round) and not log.root_admitted(state.round):
+            return self.serve_root(state, log)
         return f"waiting for the next settled round; the project is {state.phase.name}, {until(state)}"
 
     def offer_root(self, state: State, learn: Learn) -> str:
-        """Offer a root update for the next round, its sealed opening being on its way to the store before that.
+        """Offer the digest of a root update for the next round. It is sealed, and no store has it before trainers have
+        committed: who knew it could commit to its direction, and be paid for that.
 
         Each step is written down before the next and never made again; an aggregator with another key has it sealed
         again.
@@ -284,18 +286,38 @@ class Owner:
         log = desk.history.log()
         try:
             commitment = commit_once(desk, number, folder, learn, lambda: self.lesson(log, number), None)
-            sealed = self.sealed_root(folder, log.office_key())
+            sealed = self.sealed_root(folder, commitment, log.office_key())
         except UNAVAILABLE as error:  # the model cannot be known, say: nothing can be trained from it
             return f"round {number}: no root update is offered: {error}"
-        cid = cid_of(sealed)
-        if time.monotonic() > self.handed_over.get(cid, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
-            desk.put(sealed, state)
-            self.handed_over[cid] = time.monotonic()
-        wanted = OfferedRoot(number, commitment.points, cid_to_bytes(cid))
-        if log.offered_roots(number)[-1:] != [wanted]:
+        wanted = Submitted(NOBODY, commitment.digest("root"), cid_to_bytes(cid_of(sealed)))
+        if log.offered_root(number) != wanted:
             desk.progress(f"round {number}: offering a root update")
             desk.project.offer_root(desk.wallet, commitment, wanted.cid)
         return f"round {number}: a root update is offered; waiting for the start, {until(state)}"
+
+    def serve_root(self, state: State, log: Log) -> str:
+        """Put the offered root update where its CID says: the round's submissions are closed now, for good.
+
+        Without the aggregator's receipt both pay the penalty, and the round is one without a root update.
+        """
+        desk, number = self.desk, state.round
+        offered = log.offered_root(number)
+        waiting = f"round {number}: waiting for the receipt of the root update, {until(state)}"
+        if time.monotonic() < self.handed_over.get(number, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
+            return waiting
+        for path in sorted((desk.round_folder(number) / ROOT_FOLDER).glob("root-*.sealed")):
+            blob = path.read_bytes()
+            if offered is not None and cid_to_bytes(cid_of(blob)) == offered.cid:
+                desk.progress(f"round {number}: handing the root update over")
+                desk.put(blob, state)
+                self.handed_over[number] = time.monotonic()
+        return waiting
+
+    def forget_root(self, number: int) -> None:
+        """Nobody gets a root update that cannot count any more."""
+        if waiting := self.desk.delivery.waiting():
+            sealed = (self.desk.round_folder(number) / ROOT_FOLDER).glob("root-*.sealed")
+            self.desk.delivery.forget({cid_of(path.read_bytes()) for path in sealed} & set(waiting))
 
     def seal_keyring(self, state: State, log: Log) -> None:
         """Keep the content keys that the owner has sealed to all who are trainers now, in the folder and in the store.
@@ -324,12 +346,12 @@ class Owner:
     def lesson(self, log: Log, number: int) -> Lesson:
         return lesson_of(self.desk, log, number, self.verified)
 
-    def sealed_root(self, folder: Path, key: bytes) -> bytes:
-        """The opening of a committed root update for the holder of an office's key; SealError if the key is none."""
+    def sealed_root(self, folder: Path, commitment: Commitment, key: bytes) -> bytes:
+        """A committed root update for the holder of an office's key; SealError if the key is none."""
         path = folder / f"root-{key.hex()[:16]}.sealed"
         if not path.exists():
-            opening = Opening.load(folder / OPENING_FILE, self.desk.rules)
-            atomic_write(path, seal_update(opening, key), mode=0o600)
+            opening = Opening.load(folder, self.desk.rules)
+            atomic_write(path, seal_update(opening, commitment.points, key), mode=0o600)
         return path.read_bytes()
 
     def write(self) -> dict[str, Any]:

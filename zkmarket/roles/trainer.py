@@ -1,8 +1,8 @@
 """A trainer: joins, trains on its own data each round, commits, submits, is paid.
 
-One step a look, in the order of a round: SUBMIT train and submit; ADMIT hand the sealed update over, which no store has
-seen before; SETTLED verify the round and open the aggregate. Salts belong to one round and one update: what was trained
-is written down before it is committed to, and a restarted trainer sends the very same bytes.
+One step a look, in the order of a round: SUBMIT train, commit and submit a digest; ADMIT hand the sealed update over,
+which no store has seen before; SETTLED verify the round and open the aggregate. Salts belong to one round and one
+update: what was trained is written down before it is committed to, and a restarted trainer sends the very same bytes.
 
 Who cannot know the model, because its last aggregate was served to the others alone, has nothing to train from. It then
 submits a zero update, and says so: it keeps the trainer from paying for void rounds, and earns what a zero is worth.
@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_hash.auto import keccak
 
-from ..commitment import COMMITMENT_FILE, OPENING_FILE, Commitment, Opening
+from ..commitment import COMMITMENT_FILE, Commitment, Opening
 from ..errors import InputError, SealError, TransactionReverted, ZkmarketError
-from ..escrow import Phase
+from ..escrow import Phase, submission_word
 from ..files import atomic_write, read_json, write_json
 from ..history import Log, Started
 from ..market import Receipt, State
@@ -152,7 +151,7 @@ class Trainer:
             if self.joins and not self.in_log():  # since this step began
                 return "the join was taken back by a reorganisation: joining again"
             raise InputError(f"{desk.me} is no trainer of {desk.project.address}: run `zkmarket trainer join`")
-        if len(desk.project.seats(number)) >= desk.terms["maxTrainers"]:
+        if len(desk.project.seats()) >= desk.terms["maxTrainers"]:
             return f"round {number}: no seat is left; waiting for the next round"
         if own["stakeWei"] < desk.terms["stakeWei"]:
             _join(desk)  # a penalty was taken: fill the stake up
@@ -188,8 +187,8 @@ class Trainer:
         sealed = self.sealed_file(started)
         made = commit_once(desk, number, folder, self.learn, lambda: self.lesson(log, number), self.bound(started))
         if not sealed.exists():
-            opening = Opening.load(folder / OPENING_FILE, build.manifest)
-            atomic_write(sealed, seal_for_round(opening, started), mode=0o600)
+            opening = Opening.load(folder, build.manifest)
+            atomic_write(sealed, seal_for_round(opening, made, started), mode=0o600)
         return made, cid_of(sealed.read_bytes())
 
     def sealed_file(self, started: Started) -> Path:
@@ -223,9 +222,14 @@ class Trainer:
     # ---- ADMIT
 
     def hand_over(self, state: State) -> str:
-        """Put the sealed update where its CID says; only now is the deadline past, for good."""
+        """Put the sealed update where its CID says; only now is the set of submissions closed, for good.
+
+        By the deadline, or because every seat is taken. The state is as many blocks old as this role wants on top of
+        what it believes, and so are all the submissions that closed the set: no reorganisation of fewer blocks can give
+        a seat to somebody who has seen this update.
+        """
         desk, number = self.desk, state.round
-        seats = {seat["trainer"]: seat for seat in desk.project.seats(number)}
+        seats = {seat["trainer"]: seat for seat in desk.project.seats()}
         if desk.me not in seats:
             return f"round {number}: not among its trainers; waiting for the next round"
         if seats[desk.me]["admitted"]:
@@ -233,9 +237,11 @@ class Trainer:
         if time.monotonic() < self.handed_over.get(number, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
             return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
         desk.progress(f"round {number}: handing the sealed update over")
-        blobs = [path.read_bytes() for path in sorted(desk.round_folder(number).glob("update-*.sealed"))]
+        folder = desk.round_folder(number)
+        digest = Commitment.load(folder / COMMITMENT_FILE, desk.rules).digest()
+        blobs = [path.read_bytes() for path in sorted(folder.glob("update-*.sealed"))]
         for blob in blobs:  # one for each key that the round had; again after a while, should the store lose it
-            if keccak(cid_to_bytes(cid_of(blob))) == seats[desk.me]["cid"]:
+            if submission_word(digest, cid_to_bytes(cid_of(blob))) == seats[desk.me]["submission"]:
                 desk.put(blob, state)  # a store that fails does not end the program: the penalty runs
                 self.handed_over[number] = time.monotonic()
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
@@ -259,7 +265,7 @@ def lesson_of(desk: Desk, log: Log, number: int, verified: set[int]) -> Lesson:
 def commit_once(
     desk: Desk, number: int, folder: Path, learn: Learn, lesson: Callable[[], Lesson], bound: int | None
 ) -> Commitment:
-    """Train for a round and commit to it, range-proven: each is written down before the next, and never made again.
+    """Train for a round and commit to it: each is written down before the next, and never made again.
 
     Args:
         folder: of this round and this update alone: its salts are in it.
@@ -285,16 +291,16 @@ def keep_update(folder: Path, update: np.ndarray) -> None:
     atomic_write(folder / UPDATE_FILE, data.getvalue(), mode=0o600)
 
 
-def seal_for_round(opening: Opening, started: Started) -> bytes:
-    """An update sealed to the round's key.
+def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -> bytes:
+    """An update and its points, sealed to the round's key.
 
     An aggregator may start a round with a key to which nothing can be sealed. Who then did not submit would pay for
     a void round alone; what nobody can open costs the aggregator its receipt, and the penalty, too.
     """
     try:
-        return seal_update(opening, started.encryption_key)
+        return seal_update(opening, commitment.points, started.encryption_key)
     except SealError:
-        return seal_update(opening, SealingKey.fresh().public)
+        return seal_update(opening, commitment.points, SealingKey.fresh().public)
 
 
 # ---------------------------------------------------------------- verbs beside `run`

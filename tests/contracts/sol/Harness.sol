@@ -2,8 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Bn254} from "./lib/Bn254.sol";
+import {Combination} from "./lib/Combination.sol";
 import {FoldedGram} from "./lib/FoldedGram.sol";
+import {Projection} from "./lib/Projection.sol";
 import {Proofs} from "./lib/Proofs.sol";
+import {SubsetSums} from "./lib/SubsetSums.sol";
 import {Transcript} from "./lib/Transcript.sol";
 
 /// @title The libraries' internal functions, one by one, for tests/contracts/test_libraries.py.
@@ -51,8 +54,16 @@ contract Harness {
         return Transcript.challenge(seed, label, index);
     }
 
-    function absorbOne(bytes32 seed, uint256 value) external pure returns (bytes32) {
-        return Transcript.absorb(seed, value);
+    function point(bytes32 seed, bytes32 label, uint256 index) external pure returns (uint256) {
+        return Transcript.point(seed, label, index);
+    }
+
+    function absorbRows(bytes32 seed, uint256 q, uint256 t0, bytes calldata z) external pure returns (bytes32) {
+        return Transcript.absorb(seed, q, t0, z);
+    }
+
+    function absorbPoints(bytes32 seed, bytes calldata points) external pure returns (bytes32) {
+        return Transcript.absorb(seed, points);
     }
 
     function absorbTwo(bytes32 seed, uint256 a, uint256 x) external pure returns (bytes32) {
@@ -65,10 +76,6 @@ contract Harness {
 
     function digest(uint256[] calldata words) external pure returns (bytes32) {
         return Transcript.digest(words);
-    }
-
-    function chunkTag(address project, uint256 round, uint256 chunk, address trainer) external view returns (uint256) {
-        return Transcript.chunkTag(project, round, chunk, trainer);
     }
 
     // ---- FoldedGram
@@ -89,15 +96,6 @@ contract Harness {
         return FoldedGram.nextClaim(claim, a, x, rho);
     }
 
-    function commitment(
-        uint256[] calldata points,
-        uint256[] calldata r,
-        uint256[] calldata products,
-        Bn254.Point calldata blinding
-    ) external view returns (Bn254.Point memory) {
-        return FoldedGram.commitment(points, r, products, blinding);
-    }
-
     function aggregate(
         uint256[] calldata points,
         uint256 mask,
@@ -106,6 +104,91 @@ contract Harness {
         Bn254.Point calldata blinding
     ) external view returns (uint256[] memory) {
         return FoldedGram.aggregate(points, mask, accepted, chunks, blinding);
+    }
+
+    // ---- Projection
+
+    function rounds(uint256 blocks) external pure returns (uint256) {
+        return Projection.rounds(blocks);
+    }
+
+    function firstClaim(bytes calldata z, uint256 t0, uint256 eta) external pure returns (uint256) {
+        SubsetSums.reserve(1, 1, 1);
+        return Projection.firstClaim(z, t0, eta);
+    }
+
+    function checkRounds(bytes32 seed, uint256[] calldata messages, uint256 claim, uint256 mu)
+        external
+        pure
+        returns (uint256[] memory sigmas, uint256 last, bytes32 end)
+    {
+        return Projection.checkRounds(seed, messages, claim, mu);
+    }
+
+    function nextRound(uint256 claim, uint256 g0, uint256 x, uint256 sigma) external pure returns (uint256) {
+        return Projection.nextClaim(claim, g0, x, sigma);
+    }
+
+    function equalities(uint256[] calldata sigmas, uint256 blocks)
+        external
+        pure
+        returns (uint256[] memory data, uint256[] memory masks)
+    {
+        SubsetSums.reserve(1, 1, 1);
+        return Projection.equalities(sigmas, blocks);
+    }
+
+    /// V at y, and the gas for it.
+    function evaluate(
+        Projection.Shape calldata shape,
+        bytes32 seed0,
+        uint256 eta,
+        uint256 y,
+        uint256[] calldata sigmas
+    ) external view returns (uint256 value, uint256 gas_) {
+        SubsetSums.reserve(shape.blocks, shape.height, shape.width);
+        (uint256[] memory data, uint256[] memory masks) = Projection.equalities(sigmas, shape.blocks);
+        gas_ = gasleft();
+        value = Projection.evaluate(shape, seed0, eta, y, data, masks);
+        gas_ -= gasleft();
+    }
+
+    function shapeOf(uint256 slots, uint256 chunks, uint256 params, uint256 logrows, uint256 rows_)
+        external
+        pure
+        returns (Projection.Shape memory)
+    {
+        return Projection.shapeOf(slots, chunks, params, logrows, rows_);
+    }
+
+    // ---- SubsetSums
+
+    /// Σ_j η^j · s_j · a_j · b_j, and the gas for it. The weights: zeros up to whole windows.
+    function rows(bytes32 seed0, uint256 eta, uint256[] calldata s, uint256[] calldata a, uint256[] calldata b)
+        external
+        view
+        returns (uint256 total, uint256 gas_)
+    {
+        SubsetSums.reserve(s.length, a.length, b.length);
+        (uint256[] memory s_, uint256[] memory a_, uint256[] memory b_) = (s, a, b);
+        gas_ = gasleft();
+        total = SubsetSums.rows(seed0, eta, s_, a_, b_);
+        gas_ -= gasleft();
+    }
+
+    // ---- Combination
+
+    function together(Combination.Coefficients calldata given, uint256 tau) external pure returns (uint256[] memory) {
+        return Combination.together(given, tau);
+    }
+
+    function combination(
+        Combination.Coefficients calldata given,
+        uint256[] calldata points,
+        uint256 tau,
+        Bn254.Point calldata blinding
+    ) external view returns (Bn254.Point memory) {
+        return Combination.commitment(given, points, tau, blinding);
     }
 
     // ---- Proofs
