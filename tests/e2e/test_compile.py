@@ -50,7 +50,7 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert abs(report["accuracy"] - report["float_accuracy"]) <= 0.2
     assert report["mean_loss"] == pytest.approx(report["float_mean_loss"], abs=0.2 * report["float_mean_loss"])
     assert report["rows"] > 0 and report["expected_seconds"] > 0 and report["expected_memory_gb"] > 0
-    assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (1024 - 16, 8, 3, 9)
+    assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (28 * 32, 8, 3, 12)
     secret, public = (Validation.load(Path(path)) for path in report["validation"])
     assert secret.points == public.points and not public.values.size
     nobody = Coalition(np.zeros(build.params, np.int64), sum_salts([], (1, 8)), 0)
