@@ -118,7 +118,8 @@ def inner_products(
             if chunk in masks:
                 parts.append(limbs(masks[chunk][start:stop]))
             np.concatenate(parts, out=stack[at : starts[chunk + 1]])
-        np.add(out, stack @ stack.T, out=out, casting="unsafe")  # integers both: no copy of another type
+        # added as int64, a part after the other: in float64 the sum of blocks would not be exact
+        np.add(out, stack @ stack.T, out=out, dtype=np.int64, casting="unsafe")
     return out, starts
 
 

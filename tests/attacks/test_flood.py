@@ -100,12 +100,13 @@ def test_a_flood_of_its_own_gives_nothing_away() -> None:
 @pytest.mark.unit
 def test_a_flood_that_is_used_twice_is_520_equations() -> None:
     """Of the real number of rows, on more values than rows: none of them follows from the others."""
-    ideal = Ideal(Shape(slots=12, chunks=1, params=100, rows=29, width=32))
-    updates = [Update.of(ideal, np.random.default_rng(s).integers(-4096, 4096, 100)) for s in range(12)]
+    ideal = Ideal(Shape(slots=12, chunks=1, params=890, rows=29, width=32))
+    updates = [Update.of(ideal, np.random.default_rng(s).integers(-4096, 4096, 890)) for s in range(12)]
     first, second = attempts(ideal, updates)
     matrix, wanted = equations(ideal, first, with_the_flood_of(first, second))
     np.testing.assert_array_equal(matrix @ np.concatenate([update.values for update in updates]), wanted)
-    rank, _ = rank_mod(matrix, wanted)
+    some = np.random.default_rng(1).choice(matrix.shape[1], 1500, replace=False)  # a rank is at least that of a part
+    rank, _ = rank_mod(matrix[:, some], wanted)
     assert rank == SUMS == 520
 
 
