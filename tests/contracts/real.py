@@ -24,8 +24,9 @@ from tests.contracts.world import NONCES, pass_deadline
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
+from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Verifiers, Windows, decision_words
+from zkmarket.escrow import Offer, Phase, Verifiers, Windows, decision_words
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import Filter
@@ -34,7 +35,8 @@ ETHER = 10**18
 WINDOW = 100_000
 CID = b"\x01\x55\x12\x20" + bytes(range(32))
 KEY = b"\x11" * 32
-LOGROWS, CHUNK, USED = 10, 896, 880
+LOGROWS, USED = 10, 880
+CHUNK = Columns(LOGROWS).values
 
 
 def params_of(chunks: int) -> int:
@@ -204,6 +206,11 @@ class RealProject:
     def pass_deadline(self) -> None:
         pass_deadline(self.project)
 
+    def close(self) -> None:
+        """End the time to submit, unless the last seat has ended it."""
+        if self.project.state().phase == Phase.SUBMIT:
+            self.pass_deadline()
+
     def admit(self, trainers: Sequence[Any | None]) -> None:
         """With one transaction; None stands for the root update on offer."""
         words = {seat["trainer"]: seat["submission"] for seat in self.project.seats()}
@@ -212,15 +219,19 @@ class RealProject:
         self.receipts["admit"] = self.project.admit(self.real.stranger, receipts)
 
     def to_prove(
-        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None
+        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None, root: bool = False
     ) -> list[Submission]:
-        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots."""
+        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots.
+
+        Args:
+            root: whether the root update that was offered gets its receipt.
+        """
         submitted = list(submitted or self.members)
         admitted = list(admitted or submitted)
         self.start()
         done = self.submit_all(submitted)
-        self.pass_deadline()
-        self.admit(admitted)
+        self.close()
+        self.admit(admitted, root)
         if len(admitted) < len(submitted):
             self.pass_deadline()
         self.receipts["lock"] = self.project.lock(self.real.stranger)
@@ -255,8 +266,8 @@ class RealProject:
     def settle_in_two(self, proof: RoundProof, cid: bytes = CID) -> Receipt:
         stranger = self.real.stranger
         self.receipts["prove base"] = self.project.prove_base(stranger, proof)
-        self.receipts["settle proven"] = self.project.settle_proven(stranger, proof, cid, self.publication(proof, cid))
-        return self.receipts["settle proven"]
+        self.receipts["settle"] = self.project.settle_proven(stranger, proof, cid, self.publication(proof, cid))
+        return self.receipts["settle"]
 
     def next(self) -> None:
         self.pass_deadline()
