@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import make_build
+from tests.contracts.harness import Harness, compile_harness, deploy_harness
 from tests.contracts.world import ETHER, Scene
 from zkmarket import market
 from zkmarket.artifacts import Build
@@ -45,6 +46,17 @@ def deployed(node: Chain) -> Scene:
 def scene(deployed: Scene, chain: Chain) -> Scene:
     """The market before there is a project; whatever a test does is rolled back."""
     return dataclasses.replace(deployed)
+
+
+@pytest.fixture(scope="session")
+def harness_code(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return compile_harness(tmp_path_factory.mktemp("projects"))
+
+
+@pytest.fixture(scope="module")
+def harness(node: Chain, harness_code: Any) -> Harness:
+    """The internal functions of contracts/lib."""
+    return deploy_harness(node, harness_code)
 
 
 # ---------------------------------------------------------------- real builds

@@ -1,8 +1,7 @@
 """Real rounds on anvil: real builds, real verifiers, real proofs. For the tests of what the contract demands of proofs.
 
-K = 11, so that a chunk has C = 2,032 values. D is 2,000 values past the full chunks: a last chunk with few
-values needs a verifier that is larger than a chain takes. Factory, project and accounts have the same addresses
-on every fresh anvil, so that what was once proven for them is proven once a session.
+K = 11, so that a chunk has C = 1,856 values. Factory, project and accounts have the same addresses on every fresh
+anvil, so that what was once proven for them is proven once a session.
 """
 
 from __future__ import annotations
@@ -25,8 +24,9 @@ from tests.contracts.world import NONCES
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
+from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Verifiers, Windows, points_hash, settle_words, submit_words
+from zkmarket.escrow import Offer, Phase, Verifiers, Windows, base_words, decision_words, last_seed
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import Filter
@@ -35,7 +35,8 @@ ETHER = 10**18
 WINDOW = 100_000
 CID = b"\x01\x55\x12\x20" + bytes(range(32))
 KEY = b"\x11" * 32
-LOGROWS, CHUNK, USED = 11, 2032, 2000
+LOGROWS, USED = 11, 1800
+CHUNK = Columns(LOGROWS).values
 
 
 def params_of(chunks: int) -> int:
@@ -183,7 +184,7 @@ class RealProject:
         return self.project.round_id()
 
     def submission(self, trainer: Any, values: np.ndarray | None = None, round_id: RoundId | None = None) -> Submission:
-        """A trainer's update of this round, committed and range-proven once a session."""
+        """A trainer's update of this round, committed to once a session."""
         round_id = round_id or self.round_id
         if values is None:
             values = self.updates()[self.members.index(trainer)]
@@ -192,9 +193,8 @@ class RealProject:
         key = "submission", shape, address, round_id, values.tobytes()
         return remembered(key, lambda: submit(self.build, values, address, round_id))
 
-    def start(self, root: Submission | None = None) -> None:
-        named = points_hash(root.commitment.points) if root else bytes(32)
-        self.receipts["start"] = self.project.start(self.real.aggregator, KEY, root=named)
+    def start(self) -> None:
+        self.receipts["start"] = self.project.start(self.real.aggregator, KEY)
 
     def submit_all(self, trainers: Sequence[Any] | None = None) -> list[Submission]:
         done = []
@@ -206,30 +206,40 @@ class RealProject:
     def pass_deadline(self) -> None:
         self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
 
-    def admit(self, trainers: Sequence[Any]) -> None:
-        seats = {seat["trainer"]: seat for seat in self.project.seats(self.round_id.round)}
-        for trainer in trainers:
-            seat = seats[str(trainer)]
-            receipt = self.project.sign_receipt(self.real.aggregator, trainer, seat["points"], seat["cid"])
-            self.receipts["admit"] = self.project.admit(self.real.stranger, trainer, receipt)
+    def close(self) -> None:
+        """End the time to submit, unless the last seat has ended it."""
+        if self.project.state().phase == Phase.SUBMIT:
+            self.pass_deadline()
+
+    def admit(self, trainers: Sequence[Any], root: bool = False) -> None:
+        """All receipts in one transaction; with `root`, that of the owner's root update too."""
+        words = {seat["trainer"]: seat["submission"] for seat in self.project.seats()}
+        wanted = {str(trainer): words[str(trainer)] for trainer in trainers}
+        wanted |= {None: self.project.root()["submission"]} if root else {}
+        receipts = {who: self.project.sign_receipt(self.real.aggregator, who, word) for who, word in wanted.items()}
+        self.receipts["admit"] = self.project.admit(self.real.stranger, receipts)
 
     def to_prove(
-        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None
+        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None, root: bool = False
     ) -> list[Submission]:
-        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots."""
+        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots.
+
+        Args:
+            root: whether the root update that was offered gets its receipt.
+        """
         submitted = list(submitted or self.members)
         admitted = list(admitted or submitted)
         self.start()
         done = self.submit_all(submitted)
-        self.pass_deadline()
-        self.admit(admitted)
+        self.close()
+        self.admit(admitted, root)
         if len(admitted) < len(submitted):
             self.pass_deadline()
         self.receipts["lock"] = self.project.lock(self.real.stranger)
         return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]
 
     def root(self, values: np.ndarray) -> Submission:
-        """The owner's root update for the next round, committed to and range-proven."""
+        """The owner's root update for the next round, committed to."""
         round_id = self.project.round_id(self.round_id.round + 1)
         return self.submission(self.real.owner, values, round_id)
 
@@ -254,6 +264,12 @@ class RealProject:
         self.receipts["settle"] = done
         return done
 
+    def settle_in_two(self, proof: RoundProof, cid: bytes = CID) -> Receipt:
+        self.receipts["prove base"] = self.project.prove_base(self.real.stranger, proof)
+        done = self.project.settle_proven(self.real.stranger, proof, cid, self.publication(proof, cid))
+        self.receipts["settle"] = done
+        return done
+
     def next(self) -> None:
         self.pass_deadline()
         self.receipts["next"] = self.project.next(self.real.stranger)
@@ -263,18 +279,34 @@ class RealProject:
     def settle_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
         if publication is None:
             publication = self.publication(proof, cid)
-        manifest = self.builds[len(proof.commitments)].manifest
-        return self.settle_data_of(settle_words(proof, proof.references.points(manifest)), cid, publication)
+        return self.settle_data_of(self.base_words(proof), decision_words(proof), cid, publication)
 
-    def settle_data_of(self, words: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
-        return encode_call(self.project, "settle", words, cid, publication)
+    def base_words(self, proof: RoundProof) -> tuple[Any, ...]:
+        """As the contract takes them; every update was submitted with the same CID."""
+        manifest = self.builds[len(proof.commitments)].manifest
+        cids = [CID] * (len(proof.commitments) + (proof.references.root is not None))
+        return base_words(proof, cids, proof.references.points(manifest))
+
+    def settle_data_of(self, base: Sequence[Any], decision: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
+        return encode_call(self.project, "settle", base, decision, cid, publication)
+
+    def base_data(self, proof: RoundProof) -> bytes:
+        return encode_call(self.project, "proveBase", self.base_words(proof))
+
+    def proven_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
+        """Of the second of two transactions."""
+        manifest = self.builds[len(proof.commitments)].manifest
+        seed = last_seed(proof, proof.references.points(manifest))
+        points, cids, q, *_ = self.base_words(proof)
+        publication = self.publication(proof, cid) if publication is None else publication
+        words = seed, points, cids, q, decision_words(proof), cid, publication
+        return encode_call(self.project, "settleProven", *words)
 
     def submit_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
-        points, proofs = submit_words(commitment)
-        return encode_call(self.project, "submit", points, cid, proofs)
+        return encode_call(self.project, "submit", commitment.digest(), cid)
 
     def root_data(self, commitment: Commitment) -> bytes:
-        return encode_call(self.project, "offerRoot", *submit_words(commitment), CID)
+        return encode_call(self.project, "offerRoot", commitment.digest("root"), CID)
 
     def answer(self, data: bytes, sender: Any = None) -> str:
         """What the project says to these bytes, now and without effect: "" if it takes them, else the error."""

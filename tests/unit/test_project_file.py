@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import zkmarket
 from tests.unit import documents
-from zkmarket import plan as plan_module
 from zkmarket import gas as gas_module
+from zkmarket import plan as plan_module
 from zkmarket import project_file, units
 from zkmarket.artifacts import Manifest
 from zkmarket.build import Spec, choose_logrows

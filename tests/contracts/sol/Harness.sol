@@ -66,7 +66,7 @@ contract Harness {
         return Transcript.absorb(seed, points);
     }
 
-    function absorbTwo(bytes32 seed, uint256 a, uint256 x) external pure returns (bytes32) {
+    function absorb(bytes32 seed, uint256 a, uint256 x) external pure returns (bytes32) {
         return Transcript.absorb(seed, a, x);
     }
 
