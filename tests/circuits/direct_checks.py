@@ -242,38 +242,40 @@ def aggregation_table(circuit: Compiled) -> None:
 
 
 def check_table_of_values(circuit: Compiled, zero: Combination | Played) -> None:
-    """−T and T − 1 are accepted everywhere; −T − 1, T, and what a conversion to machine integers could wrap, nowhere."""
+    """−T and T − 1 are accepted everywhere; −T − 1 and T nowhere, nor what machine integers could wrap."""
     low, high = circuit.circuit.how.lookup_range
     n, d = zero.of.n, zero.of.params
-    places = [(0, 0), (0, d - 1), (n // 2, d // 2), (n - 1, 0), (n - 1, d - 1)]
     noise = len(table_noise(circuit.circuit, {}))
 
-    def with_value(slot: int, at: int, value: int) -> Combination | Played:
-        updates = [list(update) for update in zero.updates]
-        updates[slot] = [*updates[slot], *[0] * (d - len(updates[slot]))]
-        updates[slot][at] = value
-        return replace(zero, updates=updates)
+    def update(at: int, value: int) -> list[int]:
+        return changed([0] * d, at, value)
+
+    def accepted(slot: int, at: int, value: int) -> Valid:
+        updates = [update(at, value) if i == slot else [0] * d for i in range(n)]
+        return replace(zero, updates=updates).valid(f"update {slot} has {value} at {at}")
+
+    def refused(slot: int, at: int, value: int) -> Invalid:
+        """The result's column, if there is one, stays that of zeros."""
+        inputs = list(zero.inputs())
+        inputs[slot] = columns_of(circuit.circuit, [update(at, value)])[0]
+        return Invalid(f"update {slot} has {value:#x} at {at}", inputs, OUT_OF_TABLE)
 
     valid, invalid = [zero.valid("zeros")], []
-    for slot, at in places:
-        for value in (low, high):
-            valid.append(with_value(slot, at, value).valid(f"update {slot} has {value} at {at}"))
-        for value in (low - 1, high + 1):
-            what = f"update {slot} has {value} at {at}"
-            invalid.append(Invalid(what, with_value(slot, at, value).inputs(), OUT_OF_TABLE))
+    for slot, at in ((0, 0), (0, d - 1), (n // 2, d // 2), (n - 1, 0), (n - 1, d - 1)):
+        valid += [accepted(slot, at, value) for value in (low, high)]
+        invalid += [refused(slot, at, value) for value in (low - 1, high + 1)]
     for value in (2**16, 2**32, 2**64 + 1, 2**127, 2**128, 2**128 + 1, P // 2, P // 3, P - 2**128):
-        invalid.append(Invalid(f"a value {value:#x}", with_value(0, 1, value).inputs(), OUT_OF_TABLE))
+        invalid.append(refused(0, 1, value))
     for at in (0, NOISE - 1, noise - NOISE, noise - 1):
-        for value in (low, high):
-            valid.append(replace(zero, table={at: value}).valid(f"noise {at} of the table is {value}"))
+        valid += [replace(zero, table={at: v}).valid(f"noise {at} of the table is {v}") for v in (low, high)]
         for value in (low - 1, high + 1):
-            what = f"noise {at} of the table is {value}"
-            invalid.append(Invalid(what, replace(zero, table={at: value}).inputs(), UNSATISFIED_LOOKUP))
+            inputs = replace(zero, table={at: value}).inputs()
+            invalid.append(Invalid(f"noise {at} of the table is {value}", inputs, UNSATISFIED_LOOKUP))
     check_circuit(circuit, valid, invalid)
 
 
 OUT_OF_TABLE = f"{UNSATISFIED_LOOKUP}|{NO_DECOMPOSITION}"
-"""A value that the table refuses may have differences or squares that the digits do not hold: then there is no witness."""
+"""Differences or squares of a value that the table refuses may be beyond the digits: then there is no witness."""
 
 
 def aggregation_noise(circuit: Compiled) -> None:

@@ -78,8 +78,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
     good = np.array([-0.5, 0.9, -0.2, 0.5, -0.9, 0.2, 0.0, 0.0])
     for i, update in enumerate((good, 0.5 * good + 0.05, -good)):
         np.save(place / f"u{i}.npy", update)
-        tag = f"0x{3 - i:040x}"
-        succeeded(zkmarket(place, "commit", "build", f"u{i}.npy", "--tag", tag, "-o", f"updates/{i}"))
+        who = f"0x{3 - i:040x}"
+        succeeded(zkmarket(place, "commit", "build", f"u{i}.npy", "--trainer", who, "-o", f"updates/{i}"))
     killed_at(place, "coalition {1, 2}: ", *PROVE)
     first = (place / "round.json").read_bytes()
     assert len(list((place / "round.utility.parts").iterdir())) == 1 and not (place / "round.utility.json").exists()
