@@ -1,7 +1,7 @@
 """Real rounds on anvil: real builds, real verifiers, real proofs. For the tests of what the contract demands of proofs.
 
-K = 11, so that a chunk has C = 1,856 values. Factory, project and accounts have the same addresses on every fresh
-anvil, so that what was once proven for them is proven once a session.
+K = 10, so that a chunk has C = 896 values; D is 880 values past the full chunks. Factory, project and accounts have the
+same addresses on every fresh anvil, so that what was once proven for them is proven once a session.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from eth_hash.auto import keccak
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
 from tests.conftest import honest_updates, make_build, submit
-from tests.contracts.world import NONCES
+from tests.contracts.world import NONCES, pass_deadline
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
 from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Phase, Verifiers, Windows, base_words, decision_words, last_seed
+from zkmarket.escrow import Offer, Phase, Verifiers, Windows, decision_words
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import Filter
@@ -35,7 +35,7 @@ ETHER = 10**18
 WINDOW = 100_000
 CID = b"\x01\x55\x12\x20" + bytes(range(32))
 KEY = b"\x11" * 32
-LOGROWS, USED = 11, 1800
+LOGROWS, USED = 10, 880
 CHUNK = Columns(LOGROWS).values
 
 
@@ -184,7 +184,7 @@ class RealProject:
         return self.project.round_id()
 
     def submission(self, trainer: Any, values: np.ndarray | None = None, round_id: RoundId | None = None) -> Submission:
-        """A trainer's update of this round, committed to once a session."""
+        """A trainer's update of this round, committed once a session."""
         round_id = round_id or self.round_id
         if values is None:
             values = self.updates()[self.members.index(trainer)]
@@ -204,19 +204,18 @@ class RealProject:
         return done
 
     def pass_deadline(self) -> None:
-        self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
+        pass_deadline(self.project)
 
     def close(self) -> None:
         """End the time to submit, unless the last seat has ended it."""
         if self.project.state().phase == Phase.SUBMIT:
             self.pass_deadline()
 
-    def admit(self, trainers: Sequence[Any], root: bool = False) -> None:
-        """All receipts in one transaction; with `root`, that of the owner's root update too."""
+    def admit(self, trainers: Sequence[Any | None]) -> None:
+        """With one transaction; None stands for the root update on offer."""
         words = {seat["trainer"]: seat["submission"] for seat in self.project.seats()}
-        wanted = {str(trainer): words[str(trainer)] for trainer in trainers}
-        wanted |= {None: self.project.root()["submission"]} if root else {}
-        receipts = {who: self.project.sign_receipt(self.real.aggregator, who, word) for who, word in wanted.items()}
+        words["None"] = self.project.root()["submission"]
+        receipts = {who: self.project.sign_receipt(self.real.aggregator, who, words[str(who)]) for who in trainers}
         self.receipts["admit"] = self.project.admit(self.real.stranger, receipts)
 
     def to_prove(
@@ -239,7 +238,7 @@ class RealProject:
         return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]
 
     def root(self, values: np.ndarray) -> Submission:
-        """The owner's root update for the next round, committed to."""
+        """The owner's root update for the next round."""
         round_id = self.project.round_id(self.round_id.round + 1)
         return self.submission(self.real.owner, values, round_id)
 
@@ -265,10 +264,10 @@ class RealProject:
         return done
 
     def settle_in_two(self, proof: RoundProof, cid: bytes = CID) -> Receipt:
-        self.receipts["prove base"] = self.project.prove_base(self.real.stranger, proof)
-        done = self.project.settle_proven(self.real.stranger, proof, cid, self.publication(proof, cid))
-        self.receipts["settle"] = done
-        return done
+        stranger = self.real.stranger
+        self.receipts["prove base"] = self.project.prove_base(stranger, proof)
+        self.receipts["settle"] = self.project.settle_proven(stranger, proof, cid, self.publication(proof, cid))
+        return self.receipts["settle"]
 
     def next(self) -> None:
         self.pass_deadline()
@@ -276,41 +275,27 @@ class RealProject:
 
     # ---- calldata
 
+    def settle_words(self, proof: RoundProof) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Both structs of a settlement."""
+        return self.project._base_words(proof), decision_words(proof)
+
     def settle_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
         if publication is None:
             publication = self.publication(proof, cid)
-        return self.settle_data_of(self.base_words(proof), decision_words(proof), cid, publication)
-
-    def base_words(self, proof: RoundProof) -> tuple[Any, ...]:
-        """As the contract takes them; every update was submitted with the same CID."""
-        manifest = self.builds[len(proof.commitments)].manifest
-        cids = [CID] * (len(proof.commitments) + (proof.references.root is not None))
-        return base_words(proof, cids, proof.references.points(manifest))
+        return self.settle_data_of(*self.settle_words(proof), cid, publication)
 
     def settle_data_of(self, base: Sequence[Any], decision: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
         return encode_call(self.project, "settle", base, decision, cid, publication)
 
-    def base_data(self, proof: RoundProof) -> bytes:
-        return encode_call(self.project, "proveBase", self.base_words(proof))
-
-    def proven_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
-        """Of the second of two transactions."""
-        manifest = self.builds[len(proof.commitments)].manifest
-        seed = last_seed(proof, proof.references.points(manifest))
-        points, cids, q, *_ = self.base_words(proof)
-        publication = self.publication(proof, cid) if publication is None else publication
-        words = seed, points, cids, q, decision_words(proof), cid, publication
-        return encode_call(self.project, "settleProven", *words)
-
     def submit_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
         return encode_call(self.project, "submit", commitment.digest(), cid)
 
-    def root_data(self, commitment: Commitment) -> bytes:
-        return encode_call(self.project, "offerRoot", commitment.digest("root"), CID)
+    def root_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
+        return encode_call(self.project, "offerRoot", commitment.digest("root"), cid)
 
-    def answer(self, data: bytes, sender: Any = None) -> str:
+    def answer(self, data: bytes, sender: Any = None, value: int = 0) -> str:
         """What the project says to these bytes, now and without effect: "" if it takes them, else the error."""
-        return answer(self.chain, self.project.address, data, sender or self.real.stranger)
+        return answer(self.chain, self.project.address, data, sender or self.real.stranger, value)
 
 
 # ---------------------------------------------------------------- calldata, as bytes
@@ -335,7 +320,7 @@ def _tuple_words(parts: Sequence[dict[str, Any]], values: Sequence[Any], path: s
     heads, tails = [], []
     for part, value in zip(parts, values, strict=True):
         name = path + part["name"]
-        if part["type"] in ("tuple", "bytes") or part["type"].endswith("[]"):  # none of our tuples is static
+        if part["type"] in ("tuple", "bytes") or part["type"].endswith("[]"):  # none of these tuples is static
             heads.append(f"{name}: offset")
             tails += _tail_words(part, value, name)
         else:
@@ -354,8 +339,8 @@ def _tail_words(part: dict[str, Any], value: Any, name: str) -> list[str]:
     return [f"{name}: length", *whole, *([f"{name} word {words} and padding"] if rest else [])]
 
 
-def answer(chain: Chain, to: str, data: bytes, sender: Any) -> str:
-    request = {"from": str(sender), "to": to, "data": "0x" + data.hex(), "gas": hex(20_000_000)}
+def answer(chain: Chain, to: str, data: bytes, sender: Any, value: int = 0) -> str:
+    request = {"from": str(sender), "to": to, "data": "0x" + data.hex(), "gas": hex(20_000_000), "value": hex(value)}
     said = chain.web3.provider.make_request("eth_call", [request, "latest"])
     if "error" not in said:
         return ""

@@ -17,6 +17,7 @@ from tests.unit.past import (
     OTHER,
     OWNER,
     PROSPECTUS,
+    STEP,
     TRAINERS,
     Blocks,
     Past,
@@ -347,6 +348,6 @@ def test_the_model_is_what_the_proven_aggregates_make(past: Past, tmp_path: Path
         past.started(number)
         past.settled(number, READER)
     history = past.history(tmp_path, READER)
-    want = PROSPECTUS.theta + right(1) * 2.0**-9 / 3
+    want = PROSPECTUS.theta + right(1) * STEP / 3
     assert np.array_equal(history.model(history.log(), before=2), want)
-    assert np.array_equal(history.model(history.log()), want + right(2) * 2.0**-9 / 3)
+    assert np.array_equal(history.model(history.log()), want + right(2) * STEP / 3)

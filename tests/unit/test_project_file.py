@@ -879,7 +879,7 @@ def test_deadlines_in_real_time(tmp_path: Path):
         ({"windows__prove": '"5s"'}, "the prove window of 5s leaves little room"),
         ({"windows__submit": '"1s"', "keys__logrows": "20"}, "the submit window of 1s leaves little room"),
         ({"money__fee": '"0.02 ether"'}, "the fee, 0.02 ether, does not pay the aggregator's gas, 0.03"),
-        ({"money__reward": '"0.005 ether"'}, "an equal share of the reward does not pay the gas of a submission"),
+        ({"money__reward": '"0.004 ether"'}, "an equal share of the reward does not pay the gas of a submission"),
     ],
 )
 def test_what_should_be_known_is_said(tmp_path: Path, change: dict[str, str], warning: str):
