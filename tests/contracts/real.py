@@ -26,7 +26,7 @@ from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
 from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Phase, Verifiers, Windows, decision_words
+from zkmarket.escrow import Offer, Verifiers, Windows, decision_words
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import Filter
@@ -206,11 +206,6 @@ class RealProject:
     def pass_deadline(self) -> None:
         pass_deadline(self.project)
 
-    def close(self) -> None:
-        """End the time to submit, unless the last seat has ended it."""
-        if self.project.state().phase == Phase.SUBMIT:
-            self.pass_deadline()
-
     def admit(self, trainers: Sequence[Any | None]) -> None:
         """With one transaction; None stands for the root update on offer."""
         words = {seat["trainer"]: seat["submission"] for seat in self.project.seats()}
@@ -230,9 +225,9 @@ class RealProject:
         admitted = list(admitted or submitted)
         self.start()
         done = self.submit_all(submitted)
-        self.close()
-        self.admit(admitted, root)
-        if len(admitted) < len(submitted):
+        self.pass_deadline()
+        self.admit(admitted + [None] * root)
+        if len(admitted) < len(submitted) or self.project.root()["offered"]:
             self.pass_deadline()
         self.receipts["lock"] = self.project.lock(self.real.stranger)
         return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]

@@ -153,7 +153,7 @@ LAST_OF_Z = "base.z word 227 and padding"
 
 @pytest.mark.parametrize(
     "call, free, least",
-    [("settlement", ENDS | {LAST_OF_Z}, 600), ("first_half", {LAST_OF_Z}, 450), ("second_half", ENDS, 150)],
+    [("settlement", ENDS | {LAST_OF_Z}, 550), ("first_half", {LAST_OF_Z}, 430), ("second_half", ENDS, 150)],
     indirect=["call"],
     ids=CALLS,
 )

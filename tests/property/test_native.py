@@ -124,7 +124,7 @@ def test_add_and_dot(pairs: list[tuple[int, int]]):
 
 
 @quick
-@given(vectors(FIELD, 10), st.lists(vectors(SMALL), min_size=1, max_size=3), st.lists(st.integers(0, 50), min_size=1, max_size=4))
+@given(vectors(FIELD, 10), st.lists(vectors(SMALL), min_size=1, max_size=3), vectors(st.integers(0, 50), 4))
 def test_dot_small(column: list[int], whole: list[list[int]], starts: list[int]):
     """Of each vector from each start on; past its end there are zeros."""
     got = native.dot_small(from_ints(column), [Digits.of(array(values)) for values in whole], starts)
