@@ -18,7 +18,7 @@ owner sees to. Of an accepted update nothing is proven entry by entry, only its 
 the worst case of these, so an update can make a loss terrible, but never unprovable. All are far below p.
 
 Loss. Cross-entropy in units of 1/τ nats, where τ is the scale of the logits q_j: with M = max_j q_j, t_j = M − q_j,
-T = Q − 1, E(x) = round(b^x), b the float32 nearest to e^(1/τ), and n classes,
+T = R/2 − 1, E(x) = round(b^x), b the float32 nearest to e^(1/τ), and n classes,
     λ = least integer with n·E(λ) >= Σ_j E(T − min(t_j, R − 1)),     loss = λ − T + ⌈τ ln n⌉ + t_label,
 which is ln Σ_j e^(q_j/τ) − q_label/τ, in units, rounded up; a logit more than R − 1 units below M counts as that.
 A prediction is correct if the label's logit is M: ties of rounded logits count as correct.
@@ -51,7 +51,7 @@ THETA_SALTS = 0
 """θ is public: everybody recomputes its commitment."""
 
 TEMPERATURE = 14.5
-"""Q/τ that is aimed at: e^14.5 is what the largest term of a softmax is told apart from the smallest by."""
+"""R/2τ that is aimed at: e^14.5 is what the largest term of a softmax is told apart from the smallest by."""
 
 NORM_BITS = 12
 COMMON_BITS = 8
@@ -229,7 +229,7 @@ class Planner:
         if value.pool:
             self.number(f"{name}gap", self.sizes.batch * math.prod(value.shape), 2 * bound)
         self.steps.append(step)
-        length = g * value.length // self.radix**k + root(math.prod(value.shape))  # rounding adds at most 1 to a value
+        length = g * value.length // self.radix**k + 1 + root(math.prod(value.shape))  # a value is rounded by at most 1
         return Tensor(index, value.result, scale, bound, longest(bound, math.prod(value.result), length), value.relu)
 
     # ---- operations
@@ -376,7 +376,7 @@ def _with(value: Linear, **changes: Any) -> Linear:
 
 @cache
 def exponentials(base: float, bound: int) -> np.ndarray:
-    """E(x) = round(b^x) for x = −Q..Q−1, int64: what ezkl's table of an exponential with this base holds."""
+    """E(x) = round(b^x) for x = −R/2..R/2 − 1, int64: what ezkl's table of an exponential with this base holds."""
     return np.rint(np.power(np.float64(base), np.arange(-bound, bound, dtype=np.float64))).astype(np.int64)
 
 
@@ -703,7 +703,7 @@ class _Evaluation:
         raise InputError("the plan has no loss")
 
     def number(self, name: str, value: np.ndarray) -> None:
-        """Keep the digits of a number, low first, each less Q."""
+        """Keep the digits of a number, low first, each less R/2."""
         if not self.witness:
             return
         value = value.reshape(-1)
@@ -799,7 +799,7 @@ class _Evaluation:
         capped = np.minimum(gap, radix - 1)
         table = exponentials(float.fromhex(self.plan["base"]), bound)
         mass = table[bound - 1 - capped + bound].sum(1)
-        place = np.searchsorted(classes * table, mass, "left")  # the least x + Q with n·E(x) >= mass
+        place = np.searchsorted(classes * table, mass, "left")  # the least x + R/2 with n·E(x) >= mass
         mine = gap[np.arange(self.batch), self.labels]
         self.cells |= {"capped": (bound - 1 - capped).reshape(-1), "lambda": place - bound, "label_gap": mine}
         self.number("excess", gap - capped)

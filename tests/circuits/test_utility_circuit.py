@@ -17,12 +17,23 @@ from torch import nn
 
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import UNSATISFIED_LOOKUP, Mutation, compiled
-from tests.circuits.utility_nets import BATCH, NETS, Case, case_of, extreme_cases, network_named, plan_of, sizes
+from tests.circuits.utility_nets import (
+    BATCH,
+    NETS,
+    TRAINERS,
+    Case,
+    case_of,
+    extreme_cases,
+    longest,
+    network_named,
+    plan_of,
+    sizes,
+)
 from zkmarket import backend, utility
 from zkmarket.build import check_refused
 from zkmarket.errors import ArtifactError, DomainError, StatementFalse
 from zkmarket.field import P
-from zkmarket.integers import evaluate, exponentials, make_plan, root, rows_of
+from zkmarket.integers import Planner, Tensor, _Evaluation, evaluate, exponentials, make_plan, root, rows_of
 from zkmarket.network import network_of_module
 from zkmarket.placement import Operation, noise_by_block
 from zkmarket.quantise import ParameterLayout
@@ -47,6 +58,39 @@ def test_no_update_is_unprovable(name: str, compile_once: Compile):
     circuit = compile_once(utility.statement(plan_of(name)), cut=True)
     for case in extreme_cases(name):
         assert case.run(circuit) == ([], case.correct, case.loss)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_activation_is_larger_or_longer_than_planned(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Values of each sample, and their length as a vector, for the worst parameters that were found and for others: θ and
+    inputs of one sign or of many, updates in a few places or in all."""
+    planned: dict[int, Tensor] = {}
+    stage = Planner.stage
+    monkeypatch.setattr(Planner, "stage", lambda self, value: planned.setdefault(self.tensors, stage(self, value)))
+    plan = make_plan(network_named(name), sizes(NETS[name][2]))
+    rng = np.random.default_rng(11)
+    cases = [*extreme_cases(name)]
+    for _ in range(40):
+        case = case_of(name)
+        direction = rng.normal(size=plan["params"]) * (rng.random(plan["params"]) < rng.choice([0.05, 0.3, 1]))
+        direction[rng.integers(plan["params"])] += 1
+        if rng.random() < 0.5:
+            direction = np.abs(direction)
+        sign = np.where(rng.random(plan["params"]) < rng.choice([0.5, 1]), 1, -1)
+        values = case.values.copy()
+        values[: BATCH * plan["inputs"]] = plan["bounds"]["input"]
+        theta = sign * plan["bounds"]["theta"] * utility.used_parameters(plan)
+        cases.append(Case(plan, theta, longest(plan, direction), TRAINERS, values))
+    closest = 0.0
+    for case in cases:
+        made = _Evaluation(plan, case.theta, case.update, case.size, case.values, False)
+        made.run()
+        for index, tensor in planned.items():
+            found = made.tensors[index].reshape(BATCH, -1).astype(np.float64)
+            assert np.abs(found).max() <= tensor.bound
+            assert np.linalg.norm(found, axis=1).max() <= tensor.length
+            closest = max(closest, np.abs(found).max() / tensor.bound)
+    assert not planned or closest > 0.1  # the bounds are not met by chance
 
 
 def test_a_loss_beyond_64_bits_is_the_sum_of_its_samples():

@@ -96,7 +96,7 @@ def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: 
     for words, reason in (
         ([MODEL, "--data", data, "--batch", 13], "has 12"),
         ([MODEL, "--data", data, "--batch", 4, "--loss", "mse"], "mse does not go with targets"),
-        ([MODEL, "--data", data, "--batch", 4, "--salts", 3], "salts"),
+        ([MODEL, "--data", data, "--batch", 4, "--salts", 3], "from 8 to 32 salts at K = 10: got 3"),
         (["torch.nn:Softmax,dim=1", "--data", data, "--batch", 4], "at least one parameter"),
         (["tests.unit.test_network:Attention", "--data", data, "--batch", 4], "does not export"),
     ):
@@ -106,7 +106,9 @@ def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: 
 
 
 def options(**changes: object) -> Options:
-    return Options("-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9} | changes))
+    return Options(
+        "-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9, "beta_max": 10**6} | changes)
+    )
 
 
 def test_the_smallest_circuit_within_the_tolerance_is_taken():

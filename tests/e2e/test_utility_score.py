@@ -164,7 +164,7 @@ def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     assert (game["method"], game["beacon"], game["insecure"]) == ("utility:loo", BEACON, True)
     assert game["model_digest"] == said["digest"]
     manifest = Manifest(json.loads((scored.place / "build/manifest.json").read_text()))
-    openings = [Opening.load(scored.place / f"updates/{i}/opening.npz", manifest) for i in range(3)]
+    openings = [Opening.load(scored.place / f"updates/{i}", manifest) for i in range(3)]
     model, batch = UtilityBuild.load(scored.place / "compiled"), Validation.load(scored.place / "batch.npz")
     theta = np.load(scored.place / "theta.npy")
     losses = {}
