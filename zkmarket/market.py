@@ -60,6 +60,7 @@ from .escrow import (
     Phase,
     Verifier,
     Verifiers,
+    address_of,
     base_words,
     check_builds,
     decision_words,
@@ -1422,9 +1423,13 @@ class Project(_Deployed):
         """With the CIDs that the round's submissions named: the contract has them as hashes only."""
         number = proof.round_id.round
         named = {int(one.trainer, 16): one.cid for one in self.submissions(number)}
+        strangers = [address_of(one.trainer) for one in proof.commitments if one.trainer not in named]
+        if strangers:
+            raise ChainError(f"the log has no submission of {strangers[0]} to round {number} of {self.address}")
         cids = [named[commitment.trainer] for commitment in proof.commitments]
-        offered = self.offered_root(number) if proof.references.root else None
-        return base_words(proof, cids + ([offered.cid] if offered else []), self._reference_points(proof))
+        if self.root()["admitted"] == number:
+            cids.append(self.offered_root(number).cid)
+        return base_words(proof, cids, self._reference_points(proof))
 
     def claim(self, sender: Any) -> Receipt:
         """Say that the aggregate is not served."""

@@ -1,6 +1,6 @@
-"""The owner's root update: offered by it between rounds, taken or not by the aggregator at the start.
+"""The owner's root update: a digest between rounds, a receipt like an update's, else the round has none.
 
-offerRoot(points, proofs, cid)
+offerRoot(digest, cid), with coin
 ├── when the phase is not OPEN: once a round is started nobody offers a root for it
 │   └── it should revert with WrongPhase
 ├── when now > t0
@@ -11,22 +11,26 @@ offerRoot(points, proofs, cid)
 │   └── it should revert with NoRootSlot
 ├── when the CID is empty or has more than 96 bytes
 │   └── it should revert with WrongCid
-├── when points or proofs are too few or too many, off the curve, or not each other's
-│   └── it should revert as `submit` does
-├── when a range proof is not one of the owner for the next round
-│   └── it should revert with ProofRejected
+├── when it comes without p, or in another's place with any coin
+│   └── it should revert with WrongValue
 └── otherwise, until t0, and again
-    ├── it should ask for range proofs with the tag of (chain, project, next round, chunk, owner)
-    ├── it should keep the hash for the next round, in place of an earlier one, log RootOffered and move no money
+    ├── it should keep one word for the next round, in place of an earlier one, hold p, and log RootOffered: no points
     └── it should hold for that round alone: a void or failed round, or another aggregator, needs a new one
 
-start(encryptionKey, keyring, root)
-├── when root is neither 0 nor what is offered for the round
-│   └── it should revert with RootNotOffered
-├── when it is 0
-│   └── it should drop what is offered: the round has no root
-└── when it is what is offered
-    └── it should log it: the round is settled with it, and with nothing else
+the deposit
+├── given a round that was not started: it should stay, and so should the offer
+├── given a void round, or the end of the project: it should be the owner's to withdraw
+├── given a receipt: likewise, at once
+└── given none, when the round is locked or its admission fails
+    └── it should burn, and p of the bond; the slot is then B
+
+admit, for trainer 0
+├── when there is no offer for this round
+│   └── it should revert with NoSuchSeat
+├── when the receipt is not the aggregator's for this word, or is one for a trainer
+│   └── it should revert with WrongSigner
+└── otherwise, whoever sends it
+    └── it should log RootAdmitted: the round is settled with this root, and with nothing else
 """
 
 from __future__ import annotations
@@ -37,16 +41,15 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
-from tests.contracts.world import CID, KEY, WINDOW, Scene, refused
+from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, refused, wrong_signer
 from zkmarket.commitment import Commitment
-from zkmarket.escrow import Phase, points_hash, submit_words
+from zkmarket.escrow import NOBODY, Phase, points_hash, submission_word
+from zkmarket.field import Point
 from zkmarket.market import Chain, Receipt
-from zkmarket.transcript import chunk_tag
 
 pytestmark = pytest.mark.chain
 
-NONE = bytes(32)
+OWED = ETHER + ETHER // 5
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +58,30 @@ def deployed(node: Chain) -> Scene:
     return dataclasses.replace(Scene.deploy(node), references=1).reach(Phase.OPEN)
 
 
-def send(scene: Scene, root: Commitment, cid: bytes = CID) -> Receipt:
-    return scene.project.offer_root(scene.owner, root, cid)
+def send(scene: Scene, value: int, digest: bytes = b"\1" * 32, cid: bytes = CID) -> Receipt:
+    return scene.project._send("offer root", "offerRoot", digest, cid, sender=scene.owner, value=value)
 
 
-def start(scene: Scene, named: bytes) -> Receipt:
-    return scene.project.start(scene.aggregator, KEY, root=named)
+def word(root: Commitment, cid: bytes = CID) -> bytes:
+    return submission_word(root.digest("root"), cid)
 
 
-def not_offered(have: bytes, want: bytes) -> Any:
-    return refused(f"RootNotOffered(have=0x{have.hex()}, want=0x{want.hex()})")
+def absent(scene: Scene) -> tuple[Point, ...]:
+    return (scene.values["blinding"],) * scene.values["chunks"]
+
+
+def locked(scene: Scene, *admitted: Any) -> Receipt:
+    """All submit; these are admitted, None being the root; locked as soon as can be."""
+    scene.to_admit()
+    scene.admit(*admitted)
+    if len(admitted) < 5 + bool(scene.project.root()["offered"]):
+        scene.pass_deadline()
+    return scene.project.lock(scene.stranger)
+
+
+def settled_with(scene: Scene, root: Sequence[Any]) -> Receipt:
+    """The locked round, settled by a proof of this root."""
+    return scene.settle(references=[tuple(root)])
 
 
 def succeed(scene: Scene) -> None:
@@ -85,7 +102,7 @@ def test_attack_a_root_that_is_offered_after_updates_were_seen(scene: Scene) -> 
     for phase in scene.walk():
         if phase != Phase.OPEN:
             with refused(f"WrongPhase(have={phase.name}, want=OPEN)"):
-                send(scene, scene.root(1))
+                send(scene, PENALTY)
 
 
 def test_until_the_round_is_to_be_started_to_the_second(scene: Scene) -> None:
@@ -116,128 +133,224 @@ def test_whatever_else_the_plans_use(scene: Scene, references: int) -> None:
     scene.references = references
     scene.reach(Phase.OPEN)
     scene.offer_root()
-    assert scene.project.root(1) == points_hash(scene.root().points)
-
-
-# ---------------------------------------------------------------- points and range proofs
-
-Change = Callable[[list[int], list[bytes]], None]
-
-
-def _(points: Callable[[list[int]], Any] | None = None, proofs: Callable[[list[bytes]], Any] | None = None) -> Change:
-    def change(given: list[int], data: list[bytes]) -> None:
-        if points:
-            points(given)
-        if proofs:
-            proofs(data)
-
-    return change
-
-
-WRONG: dict[str, tuple[Change, str]] = {
-    "a chunk less": (_(lambda p: p.__delitem__(slice(2, 4))), "WrongLength(what=points, have=2, want=4)"),
-    "a chunk more": (_(lambda p: p.extend([1, 2])), "WrongLength(what=points, have=6, want=4)"),
-    "a proof less": (_(proofs=lambda d: d.pop()), "WrongLength(what=proofs, have=1, want=2)"),
-    "infinity": (_(lambda p: p.__setitem__(slice(0, 2), [0, 0])), "PointNotOnCurve(x=0, y=0)"),
-    "last chunk off the curve": (_(lambda p: p.__setitem__(slice(2, 4), [1, 3])), "PointNotOnCurve(x=1, y=3)"),
-    "proof too short": (_(proofs=lambda d: d.__setitem__(1, bytes(63))), "WrongLength(what=range, have=63, want=64)"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_points_and_proofs_are_checked_as_a_trainer_s(scene: Scene, case: str) -> None:
-    change, reason = WRONG[case]
-    root = scene.root()
-    points, proofs = submit_words(root)
-    change(points, proofs)
-    with refused(reason):
-        scene.project._send("offer root", "offerRoot", points, proofs, CID, sender=scene.owner)
+    assert scene.project.root() == {"offered": 1, "admitted": 0, "submission": word(scene.root())}
 
 
 @pytest.mark.parametrize("length", [0, 97])
 def test_a_cid_has_one_byte_to_96(scene: Scene, length: int) -> None:
     with refused(f"WrongCid(have={length}, most=96)"):
-        send(scene, scene.root(), bytes(length))
+        send(scene, PENALTY, cid=bytes(length))
 
 
-def test_a_range_proof_is_of_its_own_chunk(scene: Scene) -> None:
-    root = scene.root()
-    crossed = dataclasses.replace(root, range_proofs=root.range_proofs[::-1])
-    (x, y), (other_x, other_y) = root.points
-    with refused(f"WrongProofPoint(proof=range, haveX={other_x}, haveY={other_y}, wantX={x}, wantY={y})"):
-        send(scene, crossed)
+@pytest.mark.parametrize("value", [0, 1, PENALTY - 1, PENALTY + 1])
+def test_it_comes_with_a_penalty_as_deposit(scene: Scene, value: int) -> None:
+    with refused(f"WrongValue(have={value}, want={PENALTY})"):
+        send(scene, value)
+    send(scene, PENALTY)
+    for more in (1, PENALTY):
+        with refused(f"WrongValue(have={more}, want=0)"):
+            send(scene, more)
+    send(scene, 0)
 
 
-@pytest.mark.parametrize("which", ["range", "rangeLast"])
-@pytest.mark.parametrize("answer", ["says false", "reverts"])
-def test_a_proof_that_the_verifier_rejects(scene: Scene, which: str, answer: str) -> None:
-    bad = deploy_as_verifier(scene.chain, BAD_VERIFIERS[answer])
-    scene.reach(Phase.OPEN, **{which: bad.words})
-    with refused("ProofRejected(proof=range)"):
-        scene.offer_root()
+# ---------------------------------------------------------------- an offer
 
 
-def test_the_verifiers_are_asked_for_the_owner_s_tag_of_the_next_round(scene: Scene) -> None:
-    """What binds a root to its owner, round, project and chain, and a chunk to its place."""
-    scene.to_prove()
-    scene.settle()
-    scene.pass_deadline()
-    scene.project.next(scene.stranger)
-    done = scene.offer_root()
-    place = scene.chain.id, int(scene.project.address, 16), 2
-    tags = [chunk_tag(*place, chunk, int(str(scene.owner), 16)) for chunk in range(2)]
-    _gram, full, last, _settlement = scene.mocks
-    assert [(to.lower(), instances) for to, instances in questions(scene.chain, done)] == [
-        (full.address.lower(), (tags[0],)),
-        (last.address.lower(), (tags[1], 0)),  # and nothing in the padding
-    ]
-
-
-# ---------------------------------------------------------------- what it is good for
-
-
-def test_a_root_is_kept_logged_and_costs_nothing(scene: Scene) -> None:
+def test_attack_the_answer_key_before_the_exam(scene: Scene) -> None:
+    """One trainer without data that knows the root commits it, scaled to the norm bound, and takes most of the reward.
+    Of a root nothing shows but a digest, and it is sealed to a key that opens nothing before submissions are closed
+    unless the aggregator colludes: it alone cannot even tell whether its receipt is wanted."""
     before, state = scene.books(), scene.project.state()
-    done = scene.offer_root()
-    root = scene.root()
-    assert [event.name for event in done.events] == ["RootOffered"]
-    said = {"round": 1, "points": [word for p in root.points for word in p], "cid": CID}
-    assert done.event("RootOffered").arguments == said
-    assert scene.moved(before) == {}
-    assert scene.project.root(1) == points_hash(root.points)
-    assert scene.project.root(0) == scene.project.root(2) == bytes(32)
+    done, root = scene.offer_root(), scene.root()
+    assert [(event.name, event.arguments) for event in done.events] == [
+        ("RootOffered", {"round": 1, "digest": root.digest("root"), "cid": CID})
+    ]
+    assert scene.moved(before) == {"balance": PENALTY}
+    assert scene.holdings() == scene.balance(scene.project.address)
     assert dataclasses.replace(scene.project.state(), now=0, block=0) == dataclasses.replace(state, now=0, block=0)
-    assert scene.project.root_commitment(1) is None  # until it is taken
-    assert scene.start().event("Started").arguments["root"] == points_hash(root.points)
+    offered = scene.project.offered_root(1)
+    assert (offered.trainer, offered.digest, offered.cid) == (NOBODY, root.digest("root"), CID)
+    assert scene.project.offered_root(2) is None
+    scene.start()
+    scene.submit_all(scene.trainers[:4])
+    receipt = scene.receipt(None)
+    with refused("WrongPhase(have=SUBMIT, want=ADMIT)"):
+        scene.project.admit(scene.aggregator, {None: receipt})
+
+
+def test_a_root_counts_with_a_receipt(scene: Scene) -> None:
+    scene.offer_root()
+    root = scene.root()
+    scene.to_admit()
+    before = scene.books()
+    done = scene.project.admit(scene.stranger, {None: scene.receipt(None)})
+    assert [(event.name, event.arguments) for event in done.events] == [("RootAdmitted", {"round": 1})]
+    assert scene.moved(before) == {"refund of owner": PENALTY}
+    assert scene.project.root() == {"offered": 0, "admitted": 1, "submission": word(root)}
+    assert scene.project.admit(scene.stranger, {None: b""}).events == ()  # passed over, as a trainer is
+    scene.admit(*scene.trainers)
+    scene.project.lock(scene.stranger)
+    assert scene.holdings() == scene.balance(scene.project.address)
+    settled_with(scene, root.points)
     found = scene.project.root_commitment(1)
-    tags = [proof.instances for proof in found.range_proofs]
     assert (found.points, found.trainer, found.round_id) == (root.points, root.trainer, root.round_id)
-    assert [proof.data for proof in found.range_proofs] == [proof.data for proof in root.range_proofs]
-    assert [len(instances) for instances in tags] == [1, 2]
-    assert scene.project.root_commitment(2) is None
-
-
-def settled_with(scene: Scene, root: Sequence[Any]) -> Receipt:
-    """The locked round, settled by a proof of this root."""
-    return scene.settle(references=[tuple(root)])
-
-
-def absent(scene: Scene) -> tuple[Any, ...]:
-    return (scene.values["blinding"],) * scene.values["chunks"]
 
 
 def test_another_in_its_place_before_the_start(scene: Scene) -> None:
-    """Nobody has committed an update yet; the aggregator names the one whose opening it has."""
+    """Nobody has committed an update yet, and the aggregator opens what is on offer when submissions are closed."""
     first, second = scene.root(1), scene.root(2)
     scene.offer_root(1)
     scene.offer_root(2)
-    assert scene.project.root(1) == points_hash(second.points)
-    scene.to_prove()
-    assert scene.project.root_commitment(1).points == second.points
-    have, want = points_hash(first.points).hex(), points_hash(second.points).hex()
-    with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{want})"):
+    assert scene.project.root()["submission"] == word(second)
+    assert scene.project.offered_root(1).digest == second.digest("root")
+    old = scene.project.sign_receipt(scene.aggregator, None, word(first))
+    scene.to_admit()
+    with wrong_signer(scene.aggregator):
+        scene.project.admit(scene.aggregator, {None: old})
+    scene.admit_all()
+    scene.project.lock(scene.stranger)
+    with refused_points(scene, first, second):
         settled_with(scene, first.points)
     settled_with(scene, second.points)
+    assert scene.project.root_commitment(1).points == second.points
+
+
+def refused_points(scene: Scene, have: Commitment, want: Commitment) -> Any:
+    """Of the root's slot, where both have the CID that was offered."""
+    return refused(f"WrongPoints(slot=6, have=0x{word(have).hex()}, want=0x{word(want).hex()})")
+
+
+@pytest.mark.parametrize("signer", ["owner", "stranger", "successor"])
+def test_a_receipt_is_the_aggregators(scene: Scene, signer: str) -> None:
+    scene.offer_root()
+    scene.to_admit()
+    other = getattr(scene, signer)
+    with wrong_signer(scene.aggregator):
+        scene.project.admit(other, {None: scene.receipt(None, other)})
+
+
+def test_a_receipt_for_a_root_is_for_no_trainer_and_the_reverse(scene: Scene) -> None:
+    """Though the words were equal: an owner may train, and submit what it likes."""
+    scene.trainers = [scene.owner, *scene.trainers[:4]]
+    scene.reach(Phase.OPEN)
+    digest = scene.commitment(scene.owner, scene.project.round_id(1)).digest()
+    send(scene, PENALTY, digest)
+    scene.to_admit()
+    receipts = {
+        who: scene.project.sign_receipt(scene.aggregator, who, submission_word(digest, CID))
+        for who in (scene.owner, None)
+    }
+    for who, other in ((scene.owner, None), (None, scene.owner)):
+        with wrong_signer(scene.aggregator):
+            scene.project.admit(scene.aggregator, {who: receipts[other]})
+    scene.project.admit(scene.aggregator, receipts)
+
+
+def test_a_trainers_digest_is_no_roots(scene: Scene) -> None:
+    """Attack: the owner offers an update that it has seen, or its own, under the label of updates. An aggregator that
+    gives a receipt for it cannot settle."""
+    own = scene.commitment(scene.owner, scene.project.round_id(1))
+    send(scene, PENALTY, own.digest())
+    scene.to_admit()
+    scene.project.admit(
+        scene.aggregator,
+        {None: scene.project.sign_receipt(scene.aggregator, None, submission_word(own.digest(), CID))},
+    )
+    scene.admit(*scene.trainers)
+    scene.project.lock(scene.stranger)
+    scene.offered = {1: 0}
+    have, want = word(own).hex(), submission_word(own.digest(), CID).hex()
+    with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{want})"):
+        settled_with(scene, own.points)
+
+
+def test_an_owner_that_trains_may_submit_its_own_root(scene: Scene) -> None:
+    """It knows the opening, so nothing could prevent it; with a root the owner decides what is good anyway."""
+    scene.trainers = [scene.owner, *scene.trainers[:4]]
+    scene.reach(Phase.OPEN)
+    root = dataclasses.replace(scene.root(), points=scene.commitment(scene.owner).points)
+    scene.project.offer_root(scene.owner, root, CID)
+    scene.to_admit()
+    scene.admit(*scene.trainers)
+    scene.project.admit(scene.aggregator, {None: scene.project.sign_receipt(scene.aggregator, None, word(root))})
+    scene.project.lock(scene.stranger)
+    scene.offered = {1: 0}
+    settled_with(scene, root.points)
+    assert scene.project.root_commitment(1) == root
+
+
+# ---------------------------------------------------------------- an offer without a receipt
+
+
+@pytest.mark.parametrize("missing", [0, 2])
+def test_a_root_without_a_receipt_costs_owner_and_aggregator(scene: Scene, missing: int) -> None:
+    """Attack: an owner that serves no opening, or an aggregator that takes none. Nobody knows who lied: both pay, as
+    for an update, and the round is one without a root."""
+    scene.offer_root()
+    scene.to_admit()
+    scene.admit(*scene.trainers[missing:])
+    end = scene.deadline
+    with refused(f"TooEarly(have={end}, want={end + 1})"):
+        scene.at(end).project.lock(scene.aggregator)
+    before = scene.books()
+    done = scene.at(end + 1).project.lock(scene.stranger)
+    burnt = {f"stake of trainer {slot}": -PENALTY for slot in range(1, missing + 1)}
+    both = (missing + 1) * PENALTY
+    assert scene.moved(before) == burnt | {"bond": -both, "unburnt": 2 * both, "pool": -OWED}
+    assert scene.holdings() == scene.balance(scene.project.address)
+    said = [event.arguments for event in done.events if event.name == "Refused"]
+    assert said[-1] == {"round": 1, "trainer": NOBODY, "burntWei": PENALTY}
+    assert len(said) == missing + 1
+    assert scene.project.root() == {"offered": 0, "admitted": 0, "submission": word(scene.root(0, 1))}
+    with refused_words(scene, scene.root(0, 1).points, absent(scene), slot=6 - missing):
+        settled_with(scene, scene.root(0, 1).points)
+    scene.settle()
+    assert scene.project.root_commitment(1) is None
+
+
+def refused_words(scene: Scene, have: Sequence[Point], want: Sequence[Point], slot: int = 6) -> Any:
+    """Of the root's slot, where the contract knows the points."""
+    return refused(f"WrongPoints(slot={slot}, have=0x{points_hash(have).hex()}, want=0x{points_hash(want).hex()})")
+
+
+def test_a_receipt_is_in_time_until_the_last_second(scene: Scene) -> None:
+    scene.offer_root()
+    scene.to_admit()
+    scene.admit(*scene.trainers)
+    end = scene.deadline
+    with refused(f"TooLate(have={end + 1}, want={end})"), scene.chain.rolled_back():
+        scene.at(end + 1).admit(None)
+    scene.at(end).admit(None)
+    scene.project.lock(scene.stranger)
+    settled_with(scene, scene.root(0, 1).points)
+
+
+@pytest.mark.parametrize("root", [False, True], ids=["without a receipt", "with one"])
+def test_where_the_admission_fails_too(scene: Scene, root: bool) -> None:
+    scene.offer_root()
+    scene.to_admit()
+    before = scene.books()
+    scene.admit(*scene.trainers[:2], *([None] if root else []))
+    scene.pass_deadline()
+    scene.project.fail_admission(scene.stranger)
+    burnt = {f"stake of trainer {slot}": -PENALTY for slot in (3, 4, 5)}
+    refusals = 3 if root else 4
+    left = 3 * ETHER - refusals * PENALTY - ETHER
+    expected = burnt | {"bond": -3 * ETHER, "refund of aggregator": left}
+    expected["unburnt"] = 3 * PENALTY + refusals * PENALTY + ETHER + (0 if root else PENALTY)
+    assert scene.moved(before) == expected | ({"refund of owner": PENALTY} if root else {})
+    assert scene.holdings() == scene.balance(scene.project.address)
+
+
+def test_the_least_bond_covers_it(scene: Scene) -> None:
+    """Attack: refuse until the bond is worth less than the model, then keep it."""
+    scene.reach(Phase.OPEN, bondWei=OWED + 3 * PENALTY)
+    scene.offer_root()
+    locked(scene, *scene.trainers[:3])
+    assert scene.project.state().bond_wei == OWED
+
+
+# ---------------------------------------------------------------- for one round
 
 
 def voided(scene: Scene) -> None:
@@ -267,115 +380,93 @@ def test_a_root_is_one_of_one_round(scene: Scene, end: Callable[[Scene], None]) 
     old = scene.root(round_number=1).points
     end(scene)
     assert (scene.phase, scene.round_id.round) == (Phase.OPEN, 1)
-    assert scene.project.root(2) == bytes(32) and scene.project.root_commitment(2) is None
+    assert (scene.project.root()["offered"], scene.project.offered_root(2)) == (0, None)
     scene.to_prove()
-    have, want = points_hash(old).hex(), points_hash(absent(scene)).hex()
-    with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{want})"):
+    with refused_words(scene, old, absent(scene)):
         settled_with(scene, old)
     settled_with(scene, absent(scene))
 
 
-def test_a_round_that_was_not_started_keeps_it(scene: Scene) -> None:
-    """It has the same number still, the same aggregator, and nobody has seen an update."""
+@pytest.mark.parametrize("end", [voided, failed, settled])
+def test_no_receipt_brings_it_back(scene: Scene, end: Callable[[Scene], None]) -> None:
     scene.offer_root()
-    scene.pass_deadline()
-    scene.project.skip(scene.stranger)
-    assert scene.project.root(1) == points_hash(scene.root().points)
+    old = word(scene.root())
+    end(scene)
+    scene.to_admit()
+    receipt = scene.project.sign_receipt(scene.aggregator, None, old)
+    with refused(f"NoSuchSeat(trainer={NOBODY}, round=2)"):
+        scene.project.admit(scene.aggregator, {None: receipt})
+
+
+def test_the_next_round_has_an_offer_of_its_own(scene: Scene) -> None:
+    scene.offer_root(1)
+    settled(scene)
+    before = scene.books()
+    scene.offer_root(2)
+    assert scene.moved(before) == {"balance": PENALTY}
+    assert scene.project.root() == {"offered": 2, "admitted": 1, "submission": word(scene.root(2))}
     scene.to_prove()
-    scene.settle()
-    assert scene.phase == Phase.SETTLED
+    settled_with(scene, scene.root(2, 2).points)
 
 
 def test_no_root_outlives_the_aggregator_that_could_open_it(scene: Scene) -> None:
     """Attack: a new aggregator cannot settle with a root that it has not, and would lose its bond."""
     scene.offer_root()
-    old = points_hash(scene.root().points)
     scene.to_prove()
     succeed(scene)
     assert (scene.phase, scene.project.state().aggregator) == (Phase.OPEN, str(scene.successor))
-    assert scene.project.root(2) == NONE
-    root = scene.root(2)
-    send(scene, root)  # within the window in which trainers may leave, too
+    assert scene.project.root()["offered"] == 0
+    scene.offer_root(2)  # within the window in which trainers may leave, too
     scene.chain.pass_time(WINDOW)
-    with not_offered(old, points_hash(root.points)):
-        start(scene, old)
-    assert start(scene, points_hash(root.points)).event("Started").arguments["round"] == 2
-
-
-# ---------------------------------------------------------------- taken, or not
-
-
-def test_attack_an_owner_that_serves_no_opening(scene: Scene) -> None:
-    """It would take the aggregator's bond, for who has no opening cannot settle: so the aggregator names none, and the
-    round is one without a root."""
-    scene.offer_root()
-    done = start(scene, NONE)
-    assert done.event("Started").arguments["root"] == NONE
-    assert scene.project.root(1) == NONE and scene.project.root_commitment(1) is None
-    offered, scene.roots = scene.root(round_number=1).points, {}
-    scene.submit_all()
-    scene.pass_deadline()
-    scene.admit_all()
-    scene.project.lock(scene.stranger)
-    have, want = points_hash(offered).hex(), points_hash(absent(scene)).hex()
-    with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{want})"):
-        settled_with(scene, offered)
-    scene.settle()
-    assert scene.phase == Phase.SETTLED
-
-
-def test_attack_another_root_between_the_aggregator_s_look_and_its_start(scene: Scene) -> None:
-    """An owner that serves one opening and slips in a root without: the start is refused, nothing has happened, and
-    the aggregator looks again."""
-    served, other = scene.root(1), scene.root(2)
-    scene.offer_root(1)
-    scene.offer_root(2)
-    with not_offered(points_hash(served.points), points_hash(other.points)):
-        start(scene, points_hash(served.points))
-    assert (scene.phase, scene.round_id.round) == (Phase.OPEN, 0)
-    start(scene, points_hash(other.points))
-    assert scene.project.root_commitment(1).points == other.points
-
-
-def test_a_root_that_comes_after_the_look_is_not_the_round_s(scene: Scene) -> None:
-    """The aggregator found none, and has said so: what is offered meanwhile binds it to nothing."""
-    scene.offer_root()
-    start(scene, NONE)
-    assert scene.project.root(1) == NONE
-
-
-def test_what_is_not_offered_cannot_be_taken(scene: Scene) -> None:
-    """Attack: an aggregator with a root of its own, or of an earlier round."""
-    own = points_hash(scene.root(5).points)
-    with not_offered(own, NONE):
-        start(scene, own)
-    scene.offer_root()
-    old = points_hash(scene.root().points)
-    scene.void()
-    scene.pass_exit()
-    with not_offered(old, NONE):
-        start(scene, old)
-    start(scene, NONE)
-
-
-@pytest.mark.parametrize("references", [0, 2])
-def test_where_the_plans_use_no_root_none_is_taken(scene: Scene, references: int) -> None:
-    scene.references = references
-    scene.reach(Phase.OPEN)
-    named = points_hash(scene.root().points)
-    with not_offered(named, NONE):
-        start(scene, named)
-    start(scene, NONE)
-
-
-def test_an_owner_that_trains_may_submit_its_own_root(scene: Scene) -> None:
-    """It knows the opening, so nothing could prevent it; with a root the owner decides what is good anyway."""
-    scene.trainers = [scene.owner, *scene.trainers[:4]]
-    scene.reach(Phase.OPEN)
-    own = scene.commitment(scene.owner)
-    root = dataclasses.replace(scene.root(), points=own.points, range_proofs=own.range_proofs)
-    send(scene, root)
-    scene.roots = {1: root.points}
     scene.to_prove()
-    scene.settle()
-    assert scene.phase == Phase.SETTLED
+    settled_with(scene, scene.root(2, 2).points)
+
+
+# ---------------------------------------------------------------- the deposit
+
+
+def test_a_round_that_was_not_started_keeps_offer_and_deposit(scene: Scene) -> None:
+    """It has the same number still, the same aggregator, and nobody has seen an update."""
+    scene.offer_root()
+    scene.pass_deadline()
+    before = scene.books()
+    scene.project.skip(scene.stranger)
+    assert scene.moved(before) == {}
+    assert scene.project.root()["submission"] == word(scene.root())
+    assert scene.holdings() == scene.balance(scene.project.address)
+    scene.to_prove()
+    settled_with(scene, scene.root(0, 1).points)
+
+
+def test_after_a_void_round_the_deposit_is_the_owners(scene: Scene) -> None:
+    """Nobody was asked whether it opens."""
+    scene.offer_root()
+    before = scene.books()
+    scene.void()
+    assert scene.moved(before) == {"refund of owner": PENALTY}
+    assert scene.project.root()["offered"] == 0
+    assert scene.holdings() == scene.balance(scene.project.address)
+
+
+@pytest.mark.parametrize("announced", [False, True], ids=["void limit", "announced end"])
+def test_at_the_end_the_deposit_is_the_owners(scene: Scene, announced: bool) -> None:
+    scene.reach(Phase.OPEN, voidLimit=2 if announced else 1)
+    scene.offer_root()
+    if announced:
+        scene.project.announce_end(scene.owner)
+    scene.pass_deadline()
+    scene.project.skip(scene.stranger)
+    assert scene.phase == Phase.ENDED
+    assert scene.project.account(scene.owner)["refundWei"] == PENALTY
+    for who in (scene.owner, scene.aggregator, *scene.trainers):
+        scene.project.withdraw(who)
+    assert scene.balance(scene.project.address) == 0
+
+
+def test_where_the_end_comes_with_the_void_round_it_is_given_back_once(scene: Scene) -> None:
+    scene.reach(Phase.OPEN, voidLimit=1)
+    scene.offer_root()
+    scene.void()
+    assert scene.phase == Phase.ENDED
+    assert scene.project.account(scene.owner)["refundWei"] == PENALTY
+    assert scene.holdings() == scene.balance(scene.project.address)

@@ -1,11 +1,11 @@
 """What a settlement is told of vectors that no trainer has submitted, and how wide its scores are.
 
-settle(proof, cid, publication), of a project whose plans have references
+settle(base, decision, cid, publication), of a project whose plans have references
 ├── when there are points for more or fewer references than the plans have
 │   └── it should revert with WrongLength
 ├── given a root slot
-│   ├── it should hold the root update of this round: WrongPoints
-│   └── given none was committed: B in every chunk
+│   ├── it should hold the root update of this round, with its CID: WrongPoints
+│   └── given none was admitted: B in every chunk, and no CID
 ├── given a last slot, behind the root's
 │   ├── it should hold the aggregate of the round that was settled last, failed and void ones in between: WrongPoints
 │   └── given none: the first round, one withheld, one that counted as not served when it was closed: B in every chunk
@@ -26,10 +26,11 @@ import pytest
 from tests.contracts.doubles import questions
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import Phase, points_hash, settle_words
+from zkmarket.escrow import Phase, base_words, decision_words, points_hash, submission_word
 from zkmarket.field import Point
-from zkmarket.gram import halves
+from zkmarket.gram import halves, masked_chunks
 from zkmarket.market import Chain, Receipt
+from zkmarket.round import RoundProof
 
 pytestmark = pytest.mark.chain
 
@@ -55,8 +56,19 @@ def go_on(scene: Scene) -> None:
     scene.project.next(scene.stranger)
 
 
-def send(scene: Scene, words: Sequence[Any], publication: bytes) -> Receipt:
-    return scene.project._send("settle", "settle", words, CID, publication, sender=scene.stranger)
+def send(scene: Scene, proof: RoundProof, slots: Slots, cids: int = 6) -> Receipt:
+    """Settle with these references, whatever the proof says."""
+    words = base_words(proof, [CID] * cids, slots), decision_words(proof), CID, scene.publication(proof)
+    return scene.project._send("settle", "settle", *words, sender=scene.stranger)
+
+
+def words_hash(scene: Scene, at: int, points: Sequence[Point], round_number: int = 2) -> str:
+    """What the contract compares of a reference: with the digest that was offered, or with points that it knows."""
+    if at == ROOT:
+        return submission_word(
+            dataclasses.replace(scene.root(0, round_number), points=tuple(points)).digest("root"), CID
+        ).hex()
+    return points_hash(points).hex()
 
 
 def absent(scene: Scene) -> tuple[Point, ...]:
@@ -95,7 +107,6 @@ FALSE: dict[str, tuple[int, Callable[[Scene, Slots], Any]]] = {
     "another last aggregate": (LAST, lambda s, slots: [slots[ROOT], other_aggregate(s)]),
     "the last aggregate is said not to be there": (LAST, lambda s, slots: [slots[ROOT], absent(s)]),
     "the root as the last aggregate": (LAST, lambda s, slots: [slots[ROOT], slots[ROOT]]),
-    "infinity as the last aggregate": (LAST, lambda s, slots: [slots[ROOT], ((0, 0), (0, 0))]),
 }
 
 
@@ -106,19 +117,40 @@ def test_attack_references_of_the_prover_s_choice(scene: Scene, case: str) -> No
     at, change = FALSE[case]
     right = scene.reference_points()
     wrong = change(scene, right)
-    have, want = points_hash(wrong[at]).hex(), points_hash(right[at]).hex()
+    have, want = words_hash(scene, at, wrong[at]), words_hash(scene, at, right[at])
     with refused(f"WrongPoints(slot={6 + at}, have=0x{have}, want=0x{want})"):
         scene.settle(references=wrong)
 
 
-@pytest.mark.parametrize("count, words", [(0, 26), (1, 30), (3, 38)])
-def test_as_many_references_as_the_plans_have(scene: Scene, count: int, words: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_as_many_references_as_the_plans_have(scene: Scene, count: int) -> None:
+    """Of two chunks each, beside five trainers', slot 0's two, P_0..P_5, and C_G."""
     proof, slots = scene.proof(), (scene.reference_points() * 2)[:count]
-    with refused(f"WrongLength(what=points, have={words}, want=34)"):
-        send(scene, settle_words(proof, slots), scene.publication(proof))
+    with refused(f"WrongLength(what=points, have={2 * (2 * (5 + count) + 9)}, want=46)"):
+        send(scene, proof, slots)
 
 
-@pytest.mark.parametrize("references, want", [(0, 26), (1, 30), (2, 30)])
+def test_infinity_is_no_reference(scene: Scene) -> None:
+    proof, right = scene.proof(), scene.reference_points()
+    with refused("PointNotOnCurve(x=0, y=0)"):
+        send(scene, proof, [right[ROOT], ((0, 0), (0, 0))])
+
+
+@pytest.mark.parametrize("cids", [5, 7])
+def test_a_root_update_has_a_cid_behind_the_trainers(scene: Scene, cids: int) -> None:
+    with refused(f"WrongLength(what=cids, have={cids}, want=6)"):
+        send(scene, scene.proof(), scene.reference_points(), cids)
+
+
+def test_no_cid_of_a_root_update_that_there_is_not(scene: Scene) -> None:
+    scene.reach(Phase.PROVE)
+    proof = scene.proof()
+    with refused("WrongLength(what=cids, have=6, want=5)"):
+        send(scene, proof, scene.reference_points())
+    send(scene, proof, scene.reference_points(), 5)
+
+
+@pytest.mark.parametrize("references, want", [(0, 36), (1, 42), (2, 40)])
 def test_projects_with_fewer(scene: Scene, references: int, want: int) -> None:
     """The one slot of (2) is the last aggregate's, and (1) does not look at it."""
     scene.references, scene.shift = references, 0
@@ -133,9 +165,10 @@ def test_projects_with_fewer(scene: Scene, references: int, want: int) -> None:
     assert len(right) == (references != 0)
     proof = scene.proof()
     with refused(f"WrongLength(what=points, have={want + 4}, want={want})"):
-        send(scene, settle_words(proof, [*right, absent(scene)]), scene.publication(proof))
+        send(scene, proof, [*right, absent(scene)])
+    at = ROOT if references == 1 else LAST
     for wrong in [[absent(scene)]] * len(right):
-        have, known = points_hash(wrong[0]).hex(), points_hash(right[0]).hex()
+        have, known = words_hash(scene, at, wrong[0]), words_hash(scene, at, right[0])
         with refused(f"WrongPoints(slot=6, have=0x{have}, want=0x{known})"):
             scene.settle(references=wrong)
     scene.settle()
@@ -231,13 +264,13 @@ def test_the_verifiers_are_asked_for_every_slot(scene: Scene) -> None:
     transcript = proof.transcript(scene.manifest(5))
     r = transcript.slot_challenges(8)
     asked = questions(scene.chain, scene.settle(proof))
-    gram, _full, _last, settlement = (mock.address.lower() for mock in scene.mocks)
-    assert [to.lower() for to, _ in asked] == [settlement, gram]
-    assert asked[0][1] == (9, *r, proof.beta, *mask, *scores, 77)  # as proven, not as kept
-    assert len(asked[0][1]) == 3 * 5 + 4 + 2 and len(asked[1][1]) == 1
+    base, settlement = (mock.address.lower() for mock in scene.mocks)
+    assert [to.lower() for to, _ in asked] == [base, settlement]
+    assert asked[1][1] == (9, *r, proof.beta, *mask, *scores, 77)  # as proven, not as kept
+    assert (len(asked[0][1]), len(asked[1][1])) == (4 + 2 * 10, 3 * 5 + 4 + 2)
 
 
-@pytest.mark.parametrize("chunks, params", [(1, 1000), (3, 2500)])
+@pytest.mark.parametrize("chunks, params", [(1, 880), (3, 2500)])
 def test_with_other_numbers_of_chunks(scene: Scene, chunks: int, params: int) -> None:
     changes: dict[str, Any] = {"chunks": chunks, "params": params, "betaMin": params}
     scene.reach(Phase.OPEN, **changes)
@@ -247,8 +280,10 @@ def test_with_other_numbers_of_chunks(scene: Scene, chunks: int, params: int) ->
     scene.offer_root()
     scene.to_prove()
     proof = scene.proof()
-    assert len(proof.gram.claims) == len(halves(chunks))
-    assert len(settle_words(proof, scene.reference_points())[0]) == 2 * (chunks * 8 + 1)
+    assert len(proof.base.claims) == len(halves(chunks))
+    shape = scene.shape(5)
+    masks = len(masked_chunks(chunks)) + len(shape.mask_positions)
+    assert len(base_words(proof, [], scene.reference_points())[0]) == 2 * (chunks * 7 + masks + 1)
     scene.settle(proof)
 
 
@@ -319,5 +354,5 @@ def test_replayed_with_the_references_of_another_round(scene: Scene) -> None:
     """The transcript has absorbed them: a proof that fits other points fits no challenge of these."""
     right = scene.reference_points()
     proof = scene.proof(references=[absent(scene), right[LAST]])
-    with pytest.raises(TransactionReverted, match=r"WrongProofPoint\(proof=gram, "):
-        send(scene, settle_words(proof, right), scene.publication(proof))
+    with pytest.raises(TransactionReverted, match=r"WrongProofPoint\(proof=base, "):
+        send(scene, proof, right)

@@ -1,16 +1,18 @@
 """All that the contract itself checks of a settlement, with verifiers that accept everything. Then the money.
 
-settle(proof, cid, publication)
+settle(base, decision, cid, publication); in two transactions: test_prove_base.py
 ├── when the phase is not PROVE
 │   └── it should revert with WrongPhase
 ├── when now > t3
 │   └── it should revert with TooLate
 ├── when an argument is wrong
-│   ├── points: too few or too many, a slot's not those registered, the mask's or C_G infinity or off the curve
+│   ├── points: too few or too many, one off the curve, infinity, or not canonical
+│   ├── a slot's points, or its CID, not those that it submitted
 │   ├── scores: too few or too many, one of 2^64; mask of 2^N; nu of 2^64
-│   ├── q or a fold not below p, too few or too many folds
-│   ├── a base or settlement proof too short for its point
-│   └── q, a fold, the mask's points, C_G, or a proof's first point other than those that belong together
+│   ├── q, t_0, o_2, a fold or a round not below p; too few or too many folds or rounds
+│   ├── z of another length, a row of it 0 or 2^111
+│   ├── a base or settlement proof too short for its points
+│   └── anything that is absorbed, or a proof's first points, other than those that belong together
 │       └── it should revert and say which
 ├── when a verifier's code has changed
 │   └── it should revert with VerifierChanged
@@ -41,25 +43,43 @@ from eth_hash.auto import keccak
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier
+from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
 from tests.contracts.test_admit import compact, high
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused, wrong_signer
 from zkmarket.errors import ZkmarketError
-from zkmarket.escrow import NOBODY, Phase, point_words, points_hash, proofs_hash, publication_message, settle_words
+from zkmarket.escrow import (
+    NOBODY,
+    Phase,
+    all_points,
+    base_words,
+    decision_words,
+    last_seed,
+    point_words,
+    points_hash,
+    proofs_hash,
+    publication_message,
+    submission_word,
+)
 from zkmarket.field import P, Q
 from zkmarket.market import Chain, Receipt, sign
-from zkmarket.round import RoundProof, aggregate_points, start_transcript
+from zkmarket.round import RoundProof, aggregate_points
 from zkmarket.rules import next_beta
 
 pytestmark = pytest.mark.chain
 
-POINTS, Q_, FOLDS, MASK, SCORES, NU, GRAM, SETTLEMENT = range(8)
-"""Where the arguments are in `settle_words`."""
+BASE = ("points", "cids", "q", "t0", "z", "folds", "rounds", "salt_square", "proof")
+DECISION = ("mask", "scores", "nu", "settlement")
+"""Names here of what `base_words` and `decision_words` give."""
 
 SLOT = 4
 """Words of one slot: two chunks."""
 
-MASK_POINTS, GRAM_POINT = 5 * SLOT, 6 * SLOT
+MASK, PROJECTION, GRAM_POINT, WORDS = 5 * SLOT, 5 * SLOT + 4, 5 * SLOT + 14, 5 * SLOT + 16
+"""Where the points of slot 0, P_0..P_4 and C_G are."""
+
+Words = dict[str, Any]
+Change = Callable[[Words], None]
+
 SCORE_LIMIT = 1 << 64
 
 
@@ -69,36 +89,60 @@ def deployed(node: Chain) -> Scene:
     return Scene.deploy(node).reach(Phase.PROVE)
 
 
-def send(scene: Scene, words: list[Any], cid: bytes = CID, publication: bytes = b"", sender: Any = None) -> Receipt:
-    return scene.project._send("settle", "settle", tuple(words), cid, publication, sender=sender or scene.stranger)
+def words_of(proof: RoundProof, cid: bytes = CID) -> Words:
+    """All arguments of a settlement that prover and chain do not share already."""
+    named = dict(zip(BASE, base_words(proof, [cid] * len(proof.commitments)), strict=True))
+    return named | dict(zip(DECISION, decision_words(proof), strict=True))
 
 
-def with_word(where: int, word: int, value: Any) -> Callable[[list[Any]], None]:
+def send(scene: Scene, words: Words, cid: bytes = CID, publication: bytes = b"", sender: Any = None) -> Receipt:
+    structs = tuple(words[name] for name in BASE), tuple(words[name] for name in DECISION)
+    return scene.project._send("settle", "settle", *structs, cid, publication, sender=sender or scene.stranger)
+
+
+def with_word(name: str, word: int, value: Any) -> Change:
     """Replace one word of an array; `value` may be a function of the old one."""
 
-    def change(words: list[Any]) -> None:
-        words[where][word] = value(words[where][word]) if callable(value) else value
+    def change(words: Words) -> None:
+        words[name][word] = value(words[name][word]) if callable(value) else value
 
     return change
 
 
-def with_value(where: int, value: Any) -> Callable[[list[Any]], None]:
-    def change(words: list[Any]) -> None:
-        words[where] = value(words[where]) if callable(value) else value
+def with_value(name: str, value: Any) -> Change:
+    def change(words: Words) -> None:
+        words[name] = value(words[name]) if callable(value) else value
 
     return change
 
 
-def with_point(word: int, x: int, y: int) -> Callable[[list[Any]], None]:
-    def change(words: list[Any]) -> None:
-        words[POINTS][word : word + 2] = [x, y]
+def with_row(row: int, value: int) -> Change:
+    def change(words: Words) -> None:
+        z = words["z"]
+        words["z"] = z[: 14 * row] + value.to_bytes(14, "big") + z[14 * row + 14 :]
 
     return change
 
 
-def swapped(a: int, b: int, width: int) -> Callable[[list[Any]], None]:
-    def change(words: list[Any]) -> None:
-        found = words[POINTS]
+def with_point(word: int, x: int, y: int) -> Change:
+    def change(words: Words) -> None:
+        words["points"][word : word + 2] = [x, y]
+
+    return change
+
+
+def with_committed(place: int, point: bytes) -> Change:
+    """Of the base proof's first points P_W, P_U, P_V."""
+
+    def change(words: Words) -> None:
+        words["proof"] = words["proof"][: 64 * place] + point + words["proof"][64 * place + 64 :]
+
+    return change
+
+
+def swapped(a: int, b: int, width: int) -> Change:
+    def change(words: Words) -> None:
+        found = words["points"]
         found[a : a + width], found[b : b + width] = found[b : b + width], found[a : a + width]
 
     return change
@@ -108,11 +152,11 @@ def swapped(a: int, b: int, width: int) -> Callable[[list[Any]], None]:
 
 
 def test_refused_in_other_phases(scene: Scene) -> None:
-    words, publication = settle_words(scene.proof()), scene.publication(scene.proof())
+    words, publication = words_of(scene.proof()), scene.publication(scene.proof())
     for phase in scene.walk():
         if phase != Phase.PROVE:
             with refused(f"WrongPhase(have={phase.name}, want=PROVE)"):
-                send(scene, list(words), publication=publication)
+                send(scene, words, publication=publication)
 
 
 def test_until_the_deadline_to_the_second(scene: Scene) -> None:
@@ -136,44 +180,76 @@ def test_anyone_may_send_it(scene: Scene, sender: str) -> None:
 
 # ---------------------------------------------------------------- wrong arguments, one at a time
 
-WRONG = {
-    "no points": (with_value(POINTS, []), "WrongLength(what=points, have=0, want=26)"),
-    "a word less": (with_value(POINTS, lambda old: old[:-1]), "WrongLength(what=points, have=25, want=26)"),
-    "a point more": (with_value(POINTS, lambda old: [*old, 1, 2]), "WrongLength(what=points, have=28, want=26)"),
-    "a slot less": (with_value(POINTS, lambda old: old[SLOT:]), "WrongLength(what=points, have=22, want=26)"),
-    "mask point at infinity": (with_point(MASK_POINTS, 0, 0), "PointNotOnCurve(x=0, y=0)"),
-    "last mask point off the curve": (with_point(MASK_POINTS + 2, 1, 3), "PointNotOnCurve(x=1, y=3)"),
-    "mask point not reduced": (with_point(MASK_POINTS, Q + 1, 2), f"PointNotOnCurve(x={Q + 1}, y=2)"),
+LENGTHS = "WrongLength(what={}, have={}, want={})".format
+HALF = 1 << 110
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "no points": (with_value("points", []), LENGTHS("points", 0, WORDS)),
+    "a word less": (with_value("points", lambda old: old[:-1]), LENGTHS("points", WORDS - 1, WORDS)),
+    "a point more": (with_value("points", lambda old: [*old, 1, 2]), LENGTHS("points", WORDS + 2, WORDS)),
+    "a slot less": (with_value("points", lambda old: old[SLOT:]), LENGTHS("points", WORDS - SLOT, WORDS)),
+    "slot 2 at infinity": (with_point(SLOT, 0, 0), "PointNotOnCurve(x=0, y=0)"),
+    "slot 5 off the curve": (with_point(4 * SLOT, 1, 3), "PointNotOnCurve(x=1, y=3)"),
+    "mask point at infinity": (with_point(MASK, 0, 0), "PointNotOnCurve(x=0, y=0)"),
+    "last mask point off the curve": (with_point(MASK + 2, 1, 3), "PointNotOnCurve(x=1, y=3)"),
+    "mask point not reduced": (with_point(MASK, Q + 1, 2), f"PointNotOnCurve(x={Q + 1}, y=2)"),
+    "P_0 at infinity": (with_point(PROJECTION, 0, 0), "PointNotOnCurve(x=0, y=0)"),
+    "P_4 off the curve": (with_point(PROJECTION + 8, 2, 1), "PointNotOnCurve(x=2, y=1)"),
+    "P_4 not reduced": (with_point(PROJECTION + 8, 1, Q + 2), f"PointNotOnCurve(x=1, y={Q + 2})"),
     "C_G at infinity": (with_point(GRAM_POINT, 0, 0), "PointNotOnCurve(x=0, y=0)"),
     "C_G off the curve": (with_point(GRAM_POINT, 2, 2), "PointNotOnCurve(x=2, y=2)"),
     "C_G not reduced": (with_point(GRAM_POINT, 1, Q + 2), f"PointNotOnCurve(x=1, y={Q + 2})"),
-    "a score less": (with_value(SCORES, [1, 2, 3, 4]), "WrongLength(what=scores, have=4, want=5)"),
-    "a score more": (with_value(SCORES, [1] * 6), "WrongLength(what=scores, have=6, want=5)"),
+    "no CIDs": (with_value("cids", []), LENGTHS("cids", 0, 5)),
+    "a CID less": (with_value("cids", lambda old: old[1:]), LENGTHS("cids", 4, 5)),
+    "a CID more": (with_value("cids", lambda old: [*old, bytes(32)]), LENGTHS("cids", 6, 5)),
+    "a score less": (with_value("scores", [1, 2, 3, 4]), LENGTHS("scores", 4, 5)),
+    "a score more": (with_value("scores", [1] * 6), LENGTHS("scores", 6, 5)),
     "first score of 2^64": (
-        with_word(SCORES, 0, SCORE_LIMIT),
+        with_word("scores", 0, SCORE_LIMIT),
         f"OutOfBounds(what=score, have={SCORE_LIMIT}, least=0, most={SCORE_LIMIT - 1})",
     ),
     "last score of p": (
-        with_word(SCORES, 4, P),
+        with_word("scores", 4, P),
         f"OutOfBounds(what=score, have={P}, least=0, most={SCORE_LIMIT - 1})",
     ),
-    "mask of 2^N": (with_value(MASK, 32), "OutOfBounds(what=mask, have=32, least=0, most=31)"),
+    "mask of 2^N": (with_value("mask", 32), "OutOfBounds(what=mask, have=32, least=0, most=31)"),
     "mask with a high bit": (
-        with_value(MASK, 31 + 2**255),
+        with_value("mask", 31 + 2**255),
         f"OutOfBounds(what=mask, have={31 + 2**255}, least=0, most=31)",
     ),
     "nu of 2^64": (
-        with_value(NU, SCORE_LIMIT),
+        with_value("nu", SCORE_LIMIT),
         f"OutOfBounds(what=nu, have={SCORE_LIMIT}, least=0, most={SCORE_LIMIT - 1})",
     ),
-    "q + p": (with_value(Q_, 7 + P), f"ScalarNotCanonical(have={7 + P})"),
-    "A + p": (with_word(FOLDS, 0, 11 + P), f"ScalarNotCanonical(have={11 + P})"),
-    "X + p": (with_word(FOLDS, 1, 22 + P), f"ScalarNotCanonical(have={22 + P})"),
-    "no fold": (with_value(FOLDS, []), "WrongLength(what=folds, have=0, want=2)"),
-    "half a fold": (with_value(FOLDS, [11]), "WrongLength(what=folds, have=1, want=2)"),
-    "a fold more": (with_value(FOLDS, [11, 22, 33, 44]), "WrongLength(what=folds, have=4, want=2)"),
-    "base proof too short": (with_value(GRAM, lambda old: old[:63]), "WrongLength(what=gram, have=63, want=64)"),
-    "settlement proof too short": (with_value(SETTLEMENT, b""), "WrongLength(what=settlement, have=0, want=64)"),
+    "q + p": (with_value("q", 7 + P), f"ScalarNotCanonical(have={7 + P})"),
+    "t_0 + p": (with_value("t0", 5 + P), f"ScalarNotCanonical(have={5 + P})"),
+    "o_2 + p": (with_value("salt_square", 9 + P), f"ScalarNotCanonical(have={9 + P})"),
+    "A + p": (with_word("folds", 0, 11 + P), f"ScalarNotCanonical(have={11 + P})"),
+    "X + p": (with_word("folds", 1, 22 + P), f"ScalarNotCanonical(have={22 + P})"),
+    "g_0 + p": (with_word("rounds", 0, 33 + P), f"ScalarNotCanonical(have={33 + P})"),
+    "x + p": (with_word("rounds", 7, 47 + P), f"ScalarNotCanonical(have={47 + P})"),
+    "no fold": (with_value("folds", []), LENGTHS("folds", 0, 2)),
+    "half a fold": (with_value("folds", [11]), LENGTHS("folds", 1, 2)),
+    "a fold more": (with_value("folds", [11, 22, 33, 44]), LENGTHS("folds", 4, 2)),
+    "no round": (with_value("rounds", []), LENGTHS("rounds", 0, 8)),
+    "half a round less": (with_value("rounds", lambda old: old[:-1]), LENGTHS("rounds", 7, 8)),
+    "a round more": (with_value("rounds", lambda old: [*old, 1, 2]), LENGTHS("rounds", 10, 8)),
+    "no z": (with_value("z", b""), LENGTHS("z", 0, 7280)),
+    "a byte of z less": (with_value("z", lambda old: old[:-1]), LENGTHS("z", 7279, 7280)),
+    "a row of z more": (with_value("z", lambda old: old + old[:14]), LENGTHS("z", 7294, 7280)),
+    "first row of −2^110": (with_row(0, 0), f"OutOfBounds(what=z, have=0, least=1, most={2 * HALF - 1})"),
+    "last row of −2^110": (with_row(519, 0), f"OutOfBounds(what=z, have=0, least=1, most={2 * HALF - 1})"),
+    "first row of 2^110": (
+        with_row(0, 2 * HALF),
+        f"OutOfBounds(what=z, have={2 * HALF}, least=1, most={2 * HALF - 1})",
+    ),
+    "last row of 2^111": (
+        with_row(519, 3 * HALF),
+        f"OutOfBounds(what=z, have={3 * HALF}, least=1, most={2 * HALF - 1})",
+    ),
+    "base proof too short": (with_value("proof", lambda old: old[:191]), LENGTHS("base", 191, 192)),
+    "P_V of the base proof off the curve": (with_committed(2, bytes(63) + b"\1"), "PointNotOnCurve(x=0, y=1)"),
+    "settlement proof too short": (with_value("settlement", b""), LENGTHS("settlement", 0, 64)),
 }
 
 
@@ -181,57 +257,78 @@ WRONG = {
 def test_a_wrong_argument(scene: Scene, case: str) -> None:
     change, reason = WRONG[case]
     proof = scene.proof()
-    words = list(settle_words(proof))
+    words = words_of(proof)
     change(words)
     with refused(reason):
         send(scene, words, publication=scene.publication(proof))
-    scene.settle(proof)
+    send(scene, words_of(proof), publication=scene.publication(proof))
 
 
-NOT_REGISTERED = {
+@pytest.mark.parametrize("value", [1, 2 * HALF - 1], ids=["−2^110 + 1", "2^110 − 1"])
+def test_rows_may_be_as_large_as_can_be(scene: Scene, value: int) -> None:
+    words = words_of(scene.proof())
+    with_row(0, value)(words)
+    with pytest.raises(ZkmarketError, match=r"WrongProofPoint\(proof=base, "):  # absorbed, that is
+        send(scene, words)
+
+
+NOT_SUBMITTED: dict[str, tuple[Change, int]] = {
     "slots 1 and 2 swapped": (swapped(0, SLOT, SLOT), 1),
     "slots 4 and 5 swapped": (swapped(3 * SLOT, 4 * SLOT, SLOT), 4),
     "chunks of slot 3 swapped": (swapped(2 * SLOT, 2 * SLOT + 2, 2), 3),
     "another point in slot 5": (with_point(4 * SLOT, *point(77)), 5),
-    "slot 2 at infinity": (with_point(SLOT, 0, 0), 2),
-    "slot 2's point negated": (with_word(POINTS, SLOT + 1, lambda y: Q - y), 2),
-    "slot 2's point not reduced": (with_word(POINTS, SLOT, lambda x: x + Q), 2),
+    "slot 2's point negated": (with_word("points", SLOT + 1, lambda y: Q - y), 2),
+    "another CID in slot 1": (with_word("cids", 0, bytes(32)), 1),
+    "another CID in slot 5": (with_word("cids", 4, keccak(b"other")), 5),
 }
 
 
-@pytest.mark.parametrize("case", NOT_REGISTERED)
-def test_the_points_of_every_slot_are_those_that_it_registered(scene: Scene, case: str) -> None:
-    """Attack: settle with swapped or invented commitments."""
-    change, slot = NOT_REGISTERED[case]
+@pytest.mark.parametrize("case", NOT_SUBMITTED)
+def test_the_points_of_every_slot_are_those_that_it_submitted(scene: Scene, case: str) -> None:
+    """Attack: settle with swapped or invented commitments; or show a receipt for one update and settle with another,
+    which the trainer made later (equivocation): the seat, the receipt and the settlement are of one word."""
+    change, slot = NOT_SUBMITTED[case]
     proof = scene.proof()
-    words = list(settle_words(proof))
+    words = words_of(proof)
     change(words)
-    have = keccak(b"".join(word.to_bytes(32, "big") for word in words[POINTS][(slot - 1) * SLOT : slot * SLOT]))
-    want = scene.project.seats(1)[slot - 1]["points"]
-    with refused(f"WrongPoints(slot={slot}, have=0x{have.hex()}, want=0x{want.hex()})"):
+    own = words["points"][(slot - 1) * SLOT : slot * SLOT]
+    claimed = dataclasses.replace(proof.commitments[slot - 1], points=tuple(zip(own[::2], own[1::2], strict=True)))
+    have = keccak(claimed.digest() + words["cids"][slot - 1]).hex()
+    want = scene.project.seats()[slot - 1]["submission"].hex()
+    with refused(f"WrongPoints(slot={slot}, have=0x{have}, want=0x{want})"):
         send(scene, words, publication=scene.publication(proof))
 
 
 def test_an_admitted_trainer_cannot_be_dropped(scene: Scene) -> None:
     """Attack: prove the round of the other four. The set was frozen at lock, and its size chooses the verifier."""
-    words = list(settle_words(scene.proof()))
-    del words[POINTS][2 * SLOT : 3 * SLOT]
-    with refused("WrongLength(what=points, have=22, want=26)"):
+    words = words_of(scene.proof())
+    del words["points"][2 * SLOT : 3 * SLOT]
+    with refused(LENGTHS("points", WORDS - SLOT, WORDS)):
         send(scene, words)
-    words[POINTS][2 * SLOT : 2 * SLOT] = words[POINTS][:SLOT]  # a Sybil's in its place
-    seat = scene.project.seats(1)
-    with refused(f"WrongPoints(slot=3, have=0x{seat[0]['points'].hex()}, want=0x{seat[2]['points'].hex()})"):
+    words["points"][2 * SLOT : 2 * SLOT] = words["points"][:SLOT]  # a Sybil's in its place
+    copied = dataclasses.replace(scene.commitment(scene.trainers[2]), points=scene.commitment(scene.trainers[0]).points)
+    have, want = submission_word(copied.digest(), CID).hex(), scene.project.seats()[2]["submission"].hex()
+    with refused(f"WrongPoints(slot=3, have=0x{have}, want=0x{want})"):
         send(scene, words)
 
 
-UNBOUND = {
-    "another q": (with_value(Q_, 8), "gram"),
-    "another A": (with_word(FOLDS, 0, 12), "gram"),
-    "another X": (with_word(FOLDS, 1, 23), "gram"),
-    "another mask point": (with_point(MASK_POINTS, *point(77)), "gram"),
-    "another base point": (with_value(GRAM, bytes(64)), "gram"),
-    "another C_G": (with_point(GRAM_POINT, *point(77)), "settlement"),
-    "another settlement point": (with_value(SETTLEMENT, bytes(64)), "settlement"),
+OTHER = b"".join(coordinate.to_bytes(32, "big") for coordinate in point(78))
+
+UNBOUND: dict[str, tuple[Change, str]] = {
+    "another q": (with_value("q", 8), "base"),
+    "another t_0": (with_value("t0", 6), "base"),
+    "another row": (with_row(300, HALF), "base"),
+    "another A": (with_word("folds", 0, 12), "base"),
+    "another X": (with_word("folds", 1, 23), "base"),
+    "another g_0": (with_word("rounds", 2, 35), "base"),
+    "another x": (with_word("rounds", 7, 48), "base"),
+    "another mask point": (with_point(MASK, *point(77)), "base"),
+    "another P_0": (with_point(PROJECTION, *point(77)), "base"),
+    "another P_4": (with_point(PROJECTION + 8, *point(77)), "base"),
+    "another W": (with_committed(0, OTHER), "base"),
+    "another U": (with_committed(1, OTHER), "base"),
+    "another C_G": (with_point(GRAM_POINT, *point(77)), "base"),
+    "another settlement point": (with_value("settlement", bytes(64)), "settlement"),
 }
 
 
@@ -239,14 +336,31 @@ UNBOUND = {
 def test_proofs_are_bound_to_what_the_contract_computes(scene: Scene, case: str) -> None:
     change, name = UNBOUND[case]
     proof = scene.proof()
-    words = list(settle_words(proof))
+    words = words_of(proof)
     change(words)
-    have = words[GRAM if name == "gram" else SETTLEMENT]
-    x, y = int.from_bytes(have[:32], "big"), int.from_bytes(have[32:64], "big")
-    with pytest.raises(
-        ZkmarketError, match=rf"WrongProofPoint\(proof={name}, haveX={x}, haveY={y}, wantX=\d+, wantY=\d+\)"
-    ):
+    said = r"haveX=\d+, haveY=\d+, wantX=\d+, wantY=\d+"
+    with pytest.raises(ZkmarketError, match=rf"WrongProofPoint\(proof={name}, {said}\)"):
         send(scene, words, publication=scene.publication(proof))
+
+
+@pytest.mark.parametrize("case", ["another V", "another o_2"])
+def test_what_only_the_verifier_can_tell_changes_what_it_is_asked(scene: Scene, case: str) -> None:
+    """V and o_2 are in no sum of commitments: a point y of another V, another square of the salts."""
+    proof = scene.proof()
+    right, words = words_of(proof), words_of(proof)
+    (with_committed(2, OTHER) if case == "another V" else with_value("salt_square", 8))(words)
+    asked = []
+    for some in (right, words):
+        with scene.chain.rolled_back():
+            publication = scene.publication(proof)
+            if some is words and case == "another V":
+                changed = dataclasses.replace(proof.base.proof, data=words["proof"])
+                other = dataclasses.replace(proof, base=dataclasses.replace(proof.base, proof=changed))
+                publication = scene.publication(other)
+            asked.append(questions(scene.chain, send(scene, some, publication=publication))[0][1])
+    differ = [at for at, pair in enumerate(zip(*asked, strict=True)) if pair[0] != pair[1]]
+    echoed = [*range(4, 4 + 2 * 10, 2), 23]  # powers of y without the ones, V at y
+    assert differ == (echoed if case == "another V" else [0, 1])
 
 
 # ---------------------------------------------------------------- verifiers
@@ -255,9 +369,9 @@ def test_proofs_are_bound_to_what_the_contract_computes(scene: Scene, case: str)
 def test_code_that_changed_is_not_asked(scene: Scene) -> None:
     """Attack: a verifier that is exchanged under its address (metamorphic, delegated)."""
     proof = scene.proof()
-    for mock in (scene.mocks[3], scene.mocks[0]):  # settlement, gram
+    for mock, another in (scene.mocks, scene.mocks[::-1]):  # base, settlement
         code = scene.chain.web3.eth.get_code(mock.address)
-        for other in (bytes(code) + b"\0", b"", b"\xef\x01\x00" + bytes.fromhex(scene.mocks[1].address[2:])):
+        for other in (bytes(code) + b"\0", b"", b"\xef\x01\x00" + bytes.fromhex(another.address[2:])):
             scene.chain.web3.provider.make_request("anvil_setCode", [mock.address, "0x" + other.hex()])
             have = keccak(other).hex()
             with refused(f"VerifierChanged(verifier={mock.address}, have=0x{have}, want=0x{mock.codehash.hex()})"):
@@ -272,7 +386,7 @@ def bad_verifiers(deployed: Scene) -> Iterator[dict[str, Any]]:
         yield {name: deploy_as_verifier(deployed.chain, code) for name, code in BAD_VERIFIERS.items()}
 
 
-@pytest.mark.parametrize("name", ["gram", "settlement"])
+@pytest.mark.parametrize("name", ["base", "settlement"])
 @pytest.mark.parametrize("answer", BAD_VERIFIERS)
 def test_only_32_bytes_that_say_1_are_success(
     deployed: Scene, bad_verifiers: dict[str, Any], answer: str, name: str
@@ -280,7 +394,7 @@ def test_only_32_bytes_that_say_1_are_success(
     scene, bad = dataclasses.replace(deployed), bad_verifiers[answer].words
     with scene.chain.rolled_back():
         scene.trainers, terms = scene.trainers[:3], scene.terms()
-        scene.reach(Phase.PROVE, **({"gram": bad} if name == "gram" else {"plans": scene.plans(terms, settlement=bad)}))
+        scene.reach(Phase.PROVE, **({"base": bad} if name == "base" else {"plans": scene.plans(terms, settlement=bad)}))
         with refused(f"ProofRejected(proof={name})"):
             scene.settle()
 
@@ -347,7 +461,7 @@ def test_replayed_in_the_next_round(scene: Scene) -> None:
     scene.pass_deadline()
     scene.project.next(scene.stranger)
     scene.to_prove()  # the same points, by the same trainers
-    with pytest.raises(ZkmarketError, match=r"WrongProofPoint\(proof=gram, "):
+    with pytest.raises(ZkmarketError, match=r"WrongProofPoint\(proof=base, "):
         scene.project.settle(scene.stranger, proof, CID, publication)
     with wrong_signer(scene.aggregator):
         scene.project.settle(scene.stranger, scene.proof(), CID, publication)
@@ -358,7 +472,7 @@ def test_replayed_in_another_clone(scene: Scene) -> None:
     publication = scene.publication(proof)
     clone = dataclasses.replace(scene).reach(Phase.PROVE)
     assert (clone.round_id.round, clone.project.address != scene.project.address) == (1, True)
-    with pytest.raises(ZkmarketError, match=r"WrongProofPoint\(proof=gram, "):
+    with pytest.raises(ZkmarketError, match=r"WrongProofPoint\(proof=base, "):
         clone.project.settle(clone.stranger, proof, CID, publication)
     with wrong_signer(clone.aggregator):
         clone.project.settle(clone.stranger, clone.proof(), CID, publication)
@@ -492,10 +606,12 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
         "beta": next_beta(beta, 1234, 2.0, 1500, 10**9),
         "rate": 10**9,
         "nu": 1234,
-        "proofs": proofs_hash(proof.gram.base.data, proof.settlement.data),
+        "proofs": proofs_hash(proof.base.proof.data, proof.settlement.data),
+        "points": point_words(all_points(proof)),
     }
     assert (logged["round"], logged["deadline"]) == (1, scene.chain.now + WINDOW)
-    assert logged["seed"] == seed(manifest, proof)
+    assert logged["seed"] == last_seed(proof)
+    assert scene.project.commitments(1) == list(proof.commitments)
     assert scene.project.outcome() == {
         "mask": 0b11101,
         "rate": 10**9,
@@ -507,16 +623,6 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
     state = scene.project.state()
     assert (state.phase, state.settled, state.voids, state.round) == (Phase.SETTLED, 1, 0, 1)
     assert (state.deadline, state.claimed) == (scene.chain.now + WINDOW, False)
-
-
-def seed(manifest: Any, proof: RoundProof) -> bytes:
-    """The engine's transcript at its end."""
-    parts = (proof.round_id, proof.beta, proof.commitments, proof.mask_points, proof.gram_point)
-    transcript = start_transcript(manifest, *parts)
-    transcript.absorb(proof.settlement.instances[0])
-    for claim in proof.gram.claims:
-        transcript.absorb(*claim)
-    return transcript.seed
 
 
 @pytest.mark.parametrize("mask", [[0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [1, 0, 0, 0, 1]], ids=str)

@@ -261,7 +261,7 @@ class Scene:
         return self.project.admit(self.stranger, {who: self.receipt(who) for who in trainers})
 
     def pass_deadline(self) -> None:
-        """To the first second after the next deadline: that of the phase, or of submissions where the last seat is taken."""
+        """To the first second after the next deadline: of the phase, or of submissions where all seats are taken."""
         now, submissions = self.chain.now, self.project._call("deadline")
         end = submissions if now <= submissions else self.project.state().deadline
         self.chain.pass_time(end + 1 - now)
@@ -379,14 +379,14 @@ class Scene:
         mask = tuple(mask or [1] * n)
         scores = tuple(range(1, n + 1) if scores is None else scores)
         commitments = tuple(self.commitment(seat["trainer"], round_id) for seat in seats)
-        chunks, shape = self.values["chunks"], self.shape(n)
+        chunks, blinding, shape = self.values["chunks"], self.values["blinding"], self.shape(n)
         gram_point = point(round_id.round, 2000)
         beta = self.project.state().beta
         slots = self.reference_points() if references is None else list(references)
         held = dict(zip(self.held, slots, strict=True))
-        root = self.admitted_root()
-        if "root" in held and root is not None:
-            root = replace(root, points=held["root"])
+        absent = (blinding,) * chunks
+        there = held.get("root", absent) != absent
+        root = replace(self.root(0, round_id.round), points=held["root"]) if there else None
         points = Points(
             (*(commitment.points for commitment in commitments), *slots),
             tuple(point(round_id.round, 1000 + chunk) for chunk in masked_chunks(chunks)),
@@ -409,7 +409,7 @@ class Scene:
         opened = Coefficients.of(shape, 1 + n + len(slots), r, rhos, sigmas)
         gram, both = opened.together(0), opened.together(1)
         other = [a - b for a, b in zip(both, gram, strict=True)]
-        columns = [combine(points.flat(), own, self.values["blinding"]) for own in (gram, other)]
+        columns = [combine(points.flat(), own, blinding) for own in (gram, other)]
         columns.append(point(round_id.round, 2500))
         base = Proof(b"".join(map(encode_point, columns)), (0, 9, 0))
         return RoundProof(
