@@ -29,7 +29,7 @@ class Settlement(torch.nn.Module):
                 neither 0 nor 1 says that an s_i is wrong, or a squared norm too long: the verifier refuses it.
     Private:    the upper triangle of G with slot 0, row by row, ‖ salts; s_1..s_N; noise ‖ salts.
     Not proven: that G is the Gram matrix of anything (zkmarket/gram.py ties q to the vectors), or
-                that its entries are integers of updates (the range proofs do).
+                that its entries are integers of updates (zkmarket/projection.py does).
 
     Inputs: ``gram`` (T + S), T = M(M+1)/2 with M = 1 + N + references; ``public_noise`` = r ‖ β ‖ 128 noise ‖ S salts,
     for cosine-shapley with s_1..s_N after β.

@@ -76,7 +76,7 @@ def prove_round(
         The proof, and the aggregate or, with too few accepted, None: it would reveal them to each other.
 
     Raises:
-        OpeningMismatch: an update does not open its commitment; names the slot.
+        ProofRejected: some update does not open its commitment; `admit`, which asks each, names it.
         StatementFalse, BackendTimeout, BackendError: no proof could be made.
     """
     manifest = build.manifest

@@ -34,7 +34,7 @@ from .files import parse_json, read_json, sha256_file
 from .projection import Shape
 from .quantise import FixedPoint, ParameterLayout
 from .rules import Domain, Filter, norm_bound, score_shift
-from .statements import Circuit, check_rows, check_settings, project_circuits, value_bound
+from .statements import MAX_VALUE_BITS, Circuit, check_rows, check_settings, project_circuits, value_bound
 from .transcript import digest_words
 
 FORMAT = "zkmarket-manifest/2"
@@ -360,6 +360,7 @@ def _check_consistent(manifest: Manifest) -> None:
         "chunk": (manifest.chunk, columns.values),
         "chunks": (manifest.chunks, shape.chunks),
         "salts": (manifest.salts, min(manifest.salts, columns.width)),
+        "value_bits": (manifest.fixed_point.value_bits, min(manifest.fixed_point.value_bits, MAX_VALUE_BITS)),
         "value_bound": (value["value_bound"], manifest.bound),
         "beta_max": (manifest.beta_max, min(manifest.beta_max, manifest.norm_bound)),
         "digit_bits": (value["domain"]["digit_bits"], manifest.settlement_logrows - 1),

@@ -173,6 +173,7 @@ def build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Bui
     n, d = spec.trainers, spec.params
     shape = projection_shape(n, d, logrows, held)
     shape.check()
+    progress(f"what the projection's answers tell of an update: at most 2^-{shape.leak_bits(bound)}")
     settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
     made = project_circuits(n, d, logrows, value_bits, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
 

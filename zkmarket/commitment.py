@@ -224,10 +224,12 @@ def commit_columns(build: Build, columns: Iterable[list[str]]) -> tuple[Point, .
 def check_opening(build: Build, opening: Opening, points: Sequence[Point], slot: int | None = None) -> None:
     """Raise OpeningMismatch unless `opening` opens `points`."""
     opening.check(build.manifest)
+    who = f"trainer in slot {slot}" if slot else "opening"
+    if len(points) != build.manifest.chunks:
+        raise OpeningMismatch(f"{who}: the commitment has {len(points)} points: wanted {build.manifest.chunks}", slot)
     actual = commit(build, opening)
     wrong = [chunk for chunk, pair in enumerate(zip(actual, points, strict=True)) if pair[0] != pair[1]]
     if wrong:
-        who = f"trainer in slot {slot}" if slot else "opening"
         raise OpeningMismatch(f"{who}: the update does not open its commitment (chunks {wrong})", slot)
 
 

@@ -5,7 +5,7 @@ of 16 bits, a long integer into *digits* of 18 bits; then everything is a matrix
 float64 holds each sum exactly, which BLAS makes fast. `reduce` brings sums of limbs back into the field.
 
 Why it is exact. A product of float64 matrices is exact where every partial sum is an integer below 2^53, in whatever
-order they are added. Values are below 2^18 (`columns` and `build` allow no more), digits and limbs too:
+order they are added. Values are at most 2^18 in absolute value (no build allows more), digits and limbs below:
 
 - inner products of digits and limbs: below 2^36 each, at most WIDTH = 2^15 a block: 2^51. Blocks are added in int64:
   2^20 cells of 2^36 are 2^56;
@@ -13,13 +13,14 @@ order they are added. Values are below 2^18 (`columns` and `build` allow no more
 - combinations: limbs times values, 2^34 each, of at most 2^18 blocks: 2^52; limbs times limbs, 2^32 each, sixteen a
   mask and at most 64 masks: 2^42.
 
-No loop of Python's runs over the values of a column. Memory is that of one block of columns of all slots.
+No loop of Python's runs over the values of a column. Memory is that of one block of columns of all slots, and the
+matrix of (N·m)² inner products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Digits:
         count: of rows.
     """
 
-    values: np.ndarray
+    values: np.ndarray = field(repr=False)
     count: int
 
     @classmethod
@@ -117,7 +118,8 @@ def inner_products(
             if chunk in masks:
                 parts.append(limbs(masks[chunk][start:stop]))
             np.concatenate(parts, out=stack[at : starts[chunk + 1]])
-        out += (stack @ stack.T).astype(np.int64)
+        # added as int64, a part after the other: in float64 the sum of blocks would not be exact
+        np.add(out, stack @ stack.T, out=out, dtype=np.int64, casting="unsafe")
     return out, starts
 
 
@@ -194,13 +196,18 @@ def dot(column: np.ndarray, cells: np.ndarray) -> int:
     return total
 
 
-def dot_small(column: np.ndarray, cells: np.ndarray) -> int:
-    """<column, cells> of field elements (n, 32) and integers (n,) below 2^18 in absolute value."""
-    total = 0
-    for start, stop in blocks(len(column), 2 * LIMBS):
-        products = (limbs(column[start:stop]) @ np.asarray(cells[start:stop], np.float64)).astype(np.int64)
-        total += sum(int(value) << (LIMB_BITS * k) for k, value in enumerate(products))
-    return total
+def dot_small(column: np.ndarray, vectors: Sequence[Digits], starts: Sequence[int]) -> list[int]:
+    """<column, v[start:]> of field elements (n, 32) and of each vector from each start on, not reduced.
+
+    Args:
+        vectors: of one digit. The results are vector by vector.
+    """
+    count = len(vectors) * len(starts)
+    totals = np.zeros((LIMBS, count), object)
+    for first, stop in blocks(len(column), count + 2 * LIMBS):
+        cells = [vector.rows(start + first, start + stop)[0] for vector in vectors for start in starts]
+        totals += (limbs(column[first:stop]) @ np.stack(cells, 1)).astype(np.int64).astype(object)
+    return [sum(int(value) << (LIMB_BITS * k) for k, value in enumerate(row)) for row in totals.T]
 
 
 def squared_length(values: np.ndarray) -> int:

@@ -113,16 +113,20 @@ class Shape:
             mu += 1
         return mu
 
-    @property
+    @cached_property
     def mask_positions(self) -> list[int]:
         return [0, *(1 << t for t in range(self.rounds))]
 
-    @property
+    @cached_property
     def data_positions(self) -> list[int]:
         """Of the data blocks in order: what no mask stands at. Positions left over are absent, zero."""
         masks = set(self.mask_positions)
         free = (at for at in range(1 << self.rounds) if at not in masks)
         return [at for at, _ in zip(free, range(self.blocks), strict=False)]
+
+    def leak_bits(self, bound: int) -> int:
+        """What z may tell of the updates: at most 2^−leak_bits of statistical distance, for values below `bound`."""
+        return (1 << FLOOD_BITS).bit_length() - (self.sums * self.blocks * self.values * bound).bit_length()
 
     @property
     def tail(self) -> tuple[int, int]:
@@ -229,8 +233,8 @@ def project(shape: Shape, weights: Weights, vectors: Sequence[Digits], masks: Ma
 class Tables:
     """S and Π of the sumcheck: V_b = Σ_k S[k, b]·v_k, Π[k, b] = <v_k, U_b>. (522 + μ, positions) field elements."""
 
-    weights: np.ndarray
-    products: np.ndarray
+    weights: np.ndarray = field(repr=False)
+    products: np.ndarray = field(repr=False)
 
     @classmethod
     def of(
@@ -282,12 +286,9 @@ def _tails(shape: Shape, vectors: Sequence[Digits], masks: Masks, eta: int) -> l
     if first == size:
         return [0] * (shape.blocks + len(masks.columns))
     powers = native.powers(eta, size - first)
-    out = []
-    for vector in vectors:
-        for chunk in range(shape.chunks - 1):
-            out.append(native.dot_small(powers, vector.rows(chunk * size + first, (chunk + 1) * size)[0]) % P)
-        out.append(0)  # past the last parameter
-    return out + [native.dot(powers, column[first:size]) % P for column in masks.columns]
+    starts = [chunk * size + first for chunk in range(shape.chunks)]  # past the last parameter there are zeros
+    data = native.dot_small(powers, vectors, starts)
+    return [value % P for value in data] + [native.dot(powers, column[first:size]) % P for column in masks.columns]
 
 
 def prove_rounds(tables: Tables, claim: int, transcript: Transcript) -> tuple[Rounds, tuple[int, ...], int]:

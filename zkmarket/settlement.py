@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from circuits import NOISE
 
@@ -62,7 +62,7 @@ def combined(gram: Sequence[Sequence[int]], r: Sequence[int]) -> int:
 class CommittedGram:
     """The first input of the circuit, T entries ‖ S salts as ezkl strings, and its commitment C_G."""
 
-    column: list[str]
+    column: list[str] = field(repr=False)
     point: Point
 
 

@@ -1,4 +1,4 @@
-"""What dishonest parties can do: the prover's own steps, with its checks left out."""
+"""What dishonest parties can do with real proofs: the prover's own steps, with its checks left out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pytest
+
 from tests.conftest import ROUND
-from zkmarket import backend, gram, settlement
+from zkmarket import backend, base, commitment, gram, settlement
 from zkmarket.aggregator import Submission, reference_vectors, references_of
 from zkmarket.artifacts import Build
 from zkmarket.auditor import verify_round
-from zkmarket.backend import Proof, ProofJob
-from zkmarket.commitment import range_job
-from zkmarket.field import P, Point, dot, from_ints, to_hex
-from zkmarket.gram import Folded, GramProof, Mask
+from zkmarket.backend import Proof
+from zkmarket.base import Attempt, Points
+from zkmarket.field import P, Point, from_ints, to_hex
+from zkmarket.gram import Claims
+from zkmarket.native import Digits
 from zkmarket.round import Aggregate, Decision, RoundProof, start_transcript
+from zkmarket.transcript import Transcript
 
 Matrix = list[list[int]]
 
@@ -31,7 +36,7 @@ def forge_round(
     submissions: Sequence[Submission],
     change: Callable[[Matrix], None] = lambda matrix: None,
     beta: int | None = None,
-    mask: tuple[Mask, tuple[Point, ...]] | None = None,
+    attempt: Attempt | None = None,
     solve: int | None = 0,
     root: Submission | None = None,
     last: Aggregate | None = None,
@@ -40,52 +45,77 @@ def forge_round(
 
     Everything is honest but the matrix, and the claim X of fold `solve`, which is chosen so that the
     last claim T is met if no later challenge depends on X. With ``solve=None`` the claims are honest.
-    The settlement proof is an honest proof of a false matrix, so it verifies.
+    The settlement proof is an honest proof of a false matrix, so it verifies. Nothing is checked, not even
+    that an update opens its commitment.
     """
     manifest = build.manifest
     beta = manifest.beta_max if beta is None else beta
-    commitments = [s.commitment for s in submissions]
-    openings = [s.opening for s in submissions]
-    if mask is None:
-        fresh = Mask.fresh(build)
-        mask = fresh, fresh.commit(build)
+    commitments = [submission.commitment for submission in submissions]
+    attempt = attempt or Attempt.fresh(build)
     round_id = commitments[0].round_id
     references = references_of(build, round_id, root, last)
-    vectors = [*openings, *reference_vectors(manifest, root, last)]
-    matrix = gram.matrix(vectors, mask[0], manifest.chunk)
+    vectors = [*(s.opening for s in submissions), *reference_vectors(manifest, root, last)]
+    digits = [Digits.of(vector.values) for vector in vectors]
+    products = gram.Products.of(digits, attempt.mask, manifest.chunk, manifest.chunks)
+    matrix = products.gram()
     change(matrix)
     committed = settlement.commit_gram(build, matrix)
-    transcript = start_transcript(manifest, round_id, beta, commitments, mask[1], committed.point, references)
+    slots = (*(c.points for c in commitments), *references.points(manifest))
+    points = Points(slots, attempt.mask_points, attempt.projection_points)
+    trainers = [held.trainer for held in commitments]
+    transcript = start_transcript(manifest, round_id, beta, trainers, points, committed.point)
     r = transcript.slot_challenges(manifest.slots)
     q = settlement.combined(matrix, r)
-    transcript.absorb(q)
-    folded = gram.fold(gram.combine_slots(vectors, mask[0], manifest.chunk, r), manifest.chunk, transcript, q)
-    claims = list(folded.claims)
-    if solve is not None and claims:
-        claims[solve] = solved(folded, manifest.chunk, solve)
-    base_job = ProofJob("gram proof", build.files("gram"), [to_hex(from_ints(folded.column))])
-    base, settled = backend.prove([base_job, settlement.prove_job(build, committed, r, beta)])
+    with pytest.MonkeyPatch.context() as careless:
+        careless.setattr(gram, "fold", lambda *given: careless_fold(*given, solve))
+        careless.setattr(base, "check_combination", lambda *_: None)
+        unproven = base.prove_job(build, vectors, digits, products, points, attempt, transcript, r, q)
+    shown, settled = backend.prove([unproven.job, settlement.prove_job(build, committed, r, beta)])
     return RoundProof(
         manifest.digest(),
         round_id,
         beta,
         tuple(commitments),
-        mask[1],
+        attempt.mask_points,
+        attempt.projection_points,
         committed.point,
-        GramProof(tuple(claims), base),
+        unproven.proven(shown),
         settled,
         references,
     )
 
 
-def solved(folded: Folded, chunk: int, step: int) -> tuple[int, int]:
-    """(A, X) of one fold with X such that T ends at <W, W>: T is linear in X, by 2ρ_step and all later ρ²."""
-    a, x = folded.claims[step]
-    slope = 2 * folded.rhos[step]
-    for rho in folded.rhos[step + 1 :]:
-        slope = slope * rho * rho % P
-    values = folded.column[:chunk]
-    return a, (x + (dot(values, values) - folded.claim) * pow(slope, -1, P)) % P
+def careless_fold(
+    products: np.ndarray, q: int, transcript: Transcript, solve: int | None
+) -> tuple[Claims, tuple[int, ...], int]:
+    """`gram.fold` of a q that may be false, without the check at its end.
+
+    A claim that is off by δ is off by ρ²δ after a fold, and 2ρe more if its X is off by e: X of fold `solve` makes up
+    for it, as far as its ρ can be known before.
+    """
+    claims, rhos, claim = [], [], q
+    for step, half in enumerate(gram.halves(len(products))):
+        padded = np.zeros((2 * half, 2 * half), object)
+        padded[: len(products), : len(products)] = products
+        low, cross, high = padded[:half, :half], padded[:half, half:], padded[half:, half:]
+        a, x = int(low.trace()) % P, int(cross.trace()) % P
+        if step == solve:
+            off = claim - int(padded.trace())
+            x = (x - guessed_rho(transcript, a, x, step) * off * pow(2, -1, P)) % P
+        transcript.absorb(a, x)
+        rho = transcript.short_challenge("rho", step)
+        claim = gram.next_claim(claim, a, x, rho)
+        products = (low + rho * (cross + cross.T) + rho * rho * high) % P
+        claims.append((a, x))
+        rhos.append(rho)
+    return tuple(claims), tuple(rhos), claim
+
+
+def guessed_rho(transcript: Transcript, a: int, x: int, step: int) -> int:
+    """The challenge as it will be, if it does not depend on x."""
+    ahead = copy.copy(transcript)
+    ahead.absorb(a, x)
+    return ahead.short_challenge("rho", step)
 
 
 def with_settlement(proof: RoundProof, data: bytes | None = None, **instances: int) -> RoundProof:
@@ -94,6 +124,11 @@ def with_settlement(proof: RoundProof, data: bytes | None = None, **instances: i
     for name, value in instances.items():
         values[int(name[1:])] = value
     return replace(proof, settlement=Proof(data or proof.settlement.data, tuple(values)))
+
+
+def with_base(proof: RoundProof, /, **changes: Any) -> RoundProof:
+    """The same round with other parts of its base proof, its ``proof`` among them."""
+    return replace(proof, base=replace(proof.base, **changes))
 
 
 def add_to(i: int, j: int, amount: int) -> Callable[[Matrix], None]:
@@ -121,21 +156,11 @@ def commit_column(build: Build, circuit: str, column: Sequence[int]) -> Point:
     return backend.commit(build.files(circuit), logrows, [to_hex(from_ints(column))])[0]
 
 
-def range_proof(
-    build: Build, honest: Submission, column: Sequence[int], circuit: str, chunk: int, trainer: int | None = None
-) -> tuple[Point, Proof]:
-    """Commit to any column, C + S field elements, and prove its range by any circuit, with the tag of `trainer`."""
-    trainer = honest.commitment.trainer if trainer is None else trainer
-    job = range_job(build, honest.opening, ROUND, trainer, chunk)
-    job.files = build.files(circuit)
-    job.inputs[0] = to_hex(from_ints(column))
-    point = commit_column(build, "gram", column)
-    return point, backend.prove([job])[0]
-
-
 def column_of(submission: Submission, chunk: int, size: int) -> list[int]:
     """A chunk as it was committed: C values ‖ S salts, as field elements."""
-    return [int.from_bytes(bytes.fromhex(text), "little") for text in submission.opening.column(chunk, size)]
+    opening = submission.opening
+    column = commitment.column_of(opening.values, opening.salts, chunk, size)
+    return [int.from_bytes(bytes.fromhex(text), "little") for text in column]
 
 
 def tampered(value: dict[str, Any], *path: str | int, to: Any) -> dict[str, Any]:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 
-from tests.attacks.forger import Matrix, add_to, all_of, check, column_of, commit_column, forge_round
-from tests.conftest import ROUND, Round
-from zkmarket import aggregator, gram
+from tests.attacks.forger import Matrix, add_to, all_of, check, column_of, commit_column, forge_round, with_base
+from tests.conftest import Round
 from zkmarket import round as round_module
 from zkmarket.aggregator import prove_round
 from zkmarket.auditor import verify_round
 from zkmarket.backend import Proof
-from zkmarket.commitment import combine
+from zkmarket.base import Attempt
+from zkmarket.commitment import combine, commit_columns
 from zkmarket.errors import BackendError, ProofRejected, StatementFalse
-from zkmarket.field import P, dot, from_ints
-from zkmarket.gram import Mask, halves
+from zkmarket.field import P, dot, from_ints, to_hex
+from zkmarket.gram import Mask, Products, masked_chunks
 from zkmarket.round import Decision, RoundProof
-from zkmarket.transcript import LOW_128, Transcript
+from zkmarket.transcript import Transcript
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 
-FALSE_CLAIM = "y is not the folded claim T"
+FALSE_CLAIM = "<W, W> is not the folded claim T"
 Change = Callable[[Matrix], None]
 
 
@@ -46,14 +45,14 @@ def another(honest_round: Round) -> RoundProof:
 
 def with_matrix(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
     """Let the prover's own Gram matrix be false."""
-    honest = gram.matrix
+    honest = Products.gram
 
-    def matrix(*args) -> Matrix:
-        out = honest(*args)
+    def matrix(self: Products) -> Matrix:
+        out = honest(self)
         change(out)
         return out
 
-    monkeypatch.setattr(gram, "matrix", matrix)
+    monkeypatch.setattr(Products, "gram", matrix)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -111,35 +110,26 @@ def test_one_sided_matrix(honest_round: Round, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("which", [0, 1], ids=["A", "X"])
 @pytest.mark.parametrize("amount", [1, -1])
 def test_fold_claim_changed(honest_round: Round, step: int, which: int, amount: int) -> None:
-    claims = [list(pair) for pair in honest_round.proof.gram.claims]
+    claims = [list(pair) for pair in honest_round.proof.base.claims]
     claims[step][which] = (claims[step][which] + amount) % P
-    changed = replace(honest_round.proof.gram, claims=tuple(map(tuple, claims)))
     with pytest.raises(ProofRejected, match=FALSE_CLAIM):
-        verify_round(honest_round.build, replace(honest_round.proof, gram=changed))
+        verify_round(honest_round.build, with_base(honest_round.proof, claims=tuple(map(tuple, claims))))
 
 
-def with_base(honest_round: Round, base: Proof) -> RoundProof:
-    return replace(honest_round.proof, gram=replace(honest_round.proof.gram, base=base))
+def test_base_proof_of_other_columns(honest_round: Round, another: RoundProof) -> None:
+    """A valid base proof, but of columns that nobody committed to; also with the instances that are wanted."""
+    honest, other = honest_round.proof.base.proof, another.base.proof
+    for proof in (other, Proof(other.data, honest.instances)):
+        with pytest.raises(ProofRejected, match=f"{FALSE_CLAIM}|V is evaluated at another point"):
+            verify_round(honest_round.build, with_base(honest_round.proof, proof=proof))
 
 
-def test_base_proof_of_another_column(honest_round: Round, another: RoundProof) -> None:
-    """A valid base proof of the same y, but of a column that nobody committed to."""
-    honest = honest_round.proof.gram.base
-    other = another.gram.base
-    with pytest.raises(ProofRejected, match="column is not the folded combination"):
-        verify_round(honest_round.build, with_base(honest_round, Proof(other.data, honest.instances)))
-    with pytest.raises(ProofRejected, match=FALSE_CLAIM):
-        verify_round(honest_round.build, with_base(honest_round, other))
-
-
-def test_point_of_the_right_column_in_another_proof(honest_round: Round, another: RoundProof) -> None:
-    """The expected point put in front of the rest of another valid proof."""
-    honest = honest_round.proof.gram.base
-    other = another.gram.base
-    with pytest.raises(ProofRejected, match="gram proof does not verify"):
-        verify_round(
-            honest_round.build, with_base(honest_round, Proof(honest.data[:64] + other.data[64:], honest.instances))
-        )
+def test_points_of_the_right_columns_in_another_proof(honest_round: Round, another: RoundProof) -> None:
+    """The expected points put in front of the rest of another valid proof."""
+    honest, other = honest_round.proof.base.proof, another.base.proof
+    mixed = Proof(honest.data[:192] + other.data[192:], honest.instances)
+    with pytest.raises(ProofRejected, match="base proof does not verify"):
+        verify_round(honest_round.build, with_base(honest_round.proof, proof=mixed))
 
 
 # ---------------------------------------------------------------- C_0 without a free mask
@@ -150,17 +140,17 @@ def test_mask_chosen_from_the_others(honest_round: Round, weights: tuple[int, ..
     """C_0 as a combination of the others' commitments: no secret, but no forgery either."""
     build, submissions = honest_round.build, honest_round.submissions
     manifest = build.manifest
-    columns, points = [], []
-    for chunk in range(manifest.chunks):
+    columns, points = {}, []
+    for chunk in masked_chunks(manifest.chunks):
         parts = zip(*(column_of(s, chunk, manifest.chunk) for s in submissions), strict=True)
-        columns.append(from_ints(dot(weights, values) for values in parts))
+        columns[chunk] = from_ints(dot(weights, values) for values in parts)
         of_chunk = [s.commitment.points[chunk] for s in submissions]
         points.append(combine(of_chunk, weights, manifest.blinding))
-    mask = Mask(np.stack(columns)), tuple(points)
-    assert mask[0].commit(build) == mask[1]
-    verify_round(build, forge_round(build, submissions, mask=mask))
+    assert tuple(points) == commit_columns(build, map(to_hex, columns.values()))
+    chosen = replace(Attempt.fresh(build), mask=Mask(columns), mask_points=tuple(points))
+    verify_round(build, forge_round(build, submissions, attempt=chosen))
     with pytest.raises(ProofRejected, match=FALSE_CLAIM):
-        verify_round(build, forge_round(build, submissions, add_to(1, 2, 1), mask=mask))
+        verify_round(build, forge_round(build, submissions, add_to(1, 2, 1), attempt=chosen))
 
 
 # ---------------------------------------------------------------- challenges that are powers of one r
@@ -231,17 +221,21 @@ class Unchained(Transcript):
     folds: int = 0
 
     def absorb(self, *scalars: int) -> None:
-        if len(scalars) == 2:
-            self.folds += 1
-            if self.folds == self.missing + 1:
-                return
-        super().absorb(*scalars)
+        self.folds += 1
+        if self.folds != self.missing + 1:
+            super().absorb(*scalars)
 
 
 class Labelled(Transcript):
     """One fixed seed with labels: nothing is absorbed after the commitments."""
 
     def absorb(self, *scalars: int) -> None:
+        pass
+
+    def absorb_projection(self, q: int, t0: int, z: bytes) -> None:
+        pass
+
+    def absorb_points(self, points: Iterable[bytes]) -> None:
         pass
 
 
@@ -285,31 +279,6 @@ def test_unchained_seed_is_no_excuse(honest_round: Round, monkeypatch: pytest.Mo
         verify_round(honest_round.build, forged)
 
 
-@pytest.mark.parametrize("step", [0, 1])
-@pytest.mark.parametrize("which", [0, 1], ids=["A", "X"])
-def test_every_later_challenge_depends_on_every_claim(honest_round: Round, step: int, which: int) -> None:
-    """Changing any A or X changes that fold's ρ and every later one, and none before."""
-    proof, manifest = honest_round.proof, honest_round.build.manifest
-
-    def challenges(claims: list[list[int]]) -> list[int]:
-        transcript = round_module.start_transcript(
-            manifest, ROUND, proof.beta, proof.commitments, proof.mask_points, proof.gram_point
-        )
-        transcript.absorb(proof.settlement.instances[0])
-        out = []
-        for index, (a, x) in enumerate(claims):
-            transcript.absorb(a, x)
-            out.append(transcript.fold_challenge(index))
-        return out
-
-    claims = [list(pair) for pair in proof.gram.claims]
-    honest = challenges(claims)
-    claims[step][which] = (claims[step][which] + 1) % P
-    changed = challenges(claims)
-    assert [a != b for a, b in zip(honest, changed, strict=True)] == [index >= step for index in range(len(claims))]
-    assert all(rho <= LOW_128 for rho in honest + changed) and len(claims) == len(halves(manifest.chunks)) == 2
-
-
 # ---------------------------------------------------------------- C_G and the order of things
 
 
@@ -321,15 +290,19 @@ def test_gram_point_chosen_after_the_challenges(honest_round: Round) -> None:
         verify_round(build, replace(honest_round.proof, gram_point=point))
 
 
-def test_mask_chosen_after_the_challenges(honest_round: Round) -> None:
+@pytest.mark.parametrize("name", ["mask_points", "projection_points"])
+def test_masks_chosen_after_the_challenges(honest_round: Round, name: str) -> None:
     build = honest_round.build
+    other = getattr(Attempt.fresh(build), name)
     with pytest.raises(ProofRejected, match="answers other challenges"):
-        verify_round(build, replace(honest_round.proof, mask_points=Mask.fresh(build).commit(build)))
+        verify_round(build, replace(honest_round.proof, **{name: other}))
 
 
-def test_wrong_mask_opening_is_found(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When no trainer is to blame, the prover says that it is its own mask."""
-    real = aggregator.gram.Mask.commit
-    monkeypatch.setattr(Mask, "commit", lambda self, build: real(Mask.fresh(build), build))
-    with pytest.raises(StatementFalse, match="the mask does not open its commitment"):
-        prove_round(honest_round.build, honest_round.submissions)
+@pytest.mark.parametrize("name", ["mask", "masks"])
+def test_wrong_mask_opening_is_found(honest_round: Round, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The prover says that it cannot be right before it proves anything."""
+    build = honest_round.build
+    wrong = replace(Attempt.fresh(build), **{name: getattr(Attempt.fresh(build), name)})
+    monkeypatch.setattr(Attempt, "fresh", lambda build: wrong)
+    with pytest.raises(ProofRejected, match="its columns are not the combinations of the commitments"):
+        prove_round(build, honest_round.submissions)

@@ -11,9 +11,10 @@ import pytest
 
 from tests.attacks.forger import forge_round
 from tests.conftest import ROUND, Round, make_build
+from zkmarket import settlement
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round, verify_settlement
+from zkmarket.auditor import verify_round
 from zkmarket.commitment import RoundId
 from zkmarket.errors import ProofRejected, SrsError
 from zkmarket.round import RoundProof
@@ -41,7 +42,6 @@ def moved(proof: RoundProof, round_id: RoundId) -> RoundProof:
 
 def test_honest_twin(honest_round: Round) -> None:
     verify_round(honest_round.build, honest_round.proof, expected=ROUND)
-    verify_settlement(honest_round.build, honest_round.proof)
 
 
 def test_presented_as_another(honest_round: Round, other: RoundId) -> None:
@@ -55,11 +55,9 @@ def test_head_relabelled(honest_round: Round, other: RoundId) -> None:
 
 
 def test_wholly_relabelled(honest_round: Round, other: RoundId) -> None:
-    """The range proofs carry the old tag; and even a verifier that checked new ones is not fooled."""
-    with pytest.raises(ProofRejected, match="slot 1, range proof of chunk 0 carries another's tag"):
-        verify_round(honest_round.build, moved(honest_round.proof, other), expected=other)
+    """The challenges are of where the round was proven."""
     with pytest.raises(ProofRejected, match="answers other challenges"):
-        verify_settlement(honest_round.build, moved(honest_round.proof, other))
+        verify_round(honest_round.build, moved(honest_round.proof, other), expected=other)
 
 
 def test_one_commitment_of_an_old_round(honest_round: Round, other: RoundId) -> None:
@@ -79,13 +77,12 @@ def test_old_arguments_on_a_new_round(honest_round: Round) -> None:
     reordered = (submissions[1], submissions[0], *submissions[2:])
     new = forge_round(honest_round.build, reordered, solve=None)
     verify_round(honest_round.build, new)
-    for name in ("settlement", "gram", "gram_point", "mask_points"):
-        with pytest.raises(ProofRejected, match="other challenges|another Gram matrix|not the folded"):
-            verify_round(honest_round.build, replace(new, **{name: getattr(honest_round.proof, name)}))
     old = honest_round.proof
-    together = replace(
-        new, settlement=old.settlement, gram=old.gram, gram_point=old.gram_point, mask_points=old.mask_points
-    )
+    names = ("settlement", "base", "gram_point", "mask_points", "projection_points")
+    for name in names:
+        with pytest.raises(ProofRejected, match="other challenges|another Gram matrix|not the folded"):
+            verify_round(honest_round.build, replace(new, **{name: getattr(old, name)}))
+    together = replace(new, **{name: getattr(old, name) for name in names})
     with pytest.raises(ProofRejected, match="answers other challenges"):
         verify_round(honest_round.build, together)
 
@@ -151,12 +148,8 @@ def changed_manifest(build: Build, folder: Path, *path: str, to: Any) -> Build:
         (("filter",), "multi-krum:f=1,m=4,three-sigma:lambda=3"),
         (("filter",), "multi-krum:f=1,m=4,cosine:tau=1/10"),
         (("srs", "id"), "0" * 64),
-        (("circuits", "gram", "files", "vk.key"), "0" * 64),
-        (("circuits", "gram", "files", "settings.json"), "0" * 64),
-        (("circuits", "range", "files", "vk.key"), "0" * 64),
-        (("circuits", "range", "files", "settings.json"), "0" * 64),
-        (("circuits", "range-last", "files", "vk.key"), "0" * 64),
-        (("circuits", "range-last", "files", "settings.json"), "0" * 64),
+        (("circuits", "base", "files", "vk.key"), "0" * 64),
+        (("circuits", "base", "files", "settings.json"), "0" * 64),
         (("circuits", "settlement", "files", "vk.key"), "0" * 64),
         (("circuits", "settlement", "files", "settings.json"), "0" * 64),
         (("circuits", "settlement", "logrows"), 19),
@@ -164,7 +157,8 @@ def changed_manifest(build: Build, folder: Path, *path: str, to: Any) -> Build:
         (("beta_max",), "1000000000"),
         (("fixed_point", "scale_bits"), -3),
         (("fixed_point", "value_bits"), 8),
-        (("circuits", "range", "proof_bytes"), 1),
+        (("circuits", "base", "proof_bytes"), 1),
+        (("circuits", "settlement", "proof_bytes"), 1),
         (("layout",), [{"name": "w", "shape": [2500], "dtype": "float32"}]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
@@ -172,18 +166,23 @@ def changed_manifest(build: Build, folder: Path, *path: str, to: Any) -> Build:
 def test_every_rule_is_in_the_digest(honest_round: Round, path: tuple[str, ...], to: Any) -> None:
     other = changed_manifest(honest_round.build, honest_round.build.folder, *path, to=to)
     with pytest.raises(ProofRejected, match="round proof is of another build"):
-        verify_settlement(other, honest_round.proof)
+        verify_round(other, honest_round.proof)
 
 
 @pytest.mark.parametrize("name, to", [("trainers", 6), ("params", 2501), ("logrows", 11)])
 def test_every_size_is_in_the_digest(honest_round: Round, name: str, to: int) -> None:
     other = changed_manifest(honest_round.build, honest_round.build.folder, name, to=to)
     with pytest.raises(ProofRejected, match="round proof is of another build"):
-        verify_settlement(other, honest_round.proof)
+        verify_round(other, honest_round.proof)
 
 
 def test_another_ceremony_is_not_found(honest_round: Round) -> None:
-    """A build of an SRS that is not here verifies nothing."""
+    """A build of an SRS that is not here verifies nothing, not even with the challenges that are answered."""
     other = changed_manifest(honest_round.build, honest_round.build.folder, "srs", "id", to="0" * 64)
+    proof = honest_round.proof
+    with pytest.raises(ProofRejected, match="answers other challenges"):
+        verify_round(other, replace(proof, manifest_digest=other.manifest.digest()))
+    r = proof.settlement.instances[1 : other.manifest.slots + 1]
+    settlement.verify(honest_round.build, proof.settlement, proof.gram_point, r, proof.beta)
     with pytest.raises(SrsError, match="SRS 00000000 of this build is not in"):
-        verify_round(other, replace(honest_round.proof, manifest_digest=other.manifest.digest()))
+        settlement.verify(other, proof.settlement, proof.gram_point, r, proof.beta)

@@ -7,35 +7,43 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from zkmarket.commitment import Opening
+from zkmarket import gram
 from zkmarket.field import P, from_ints
-from zkmarket.gram import Mask
+from zkmarket.gram import Mask, Products
+from zkmarket.native import Digits
 
 SALTS = 2
-LARGEST = (1 << 19) - 4  # Q at K = 20, the largest that a build allows
+LARGEST = 1 << 18  # Q of 19 bits a value, the largest that a build allows
 FIELD = st.one_of(st.sampled_from([0, 1, P - 1, P // 2]), st.integers(0, P - 1))
 VALUE = st.one_of(st.sampled_from([-LARGEST, LARGEST - 1, 0, -1]), st.integers(-LARGEST, LARGEST - 1))
+SUM = st.one_of(VALUE, st.sampled_from([1 - (1 << 61), (1 << 61) - 1]), st.integers(1 - (1 << 61), (1 << 61) - 1))
 CHALLENGE = st.one_of(st.sampled_from([0, 1, (1 << 128) - 1, 1 << 127]), st.integers(0, (1 << 128) - 1))
 Columns = list[list[int]]
 
 
 class Case:
-    """Openings and mask as the code takes them, and the same as plain columns of C + S numbers."""
+    """Vectors and mask as the code takes them, and the same as plain columns of C + S numbers.
 
-    def __init__(self, chunk: int, updates: Columns, salts: list[Columns], mask: Columns):
-        self.chunk, self.m = chunk, len(mask)
-        self.mask = Mask(np.stack([from_ints(column) for column in mask]))
-        self.openings = [
-            Opening(np.array(update, np.int32), np.stack([from_ints(column) for column in own]))
-            for update, own in zip(updates, salts, strict=True)
-        ]
-        self.slots = [mask]
-        for update, own in zip(updates, salts, strict=True):
-            padded = update + [0] * (self.m * chunk - len(update))
-            self.slots.append([padded[c * chunk : (c + 1) * chunk] + own[c] for c in range(self.m)])
+    Args: mask: by chunk; slot 0 has no others.
+    """
+
+    def __init__(self, chunk: int, vectors: Columns, salts: list[Columns], mask: dict[int, list[int]], m: int):
+        self.chunk, self.m = chunk, m
+        self.mask = Mask({c: from_ints(column) for c, column in mask.items()})
+        self.values = [np.array(vector, np.int64) for vector in vectors]
+        self.salts = [np.stack([from_ints(column) for column in own]) for own in salts]
+        self.digits = [Digits.of(values) for values in self.values]
+        zeros = [0] * (chunk + SALTS)
+        self.slots = [[mask.get(c, zeros) for c in range(m)]]
+        for vector, own in zip(vectors, salts, strict=True):
+            padded = vector + [0] * (m * chunk - len(vector))
+            self.slots.append([padded[c * chunk : (c + 1) * chunk] + own[c] for c in range(m)])
 
     def __repr__(self) -> str:
         return f"Case(chunk={self.chunk}, slots={self.slots})"
+
+    def products(self) -> Products:
+        return Products.of(self.digits, self.mask, self.chunk, self.m)
 
     def inner(self, a: Columns, b: Columns) -> int:
         """<a, b> over the values of all chunks; salts take no part."""
@@ -64,7 +72,10 @@ class Case:
 
 @st.composite
 def cases(draw, chunks: Sequence[int] = (1, 2, 3, 5, 7, 8), fewest: int = 1) -> Case:
-    """m chunks, the last one full or not, down to one value in it; at least `fewest` updates."""
+    """m chunks, the last one full or not, down to one value in it.
+
+    At least `fewest` vectors, the last one of small values or, as an aggregate's, of long ones.
+    """
     m, chunk, n = draw(st.sampled_from(chunks)), draw(st.integers(1, 5)), draw(st.integers(fewest, 4))
     d = (m - 1) * chunk + draw(st.integers(1, chunk))
 
@@ -72,6 +83,8 @@ def cases(draw, chunks: Sequence[int] = (1, 2, 3, 5, 7, 8), fewest: int = 1) -> 
         row = st.lists(elements, min_size=columns, max_size=columns)
         return st.lists(row, min_size=rows, max_size=rows)
 
-    updates = draw(table(n, d, VALUE))
+    vectors = draw(table(n - 1, d, VALUE)) + draw(table(1, d, draw(st.sampled_from([VALUE, SUM]))))
     salts = [draw(table(m, SALTS, FIELD)) for _ in range(n)]
-    return Case(chunk, updates, salts, draw(table(m, chunk + SALTS, FIELD)))
+    masked = gram.masked_chunks(m)
+    mask = dict(zip(masked, draw(table(len(masked), chunk + SALTS, FIELD)), strict=True))
+    return Case(chunk, vectors, salts, mask, m)

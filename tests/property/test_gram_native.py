@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.gram_cases import CHALLENGE, FIELD, LARGEST, SALTS, Case, Columns, cases
 from zkmarket import gram
-from zkmarket.errors import DomainError
+from zkmarket.errors import BackendError
 from zkmarket.field import P
-from zkmarket.round import Aggregate
 from zkmarket.transcript import Transcript
 
 pytestmark = pytest.mark.unit
 
 
 def naive_fold(columns: Columns, chunk: int, transcript: Transcript, q: int):
-    """Section 4, step 3, with zero chunks written out."""
+    """From the definition, with zero chunks written out."""
     columns = [list(column) for column in columns]
     claim, claims, rhos = q, [], []
     while len(columns) & (len(columns) - 1):
@@ -34,7 +30,7 @@ def naive_fold(columns: Columns, chunk: int, transcript: Transcript, q: int):
             % P
         )
         transcript.absorb(a, x)
-        rho = transcript.fold_challenge(len(claims))
+        rho = transcript.short_challenge("rho", len(claims))
         columns = [[(u + rho * v) % P for u, v in zip(lo, hi, strict=True)] for lo, hi in zip(low, high, strict=True)]
         claim = (a + 2 * rho * x + rho**2 * (claim - a)) % P
         claims.append((a, x))
@@ -45,76 +41,78 @@ def naive_fold(columns: Columns, chunk: int, transcript: Transcript, q: int):
 @settings(max_examples=80)
 @given(cases())
 def test_the_matrix_is_that_of_big_integers(case: Case):
-    assert gram.matrix(case.openings, case.mask, case.chunk) == case.matrix()
+    assert case.products().gram() == case.matrix()
 
 
 @settings(max_examples=80)
 @given(cases(), st.data())
-def test_the_combination_is_that_of_big_integers(case: Case, data: st.DataObject):
+def test_products_of_chunks_are_those_of_big_integers(case: Case, data: st.DataObject):
+    """<w_c, w_c'> for all pairs, of w_c = Σ_i r_i u_{i,c}."""
     r = data.draw(st.lists(CHALLENGE, min_size=len(case.slots), max_size=len(case.slots)))
-    assert gram.combine_slots(case.openings, case.mask, case.chunk, r) == case.combined(r)
+    w = [column[: case.chunk] for column in case.combined(r)]
+    wanted = [[sum(x * y for x, y in zip(a, b, strict=True)) % P for b in w] for a in w]
+    assert case.products().of_chunks(r).tolist() == wanted
 
 
 @settings(max_examples=80)
-@given(cases(), st.binary(min_size=32, max_size=32), FIELD)
-def test_the_fold_is_that_of_big_integers(case: Case, seed: bytes, q: int):
+@given(cases(), st.binary(min_size=32, max_size=32), st.data())
+def test_the_fold_is_that_of_big_integers(case: Case, seed: bytes, data: st.DataObject):
+    r = data.draw(st.lists(CHALLENGE, min_size=len(case.slots), max_size=len(case.slots)))
+    q = case.q(r)
+    claims, rhos, claim, column = naive_fold(case.combined(r), case.chunk, Transcript(seed), q)
+    assert gram.fold(case.products().of_chunks(r), q, Transcript(seed)) == (claims, rhos, claim)
+    assert claim == sum(v * v for v in column[: case.chunk]) % P
+
+
+@settings(max_examples=80)
+@given(cases(), st.lists(CHALLENGE, min_size=3, max_size=3))
+def test_the_factors_of_chunks_give_the_folded_column(case: Case, rhos: list[int]):
+    """W = Σ_c factor_c w_c, values and salts: what a fold does one after the other, at once."""
     columns = case.combined([1] * len(case.slots))
-    folded = gram.fold(copy.deepcopy(columns), case.chunk, Transcript(seed), q)
-    assert (folded.claims, folded.rhos, folded.claim, folded.column) == naive_fold(
-        columns, case.chunk, Transcript(seed), q
-    )
+    steps = gram.halves(case.m)
+    rhos = rhos[: len(steps)]
+    factors = gram.chunk_factors(case.m, rhos)
+    at_once = [sum(k * w[t] for k, w in zip(factors, columns, strict=True)) % P for t in range(case.chunk + SALTS)]
+    padded = columns + [[0] * (case.chunk + SALTS)] * (2 ** len(steps) - case.m)
+    for half, rho in zip(steps, rhos, strict=True):
+        padded = [[(u + rho * v) % P for u, v in zip(padded[c], padded[c + half], strict=True)] for c in range(half)]
+    assert at_once == padded[0]
 
 
-@pytest.mark.parametrize("block", [1, 2, 3])
-@settings(max_examples=40)
-@given(case=cases(), r=st.lists(CHALLENGE, min_size=5, max_size=5))
-def test_the_size_of_a_block_does_not_matter(block: int, case: Case, r: list[int]):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gram, "BLOCK", block)
-        assert gram.matrix(case.openings, case.mask, case.chunk) == case.matrix()
-        r = r[: len(case.slots)]
-        assert gram.combine_slots(case.openings, case.mask, case.chunk, r) == case.combined(r)
+@pytest.mark.parametrize("error", [1, P - 1])
+def test_a_wrong_claim_never_becomes_a_proof(error: int):
+    """Whatever the native arithmetic got wrong: the prover itself sees it."""
+    case = Case(2, [[1, 2, 3]], [[[0] * SALTS] * 2], {0: [5] * 4, 1: [7] * 4}, 2)
+    products, q = case.products().of_chunks([3, 4]), case.q([3, 4])
+    gram.fold(products, q, Transcript(bytes(32)))
+    with pytest.raises(BackendError, match="the last claim is not the folded column's inner product"):
+        gram.fold(products, (q + error) % P, Transcript(bytes(32)))
 
 
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_a_full_block_of_the_largest_values_is_exact(sign: int):
-    """A block of values near ±Q at K = 20, limbs near 2^16: the float64 sums come as near to 2^53 as they can."""
-    d = gram.BLOCK + 3
-    near = LARGEST - 1 - np.random.default_rng(0).integers(0, 50, (2, d))
-    updates = (near * [[1], [sign]]).astype(np.int32)
-    mask = [P - 1] * (d + SALTS)
-    case = Case(d, updates.tolist(), [[[P - 1] * SALTS]] * 2, [mask])
-    assert gram.matrix(case.openings, case.mask, d) == case.matrix()
-    r = [1, (1 << 128) - 1, (1 << 128) - 3]
-    assert gram.combine_slots(case.openings, case.mask, d, r) == case.combined(r)
-
-
-@pytest.mark.parametrize("times", [1, 7, 180])
-def test_an_aggregate_of_the_largest_values_is_exact(times: int):
-    """A last aggregate has values up to N_max·Q: blocks are then smaller, as far as float64 needs it."""
-    d = 5000
-    near = LARGEST - 1 - np.random.default_rng(1).integers(0, 50, (2, d))
-    updates = (near * [[1], [times]]).astype(np.int64)
-    case = Case(d, updates.tolist(), [[[P - 1] * SALTS]] * 2, [[P - 1] * (d + SALTS)])
-    case.openings[1] = Aggregate(updates[1], case.openings[1].salts)
-    assert gram.matrix(case.openings, case.mask, d) == case.matrix()
-    r = [1, (1 << 128) - 1, (1 << 128) - 3]
-    assert gram.combine_slots(case.openings, case.mask, d, r) == case.combined(r)
-    case.openings[1].values[:] = LARGEST * 200
-    with pytest.raises(DomainError, match="below 2\\^26"):
-        gram.matrix(case.openings, case.mask, d)
-
-
-def test_the_width_of_a_block_is_exact():
-    for times in (1, 7, 180):
-        vector = Aggregate(np.array([-times * LARGEST]), np.zeros((1, SALTS, 32), np.uint8))
-        assert 1 <= gram.exact_width([vector]) * max(LARGEST * times, gram.LIMB) * LARGEST * times <= 1 << 53
+def test_slots_of_the_largest_values():
+    """±Q in every cell of several chunks, field elements of p − 1 in every mask, challenges of 128 ones."""
+    d = 3 * 7
+    vectors = [[-LARGEST] * d, [LARGEST] * d, [(1 << 61) - 1] * d]
+    mask = {c: [P - 1] * (7 + SALTS) for c in gram.masked_chunks(3)}
+    case = Case(7, vectors, [[[P - 1] * SALTS] * 3] * 3, mask, 3)
+    assert case.products().gram() == case.matrix()
+    r = [(1 << 128) - 1] * 4
+    claims, rhos, claim, _ = naive_fold(case.combined(r), 7, Transcript(bytes(32)), case.q(r))
+    assert gram.fold(case.products().of_chunks(r), case.q(r), Transcript(bytes(32))) == (claims, rhos, claim)
 
 
 def test_halves():
     """m padded to a power of two, halved until one chunk is left."""
     expected = {1: [], 2: [1], 3: [2, 1], 4: [2, 1], 5: [4, 2, 1], 7: [4, 2, 1], 8: [4, 2, 1], 9: [8, 4, 2, 1]}
     assert {m: gram.halves(m) for m in expected} == expected
+
+
+def test_where_slot_0_has_chunks():
+    """At 0 and the powers of two below m: one more than there are folds."""
+    expected = {1: (0,), 2: (0, 1), 3: (0, 1, 2), 4: (0, 1, 2), 5: (0, 1, 2, 4), 8: (0, 1, 2, 4), 9: (0, 1, 2, 4, 8)}
+    assert {m: gram.masked_chunks(m) for m in expected} == expected
+    for m in range(1, 70):
+        assert len(gram.masked_chunks(m)) == len(gram.halves(m)) + 1 and max(gram.masked_chunks(m)) < m
 
 
 @settings(max_examples=200)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,9 @@ def check(**changes: Any) -> None:
 def test_the_honest_manifest_is_consistent():
     check()
     manifest = Manifest(documents.manifest())
-    assert (manifest.chunk, manifest.chunks, manifest.used_in_last, manifest.bound) == (1008, 3, 484, 512)
-    assert (manifest.range_bound, manifest.norm_bound) == (508, 2500 * 512**2)
-    assert [manifest.range_circuit(chunk) for chunk in range(3)] == ["range", "range", "range-last"]
+    assert (manifest.columns.rows, manifest.columns.width) == (29, 32)
+    assert (manifest.chunk, manifest.chunks, manifest.bound, manifest.norm_bound) == (896, 3, 512, 2500 * 512**2)
+    assert (manifest.projection.blocks, manifest.projection.tail) == (15, (708, 896))
     assert manifest.layout.size == manifest.params
     assert manifest.digest().hex() == manifest.value["digest"][2:]
 
@@ -39,9 +38,12 @@ def test_the_honest_manifest_is_consistent():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"chunk": 1009}, "chunk is 1009, wanted 1008"),
+        ({"rows": 28}, "rows is 28, wanted 29"),
+        ({"width": 64}, "width is 64, wanted 32"),
+        ({"chunk": 928}, "chunk is 928, wanted 896"),
         ({"chunks": 4}, "chunks is 4, wanted 3"),
-        ({"params": 4000}, "chunks is 3, wanted 4"),
+        ({"params": 4000}, "chunks is 3, wanted 5"),
+        ({"salts": 33}, "salts is 33, wanted 32"),
         ({"value_bound": 508}, "value_bound is 508, wanted 512"),
         ({"insecure": False}, "insecure is False, wanted True"),
         ({"beta_max": str(10**6)}, "digest is .*wanted"),
@@ -97,23 +99,21 @@ def test_a_rule_that_is_not_legal_is_refused(change: dict[str, Any], error: type
         check(**change)
 
 
-@pytest.mark.parametrize(
-    ("params", "chunks", "wanted"),
-    [
-        (2500, 3, ["gram", "range", "range-last", "settlement"]),
-        (2016, 2, ["gram", "range", "settlement"]),  # C divides D
-        (40, 1, ["gram", "range-last", "settlement"]),  # one chunk that is not full
-    ],
-)
-def test_the_circuits_are_those_that_the_sizes_need(tmp_path: Path, params: int, chunks: int, wanted: list[str]):
+@pytest.mark.parametrize(("params", "chunks"), [(2500, 3), (1792, 2), (40, 1)])
+def test_the_circuits_are_the_same_two_whatever_the_size(tmp_path: Path, params: int, chunks: int):
     value = documents.manifest(params, chunks, layout=None)
     _check_consistent(Manifest(value))
-    assert list(value["circuits"]) == wanted
+    assert list(value["circuits"]) == ["base", "settlement"]
     some = value["circuits"]["settlement"]
-    others = ["gram", "range", "range-last", "settlement"] if len(wanted) == 3 else ["gram", "range", "settlement"]
-    for circuits in (dict.fromkeys(("gram", "settlement"), some), dict.fromkeys(others, some)):
-        with pytest.raises(ArtifactError, match=f"manifest has the circuits .* wanted {re.escape(str(wanted))}"):
+    for circuits in ({"settlement": some}, dict.fromkeys(("base", "range", "settlement"), some)):
+        with pytest.raises(ArtifactError, match=r"manifest has the circuits .* wanted \['base', 'settlement'\]"):
             _check_circuits(Build(tmp_path, Manifest(value | {"circuits": circuits})))
+
+
+def test_an_update_in_which_sums_would_wrap_around_is_refused():
+    chunks = (1 << 26) // 896
+    with pytest.raises(DomainError, match=r"an update has at most 2\^26 values with its padding: got 67109504"):
+        _check_consistent(Manifest(documents.manifest(chunks * 896 + 1, chunks + 1, layout=None)))
 
 
 def test_another_commitment_of_zero_is_in_the_digest():
@@ -127,10 +127,10 @@ def test_another_commitment_of_zero_is_in_the_digest():
 # ---------------------------------------------------------------- values
 
 
-def test_a_value_beyond_q_is_refused_although_its_table_holds_it():
-    """Q is the project's, 256 here; the range proof of 2^10 rows would show it to be within 508."""
+def test_a_value_beyond_q_is_refused():
+    """Q is the project's, 256 here, whatever K is."""
     few = Manifest(documents.manifest() | {"fixed_point": {"scale_bits": 8, "value_bits": 9}})
-    assert (few.bound, few.range_bound) == (256, 256)
+    assert few.bound == 256
     salts = np.arange(3 * 8 * 32, dtype=np.uint8).reshape(3, 8, 32) & 15
     for value in (-256, 255):
         Opening(np.full(2500, value, np.int32), salts).check(few)

@@ -8,17 +8,17 @@ from itertools import product
 import pytest
 
 from circuits import NOISE
+from zkmarket.backend import block_rows, usable_rows
+from zkmarket.columns import ROWS, Columns, base_rows
 from zkmarket.errors import DomainError
 from zkmarket.rules import Domain, MultiKrum
 from zkmarket.statements import (
     ARGUMENT_BITS,
     HISTOGRAM_BITS,
-    chunk_size,
-    default_value_bits,
+    base_circuit,
     noise_covers,
     noise_entropy,
     project_circuits,
-    range_circuit,
     settlement_logrows,
     settlement_rows,
     settlement_statement,
@@ -36,50 +36,43 @@ def circuits(d: int, logrows: int = 10) -> dict:
 
 
 def test_sizes_are_those_of_the_protocol():
-    """C = 2^K − 8 − S; Q = 2^(bits − 1), 13 bits unless a project says otherwise; a table holds T = 2^(K−1) − 4."""
-    assert [chunk_size(k) for k in (10, 13, 17)] == [1008, 8176, 131056]
-    assert chunk_size(13, salts=20) == 8164
-    assert [table_bound(k) for k in (13, 17)] == [4092, 65532]
+    """A column is ℓ1 rows of ℓ2 = 2^⌈K/2⌉, the last of them the salts'; Q = 2^(bits − 1)."""
+    shapes = {k: (Columns(k).rows, Columns(k).width, Columns(k).values) for k in (10, 13, 17)}
+    assert shapes == {10: (29, 32, 28 * 32), 13: (62, 128, 61 * 128), 17: (254, 512, 253 * 512)}
     assert [value_bound(bits) for bits in (2, 13, 19)] == [2, 4096, 1 << 18]
-    assert [default_value_bits(k) for k in (10, 12, 13, 17)] == [10, 12, 13, 13]
+    assert [table_bound(k) for k in (13, 17)] == [4092, 65532]
 
 
-@pytest.mark.parametrize("logrows", [10, 13, 17])
-def test_the_table_of_a_range_proof_is_one_column_exactly(logrows: int):
-    """From −Q to Q − 1 are 2^K − 8 rows, two less than are usable: a second column would widen the range."""
-    circuit = range_circuit(logrows, 8)
-    low, high = circuit.how.lookup_range
-    assert (low, high) == (-table_bound(logrows), table_bound(logrows) - 1)
-    assert high - low + 1 == 2**logrows - 8
+@pytest.mark.parametrize("logrows", ROWS)
+def test_a_column_has_the_most_rows_with_which_the_base_circuit_fits_three_blocks(logrows: int):
+    columns = Columns(logrows)
+    fits = [
+        base_rows(rows, columns.width, logrows) <= 3 * block_rows(logrows) for rows in (columns.rows, columns.rows + 1)
+    ]
+    assert fits[0] and (not fits[1] or columns.length + columns.width >= 1 << logrows)
+    assert columns.length < usable_rows(logrows)
 
 
-@pytest.mark.parametrize(
-    ("d", "names"),
-    [
-        (1, ["gram", "range-last", "settlement"]),
-        (1007, ["gram", "range-last", "settlement"]),
-        (1008, ["gram", "range", "settlement"]),
-        (1009, ["gram", "range", "range-last", "settlement"]),
-        (2016, ["gram", "range", "settlement"]),
-    ],
-)
-def test_there_is_a_circuit_for_every_chunk_and_none_besides(d: int, names: list[str]):
-    assert list(circuits(d)) == names
-    if "range-last" in names:
-        assert circuits(d)["range-last"].numbers["used"] == d % 1008
+@pytest.mark.parametrize("logrows", [9, 21])
+def test_a_k_without_columns(logrows: int):
+    with pytest.raises(DomainError, match=f"logrows is from 10 to 20: got {logrows}"):
+        Columns(logrows)
+
+
+@pytest.mark.parametrize("d", [1, 896, 897, 2016])
+def test_there_are_two_circuits_whatever_the_size(d: int):
+    assert list(circuits(d)) == ["base", "settlement"]
+    assert circuits(d)["base"].numbers == base_circuit(10).numbers
 
 
 def test_what_a_circuit_shows_and_commits_to():
     made = circuits(1009)
-    assert made["gram"].lookups == [] and made["gram"].range_checks == []  # its zero knowledge depends on it
+    assert made["base"].lookups == made["base"].range_checks == made["base"].sorts == []  # its zero knowledge needs it
     assert {name: made[name].instances for name in made} == {
-        "gram": 1,
-        "range": 1,
-        "range-last": 2,
+        "base": 3 + 2 * 10 + 1,  # <W, W>, its salts' part, <U, V>, the echoed powers of the point, V there
         "settlement": 1 + 9 + 1 + 8 + 8 + 1,  # q, r, β, mask, scores, ν
     }
-    assert made["gram"].committed == [1016]
-    assert made["range"].committed == [1016, 1 + 2 * NOISE + 8]
+    assert made["base"].committed == [928, 928, 928, 20] and made["base"].blocks == 3
     assert made["settlement"].committed == [9 * 10 // 2 + 8, 9 + 1 + NOISE + 8]
 
 
@@ -101,15 +94,12 @@ def test_the_entropy_of_the_noise_is_a_lower_bound(values: int, table: int):
 
 
 def test_the_noise_covers_what_a_proof_reveals():
-    """948 bits at K = 13 as PROTOCOL section 6 says; at K = 9 it would not do, and is refused."""
+    """948 bits in a table of 2^13 rows; one of 2^9 would not do."""
     assert round(noise_entropy(128, 2 * 4092)) == 948
     assert noise_entropy(NOISE, 2 * table_bound(10)) > HISTOGRAM_BITS > noise_entropy(NOISE, 2 * table_bound(9))
     in_order = [NOISE * math.log2(2 * table_bound(k)) for k in (9, 10)]
     assert in_order[0] < ARGUMENT_BITS < in_order[1]
     assert (noise_covers(NOISE, 2 * table_bound(9)), noise_covers(NOISE, 2 * table_bound(10))) == (False, True)
-    range_circuit(10, 8)
-    with pytest.raises(DomainError, match=r"128 noise values do not cover what a range proof of 2\^9 rows reveals"):
-        range_circuit(9, 8)
 
 
 # ---------------------------------------------------------------- the settlement's size

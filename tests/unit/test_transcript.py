@@ -198,9 +198,9 @@ def test_bits_of_rows(case: dict[str, Any]):
     weights = Weights.of(shape_of(case), started(case))
     for row, wanted in case["bits"].items():
         at = int(row) - 1
-        parts = [weights.blocks[at], weights.left[at], weights.right[:, at]]
+        parts = [weights.blocks[at], weights.left[:, at], weights.right[:, at]]
         assert ["".join(map(str, part)) for part in parts] == wanted
-    assert keccak(np.hstack([weights.blocks, weights.left, weights.right.T]).tobytes()) == raw(case["all_bits"])
+    assert keccak(np.hstack([weights.blocks, weights.left.T, weights.right.T]).tobytes()) == raw(case["all_bits"])
 
 
 @pytest.mark.parametrize("case", TRANSCRIPTS, ids=name_of)
