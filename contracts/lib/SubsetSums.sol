@@ -8,8 +8,8 @@ import {Bn254} from "./Bn254.sol";
 /// those of s, then of a, then of b; 42 windows a word, lowest bits first; word k of the row is
 /// keccak(seed_0 ‖ "row" ‖ j ‖ k). A window names one of the 64 subset sums of its 6 weights, which a table holds.
 /// @dev Tables lie at fixed addresses: in every look-up that saves two operations of nine. `reserve` claims their place
-/// before anything else takes memory. A window that there is not meets a table of zeros, or the first word of a table,
-/// which is 0, so blocks of straight code may be longer than what they are used for.
+/// before anything else takes memory. Straight code may be longer than the windows that there are: it meets tables of
+/// zeros then.
 ///
 /// Numbers below p are added up to five at a time before they are reduced: 5·p < 2^256 < 6·p.
 library SubsetSums {
@@ -37,6 +37,11 @@ library SubsetSums {
 
     function windows(uint256 bits) internal pure returns (uint256) {
         return (bits + WINDOW - 1) / WINDOW;
+    }
+
+    /// @notice How many words a list of weights has: whole windows.
+    function padded(uint256 bits) internal pure returns (uint256) {
+        return WINDOW * windows(bits);
     }
 
     /// @notice Claim the memory that `rows` works in. To be called before anything else takes memory.
