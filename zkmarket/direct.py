@@ -295,7 +295,8 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
     }
     kept = {"mean": n, "median": n, "trimmed": n - 2 * rule.trim}[rule.name]
     result = d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
-    total = columns * column + last + 2 * table + 2 + (n if mean else 1) + lookups + result  # values are sliced, too
+    sliced = table + (0 if mean or committed else d)
+    total = columns * column + last + table + sliced + 2 + (n if mean else 1) + lookups + result
 
     def module():
         from circuits.aggregation import Aggregation
@@ -312,7 +313,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         how = Compilation(logrows, (low, high), decomp_base=1 << digit_bits, decomp_legs=domain.digits)
         sorts = [sorted_noise(domain.bits), *[n] * d]
         refused = {"noise beyond all digits": (inputs(noise=1 << domain.bits), "General synthesis error")}
-    free = columns * column + last + table + chunk * committed + (0 if mean else sum(sorts) + NOISE)
+    free = columns * column + last + sliced + chunk * committed + (0 if mean else sum(sorts) + NOISE)
     rows = laid_out(total - free, 0 if mean else n * d, n, logrows)
     before = [0] if mean else arguments_of(rows, logrows)
     return Circuit(
@@ -381,8 +382,8 @@ def round_statement(
     sorts = [sorted_noise(domain.bits), *[n - 1] * n, *[2] * (3 * n), n, n]
     result = d * (2 * n - 1) + output_rows(d, chunk, committed)
     total = columns * column + last + 2 * table + gram + known + NOISE + 5 + lookups + result
-    free = columns * column + last + table + chunk * committed + sum(sorts) + 3 * NOISE
-    rows = laid_out(total - free, 14 * n, n, logrows)
+    free = columns * column + last + table + chunk * committed + sum(sorts) + 2 * NOISE + known
+    rows = laid_out(total - free, 14 * n + n * n // 4, n, logrows)
     return Circuit(
         "round.py",
         module,

@@ -62,8 +62,8 @@ def test_no_update_is_unprovable(name: str, compile_once: Compile):
 
 @pytest.mark.parametrize("name", NETS)
 def test_no_activation_is_larger_or_longer_than_planned(name: str, monkeypatch: pytest.MonkeyPatch):
-    """Values of each sample, and their length as a vector, for the worst parameters that were found and for others: θ and
-    inputs of one sign or of many, updates in a few places or in all."""
+    """Values of each sample, and their length as a vector, for the worst parameters that were found and for others:
+    θ and inputs of one sign or of many, updates in a few places or in all."""
     planned: dict[int, Tensor] = {}
     stage = Planner.stage
     monkeypatch.setattr(Planner, "stage", lambda self, value: planned.setdefault(self.tensors, stage(self, value)))
