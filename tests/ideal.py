@@ -68,6 +68,10 @@ class Ideal:
     def point(self, column: Sequence[int]) -> Point:
         return multiply_add([GENERATOR], [self.exponent(column)])
 
+    def points(self, columns: Sequence[Sequence[int]]) -> list[bytes]:
+        """As they stand in a proof."""
+        return [encode_point(self.point(column)) for column in columns]
+
     def commit(self, files: str, logrows: int, columns: Sequence[Sequence[str]]) -> list[Point]:
         return [self.point(numbers(column)) for column in columns]
 
@@ -84,8 +88,9 @@ class Ideal:
     def prove_columns(self, columns: Sequence[Sequence[int]]) -> Proof:
         """Args: columns: W, U, V of L cells and the point's powers."""
         self.columns.append([list(column) for column in columns])
-        points = b"".join(encode_point(self.point(column)) for column in columns[:3])
-        return Proof(points + (len(self.columns) - 1).to_bytes(64, "big"), self.outputs(columns))
+        return Proof(
+            b"".join(self.points(columns[:3])) + (len(self.columns) - 1).to_bytes(64, "big"), self.outputs(columns)
+        )
 
     def verify(self, files: str, proof: Proof, what: str = "proof") -> None:
         at = int.from_bytes(proof.data[192:], "big")

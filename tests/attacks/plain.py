@@ -180,7 +180,7 @@ class Prover:
             rounds.append((g0, x))
 
         columns = self.columns(pad(w, ideal.cells), own[0], other[0], claim, transcript)
-        transcript.absorb_points(ideal.prove_columns([*columns, [1]]).point(at) for at in range(3))
+        transcript.absorb_points(ideal.points(columns))
         y = transcript.challenge("y")
         proof = ideal.prove_columns([*columns, powers_of(y, ideal.manifest.logrows)])
         return Sent(self.points, BaseProof(t0, z, claims, tuple(rounds), proof), q)

@@ -92,7 +92,7 @@ class MovedBlock(Clamped):
     """V + f with f(y) = 0 and <U, f> the difference, if y is known before V."""
 
     def columns(self, w: Column, u: Column, v: Column, claim: int, transcript: Transcript) -> list[Column]:
-        points = [self.ideal.prove_columns([w, u, v, [1]]).point(at) for at in range(3)]
+        points = self.ideal.points([w, u, v])
         y = guess(transcript, lambda t: t.absorb_points(points)).challenge("y")
         inverse = pow(y, -1, P)
         amount = (claim - dot(u, v)) * pow(u[0] - u[1] * inverse, -1, P)
@@ -118,7 +118,7 @@ class MovedColumns(Clamped):
         size = self.shape.values
         e = [*isotropic(v[:size], w[:size], (claim - dot(u, v)) % P), *[0] * (len(u) - size)]
         moved = [(a + b) % P for a, b in zip(u, e, strict=True)]
-        points = [self.ideal.prove_columns([w, moved, v, [1]]).point(at) for at in range(3)]
+        points = self.ideal.points([w, moved, v])
         tau = guess(transcript, lambda t: t.absorb_points(points)).challenge("tau")
         return [[(a - tau * b) % P for a, b in zip(w, e, strict=True)], moved, v]
 

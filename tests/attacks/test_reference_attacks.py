@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from tests.conftest import PARAMS, ROUND, TRAINERS, Round, honest_updates, make_
 from zkmarket import settlement
 from zkmarket.aggregator import Submission, check_last, prove_round, sum_updates
 from zkmarket.artifacts import Build
-from zkmarket.auditor import open_aggregate, verify_round, verify_settlement
+from zkmarket.auditor import open_aggregate, verify_round
 from zkmarket.cli import main
-from zkmarket.commitment import COMMITMENT_FILE, OPENING_FILE, Commitment
+from zkmarket.commitment import COMMITMENT_FILE, Commitment, commit_vector
 from zkmarket.errors import InputError, OpeningMismatch, ProofRejected
 from zkmarket.field import encode_point
 from zkmarket.files import write_json
+from zkmarket.native import Digits
 from zkmarket.round import NO_REFERENCES, Aggregate, References, RoundProof, aggregate_points
 from zkmarket.rules import Filter
 
@@ -48,7 +50,7 @@ class Referred:
 def save(submission: Submission, folder: Path) -> None:
     folder.mkdir(parents=True)
     write_json(folder / COMMITMENT_FILE, submission.commitment.to_json())
-    submission.opening.save(folder / OPENING_FILE)
+    submission.opening.save(folder)
 
 
 def answer_of(points: tuple[tuple[int, int], ...]) -> dict[str, list[str]]:
@@ -159,7 +161,7 @@ OTHERS = [other_last, other_root, other_owner, swapped]
 def test_the_proof_claims_other_references(referred: Referred, change: Callable[[Referred], References]) -> None:
     lie = replace(referred.proof, references=change(referred))
     with pytest.raises(ProofRejected, match="another (last aggregate|root update) than the known one: they differ"):
-        verify_settlement(referred.build, lie, referred.known)
+        verify_round(referred.build, lie, references=referred.known)
 
 
 @pytest.mark.parametrize("change", [other_last, other_root, swapped])
@@ -169,7 +171,7 @@ def test_the_proof_is_of_other_references_than_it_claims(
     """The prover compared with something else and writes the right points over it: the challenges come from them."""
     claimed = change(referred)
     with pytest.raises(ProofRejected, match="answers other challenges"):
-        verify_settlement(referred.build, replace(referred.proof, references=claimed), claimed)
+        verify_round(referred.build, replace(referred.proof, references=claimed), references=claimed)
 
 
 @pytest.mark.parametrize("name", ["root", "last"])
@@ -177,41 +179,27 @@ def test_a_reference_is_said_to_be_absent(referred: Referred, name: str) -> None
     """It is there, and the prover would do without it; or nobody knows of it, and the prover brings it."""
     without = replace(referred.known, **{name: None})
     with pytest.raises(ProofRejected, match="than the known one: the proof has none"):
-        verify_settlement(referred.build, replace(referred.proof, references=without), referred.known)
+        verify_round(referred.build, replace(referred.proof, references=without), references=referred.known)
     with pytest.raises(ProofRejected, match="than the known one: the verifier has none"):
-        verify_settlement(referred.build, referred.proof, without)
+        verify_round(referred.build, referred.proof, references=without)
     with pytest.raises(ProofRejected, match="answers other challenges"):
-        verify_settlement(referred.build, replace(referred.proof, references=without), without)
+        verify_round(referred.build, replace(referred.proof, references=without), references=without)
 
 
 def test_a_root_of_another_round(referred: Referred) -> None:
     old = replace(referred.root.commitment, round_id=replace(ROUND, round=ROUND.round - 1))
     known = replace(referred.known, root=old)
     with pytest.raises(ProofRejected, match="the root update is of another round"):
-        verify_settlement(referred.build, replace(referred.proof, references=known), known)
+        verify_round(referred.build, replace(referred.proof, references=known), references=known)
     with pytest.raises(ProofRejected, match="the root update is of another round"):
         prove_round(referred.build, referred.submissions, root=replace(referred.root, commitment=old))
-
-
-def test_a_root_without_its_own_range_proofs(referred: Referred) -> None:
-    """A root beyond the range would make any inner product: its range proofs carry its owner's tag."""
-    honest = referred.root.commitment
-    proven_by_another = replace(honest, range_proofs=referred.submissions[0].commitment.range_proofs)
-    for root, why in (
-        (replace(honest, range_proofs=()), "has 0 range proofs"),
-        (replace(honest, trainer=OWNER + 1), "carries another's tag"),
-        (proven_by_another, "carries another's tag"),
-    ):
-        known = replace(referred.known, root=root)
-        with pytest.raises(ProofRejected, match=f"root update: .*{why}"):
-            verify_round(referred.build, replace(referred.proof, references=known), references=known)
 
 
 def test_too_few_points(referred: Referred) -> None:
     assert referred.known.last
     short = replace(referred.known, last=referred.known.last[:-1])
     with pytest.raises(ProofRejected, match="the last reference has 2 points: wanted 3"):
-        verify_settlement(referred.build, replace(referred.proof, references=short), short)
+        verify_round(referred.build, replace(referred.proof, references=short), references=short)
 
 
 # ---------------------------------------------------------------- other matrices
@@ -225,14 +213,14 @@ def test_a_lie_about_an_inner_product_with_a_reference(referred: Referred) -> No
 
     forged = forge_round(referred.build, referred.submissions, nothing_old, root=referred.root, last=referred.last)
     assert forged.settlement.instances[SCORE_AT] > referred.proof.settlement.instances[SCORE_AT]
-    with pytest.raises(ProofRejected, match="y is not the folded claim T"):
-        verify_settlement(referred.build, forged, referred.known)
+    with pytest.raises(ProofRejected, match="<W, W> is not the folded claim T"):
+        verify_round(referred.build, forged, references=referred.known)
 
 
 def test_without_references_it_is_another_round(referred: Referred) -> None:
     """No root: everybody passes the cosine. No last aggregate: the scores are Shapley's. So says the verifier, too."""
     proof, _ = prove_round(referred.build, referred.submissions)
-    decision = verify_settlement(referred.build, proof)
+    decision = verify_round(referred.build, proof)
     assert proof.references == NO_REFERENCES and "references" not in proof.to_json()
     shift = referred.build.manifest.score_shift
     updates = [[int(x) for x in s.opening.values] for s in referred.submissions]
@@ -242,9 +230,9 @@ def test_without_references_it_is_another_round(referred: Referred) -> None:
     ]
     assert decision.scores == tuple(max(0, p) >> shift for p in phi)
     with pytest.raises(ProofRejected, match="the proof has none"):
-        verify_settlement(referred.build, proof, referred.known)
+        verify_round(referred.build, proof, references=referred.known)
     with pytest.raises(ProofRejected, match="answers other challenges"):
-        verify_settlement(referred.build, replace(proof, references=referred.known), referred.known)
+        verify_round(referred.build, replace(proof, references=referred.known), references=referred.known)
 
 
 @pytest.mark.parametrize("slot", range(N))
@@ -253,16 +241,15 @@ def test_a_score_with_other_low_bits(referred: Referred, slot: int) -> None:
     at = SCORE_AT + slot
     changed = with_settlement(referred.proof, **{f"i{at}": referred.proof.settlement.instances[at] ^ 1})
     with pytest.raises(ProofRejected, match="settlement proof does not verify"):
-        verify_settlement(referred.build, changed, referred.known)
+        verify_round(referred.build, changed, references=referred.known)
 
 
 def test_a_score_whose_high_bits_are_too_many(referred: Referred) -> None:
     shift = referred.build.manifest.score_shift
     for value, why in ((1 << 64 + shift, "not below 2\\^64"), ((1 << 64 + shift) - 1, "does not verify")):
         with pytest.raises(ProofRejected, match=why):
-            verify_settlement(
-                referred.build, with_settlement(referred.proof, **{f"i{SCORE_AT}": value}), referred.known
-            )
+            changed = with_settlement(referred.proof, **{f"i{SCORE_AT}": value})
+            verify_round(referred.build, changed, references=referred.known)
 
 
 def test_a_round_with_references_is_not_one_without(referred: Referred, honest_round: Round) -> None:
@@ -271,7 +258,7 @@ def test_a_round_with_references_is_not_one_without(referred: Referred, honest_r
         prove_round(honest_round.build, honest_round.submissions, root=referred.root)
     lie = replace(honest_round.proof, references=referred.known)
     with pytest.raises(ProofRejected, match="uses no root reference"):
-        verify_settlement(honest_round.build, lie, referred.known)
+        verify_round(honest_round.build, lie, references=referred.known)
     with pytest.raises(ProofRejected, match="of another build"):
         check(referred.build, honest_round.json())
 
@@ -286,11 +273,58 @@ def test_what_the_aggregator_is_given_is_checked(referred: Referred) -> None:
     wrong = replace(referred.root, opening=replace(referred.root.opening, values=values))
     with pytest.raises(OpeningMismatch, match="root update: .*does not open its commitment"):
         prove_round(build, referred.submissions, root=wrong, last=referred.last)
-    too_long = np.full(PARAMS, N * manifest.bound, np.int64)
+    too_long = np.full(PARAMS, N * isqrt(manifest.beta_max // PARAMS), np.int64)
     check_last(manifest, replace(referred.last, values=too_long))
-    too_long[7] += 1
+    too_long[7] += 2 * N
     with pytest.raises(InputError, match="longer than the sum of 5 updates"):
         prove_round(build, referred.submissions, root=referred.root, last=replace(referred.last, values=too_long))
+
+
+# ---------------------------------------------------------------- a last aggregate that is hard to work with
+
+
+def longest(build: Build, at: int) -> np.ndarray:
+    """All of N·√β_max in one entry: what N accepted updates can sum to, if they want to."""
+    values = np.zeros(PARAMS, np.int64)
+    values[at] = -isqrt(N * N * build.manifest.beta_max)
+    return values
+
+
+@pytest.mark.parametrize("at", [0, 895, PARAMS - 1], ids=["first", "beside the salts", "last"])
+def test_the_longest_last_aggregate(referred: Referred, at: int) -> None:
+    """Its entries are beyond any update's: it is settled all the same, or a predecessor could stop its successor."""
+    build = referred.build
+    last = replace(referred.last, values=longest(build, at))
+    assert Digits.of(last.values).count == 2 and abs(int(last.values[at])) > 1 << 19
+    check_last(build.manifest, last)
+    proof, _ = prove_round(build, referred.submissions, root=referred.root, last=last)
+    known = References(referred.root.commitment, commit_vector(build, last.values, last.salts))
+    decision = verify_round(build, proof, expected=ROUND, references=known)
+    assert decision.mask == (1, 1, 1, 1, 0)
+    last.values[at] -= 1
+    with pytest.raises(InputError, match="longer than the sum of 5 updates"):
+        check_last(build.manifest, last)
+
+
+def test_slots_with_data_blocks(referred: Referred, honest_round: Round) -> None:
+    """Trainers' and the root's entries are shown to be small; the last aggregate's follow from theirs."""
+    shape = referred.build.manifest.projection
+    assert referred.build.manifest.references == ("root", "last")
+    assert (shape.slots, referred.build.manifest.slots) == (N + 1, 1 + N + 2)
+    assert honest_round.build.manifest.projection.slots == N
+    assert len(referred.proof.projection_points) == len(shape.mask_positions) == shape.rounds + 1
+
+
+def test_an_absent_root_has_data_blocks(referred: Referred) -> None:
+    """It is the blinding point in each chunk: nobody can put something else there."""
+    build = referred.build
+    proof, _ = prove_round(build, referred.submissions, last=referred.last)
+    known = replace(referred.known, root=None)
+    verify_round(build, proof, references=known)
+    slots = proof.points(build.manifest).slots
+    assert slots[N] == (build.manifest.blinding,) * 3 and slots[N + 1] == known.last
+    with pytest.raises(ProofRejected, match="answers other challenges"):
+        verify_round(build, replace(proof, references=referred.known), references=referred.known)
 
 
 def test_commitments_of_the_prover_are_those_of_the_verifier(referred: Referred) -> None:
