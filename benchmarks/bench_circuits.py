@@ -22,8 +22,7 @@ from zkmarket.statements import (
     SALTS,
     VALUE_BITS,
     Circuit,
-    gram_circuit,
-    range_circuit,
+    base_circuit,
     settlement_logrows,
     settlement_statement,
     value_bound,
@@ -41,8 +40,7 @@ def main() -> None:
     tell = backend.quiet if arguments.json else say
     rows = Rows(machine())
     for logrows in arguments.logrows:
-        bench(rows, "gram", gram_circuit(logrows, SALTS), arguments.repeat, tell)
-        bench(rows, "range", range_circuit(logrows, SALTS), arguments.repeat, tell)
+        bench(rows, "base", base_circuit(logrows), arguments.repeat, tell)
     for n in arguments.trainers:
         bound, d = value_bound(VALUE_BITS), arguments.params
         longest = norm_bound(d, bound)

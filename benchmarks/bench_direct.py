@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_direct --params 1210 --params 10000 --json
 
-For each D one round of N similar updates of one chunk, proven both ways in one run: by the folded path (gram and
+For each D one round of N similar updates of one chunk, proven both ways in one run: by the folded path (base and
 settlement proof, as `zkmarket prove` makes them) and by the direct circuit, with its sum committed or opened. Both
-decide the same, or the run fails. Range proofs are the same for both and left out. Each row
+decide the same, or the run fails. A value has as many bits as the direct circuit's table allows, 13 at most. Each row
 has the rows of all its circuits, and K. A direct proof that needs more than --limit seconds or more memory than
 --memory is stopped and reported as such; so is one whose circuit needs more than 2^20 rows.
 """
@@ -28,13 +28,14 @@ from zkmarket import aggregator, auditor, backend, direct, srs
 from zkmarket.aggregator import Submission
 from zkmarket.artifacts import Build
 from zkmarket.build import Spec, build
+from zkmarket.columns import MAX_LOGROWS, ROWS, Columns
 from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_salts
 from zkmarket.contribution import SCORES
 from zkmarket.errors import BackendError, DomainError, ZkmarketError
 from zkmarket.round import Decision
 from zkmarket.rules import Filter
 from zkmarket.settlement import Outcome
-from zkmarket.statements import MAX_LOGROWS, chunk_size, table_bound
+from zkmarket.statements import VALUE_BITS, table_bound
 
 ROUND = RoundId(31337, 1, 1)
 MOST_ROWS = 1 << MAX_LOGROWS
@@ -59,8 +60,8 @@ def main() -> None:
 
 def direct_logrows(n: int, d: int, rule: Filter, score: str) -> int:
     """The smallest K whose chunk holds D and whose blocks of columns hold all comparisons."""
-    for logrows in range(10, MAX_LOGROWS + 1):
-        if d <= chunk_size(logrows):
+    for logrows in ROWS:
+        if d <= Columns(logrows).values:
             try:
                 direct.round_statement(logrows, n, d, d * table_bound(logrows) ** 2, rule, score, "committed")
             except DomainError:
@@ -73,10 +74,11 @@ def bench(arguments: argparse.Namespace, d: int, folder: Path, tell: Callable[[s
     n, rule = arguments.trainers, Filter.krum(arguments.trainers)
     logrows = direct_logrows(n, d, rule, arguments.score)
     rows = Rows({"trainers": n, "params": d} | machine())
-    own = build(Spec(n, d, rule, arguments.score), srs.generate(), folder / "own", tell)
+    bits = min(VALUE_BITS, logrows - 1)
+    own = build(Spec(n, d, rule, arguments.score, bits), srs.generate(), folder / "own", tell)
     if own.manifest.logrows != logrows:
         folded(arguments, rows, own, submit(own), "folded_own_logrows", tell)
-    made = build(Spec(n, d, rule, arguments.score, logrows=logrows), srs.generate(), folder / "build", tell)
+    made = build(Spec(n, d, rule, arguments.score, bits, logrows=logrows), srs.generate(), folder / "build", tell)
     submissions = submit(made)
     decision = folded(arguments, rows, made, submissions, "folded", tell)
 
@@ -104,12 +106,12 @@ def folded(
         with measured() as took:
             proof, _ = aggregator.prove_round(made, submissions)
         runs.append(took)
-    size = len(proof.gram.base.data) + len(proof.settlement.data)
-    compiled = sum(manifest.value["circuits"][name]["rows"] for name in ("gram", "settlement"))
+    size = len(proof.base.proof.data) + len(proof.base.z) + len(proof.settlement.data)
+    compiled = sum(circuit["rows"] for circuit in manifest.value["circuits"].values())
     about = {"logrows": manifest.logrows, "settlement_logrows": manifest.settlement_logrows, "chunks": manifest.chunks}
     rows.add(step, runs, size, rows=compiled, **about)
     with measured() as took:
-        decision = auditor.verify_settlement(made, proof)
+        decision = auditor.verify_round(made, proof)
     rows.add(f"{step}_verify", [took], size, logrows=manifest.logrows)
     return decision
 
@@ -160,7 +162,7 @@ def plain(
             runs.append(took)
     rows.add(f"direct_{output}", runs, len(proof.data), instances=len(proof.instances), **about)
     with measured() as took:
-        proven = direct.verify_admitted_round(keys, commitments, beta, proof)
+        proven = direct.verify_round(keys, commitments, beta, proof)
     rows.add(f"direct_{output}_verify", [took], len(proof.data), logrows=made.manifest.logrows)
     if proven.outcome != Outcome(decision.mask, decision.scores, decision.nu):
         sys.exit("the direct round and the folded path decide differently")

@@ -30,7 +30,7 @@ from zkmarket import games, learning, srs, utility_round
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.attacks import wrong_labels
 from zkmarket.backend import quiet
-from zkmarket.build import MAX_SALTS, Spec, build
+from zkmarket.build import Spec, build
 from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_salts
 from zkmarket.compile import Options, compile_model, search, with_defaults
 from zkmarket.contribution import shares
@@ -40,7 +40,7 @@ from zkmarket.integers import evaluate
 from zkmarket.network import read_network
 from zkmarket.quantise import FixedPoint, quantise
 from zkmarket.rules import Filter
-from zkmarket.statements import SALTS
+from zkmarket.statements import SALTS, VALUE_BITS
 from zkmarket.utility import commit_validation, loss_unit, quantise_batch, quantise_theta, used_parameters
 
 ROUND = RoundId(31337, 1, 1)
@@ -90,7 +90,7 @@ def estimate(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], No
     data = learning.load_dataset(DATA)
     network = read_network(school.model_name, data.inputs.shape[1:])
     plan = search(network, options, school.theta.astype(np.float64), data, tell)[0].plan
-    fixed = FixedPoint(options.scale_bits, options.logrows)
+    fixed = FixedPoint(options.scale_bits, VALUE_BITS)
     updates = np.stack([quantise(u, fixed, None).values for u in school.updates_now]).astype(np.int64)
     theta = quantise_theta(plan, school.theta, used_parameters(plan))
     batch = quantise_batch(plan, data.inputs[: arguments.batch], data.targets[: arguments.batch])
@@ -139,7 +139,7 @@ def pay(values: list[float]) -> list[float]:
 def prove(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], None]) -> None:
     n = arguments.trainers
     method = Method.parse(arguments.score)
-    salts = min(MAX_SALTS, SALTS + salts_needed(method, n))
+    salts = SALTS + salts_needed(method, n)
     school = School(n, arguments.hidden, arguments.seed, arguments.rounds)
     with tempfile.TemporaryDirectory(prefix="zkmarket-bench-") as name:
         folder = Path(name)
@@ -157,6 +157,7 @@ def prove(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], None]
             n,
             batch=arguments.batch,
             scale_bits=manifest.fixed_point.scale_bits,
+            beta_max=manifest.beta_max,
             logrows=manifest.logrows,
             salts=salts,
             proofs=max(64, proofs_needed(method, n)),

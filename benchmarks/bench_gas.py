@@ -4,8 +4,7 @@
     python -m benchmarks.bench_gas --check    # measures, compares with it, exits 1 if anything grew
 
 Real proofs against real verifiers on a fresh anvil: gas depends on the hardfork (zkmarket/market.py), on the
-compiler, and by a few hundred on the zero bytes of a proof, but not on the machine. It takes some minutes, most of
-them for the 40 range proofs of N = 10, D = 32,000.
+compiler, and by a few hundred on the zero bytes of a proof, but not on the machine. It takes some minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from tests.contracts.real import CID, Real, RealProject, made
 from zkmarket import market
 from zkmarket.backend import quiet
 from zkmarket.escrow import Verifiers
+from zkmarket.gas import RoundShape
 from zkmarket.market import Chain
 from zkmarket.rules import Filter
 
@@ -30,17 +30,19 @@ TOLERANCE = 0.01
 
 PROJECTS = {
     # name: (trainers, parameters, logrows). N3_m1 is small, for the test that measures it each time
-    "N3_m1": (3, 2_000, 11),
+    "N3_m1": (3, 1_800, 11),
     "N8_m1": (8, 1_210, 13),
     "N16_m1": (16, 1_210, 13),
-    "N10_m4": (10, 32_000, 13),
+    "N10_m13": (10, 100_000, 13),
+    "N32_m8": (32, 1_000_000, 17),
 }
+TWICE = ("N8_m1", "N10_m13")
+"""Settled by two transactions, too."""
 DEFAULT = "N8_m1"
 """The projects have Multi-Krum alone, as their figures always had; this one is settled by the default filter, too."""
 
-SUBMISSIONS = {"m1": "N8_m1", "m4": "N10_m4"}
 STEPS = ("create", "accept", "join", "start", "admit", "lock", "next", "withdraw")
-"""Of N8_m1. `admit` is the last trainer's."""
+"""Of N8_m1. `admit` has all receipts."""
 
 
 def main() -> None:
@@ -64,18 +66,23 @@ def main() -> None:
 def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
     real = Real.deploy(chain)
     deployed = {"factory+project": gas_to_deploy(chain, real.market.address)}
-    deployed["proofs"] = gas_to_deploy(chain, None) - deployed["factory+project"]
-    settle, parts, submit, steps = {}, {}, {}, {}
+    deployed["libraries"] = gas_to_deploy(chain, None) - deployed["factory+project"]
+    settle, parts, submit, steps, in_two = {}, {}, {}, {}, {}
     for name in PROJECTS:
         with chain.rolled_back():
             project = settled(real, name, tell)
             settle[name] = project.receipts["settle"].gas
             parts[name] = parts_of_settle(project)
-            submit |= {key: project.receipts["submit"].gas for key, of in SUBMISSIONS.items() if of == name}
-            if name == "N10_m4":
-                deployed |= verifiers_to_deploy(chain, project.verifiers, 10)
+            submit.setdefault("first", project.receipts["submit"].gas)
             if name == "N8_m1":
+                deployed |= verifiers_to_deploy(chain, project.verifiers, 8)
                 steps = finished(project)
+                project.to_prove()
+                submit["later"] = project.receipts["submit"].gas
+    for name in TWICE:
+        with chain.rolled_back():
+            project = settled(real, name, tell, in_two=True)
+            in_two[name] = {step: project.receipts[step].gas for step in ("prove base", "settle")}
     with chain.rolled_back():
         default = settled(real, DEFAULT, tell, Filter.default)
     return {
@@ -88,6 +95,7 @@ def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
             name: dict(zip(("trainers", "params", "logrows"), of, strict=True)) for name, of in PROJECTS.items()
         },
         "settle": settle,
+        "settle_in_two": in_two,
         "settle_parts": parts,
         "settle_default": {DEFAULT: default.receipts["settle"].gas},
         "submit": submit,
@@ -97,7 +105,11 @@ def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 def settled(
-    real: Real, name: str, tell: Callable[[str], None] = quiet, rule: Callable[[int], Filter] = Filter.krum
+    real: Real,
+    name: str,
+    tell: Callable[[str], None] = quiet,
+    rule: Callable[[int], Filter] = Filter.krum,
+    in_two: bool = False,
 ) -> RealProject:
     """A project of PROJECTS, its first round settled."""
     n, params, logrows = PROJECTS[name]
@@ -106,7 +118,8 @@ def settled(
     submissions = project.to_prove()
     tell(f"{name}: proving the round")
     proof, aggregate = project.prove(submissions)
-    project.settle(proof, CID if aggregate else b"")
+    settle = project.settle_in_two if in_two else project.settle
+    settle(proof, CID if aggregate else b"")
     return project
 
 
@@ -132,8 +145,7 @@ def gas_to_deploy(chain: Chain, address: str | None) -> int:
 
 
 def verifiers_to_deploy(chain: Chain, verifiers: Verifiers, n: int) -> dict[str, int]:
-    parts = {"gram": verifiers.gram, "range": verifiers.range, "range_last": verifiers.range_last}
-    parts["settlement"] = verifiers.settlement[n]
+    parts = {"base": verifiers.base, "settlement": verifiers.settlement[n]}
     return {name: gas_to_deploy(chain, verifier.address) for name, verifier in parts.items()}
 
 
@@ -143,8 +155,8 @@ def verifiers_to_deploy(chain: Chain, verifiers: Verifiers, n: int) -> dict[str,
 def parts_of_settle(project: RealProject) -> dict[str, int]:
     """Where the gas of a settlement goes; `rest` is hashing, memory, storage, the log and the contract's own code.
 
-    transaction: 21,000 and the calldata. gram, settlement: the two verifiers, as called. points: multiplications
-    and additions of the folded commitment and of the aggregate, by their price.
+    transaction: 21,000 and the calldata. base, settlement: the two verifiers, as called. points: multiplications
+    and additions of the combination and of the aggregate, by their price. `rest` has the rows' look-ups, too.
     """
     done = project.receipts["settle"]
     data = bytes(project.chain.web3.eth.get_transaction(done.transaction)["input"])
@@ -155,9 +167,9 @@ def parts_of_settle(project: RealProject) -> dict[str, int]:
     }
     parts = {
         "transaction": 21_000 + sum(16 if byte else 4 for byte in data),
-        "gram": called[project.verifiers.gram.address.lower()],
+        "base": called[project.verifiers.base.address.lower()],
         "settlement": called[project.verifiers.settlement[n].address.lower()],
-        "points": ((n + 1) * chunks + 2) * 6_150 + chunks * (accepted + 1) * 150,
+        "points": RoundShape.of(project.build.manifest).points * 6_150 + chunks * (accepted + 1) * 150,
     }
     return parts | {"rest": done.gas - sum(parts.values())}
 

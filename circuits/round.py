@@ -17,23 +17,25 @@ class Round(torch.nn.Module):
                 ν = lower median of G_ii; and a_k = Σ_i mask_i u_ik for k < D.
                 Opened: a_0..a_{D−1} are public. Committed: equal = the number of rows k < C in which the
                 committed column holds a_k, or 0 for k >= D; the verifier requires equal = C.
-    Domain:     every compared value is below base^digits in absolute value; others are unprovable.
+    Domain:     −T <= u_ik < T for all k < D, T = 2^(K−1) − 4, each by one lookup in a table of one column: nothing
+                else proves a bound of these values, without which inner products are of field elements. T is the
+                table's bound, not the project's Q. Every compared value is below base^digits in absolute value.
     Public:     β, mask_1..N, contribution_1..N, ν, then equal or a_0..a_{D−1}, in this order.
     Private:    the N columns and their salts; with `committed`, the aggregate's column; noise ‖ salts.
-    Not proven: that the updates are in range and zero past D (the range proofs do; without them inner products
-                are of field elements, not of integers).
+    Not proven: what stands in an update's column past D: it takes no part.
 
     Inputs: N columns (C values ‖ S salts); with `committed`, the aggregate's column, likewise; then
-    β ‖ 128 noise ‖ S salts.
+    β ‖ 128 noise ‖ noise of the table ‖ S salts.
 
     The plain reference of the folded path: no mask slot, no challenge, no transcript; N(N+1)/2 inner products of
     D rows each instead of one for all. What the lookups would leak, and what stops it, is said in
     circuits/settlement.py, with two differences that come of the many blocks of columns which N whole columns take:
 
-    - What is said there holds for one block, so everything with a lookup stands together: first comes the Gram
-      matrix, then by way of one concatenation the noise and all comparisons; the sum comes last. Where they would
+    - What is said there holds for one block, so all comparisons stand together: first come the table's lookups and the
+      Gram matrix, then by way of one concatenation the noise and all comparisons; the sum comes last. Where they would
       cross into another block, one more product, of `pad` rows, is computed with the Gram matrix: all that it does is
-      to move the lookups to the start of the next block. zkmarket/direct.py asserts that they fit.
+      to move them to the start of the next block. zkmarket/direct.py asserts that they fit. The table's lookups fill
+      as many blocks as they need: `sequence` says in which order, with 128 noise values in each.
     - The blocks without lookups have running sums that everybody knows, and share the blinding of the others: the
       running sum of the signs is bare by itself. The order of signs must not depend on data either, not only their
       counts. So all comparisons are sorts, in which every sign is positive.
@@ -52,36 +54,40 @@ class Round(torch.nn.Module):
         committed: bool,
         pad: int,
         sorted_noise: int,
+        sequence: list[list],
     ):
         super().__init__()
         self.n, self.params, self.chunk, self.salts = n, params, chunk, salts
         self.f, self.m, self.score = f, m, score
         self.penalty = float(penalty)
         self.committed = committed
-        self.pad, self.sorted_noise = pad, sorted_noise
+        self.pad, self.sorted_noise, self.sequence = pad, sorted_noise, sequence
         self.pairs = [(i, j) for i in range(n) for j in range(i, n)]
-        self.index = {pair: at for at, (i, j) in enumerate(self.pairs) for pair in ((i, j), (j, i))}
+        self.index = {pair: at for at, (i, j) in enumerate(self.pairs, start=1) for pair in ((i, j), (j, i))}
 
     def example(self) -> tuple[torch.Tensor, ...]:
         columns = self.n + (1 if self.committed else 0)
-        last = torch.zeros(1, 1 + NOISE + self.salts)
-        return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), last)
+        last = 1 + NOISE + sum(count for kind, _, count in self.sequence if kind == "noise") + self.salts
+        return (*(torch.zeros(1, self.chunk + self.salts) for _ in range(columns)), torch.zeros(1, last))
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         n = self.n
         everything = torch.cat(inputs, 1)
         column = self.chunk + self.salts
         last = column * (len(inputs) - 1)
+        places = looked_up(self.sequence, self.params, column, last + 1 + NOISE)
         updates = [take(everything, range(i * column, i * column + self.params)) for i in range(n)]
         upper = [torch.einsum("bi,bi->b", updates[i], updates[j]).reshape(1, 1) for i, j in self.pairs]
         if self.pad:
             rows = take(everything, [last] * self.pad)
             upper.append(torch.einsum("bi,bi->b", rows, rows).reshape(1, 1))
-        known = torch.cat([*upper, take(everything, range(last, last + 1 + NOISE))], 1)
+        table = in_table(take(everything, places))
+        known = torch.cat([table, *upper, take(everything, range(last, last + 1 + NOISE))], 1)
 
-        beta = take(known, [len(upper)])
-        noise = take(known, range(len(upper) + 1, len(upper) + 1 + NOISE))
-        nothing = decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))
+        start = 1 + len(upper)
+        beta = take(known, [start])
+        noise = take(known, range(start + 1, start + 1 + NOISE))
+        nothing = take(known, [0]) + decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))
 
         norms = self.entries_of(known, [(i, i) for i in range(n)])
         inside = at_least_zero(beta - norms)
@@ -129,6 +135,22 @@ class Round(torch.nn.Module):
 def take(tensor: torch.Tensor, indices) -> torch.Tensor:
     """Columns by constant index."""
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
+
+
+def looked_up(sequence: list[list], params: int, column: int, noise: int) -> list[int]:
+    """Where the values and the noise that a sequence names lie among all inputs; value j is of update j // D."""
+    places = []
+    for kind, first, count in sequence:
+        run = range(first, first + count)
+        places += [noise + at if kind == "noise" else at // params * column + at % params for at in run]
+    return places
+
+
+def in_table(values: torch.Tensor) -> torch.Tensor:
+    """Look every value up in the table of the sigmoid, which is 0 or 1 at scale 1; returns 0 (s² = s), or the optimiser
+    drops it."""
+    one = take(torch.sigmoid(values), [0])
+    return one * one - one
 
 
 def smallest(tensor: torch.Tensor, count: int) -> torch.Tensor:

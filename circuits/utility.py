@@ -13,15 +13,17 @@ class Utility(torch.nn.Module):
     Relation:   parameters w = L·θ + (L/|S|)·Agg_S. For every stage, with Z its linear part (a sum of linear layers,
                 convolutions, batch-norms and skips), q = ⌊g·Z / R^k⌋, and its output is q, max(0, q), or the
                 maximum over a window of them. Cross-entropy: for every sample, with logits q_j and M = max_j q_j,
-                t_j = M − q_j, c_j = min(t_j, R − 1), E(x) = round(base^x), T = Q − 1, label y:
+                t_j = M − q_j, c_j = min(t_j, R − 1), E(x) = round(base^x), T = R/2 − 1, label y:
                 λ = least integer with n·E(λ) >= Σ_j E(T − c_j); loss = λ − T + ν + t_y; correct = (t_y = 0).
                 Mean squares: loss = Σ_j (q_j − target_j)². zkmarket/utility.py says the same in integers.
-    Domain:     digits are in [0, R), R = 2Q = 2^K − 8, each by one lookup in the one-column table of E. Every number
-                of digits follows from worst cases, so no update within [−Q, Q) is unprovable.
+    Domain:     digits are in [0, R), R = 2^K − 8, each by one lookup in the one-column table of E. Every number of
+                digits follows from worst cases: θ and the inputs within the plan's bounds, ‖Agg_S/|S|‖ <= √β_max
+                as that of accepted updates is. So no accepted update is unprovable.
     Public:     everything of the last input but noise and salts (L/|S|, constants, challenges), echoed; E(0) = 1;
                 the checks, each of which the verifier requires to be 0; correct; loss.
     Private:    Agg_S and its salts, the batch, the witness; θ is committed without salts, everybody knows it.
-    Not proven: that the batch is what the owner says it is, or that its values are small: it is the owner's.
+    Not proven: that Agg_S is a sum of accepted updates: whoever verifies knows its commitment from theirs, and a round
+                proof bounds them. That the batch is what the owner says it is, or small: it is the owner's.
 
     Inputs: chunks of θ, of Agg_S, of the validation batch, of the witness; then public ‖ noise ‖ salts.
 
@@ -83,7 +85,7 @@ class Utility(torch.nn.Module):
         return self.cells("witness", *self.plan["witness"][name])
 
     def digits(self, name: str) -> list[torch.Tensor]:
-        """Cells of a number's digits, low first, each less Q."""
+        """Cells of a number's digits, low first, each less R/2."""
         return [self.witness(f"{name}.{i}") for i in range(self.plan["digits"][name])]
 
     def number(self, name: str) -> torch.Tensor:
@@ -156,7 +158,7 @@ class Utility(torch.nn.Module):
         return value if places is None else value * total(places)
 
     def powered(self, sums: torch.Tensor, first: int, count: int, weight: torch.Tensor) -> torch.Tensor:
-        """Σ R^i (s_i + Q·weight): the random sum of a number from those of its digits."""
+        """Σ R^i (s_i + R/2·weight): the random sum of a number from those of its digits."""
         value = pick(sums, first + count - 1)
         for i in range(first + count - 2, first - 1, -1):
             value = value * self.constant(self.plan["radix"]) + pick(sums, i)
@@ -409,7 +411,7 @@ def product_of_columns(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def shift_of(digits: int, radix: int) -> int:
-    """Q·(1 + R + … ): what digits that are kept less Q lack."""
+    """R/2·(1 + R + … ): what digits that are kept less R/2 lack."""
     return radix // 2 * sum(radix**i for i in range(digits))
 
 

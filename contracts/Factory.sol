@@ -23,8 +23,8 @@ contract Factory {
     uint256 public constant CALLDATA_LIMIT = 120_000;
 
     // Upper estimates of what one of each costs (benchmarks/gas.json); heavier projects are refused.
-    uint256 private constant BASE_GAS = 1_050_000; // `proveBase`: the base proof, and whatever does not grow
-    uint256 private constant WINDOW_GAS = 27_000; // a table of 64 sums, looked up in all rows of the projection
+    uint256 private constant BASE_GAS = 1_750_000; // `proveBase`: the base proof, and whatever does not grow
+    uint256 private constant WINDOW_GAS = 23_000; // a table of 64 sums, looked up in all rows of the projection
     uint256 private constant POINT_GAS = 8_000; // its bytes, its check, its multiple
     uint256 private constant DECISION_GAS = 1_300_000; // `settleProven`: the settlement proof, …
     uint256 private constant TRAINER_GAS = 35_000; // instances, credit
@@ -148,8 +148,8 @@ contract Factory {
         _within("params", t.params, 1, MOST_VALUES);
         uint256 chunk = (rows - 1) * width;
         uint256 chunks = (t.params + chunk - 1) / chunk;
-        _within("chunks", t.chunks, chunks, MOST_VALUES / chunk);
         _within("chunks", t.chunks, chunks, chunks);
+        _within("values of an update", chunks * chunk, 1, MOST_VALUES);
         _within("kappa", t.kappa, 1, type(uint32).max);
         _within("beta min", t.betaMin, t.params, t.betaMax);
         _within("beta", t.beta, t.betaMin, t.betaMax);

@@ -23,7 +23,8 @@ contract Project is Rounds {
     }
 
     /// @notice See `Extension`: called once, by the Factory.
-    function initialise(Terms calldata, Plan[] calldata, uint64[] calldata) external payable {
+    function initialise(Terms calldata given, Plan[] calldata plans_, uint64[] calldata rates_) external payable {
+        (given, plans_, rates_); // named for the ABI
         _pass();
     }
 
@@ -227,25 +228,33 @@ contract Project is Rounds {
     // ------------------------------------------------------------ settlement
 
     /// @notice See `Extension`: anyone with a proof and the aggregator's signature.
-    function settle(BaseProof calldata, Decision calldata, bytes calldata, bytes calldata) external {
+    function settle(
+        BaseProof calldata base,
+        Decision calldata decision,
+        bytes calldata cid,
+        bytes calldata publication
+    ) external {
+        (base, decision, cid, publication);
         _pass();
     }
 
     /// @notice See `Extension`: the first half of a settlement that one transaction does not hold, by anyone.
-    function proveBase(BaseProof calldata) external {
+    function proveBase(BaseProof calldata base) external {
+        (base);
         _pass();
     }
 
     /// @notice See `Extension`: the second half.
     function settleProven(
-        bytes32,
-        uint256[] calldata,
-        bytes32[] calldata,
-        uint256,
-        Decision calldata,
-        bytes calldata,
-        bytes calldata
+        bytes32 seed,
+        uint256[] calldata points,
+        bytes32[] calldata cids,
+        uint256 q,
+        Decision calldata decision,
+        bytes calldata cid,
+        bytes calldata publication
     ) external {
+        (seed, points, cids, q, decision, cid, publication);
         _pass();
     }
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from eth_hash.auto import keccak
 
-from zkmarket import backend
 from zkmarket.artifacts import Build
 from zkmarket.backend import Proof
-from zkmarket.commitment import column_of
+from zkmarket.commitment import commit_vector
 from zkmarket.errors import ProofRejected
 from zkmarket.executor import Job
 from zkmarket.field import Point
+from zkmarket.integers import root
 from zkmarket.transcript import digest_words
 from zkmarket.utility import Coalition, Utility, UtilityProof, Validation
 from zkmarket.utility_round import words_of
@@ -34,6 +34,7 @@ class FakeModel:
     salts: int
     scale_bits: int
     trainers: int
+    update_bound: int
     proofs: int = 64
     digest: bytes = bytes(31) + b"\x01"
     loss_unit: float = 1 / 60
@@ -41,7 +42,7 @@ class FakeModel:
     @classmethod
     def of(cls, build: Build) -> FakeModel:
         m = build.manifest
-        return cls(build, m.params, m.chunk, m.salts, m.fixed_point.scale_bits, m.trainers)
+        return cls(build, m.params, m.chunk, m.salts, m.fixed_point.scale_bits, m.trainers, root(m.beta_max))
 
     def quantise_theta(self, theta: np.ndarray) -> np.ndarray:
         return np.rint(np.asarray(theta, np.float64) * 2**self.scale_bits).astype(np.int64)
@@ -56,9 +57,7 @@ def utility(model: FakeModel, theta: np.ndarray, coalition: Coalition, validatio
 
 def prove_job(model: FakeModel, theta: np.ndarray, coalition: Coalition, validation: Validation, context: bytes) -> Job:
     """A job that a process of its own does."""
-    manifest = model.build.manifest
-    columns = [column_of(coalition.values, coalition.salts, chunk, manifest.chunk) for chunk in range(manifest.chunks)]
-    points = backend.commit(model.build.files("gram"), manifest.logrows, columns)
+    points = commit_vector(model.build, coalition.values, coalition.salts)
     found = utility(model, theta, coalition, validation)
     return Job(
         "fake",

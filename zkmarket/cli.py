@@ -261,7 +261,9 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         trainers=arguments.trainers,
         loss=arguments.loss,
         batch=arguments.batch,
+        value_bits=arguments.value_bits,
         scale_bits=arguments.scale_bits,
+        beta_max=arguments.beta_max,
         logrows=arguments.logrows,
         salts=arguments.salts,
         proofs=arguments.proofs,
@@ -698,7 +700,9 @@ def _add_compile(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--like", type=Path, metavar="BUILD", help="make this build again from your own model: is it what it says?"
     )
-    made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (logrows − 1)")
+    made.add_argument("--value-bits", type=int, metavar="B", help="bits of an update's value, as in build (13)")
+    made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (value bits − 1)")
+    made.add_argument("--beta-max", type=int, metavar="B", help="largest norm bound of the build (its default)")
     made.add_argument("--logrows", type=int, metavar="K", help="the updates' rows, 2^K (as build would choose)")
     made.add_argument(
         "--salts", type=int, default=8, metavar="S", help="the updates' salts of a chunk, as in build (8)"

@@ -17,16 +17,17 @@ import numpy as np
 
 from . import backend
 from .backend import Progress, quiet
-from .build import MAX_SALTS, Spec, choose_logrows, keys_of
+from .build import Spec, choose_logrows, keys_of
+from .columns import Columns
 from .errors import ArtifactError, DomainError, InputError
 from .files import canonical_json, link_or_copy, new_folder, parse_json, write_json
-from .integers import LOSSES, Sizes, evaluate, make_plan, rows_of, sizes_of
+from .integers import LOSSES, Sizes, evaluate, make_plan, root, rows_of, sizes_of
 from .learning import Dataset, load_dataset
 from .network import Network, read_network
 from .quantise import load_update
-from .rules import Filter
+from .rules import Filter, norm_bound
 from .srs import Srs
-from .statements import SALTS
+from .statements import SALTS, VALUE_BITS, value_bound
 from .utility import (
     FORMAT,
     MANIFEST_FILE,
@@ -58,7 +59,9 @@ class Options:
     trainers: int
     loss: str = "cross-entropy"
     batch: int = 64
+    value_bits: int | None = None
     scale_bits: int | None = None
+    beta_max: int | None = None
     logrows: int | None = None
     salts: int = SALTS
     proofs: int = 64
@@ -118,7 +121,7 @@ def judge(plan: dict[str, Any], network: Network, theta: np.ndarray, data: Datas
 
 def candidates(network: Network, options: Options, theta: np.ndarray, data: Dataset) -> Iterator[Sizes]:
     """Sizes to try: every pair of scales."""
-    assert options.logrows is not None and options.scale_bits is not None
+    assert options.logrows is not None and options.scale_bits is not None and options.beta_max is not None
     largest = float(np.abs(theta[network.used()]).max())
     bound = options.theta_bound or max(THETA_BOUND, 2.0 ** math.ceil(math.log2(max(4 * largest, 1e-9))))
     reach = float(np.abs(data.inputs).max()) or 1.0
@@ -136,6 +139,7 @@ def candidates(network: Network, options: Options, theta: np.ndarray, data: Data
                 activation_bits=activation_bits,
                 input_bound=math.ceil(math.ldexp(reach, input_bits)),
                 theta_bound=math.ceil(math.ldexp(bound, options.scale_bits)),
+                update_bound=root(options.beta_max),
                 target_bound=1 << 40 if options.loss == "mse" else 0,
             )
 
@@ -223,8 +227,6 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
     """
     if options.loss not in LOSSES:
         raise InputError(f"--loss is {' or '.join(LOSSES)}: got {options.loss!r}")
-    if not SALTS <= options.salts <= MAX_SALTS:
-        raise InputError(f"a chunk has from {SALTS} to {MAX_SALTS} salts: got {options.salts}")
     data = load_dataset(options.data)
     if data.labelled != (options.loss == "cross-entropy"):
         raise InputError(f"{options.loss} does not go with targets of type {data.targets.dtype}")
@@ -235,6 +237,10 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
         raise InputError(f"labels reach {int(data.targets.max())}: the model has {network.outputs} outputs")
     theta = network.theta if options.theta is None else load_update(options.theta, network.layout)
     options = with_defaults(options, network.layout.size)
+    assert options.logrows is not None
+    width = Columns(options.logrows).width
+    if not SALTS <= options.salts <= width:
+        raise InputError(f"a chunk has from {SALTS} to {width} salts at K = {options.logrows}: got {options.salts}")
     progress(f"{len(theta)} parameters, {len(network.nodes)} operations; searching scales")
     found, judged = search(network, options, theta, data, progress)
     build = write_build(found.plan, network, ceremony, folder, progress)
@@ -263,13 +269,16 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
 
 
 def with_defaults(options: Options, params: int) -> Options:
-    """K and scale as `zkmarket build` chooses them for as many trainers and parameters."""
+    """K, scale and the largest norm bound as `zkmarket build` chooses them for as many trainers and parameters."""
     values = dict(vars(options))
+    value_bits = options.value_bits or VALUE_BITS
     if options.logrows is None:
         spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=options.salts)
         values["logrows"] = choose_logrows(spec)[0]
     if options.scale_bits is None:
-        values["scale_bits"] = values["logrows"] - 1
+        values["scale_bits"] = value_bits - 1
+    if options.beta_max is None:
+        values["beta_max"] = norm_bound(params, value_bound(value_bits))
     return Options(**values)
 
 

@@ -11,6 +11,10 @@ The result is *committed* (a column more, of which the circuit proves that it ho
 is one of the proof's points) or *opened* (public outputs), chosen when keys are made. Prove and verify stand
 side by side; so do the integer oracles, which must agree with the circuits in every bit.
 
+Nothing else proves a bound of the values for these circuits, so that they look each one up in a table of one column:
+their bound is the table's, T = 2^(K−1) − 4, not the project's Q. A build whose honest updates may reach beyond T has no
+direct circuits.
+
 Each proof opens the columns that it takes: it spends one salt of every update, retries included.
 """
 
@@ -20,41 +24,41 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from circuits import NOISE
 
 from . import backend, settlement, srs
+from .aggregator import sum_updates
 from .artifacts import Build, Manifest
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .build import keys_of
-from .commitment import Commitment, Opening, check_opening, column_of, verify_range
+from .columns import Columns
+from .commitment import Commitment, Opening, check_opening, column_of, commit_vector
 from .contribution import GAMES, check_score
 from .errors import BackendError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
-from .field import P, Point, decode_point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
-from .placement import check_one_block
+from .field import P, Point, decode_point, encode_point, random_scalars, scalar_hex, to_hex
+from .placement import VALUES, Operation, Runs, check_one_block, check_table, sequence
 from .round import Aggregate, check_slots
 from .rules import INTEGER_LIMIT, MIN_ACCEPTED, SCORE_LIMIT, Domain, MultiKrum
 from .settlement import Outcome
-from .statements import (
-    MAX_LOGROWS,
-    MIN_LOGROWS,
-    SALTS,
-    Circuit,
-    Inputs,
-    chunk_size,
-    noise_covers,
-    sorted_noise,
-    table_bound,
-)
+from .statements import SALTS, Circuit, Inputs, noise_covers, sorted_noise, table_bound
 
 MAX_WEIGHT = (1 << 16) - 1
-"""A weight is small: sums of N·MAX_WEIGHT·Q are integers far below p."""
+"""A weight is small: sums of N·MAX_WEIGHT·T are integers far below p."""
 
 OUTPUTS = ("committed", "opened")
+
+TABLE = [{"Sigmoid": {"scale": 1.0}}]
+"""The lookup of the updates' values, as ezkl writes it."""
+
+Places = Mapping[int, int]
+NOWHERE: Places = {}
+"""Values by their place: value j of all N·D is of update j // D."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,9 @@ def product_end(start: int, length: int, usable: int) -> int:
     return start + length + (1 + over // (usable - 1) if over >= 0 else 0)
 
 
-def pad_of(products: int, d: int, lookups: int, logrows: int) -> int:
-    """Rows of the product between so many products of D values and the lookups: 0, or as many as fill a block.
+def pad_of(start: int, products: int, d: int, lookups: int, logrows: int) -> int:
+    """Rows of the product between so many products of D values, from row `start` on, and the comparisons: 0, or as many
+    as fill a block.
 
     Every block is a lookup argument of its own, with its own unblinded multiplicities: data in a block without
     noise would be bare. Rows are those of a proof, in whose blocks inputs take none.
@@ -184,7 +189,7 @@ def pad_of(products: int, d: int, lookups: int, logrows: int) -> int:
             f"a direct circuit's lookups take {lookups} rows and must fit one block of columns, {most} at"
             f" 2^{logrows} rows: raise logrows, or lower the number of parameters or of trainers"
         )
-    row = 0
+    row = start
     for _ in range(products):
         row = product_end(row, d, usable)
     at = row % usable
@@ -197,15 +202,38 @@ def most_rows(rows: int, n: int, logrows: int) -> int:
 
 
 def laid_out(rows: int, slices: int, n: int, logrows: int) -> tuple[int, int]:
-    """(least, most) rows of a proof, from ezkl's count without inputs and sorted values: slices take none either."""
+    """(least, most) rows of a proof, from ezkl's count without what surely takes none; slices may take none either."""
     return rows - slices, most_rows(rows, n, logrows)
 
 
-def check_size(d: int, logrows: int, salts: int) -> int:
+def arguments_of(rows: tuple[int, int], logrows: int) -> range:
+    """How many blocks of columns a circuit of so many rows may have."""
+    least, most = (backend.blocks_of(count, logrows) for count in rows)
+    return range(least, most + 1)
+
+
+def values_of_table(n: int, d: int, head: int, logrows: int, salts: int) -> tuple[Runs, int, int]:
+    """How N·D values are looked up in the table, from the first row on: the runs, their rows, and the last input's
+    length, in which the noise stands after `head` values."""
+    runs, groups = sequence([("value", 0, n * d)], 0, logrows)
+    last = head + groups * NOISE + salts
+    if last >= usable_rows(logrows):
+        raise DomainError(
+            f"the noise of a direct circuit's {n * d} values takes {last} rows, wanted fewer than"
+            f" {usable_rows(logrows)}: raise logrows, or lower the number of parameters or of trainers"
+        )
+    return runs, n * d + groups * NOISE, last
+
+
+def check_placement(placed: Sequence[Operation], runs: Runs, logrows: int) -> None:
+    """Raise ArtifactError unless all that is looked up lies among noise: values as planned, digits in one block."""
+    check_table(placed, VALUES, 0, runs, logrows)
+    check_one_block(placed, logrows)
+
+
+def check_size(d: int, logrows: int) -> int:
     """C, if the updates are one chunk each."""
-    if not MIN_LOGROWS <= logrows <= MAX_LOGROWS:
-        raise DomainError(f"logrows is from {MIN_LOGROWS} to {MAX_LOGROWS}: got {logrows}")
-    chunk = chunk_size(logrows, salts)
+    chunk = Columns(logrows).values
     if not 2 <= d <= chunk:  # to ezkl a single value is a product of its own, for which it begins a new column
         raise DomainError(
             f"a direct circuit takes updates of one chunk, 2 to {chunk} parameters at 2^{logrows} rows: got {d};"
@@ -220,7 +248,7 @@ def check_noise(domain: Domain, what: str) -> None:
 
 
 def value_domain(logrows: int) -> Domain:
-    """What an aggregation compares: differences of two values of [−Q, Q), plus 1."""
+    """What an aggregation compares: differences of two values of [−T, T), plus 1."""
     bounds = {"order of a coordinate's values": 2 * table_bound(logrows)}
     digit_bits = logrows - 1
     return Domain(bounds, 0, digit_bits, -(-max(bounds.values()).bit_length() // digit_bits))
@@ -243,16 +271,17 @@ def round_domain(logrows: int, n: int, d: int, beta_max: int, rule: MultiKrum, s
 def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str, salts: int = SALTS) -> Circuit:
     """The aggregation circuit of exactly N updates of D parameters."""
     rule.check(n)
-    chunk, committed = check_size(d, logrows, salts), is_committed(output)
+    chunk, committed = check_size(d, logrows), is_committed(output)
     column, digit_bits = chunk + salts, logrows - 1
     columns = n + (1 if committed else 0)
     mean = rule.name == "mean"
     domain = None if mean else value_domain(logrows)
-    head, lookups = n, 0
+    runs, table, last = values_of_table(n, d, n if mean else NOISE, logrows, salts)
+    lookups = 0
     if domain is not None:
         check_noise(domain, "an aggregation proof")
-        head, lookups = NOISE, aggregation_lookup_rows(n, d, domain)
-        pad_of(0, d, lookups, logrows)  # nothing stands before them
+        lookups = aggregation_lookup_rows(n, d, domain)
+        pad_of(0, 0, d, table + 2 + lookups, logrows)  # nothing else stands before them
     numbers = {
         "n": n,
         "params": d,
@@ -262,48 +291,47 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         "trim": rule.trim,
         "committed": committed,
         "sorted_noise": 0 if domain is None else sorted_noise(domain.bits),
+        "sequence": runs,
     }
     kept = {"mean": n, "median": n, "trimmed": n - 2 * rule.trim}[rule.name]
-    total = columns * column + head + salts + lookups + d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
+    result = d * (kept if kept > 1 else 0) + output_rows(d, chunk, committed)
+    sliced = table + (0 if mean or committed else d)
+    total = columns * column + last + table + sliced + 2 + (n if mean else 1) + lookups + result
 
     def module():
         from circuits.aggregation import Aggregation
 
         return Aggregation(**numbers)
 
-    def inputs(value: int = 0, noise: int = 1) -> Inputs:
-        rows = [[value], *[[0]] * (columns - 1)]
-        last = [1] * n if mean else [noise] * NOISE
-        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(salts)]
+    def inputs(noise: int = 1, values: Places = NOWHERE, of_table: Places = NOWHERE) -> Inputs:
+        return sample_of(numbers, [1] * n if mean else [noise] * NOISE, values, of_table)
 
-    how = Compilation(logrows)
-    sorts = [] if domain is None else [sorted_noise(domain.bits), *[n] * d]
-    refused = {}
+    low, high = table_of(logrows)
+    how = Compilation(logrows, (low, high))
+    sorts, refused = [], {}
     if domain is not None:
-        how = Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits)
-        beyond = 1 << domain.bits
-        refused = {"a value beyond all digits": {"value": beyond}, "noise beyond all digits": {"noise": beyond}}
+        how = Compilation(logrows, (low, high), decomp_base=1 << digit_bits, decomp_legs=domain.digits)
+        sorts = [sorted_noise(domain.bits), *[n] * d]
+        refused = {"noise beyond all digits": (inputs(noise=1 << domain.bits), "General synthesis error")}
+    free = columns * column + last + sliced + chunk * committed + (0 if mean else sum(sorts) + NOISE)
+    rows = laid_out(total - free, 0 if mean else n * d, n, logrows)
+    before = [0] if mean else arguments_of(rows, logrows)
     return Circuit(
         "aggregation.py",
         module,
         numbers,
         how,
-        lookups=[],
+        lookups=TABLE,
         range_checks=[] if mean else [[-1, 1], [0, (1 << digit_bits) - 1]],
         sorts=sorts,
-        rows=laid_out(
-            total - columns * column - head - salts - sum(sorts) - chunk * committed,
-            0 if mean else 2 * NOISE + n * d,
-            n,
-            logrows,
-        ),
+        rows=rows,
         counted=(total, most_rows(total, n, logrows)),
         instances=(n if mean else 0) + (1 if committed else d),
-        committed=[*[column] * columns, head + salts],
+        committed=[*[column] * columns, last],
         sample=inputs,
-        refused=lambda: {name: (inputs(**bad), "General synthesis error") for name, bad in refused.items()},
+        refused=lambda: refused | beyond_the_table(inputs, runs, logrows, before),
         domain=domain,
-        placed=lambda placed: check_one_block(placed, logrows),
+        placed=lambda placed: check_placement(placed, runs, logrows),
         code=("direct",),
     )
 
@@ -318,14 +346,14 @@ def round_statement(
         raise RuleError(
             f"a direct round is decided by multi-krum alone, with {' or '.join(GAMES)} scores: got {rule}, {score}"
         )
-    chunk, committed = check_size(d, logrows, salts), is_committed(output)
+    chunk, committed = check_size(d, logrows), is_committed(output)
     column, digit_bits = chunk + salts, logrows - 1
     columns, entries = n + (1 if committed else 0), n * (n + 1) // 2
     domain = round_domain(logrows, n, d, beta_max, rule, score)
     check_noise(domain, f"the round proof of {n} trainers")
     lookups = round_lookup_rows(rule, n, score, domain)
-    head = 1 + NOISE
-    pad = pad_of(entries, d, lookups, logrows)
+    runs, table, last = values_of_table(n, d, 1 + NOISE, logrows, salts)
+    pad = pad_of(table + 2, entries, d, lookups, logrows)
     numbers = {
         "n": n,
         "params": d,
@@ -338,6 +366,7 @@ def round_statement(
         "committed": committed,
         "pad": pad,
         "sorted_noise": sorted_noise(domain.bits),
+        "sequence": runs,
     }
 
     def module():
@@ -345,36 +374,35 @@ def round_statement(
 
         return Round(**numbers)
 
-    def inputs(value: int = 0, noise: int = 1) -> Inputs:
-        rows = [[value], *[[0]] * (columns - 1)]
-        last = [1 << 20, *[noise] * NOISE]
-        return [*(padded(row, chunk, salts) for row in rows), [scalar_hex(v) for v in last] + fresh(salts)]
+    def inputs(noise: int = 1, values: Places = NOWHERE, of_table: Places = NOWHERE) -> Inputs:
+        return sample_of(numbers, [1 << 20, *[noise] * NOISE], values, of_table)
 
-    beyond = 1 << domain.bits
     gram = entries * (d + 1) + (pad + 1 if pad else 0)
+    known = 2 + entries + (pad > 0) + NOISE
     sorts = [sorted_noise(domain.bits), *[n - 1] * n, *[2] * (3 * n), n, n]
-    total = columns * column + head + salts + gram + head + lookups + d * (2 * n - 1) + output_rows(d, chunk, committed)
+    result = d * (2 * n - 1) + output_rows(d, chunk, committed)
+    total = columns * column + last + 2 * table + gram + known + NOISE + 5 + lookups + result
+    free = columns * column + last + table + chunk * committed + sum(sorts) + 2 * NOISE + known
+    rows = laid_out(total - free, 14 * n + n * n // 4, n, logrows)
     return Circuit(
         "round.py",
         module,
         numbers,
-        Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
-        lookups=[],
+        Compilation(logrows, table_of(logrows), decomp_base=1 << digit_bits, decomp_legs=domain.digits),
+        lookups=TABLE,
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
         sorts=sorts,
-        rows=laid_out(
-            total - columns * column - head - salts - sum(sorts) - chunk * committed, 2 * NOISE + 14 * n, n, logrows
-        ),
+        rows=rows,
         counted=(total, most_rows(total, n, logrows)),
         instances=2 * n + 2 + (1 if committed else d),
-        committed=[*[column] * columns, head + salts],
+        committed=[*[column] * columns, last],
         sample=inputs,
         refused=lambda: {
-            "a squared norm beyond all digits": (inputs(value=beyond), "General synthesis error"),
-            "noise beyond all digits": (inputs(noise=beyond), "General synthesis error"),
+            "noise beyond all digits": (inputs(noise=1 << domain.bits), "General synthesis error"),
+            **beyond_the_table(inputs, runs, logrows, arguments_of(rows, logrows)),
         },
         domain=domain,
-        placed=lambda placed: check_one_block(placed, logrows),
+        placed=lambda placed: check_placement(placed, runs, logrows),
         code=("direct",),
     )
 
@@ -385,8 +413,48 @@ def is_committed(output: str) -> bool:
     return output == "committed"
 
 
-def padded(values: Sequence[int], chunk: int, salts: int) -> list[str]:
-    return [scalar_hex(v) for v in values] + [scalar_hex(0)] * (chunk - len(values)) + fresh(salts)
+def table_of(logrows: int) -> tuple[int, int]:
+    """The table of one column: −T to T − 1."""
+    bound = table_bound(logrows)
+    return -bound, bound - 1
+
+
+def sample_of(numbers: dict[str, Any], head: list[int], values: Places, of_table: Places) -> Inputs:
+    """Updates of zeros, but for some values, and their result; the noise of the table is 0 but for some."""
+    n, d, chunk, salts = (numbers[name] for name in ("n", "params", "chunk", "salts"))
+    columns = [[0] * chunk for _ in range(n + numbers["committed"])]
+    for at, value in values.items():
+        columns[at // d][at % d] = value
+    noise = [0] * sum(count for kind, _, count in numbers["sequence"] if kind == "noise")
+    for at, value in of_table.items():
+        noise[at] = value
+    return [[scalar_hex(v) for v in column] + fresh(salts) for column in (*columns, [*head, *noise])]
+
+
+def beyond_the_table(
+    inputs: Callable[..., Inputs], runs: Runs, logrows: int, others: Sequence[int]
+) -> dict[str, tuple[Inputs, str]]:
+    """What the table must refuse, in its row and by the argument of its block of columns: the first of each run of
+    values, or of noise, one below the table, and the last one above.
+
+    Args:
+        others: how many lookup arguments may come before the table's: those of the signs, one a block of columns.
+    """
+    (low, high), usable = table_of(logrows), usable_rows(logrows)
+    wrong: dict[str, dict[int, int]] = {"value": {}, "noise": {}}
+    reasons: dict[str, list[str]] = {"value": [], "noise": []}
+    row = 0
+    for kind, first, count in runs:
+        for at, value in ((first, low - 1), (first + count - 1, high + 1)):
+            wrong[kind][at] = value
+            block, offset = divmod(row + at - first, usable)
+            index = "|".join(str(block + before) for before in others)
+            reasons[kind].append(rf"(?=.*Lookup \(index: (?:{index})\)[^\n]* offset {offset}\b)")
+        row += count
+    return {
+        "values outside the table": (inputs(values=wrong["value"]), "(?s)" + "".join(reasons["value"])),
+        "noise outside the table": (inputs(of_table=wrong["noise"]), "(?s)" + "".join(reasons["noise"])),
+    }
 
 
 def fresh(count: int) -> list[str]:
@@ -416,15 +484,20 @@ class Direct:
 
 
 def aggregation_keys(build: Build, rule: Rule, output: str = "committed", progress: Progress = quiet) -> Direct:
-    """Make or fetch the keys of an aggregation of the project's updates."""
+    """Make or fetch the keys of an aggregation of the project's updates.
+
+    Raises DomainError if the updates may have values beyond the table, or the circuit does not fit.
+    """
     manifest = build.manifest
+    check_bound(manifest)
     circuit = aggregation_statement(manifest.logrows, manifest.trainers, manifest.params, rule, output, manifest.salts)
     return Direct(build, circuit, _keys(build, circuit, progress), rule)
 
 
 def round_keys(build: Build, output: str = "committed", progress: Progress = quiet) -> Direct:
-    """Make or fetch the keys of the project's round in one circuit."""
+    """Make or fetch the keys of the project's round in one circuit. Raises DomainError as `aggregation_keys`."""
     manifest = build.manifest
+    check_bound(manifest)
     circuit = round_statement(
         manifest.logrows,
         manifest.trainers,
@@ -436,6 +509,17 @@ def round_keys(build: Build, output: str = "committed", progress: Progress = qui
         manifest.salts,
     )
     return Direct(build, circuit, _keys(build, circuit, progress), None)
+
+
+def check_bound(manifest: Manifest) -> None:
+    """Raise DomainError unless the table holds every honest value, or a direct proof could be impossible."""
+    table = table_bound(manifest.logrows)
+    if manifest.bound > table:
+        raise DomainError(
+            f"a direct circuit looks values up in a table of [−{table}, {table}) at 2^{manifest.logrows} rows, and this"
+            f" build's are in [−{manifest.bound}, {manifest.bound}): build with --value-bits {manifest.logrows - 1} or"
+            " fewer, or with a larger --logrows"
+        )
 
 
 def _keys(build: Build, circuit: Circuit, progress: Progress) -> CircuitFiles:
@@ -477,7 +561,7 @@ def prove_aggregation(
     values = combine_updates(rule, np.stack([opening.values for opening in openings]), weights)
     salts = random_scalars(manifest.salts).reshape(1, manifest.salts, 32)
     result = Aggregate(values, salts)
-    head = [scalar_hex(w) for w in weights] if rule.name == "mean" else noise(direct.circuit)
+    head = weights if rule.name == "mean" else noise(direct.circuit)
     proof = _prove(direct, openings, result, head, "aggregation proof", progress)
     combined = _read_aggregation(direct, commitments, proof, weights if rule.name == "mean" else None)
     _check_own(combined.values, combined.point, result, direct)
@@ -512,8 +596,8 @@ def prove_round(
             f"the aggregate cannot be opened: {sum(outcome.mask)} updates are accepted, wanted at least"
             f" {manifest.min_accepted}, or it reveals them; use a round whose aggregate is committed"
         )
-    total = _sum(manifest, openings, outcome.mask)
-    head = [scalar_hex(beta), *noise(direct.circuit)]
+    total = sum_updates(manifest, openings, outcome.mask)
+    head = [beta, *noise(direct.circuit)]
     proof = _prove(direct, openings, total, head, "round proof", progress)
     decision = _read_round(direct, commitments, beta, proof)
     if decision.outcome != outcome:
@@ -522,12 +606,18 @@ def prove_round(
     return proof, None if withheld else total
 
 
-def noise(circuit: Circuit) -> list[str]:
+def noise(circuit: Circuit) -> list[int]:
     """128 values of either sign, uniform over all digits; those that are sorted along have one bit less."""
     assert circuit.domain is not None
     bits, short = circuit.domain.bits, circuit.numbers["sorted_noise"]
-    drawn = (secrets.choice((-1, 1)) * secrets.randbelow(1 << (bits - (at < short))) for at in range(NOISE))
-    return [scalar_hex(v) for v in drawn]
+    return [secrets.choice((-1, 1)) * secrets.randbelow(1 << (bits - (at < short))) for at in range(NOISE)]
+
+
+def noise_of_table(circuit: Circuit) -> list[int]:
+    """Uniform values of the table, 128 for each block of columns that looks values up."""
+    low, high = table_of(circuit.how.logrows)
+    count = sum(count for kind, _, count in circuit.numbers["sequence"] if kind == "noise")
+    return [low + secrets.randbelow(high - low + 1) for _ in range(count)]
 
 
 def deadline(direct: Direct) -> float:
@@ -537,13 +627,14 @@ def deadline(direct: Direct) -> float:
 
 
 def _prove(
-    direct: Direct, openings: Sequence[Opening], result: Aggregate, head: list[str], what: str, progress: Progress
+    direct: Direct, openings: Sequence[Opening], result: Aggregate, head: list[int], what: str, progress: Progress
 ) -> Proof:
     chunk = direct.build.manifest.chunk
-    columns = [opening.column(0, chunk) for opening in openings]
+    columns = [column_of(opening.values, opening.salts, 0, chunk) for opening in openings]
     if direct.committed:
         columns.append(column_of(result.values, result.salts, 0, chunk))
-    job = ProofJob(what, direct.files, [*columns, head + fresh(direct.circuit.numbers["salts"])])
+    last = [scalar_hex(v) for v in [*head, *noise_of_table(direct.circuit)]]
+    job = ProofJob(what, direct.files, [*columns, last + fresh(direct.circuit.numbers["salts"])])
     return backend.prove([job], progress, deadline(direct))[0]
 
 
@@ -555,17 +646,6 @@ def _check_openings(direct: Direct, openings: Sequence[Opening], commitments: Se
         )
     for slot, (opening, commitment) in enumerate(zip(openings, commitments, strict=True), start=1):
         check_opening(direct.build, opening, commitment.points, slot)
-
-
-def _sum(manifest: Manifest, openings: Sequence[Opening], mask: Sequence[int]) -> Aggregate:
-    accepted = [opening for opening, bit in zip(openings, mask, strict=True) if bit]
-    values = np.zeros(manifest.params, np.int64)
-    salts = [0] * manifest.salts
-    for opening in accepted:
-        values += opening.values
-        for at, salt in enumerate(opening.salts[0]):
-            salts[at] = (salts[at] + int.from_bytes(salt.tobytes(), "little")) % P
-    return Aggregate(values, from_ints(salts).reshape(1, manifest.salts, 32))
 
 
 def _check_own(values: tuple[int, ...] | None, point: Point | None, result: Aggregate, direct: Direct) -> None:
@@ -608,7 +688,7 @@ class DirectDecision:
 def verify_aggregation(
     direct: Direct, commitments: Sequence[Commitment], proof: Proof, weights: Sequence[int] | None = None
 ) -> Combined:
-    """Check an aggregation proof, and the range proofs of its updates.
+    """Check an aggregation proof.
 
     Args:
         weights: those that the caller wants; None takes the proof's, and the caller must look at them.
@@ -616,26 +696,14 @@ def verify_aggregation(
     Raises ProofRejected with the reason.
     """
     _check_commitments(direct, commitments)
-    return verify_admitted_aggregation(direct, commitments, proof, weights)
-
-
-def verify_admitted_aggregation(
-    direct: Direct, commitments: Sequence[Commitment], proof: Proof, weights: Sequence[int] | None = None
-) -> Combined:
-    """The same for updates whose range proofs were checked when they were admitted."""
     combined = _read_aggregation(direct, commitments, proof, weights)
     backend.verify(direct.files, proof, "aggregation proof")
     return combined
 
 
 def verify_round(direct: Direct, commitments: Sequence[Commitment], beta: int, proof: Proof) -> DirectDecision:
-    """Check a round proof, and the range proofs of its updates. Raises ProofRejected with the reason."""
+    """Check a round proof. Raises ProofRejected with the reason."""
     _check_commitments(direct, commitments)
-    return verify_admitted_round(direct, commitments, beta, proof)
-
-
-def verify_admitted_round(direct: Direct, commitments: Sequence[Commitment], beta: int, proof: Proof) -> DirectDecision:
-    """The same for updates whose range proofs were checked when they were admitted."""
     try:
         settlement.check_beta(direct.build.manifest, beta)
     except DomainError as error:
@@ -647,8 +715,7 @@ def verify_admitted_round(direct: Direct, commitments: Sequence[Commitment], bet
 
 def check_result(build: Build, point: Point, result: Aggregate) -> None:
     """Raise OpeningMismatch unless a received result opens the commitment that was proven."""
-    column = column_of(result.values, result.salts, 0, build.manifest.chunk)
-    if backend.commit(build.files("gram"), build.manifest.logrows, [column])[0] != point:
+    if commit_vector(build, result.values, result.salts) != (point,):
         raise OpeningMismatch("the result does not open the commitment that was proven")
 
 
@@ -656,8 +723,6 @@ def _check_commitments(direct: Direct, commitments: Sequence[Commitment]) -> Non
     if not commitments:
         raise ProofRejected("a direct proof is about commitments: got none")
     check_slots(direct.build, commitments, commitments[0].round_id)
-    for slot, commitment in enumerate(commitments, start=1):
-        verify_range(direct.build, commitment, slot)
 
 
 def _read_aggregation(

@@ -11,12 +11,14 @@ brings the linear part Z of a layer (at the scale s_x·L·2^s) back to the wante
 least number of digits to drop and g >= 1 the integer that comes closest. Scales are rational numbers that nobody
 needs to see: a bias is multiplied by the nearest integer of its layer's input scale.
 
-Bounds. |θ| <= the plan's bound, which everybody checks as θ is public, and |(1/|S|)·Agg_S| <= Q, which the range
-proofs of the updates say; inputs are within the plan's bounds, which the owner sees to. Every number of digits follows
-from the worst case of these, so an update can make a loss terrible, but never unprovable. All are far below p.
+Bounds. |θ| <= the plan's bound, which everybody checks as θ is public; inputs are within the plan's bounds, which the
+owner sees to. Of an accepted update nothing is proven entry by entry, only its length: ‖u‖² <= β <= β_max, and so
+‖(1/|S|)·Agg_S‖ <= √β_max. What it adds to a layer's output is at most √β_max times the length of what the layer reads
+(Cauchy and Schwarz), which is bounded from layer to layer beside the largest value. Every number of digits follows from
+the worst case of these, so an update can make a loss terrible, but never unprovable. All are far below p.
 
 Loss. Cross-entropy in units of 1/τ nats, where τ is the scale of the logits q_j: with M = max_j q_j, t_j = M − q_j,
-T = Q − 1, E(x) = round(b^x), b the float32 nearest to e^(1/τ), and n classes,
+T = R/2 − 1, E(x) = round(b^x), b the float32 nearest to e^(1/τ), and n classes,
     λ = least integer with n·E(λ) >= Σ_j E(T − min(t_j, R − 1)),     loss = λ − T + ⌈τ ln n⌉ + t_label,
 which is ln Σ_j e^(q_j/τ) − q_label/τ, in units, rounded up; a logit more than R − 1 units below M counts as that.
 A prediction is correct if the label's logit is M: ties of rounded logits count as correct.
@@ -36,10 +38,12 @@ import numpy as np
 from circuits import NOISE
 
 from .backend import usable_rows
+from .columns import Columns
 from .errors import DomainError, InputError
 from .files import canonical_json
 from .network import Network, Node, View, patches, per_channel, windows
-from .statements import MAX_LOGROWS, MIN_LOGROWS, chunk_size, noise_covers, table_bound
+from .placement import MARGIN, sequence
+from .statements import noise_covers, table_bound
 
 LOSSES = ("cross-entropy", "mse")
 WITNESS_SALTS = 8
@@ -47,7 +51,7 @@ THETA_SALTS = 0
 """θ is public: everybody recomputes its commitment."""
 
 TEMPERATURE = 14.5
-"""Q/τ that is aimed at: e^14.5 is what the largest term of a softmax is told apart from the smallest by."""
+"""R/2τ that is aimed at: e^14.5 is what the largest term of a softmax is told apart from the smallest by."""
 
 NORM_BITS = 12
 COMMON_BITS = 8
@@ -65,9 +69,6 @@ LIMIT = 1 << 200
 SMALL = 1 << 56
 """Of every integer between layers, so that the oracle has them in 64 bits, sums of a few of them too."""
 
-MARGIN = 16
-"""Lookups of data before the noise in a block of columns."""
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -82,6 +83,7 @@ class Sizes:
         proofs: how many proofs may open the validation batch: as many salts.
         input_bits, activation_bits: scales of inputs and of activations.
         input_bound, theta_bound, target_bound: largest absolute values, in integers.
+        update_bound: ⌈√β_max⌉, the largest length of an accepted update.
     """
 
     logrows: int
@@ -95,17 +97,20 @@ class Sizes:
     activation_bits: int
     input_bound: int
     theta_bound: int
+    update_bound: int
     target_bound: int = 0
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Integers at a scale, each at most `bound` in absolute value."""
+    """Integers at a scale, each at most `bound` in absolute value; those of one sample have at most this length, as a
+    vector."""
 
     index: int
     shape: tuple[int, ...]
     scale: float
     bound: int
+    length: int
     positive: bool = False
 
 
@@ -117,6 +122,7 @@ class Linear:
     shape: tuple[int, ...]
     scale: float
     bound: int
+    length: int
     relu: bool = False
     pool: tuple[int, int] | None = None
     exact: bool = False
@@ -126,6 +132,16 @@ class Linear:
         if self.pool is None:
             return self.shape
         return self.shape[0], self.shape[1] // self.pool[0], self.shape[2] // self.pool[1]
+
+
+def root(square: int) -> int:
+    """⌈√square⌉."""
+    return math.isqrt(square - 1) + 1 if square else 0
+
+
+def longest(bound: int, count: int, length: int) -> int:
+    """Length of so many integers within `bound` that have at most this length."""
+    return min(length, root(count * bound * bound))
 
 
 def full(shape: Sequence[int]) -> list[int]:
@@ -149,7 +165,8 @@ class Planner:
         self.radix = 2 * self.bound
         self.lcm = math.lcm(*range(1, self.sizes.trainers + 1))
         self.weight_scale = math.ldexp(self.lcm, self.sizes.scale_bits)
-        self.weight_bound = self.lcm * (self.sizes.theta_bound + self.bound)
+        self.theta, self.update = self.lcm * self.sizes.theta_bound, self.lcm * self.sizes.update_bound
+        self.weight_bound = self.theta + self.update
 
     # ---- values
 
@@ -157,7 +174,7 @@ class Planner:
         if isinstance(value, Linear):
             return value
         term = {"kind": "identity", "tensor": value.index, "factor": 1}
-        return Linear((term,), value.shape, value.scale, value.bound, exact=True)
+        return Linear((term,), value.shape, value.scale, value.bound, value.length, exact=True)
 
     def tensor(self, value: Tensor | Linear) -> Tensor:
         return value if isinstance(value, Tensor) else self.stage(value)
@@ -212,22 +229,28 @@ class Planner:
         if value.pool:
             self.number(f"{name}gap", self.sizes.batch * math.prod(value.shape), 2 * bound)
         self.steps.append(step)
-        return Tensor(index, value.result, scale, bound, value.relu)
+        length = g * value.length // self.radix**k + 1 + root(math.prod(value.shape))  # a value is rounded by at most 1
+        return Tensor(index, value.result, scale, bound, longest(bound, math.prod(value.result), length), value.relu)
 
     # ---- operations
 
     def node(self, node: Node, values: list[Tensor | Linear]) -> Tensor | Linear:
         return getattr(self, f"{node.op}_node")(node, *values)
 
-    def affine(self, node: Node, x: Tensor, term: dict[str, Any], fan_in: int) -> Linear:
+    def affine(self, node: Node, x: Tensor, term: dict[str, Any], fan_in: int, kernel: int = 1) -> Linear:
+        """Args: kernel: places of a kernel, so many outputs of a channel read an input at most."""
         weight, bias = node.attributes["weight"], node.attributes["bias"]
         terms = [term | {"tensor": x.index, "factor": 1, "weight": weight.to_json()}]
-        bound = fan_in * self.weight_bound * x.bound
+        outputs = math.prod(node.shape)
+        reach = longest(x.bound, fan_in, x.length)  # of what one output reads
+        own = self.theta * min(fan_in * x.bound, root(fan_in) * reach)
+        bound, length = own + self.update * reach, root(outputs) * own + self.update * root(kernel) * x.length
         if bias is not None:
             factor = max(1, round(x.scale))
             terms.append({"kind": "bias", "factor": factor, "weight": bias.to_json()})
             bound += self.weight_bound * factor
-        return Linear(tuple(terms), node.shape, x.scale * self.weight_scale, bound)
+            length += (root(outputs) * self.theta + root(outputs // node.shape[0]) * self.update) * factor
+        return Linear(tuple(terms), node.shape, x.scale * self.weight_scale, bound, longest(bound, outputs, length))
 
     def linear_node(self, node: Node, value: Tensor | Linear) -> Linear:
         return self.affine(node, self.tensor(value), {"kind": "linear"}, node.attributes["weight"].sizes[1])
@@ -235,8 +258,8 @@ class Planner:
     def conv_node(self, node: Node, value: Tensor | Linear) -> Linear:
         x = self.tensor(value)
         geometry = {name: list(node.attributes[name]) for name in ("kernel", "stride", "pads")}
-        fan_in = math.prod(node.attributes["weight"].sizes[1:])
-        return self.affine(node, x, {"kind": "conv", "shape": list(x.shape), **geometry}, fan_in)
+        fan_in, kernel = math.prod(node.attributes["weight"].sizes[1:]), math.prod(geometry["kernel"])
+        return self.affine(node, x, {"kind": "conv", "shape": list(x.shape), **geometry}, fan_in, kernel)
 
     def norm_node(self, node: Node, value: Tensor | Linear) -> Linear:
         x = self.tensor(value)
@@ -258,9 +281,12 @@ class Planner:
             },
             {"kind": "bias", "factor": factor, "weight": node.attributes["beta"].to_json()},
         )
+        count = math.prod(node.shape)
         normal = max(k * x.bound + abs(m) for k, m in zip(kappa, mu, strict=True))
+        bound = self.weight_bound * (normal + factor)
+        moved = max(kappa) * x.length + root(count) * (max(map(abs, mu)) + factor)
         scale = x.scale * unit * self.weight_scale
-        return Linear(terms, node.shape, scale, self.weight_bound * (normal + factor))
+        return Linear(terms, node.shape, scale, bound, longest(bound, count, self.weight_bound * moved))
 
     def relu_node(self, node: Node, value: Tensor | Linear) -> Tensor | Linear:
         if isinstance(value, Tensor) and value.positive:
@@ -280,11 +306,12 @@ class Planner:
         many = math.prod(pool)
         if x.bound * many > SMALL:
             raise DomainError(f"an average pooling of {many} values reaches 2^{(x.bound * many).bit_length()}")
-        return Tensor(index, node.shape, x.scale * many, x.bound * many, x.positive)
+        length = longest(x.bound * many, math.prod(node.shape), root(many) * x.length)
+        return Tensor(index, node.shape, x.scale * many, x.bound * many, length, x.positive)
 
     def reshape_node(self, node: Node, value: Tensor | Linear) -> Tensor:
         x = self.tensor(value)
-        return Tensor(x.index, node.shape, x.scale, x.bound, x.positive)
+        return Tensor(x.index, node.shape, x.scale, x.bound, x.length, x.positive)
 
     def add_node(self, node: Node, left: Tensor | Linear, right: Tensor | Linear) -> Linear:
         sides = [self.linear(self.settled(value)) for value in (left, right)]
@@ -297,8 +324,11 @@ class Planner:
             for side, factor in zip(sides, factors, strict=True)
             for term in side.terms
         ]
-        bound = sum(side.bound * factor for side, factor in zip(sides, factors, strict=True))
-        return Linear(tuple(terms), node.shape, scale, bound)
+        bound, length = (
+            sum(getattr(side, name) * factor for side, factor in zip(sides, factors, strict=True))
+            for name in ("bound", "length")
+        )
+        return Linear(tuple(terms), node.shape, scale, bound, length)
 
     def settled(self, value: Tensor | Linear) -> Tensor | Linear:
         """A linear part that nothing else than a sum was made of; otherwise the stage's result."""
@@ -346,7 +376,7 @@ def _with(value: Linear, **changes: Any) -> Linear:
 
 @cache
 def exponentials(base: float, bound: int) -> np.ndarray:
-    """E(x) = round(b^x) for x = −Q..Q−1, int64: what ezkl's table of an exponential with this base holds."""
+    """E(x) = round(b^x) for x = −R/2..R/2 − 1, int64: what ezkl's table of an exponential with this base holds."""
     return np.rint(np.power(np.float64(base), np.arange(-bound, bound, dtype=np.float64))).astype(np.int64)
 
 
@@ -362,14 +392,16 @@ def make_plan(network: Network, sizes: Sizes) -> dict[str, Any]:
     """
     if sizes.loss not in LOSSES:
         raise InputError(f"unknown loss: got {sizes.loss!r}, wanted {' or '.join(LOSSES)}")
+    columns = Columns(sizes.logrows)
     for name, least, most in (
-        ("logrows", MIN_LOGROWS, MAX_LOGROWS),
         ("batch", 2, 1 << 16),
         ("trainers", 1, 128),
         ("proofs", 1, 1 << sizes.logrows - 1),
         ("input_bits", 0, 24),
         ("activation_bits", 1, 24),
         ("scale_bits", 0, 40),
+        ("update_bound", 1, 1 << 40),
+        ("salts", 0, columns.width),
     ):
         if not least <= getattr(sizes, name) <= most:
             raise InputError(f"{name} is from {least} to {most}: got {getattr(sizes, name)}")
@@ -377,7 +409,8 @@ def make_plan(network: Network, sizes: Sizes) -> dict[str, Any]:
     if not noise_covers(NOISE, planner.radix):
         raise DomainError(f"{NOISE} noise values do not cover what a lookup reveals at 2^{sizes.logrows} rows")
     scale = math.ldexp(1.0, sizes.input_bits)
-    results: list[Tensor | Linear] = [Tensor(0, network.input_shape, scale, sizes.input_bound)]
+    longest_sample = root(math.prod(network.input_shape) * sizes.input_bound**2)
+    results: list[Tensor | Linear] = [Tensor(0, network.input_shape, scale, sizes.input_bound, longest_sample)]
     uses = [0] * (len(network.nodes) + 1)
     for node in network.nodes:
         for index in node.inputs:
@@ -426,7 +459,7 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
     challenges = dict(zip(CHALLENGES, counts, strict=False))
     public, row = _one_after_another({"factor": 1, "constants": len(constants), **vectors, **challenges})
 
-    d, chunk, salts = network.layout.size, chunk_size(sizes.logrows, sizes.salts), sizes.salts
+    d, chunk, salts = network.layout.size, Columns(sizes.logrows).values, sizes.salts
     labels = sizes.batch * (1 if sizes.loss == "cross-entropy" else classes)
     inputs = math.prod(network.input_shape)
     validation_salts = WITNESS_SALTS + sizes.proofs
@@ -438,7 +471,12 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
         "input_bits": sizes.input_bits,
         "activation_bits": sizes.activation_bits,
         "input_shape": list(network.input_shape),
-        "bounds": {"input": sizes.input_bound, "theta": sizes.theta_bound, "target": sizes.target_bound},
+        "bounds": {
+            "input": sizes.input_bound,
+            "theta": sizes.theta_bound,
+            "update": sizes.update_bound,
+            "target": sizes.target_bound,
+        },
         "loss": sizes.loss,
         "params": d,
         "inputs": inputs,
@@ -449,8 +487,8 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
         "chunks": {
             "theta": [chunk, THETA_SALTS],
             "update": [chunk, salts],
-            "validation": [chunk_size(sizes.logrows, validation_salts), validation_salts],
-            "witness": [chunk_size(sizes.logrows, WITNESS_SALTS), WITNESS_SALTS],
+            "validation": [whole_column(sizes.logrows, validation_salts), validation_salts],
+            "witness": [whole_column(sizes.logrows, WITNESS_SALTS), WITNESS_SALTS],
         },
         "counts": {"theta": d, "update": d, "validation": sizes.batch * inputs + labels, "witness": at},
         "digits": planner.digits,
@@ -461,6 +499,15 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
         "steps": planner.steps,
     }
     return _with_noise(plan, digits, row)
+
+
+def whole_column(logrows: int, salts: int) -> int:
+    """Values of a column that is committed for these proofs alone, the batch's or the witness's, with its own salts.
+
+    It is no part of the arguments on updates, so it need not be a matrix: it fills its rows but for two spare ones, and
+    may hold more salts than the row of an update's column, one for each proof that a batch has to last for.
+    """
+    return usable_rows(logrows) - 2 - salts
 
 
 def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
@@ -474,7 +521,7 @@ def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
     if usable - start % usable < 2 * NOISE + MARGIN:
         raise DomainError(f"a batch of {start} leaves no room for noise in its block of columns: choose another")
     data = [["public", plan["constants"]["0"], 1], ["witness", 0, digits]] + ([["below", 0, start]] if start else [])
-    sequence, groups = _sequence(data, start, usable)
+    runs, groups = sequence(data, start, plan["logrows"])
     lengths, columns = _columns(plan, row + groups * NOISE + WITNESS_SALTS)
     if lengths[-1] >= usable:
         raise DomainError(
@@ -482,7 +529,7 @@ def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
             " lower the batch or raise logrows"
         )
     public = plan["public"] | {"noise": [row, groups * NOISE]}
-    placed = {"lengths": lengths, "columns": columns, "sequence": sequence, "first_lookup": start}
+    placed = {"lengths": lengths, "columns": columns, "sequence": runs, "first_lookup": start}
     return plan | {"public": public} | placed
 
 
@@ -540,45 +587,6 @@ def _columns(plan: dict[str, Any], last: int) -> tuple[list[int], dict[str, list
         columns[kind] = spans
     columns["public"] = [[sum(lengths), last - WITNESS_SALTS]]
     return [*lengths, last], columns
-
-
-def _sequence(data: list[list[Any]], start: int, usable: int) -> tuple[list[list[Any]], int]:
-    """The order of the lookups: data, and in every block of columns, after a few, 128 of noise."""
-    queue = [list(item) for item in data]
-    sequence: list[list[Any]] = []
-    row, groups = start, 0
-
-    def move(count: int) -> None:
-        nonlocal row
-        while count and queue:
-            kind, first, many = queue[0]
-            part = min(count, many)
-            sequence.append([kind, first, part])
-            row, count = row + part, count - part
-            if part == many:
-                queue.pop(0)
-            else:
-                queue[0] = [kind, first + part, many - part]
-
-    while queue:
-        move(1 if not sequence else MARGIN)
-        sequence.append(["noise", groups * NOISE, NOISE])
-        groups, row = groups + 1, row + NOISE
-        move(usable - row % usable)
-    return sequence, groups
-
-
-def noise_by_block(plan: dict[str, Any], start: int) -> dict[int, tuple[int, int]]:
-    """For each block of columns with lookups that begin in row `start`: how many are of noise, how many of data."""
-    usable = usable_rows(plan["logrows"])
-    blocks: dict[int, tuple[int, int]] = {}
-    row = start
-    for kind, _, count in plan["sequence"]:
-        for at in range(row, row + count):
-            noise, data = blocks.get(at // usable, (0, 0))
-            blocks[at // usable] = (noise + (kind == "noise"), data + (kind != "noise"))
-        row += count
-    return blocks
 
 
 def rows_of(plan: dict[str, Any]) -> int:
@@ -695,7 +703,7 @@ class _Evaluation:
         raise InputError("the plan has no loss")
 
     def number(self, name: str, value: np.ndarray) -> None:
-        """Keep the digits of a number, low first, each less Q."""
+        """Keep the digits of a number, low first, each less R/2."""
         if not self.witness:
             return
         value = value.reshape(-1)
@@ -791,7 +799,7 @@ class _Evaluation:
         capped = np.minimum(gap, radix - 1)
         table = exponentials(float.fromhex(self.plan["base"]), bound)
         mass = table[bound - 1 - capped + bound].sum(1)
-        place = np.searchsorted(classes * table, mass, "left")  # the least x + Q with n·E(x) >= mass
+        place = np.searchsorted(classes * table, mass, "left")  # the least x + R/2 with n·E(x) >= mass
         mine = gap[np.arange(self.batch), self.labels]
         self.cells |= {"capped": (bound - 1 - capped).reshape(-1), "lambda": place - bound, "label_gap": mine}
         self.number("excess", gap - capped)

@@ -1,8 +1,11 @@
-"""Where ezkl puts the operations of a circuit, and that everything with a lookup lies in one block of columns.
+"""Where ezkl puts the operations of a circuit, and that there is noise wherever one looks something up.
 
 Rows are counted through all blocks of columns. Each block is a lookup argument of its own with unblinded
 multiplicities; what hides them is noise that is looked up in the same block. The settings tell how many rows a
 circuit has but not what lies where: that is read from ezkl's own log, in a child process, whose log it is.
+
+Digits of comparisons lie in one block, with their noise. Values of a table may fill many: `sequence` orders them so
+that each block has noise of its own.
 
 The log of *compiling* counts inputs and slices, which take no rows of the blocks in a proof (inputs have columns of
 their own). Where data must not be bare, the rows are those of a synthesis on inputs, which a proof repeats.
@@ -21,6 +24,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from circuits import NOISE
+
 from . import backend
 from .backend import CircuitFiles, Compilation, block_rows, usable_rows
 from .errors import ArtifactError, BackendError, BackendTimeout
@@ -34,6 +39,15 @@ WITHOUT_LOOKUP = frozenset(
 WITH_LOOKUP = frozenset(("SIGN", "TOPK"))
 """The others that may be there: SIGN of the noise, and sorts, whose comparisons all hold in one direction. The sign
 of anything else would be in the running sum of the signs, which is bare: blocks without lookups share its blinding."""
+
+VALUES = "SIGMOID"
+"""Where direct circuits look the updates' values up: its table is of one column."""
+
+MARGIN = 16
+"""Lookups of data before the noise in a block of columns."""
+
+Runs = list[list]
+"""Runs [kind, first, count] in the order of their rows; those of kind "noise" count the noise values."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +147,60 @@ def _child_main() -> None:
     print(json.dumps([names[2 * count :], starts[2 * (count + 1) :], settings["num_rows"]]))
 
 
+def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> tuple[Runs, int]:
+    """The order of what one operation looks up from row `start` on: data, and in every block of columns, after a few,
+    128 of noise.
+
+    Args:
+        data: (kind, first, count) of each run.
+
+    Returns:
+        The runs, [kind, first, count] each, those of kind "noise" among them; and how many of 128 these are.
+    """
+    usable, queue = usable_rows(logrows), [list(run) for run in data]
+    runs: Runs = []
+    row, groups = start, 0
+
+    def move(count: int) -> None:
+        nonlocal row
+        while count and queue:
+            kind, first, many = queue[0]
+            part = min(count, many)
+            runs.append([kind, first, part])
+            row, count = row + part, count - part
+            if part == many:
+                queue.pop(0)
+            else:
+                queue[0] = [kind, first + part, many - part]
+
+    while queue:
+        move(1 if not runs else MARGIN)
+        runs.append(["noise", groups * NOISE, NOISE])
+        groups, row = groups + 1, row + NOISE
+        move(usable - row % usable)
+    return runs, groups
+
+
+def noise_by_block(runs: Runs, start: int, logrows: int) -> dict[int, tuple[int, int]]:
+    """For each block of columns with lookups that begin in row `start`: how many are of noise, how many of data."""
+    usable = usable_rows(logrows)
+    blocks: dict[int, tuple[int, int]] = {}
+    row = start
+    for kind, _, count in runs:
+        for at in range(row, row + count):
+            noise, data = blocks.get(at // usable, (0, 0))
+            blocks[at // usable] = (noise + (kind == "noise"), data + (kind != "noise"))
+        row += count
+    return blocks
+
+
+def check_every_block(runs: Runs, start: int, logrows: int) -> None:
+    """Raise ArtifactError unless every block of columns that looks data up has 128 noise values."""
+    for block, (noise, data) in noise_by_block(runs, start, logrows).items():
+        if data and noise < NOISE:
+            raise ArtifactError(f"block {block} of columns looks up data with {noise} noise values: wanted {NOISE}")
+
+
 def check_first_block(placed: Sequence[Operation], logrows: int) -> None:
     """Raise ArtifactError unless the whole circuit lies in one block of columns, and so ezkl makes no second one."""
     rows, most = placed[-1].end, block_rows(logrows)
@@ -140,12 +208,25 @@ def check_first_block(placed: Sequence[Operation], logrows: int) -> None:
         raise ArtifactError(f"the circuit lays out {rows} rows: wanted at most {most}, or it has two blocks of columns")
 
 
-def check_one_block(placed: Sequence[Operation], logrows: int) -> None:
-    """Raise ArtifactError unless everything with a lookup lies in one block of columns, so together with the noise.
+def check_table(placed: Sequence[Operation], name: str, start: int, runs: Runs, logrows: int) -> None:
+    """Raise ArtifactError unless one operation of a name looks up what `runs` say, from row `start` on, each block of
+    columns with noise of its own."""
+    check_every_block(runs, start, logrows)
+    wanted = [(start, start + sum(count for *_, count in runs))]
+    found = [(op.start, op.end) for op in placed if op.name.startswith(name)]
+    if found != wanted:
+        raise ArtifactError(
+            f"the circuit has {name} in rows {found[:5]}: wanted it once in rows {wanted[0]}, where there is noise in"
+            " every block of columns"
+        )
 
-    And unless that is the noise and sorts, and nothing else.
+
+def check_one_block(placed: Sequence[Operation], logrows: int) -> None:
+    """Raise ArtifactError unless every comparison lies in one block of columns, so together with the noise.
+
+    And unless that is the noise and sorts, and nothing else but the look-up of values, which `check_table` is about.
     """
-    looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
+    looked = [op for op in placed if op.name not in WITHOUT_LOOKUP and not op.name.startswith(VALUES)]
     if not looked:
         return
     if other := sorted({op.name for op in looked} - WITH_LOOKUP):

@@ -113,16 +113,17 @@ def base_circuit(logrows: int) -> Circuit:
     """The base case of both arguments. It must hold no lookup: their zero knowledge depends on that."""
     columns = Columns(logrows)
     cells, rows = columns.length, base_rows(columns.rows, columns.width, logrows)
+    numbers = {"logrows": logrows, "rows": columns.rows, "width": columns.width}
 
     def module():
         from circuits.base import Base
 
-        return Base(logrows, columns.rows, columns.width)
+        return Base(**numbers)
 
     return Circuit(
         "base.py",
         module,
-        {"rows": columns.rows, "width": columns.width},
+        numbers,
         Compilation(logrows),
         lookups=[],
         range_checks=[],

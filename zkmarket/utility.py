@@ -31,21 +31,20 @@ from typing import Any
 
 import numpy as np
 
-from circuits import NOISE
-
 from . import backend, srs
 from .artifacts import PROVER_FILES, VERIFIER_FILES, check_hash, describe
 from .backend import CircuitFiles, Compilation, Progress, Proof, ProofJob, quiet, usable_rows
 from .errors import ArtifactError, BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
 from .field import P, Point, decode_point, encode_point, random_scalars, scalar_hex, small_hex, to_hex
 from .files import canonical_json, load_npz, parse_json, read_json, save_npz
-from .integers import check_plan, evaluate, noise_by_block, rows_of
-from .placement import WITHOUT_LOOKUP, Operation
+from .integers import check_plan, evaluate, rows_of
+from .native import squared_length
+from .placement import WITHOUT_LOOKUP, Operation, check_every_block, check_table
 from .quantise import ParameterLayout
 from .statements import Circuit, Inputs, check_rows, check_settings
 from .transcript import LOW_128, digest_int, digest_words, hash_words
 
-FORMAT = "zkmarket-utility-build/2"
+FORMAT = "zkmarket-utility-build/3"
 PROOF_FORMAT = "zkmarket-utility-proof/1"
 MANIFEST_FILE = "utility.json"
 MAX_LOSS = 1 << 120
@@ -248,6 +247,11 @@ class UtilityBuild:
         return self.plan["scale_bits"]
 
     @property
+    def update_bound(self) -> int:
+        """⌈√β_max⌉: no accepted update may be longer."""
+        return self.plan["bounds"]["update"]
+
+    @property
     def loss_unit(self) -> float:
         """What one unit of a utility's loss is: nats, or squared error averaged over outputs; summed over the batch."""
         return loss_unit(self.plan)
@@ -329,10 +333,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
     """The utility circuit of a plan."""
     bound = plan["radix"] // 2
     instances = plan["public"]["noise"][0] + 1 + len(check_names(plan)) + 2
-    blocks = noise_by_block(plan, plan["first_lookup"])
-    for block, (noise, data) in blocks.items():
-        if data and noise < NOISE:
-            raise ArtifactError(f"block {block} of columns looks up data with {noise} noise values: wanted {NOISE}")
+    check_every_block(plan["sequence"], plan["first_lookup"], plan["logrows"])
 
     def module():
         from circuits.utility import Utility as Module
@@ -365,13 +366,9 @@ def check_placement(plan: dict[str, Any], placed: Sequence[Operation]) -> None:
     The rows are those of a synthesis: there the plan has put noise into every block of columns.
     """
     looked = [op for op in placed if op.name not in WITHOUT_LOOKUP]
-    first, lookups = plan["first_lookup"], sum(count for *_, count in plan["sequence"])
-    wanted = [(first, first + lookups)]
-    if [(op.start, op.end) for op in looked] != wanted or not looked[0].name.startswith("EXP"):
-        raise ArtifactError(
-            f"the circuit looks up in {[(op.name, op.start, op.end) for op in looked][:5]}: wanted one exponential in"
-            f" rows {wanted[0]}, where the plan has noise in every block of columns"
-        )
+    if len(looked) != 1:
+        raise ArtifactError(f"the circuit looks up in {[op.name for op in looked][:5]}: wanted one exponential")
+    check_table(looked, "EXP", plan["first_lookup"], plan["sequence"], plan["logrows"])
 
 
 def sample_inputs(plan: dict[str, Any]) -> Inputs:
@@ -567,9 +564,14 @@ def _check_coalition(build: UtilityBuild, coalition: Coalition) -> None:
         raise InputError(f"a coalition's sum has {build.params} integers: got {values.dtype}{list(values.shape)}")
     if salts.dtype != np.uint8 or salts.shape != (build.chunks, build.salts, 32):
         raise InputError(f"its salts are uint8{[build.chunks, build.salts, 32]}: got {salts.dtype}{list(salts.shape)}")
-    bound = size * (build.plan["radix"] // 2)
-    if int(values.min()) < -bound or int(values.max()) > bound:
-        raise DomainError(f"the sum of {size} updates is within ±{bound}: got {values.min()} to {values.max()}")
+    bound = size * build.update_bound
+    largest = max(-int(values.min()), int(values.max()))
+    square = largest * largest if largest > bound else squared_length(values)
+    if square > bound * bound:
+        raise DomainError(
+            f"the sum of {size} accepted updates has at most the length {bound}: got {math.isqrt(square)} or more;"
+            " compile with a larger --beta-max"
+        )
 
 
 def _check_validation(build: UtilityBuild, validation: Validation) -> None:
@@ -661,7 +663,7 @@ def verify_utility(
     Args:
         theta: (D,) float32, the round's parameters.
         coalition_points: of the sum of the coalition's updates, one a chunk, by homomorphism: these must be
-            commitments whose updates are range-proven.
+            accepted by a verified round, which proves ‖u‖² <= β, and β at most what the model was compiled for.
         size: |S|.
         validation_points: as the owner published them before the round.
         context: 32 bytes that the proof must be bound to.

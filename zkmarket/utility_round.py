@@ -18,11 +18,14 @@ seed, but was fixed before the beacon. Who is accepted does move the orders, and
 A verifier replays the game from the proven losses. It takes nothing from the prover but the proofs: a coalition that is
 missing, doubled, of another round or not due is refused.
 
-Each proof spends one salt of every member's chunks, so that builds have S ≥ 8 + `games.salts_needed`. A
-second round proof of the same updates spends them again; therefore an interrupted round goes on with the round proof
-and the coalition proofs that are on disk. The batch's salts (`--proofs` of compile) have to last for all rounds that
-it is used in; only that they last for one is checked here. Losses of single trainers and small coalitions are public
-in this file: two numbers of each, also in rounds whose aggregate is withheld.
+What bounds the updates in a coalition's circuit is the round proof that accepted them: ‖u‖² <= β <= β_max, for which
+the model must be compiled.
+
+Each proof spends one salt of every member's chunks, so that builds have S ≥ 8 + `games.salts_needed`, of the ℓ2 places
+in the salts' row of a column. A second round proof of the same updates spends them again; therefore an interrupted
+round goes on with the round proof and the coalition proofs that are on disk. The batch's salts (`--proofs` of compile)
+have to last for all rounds that it is used in; only that they last for one is checked here. Losses of single trainers
+and small coalitions are public in this file: two numbers of each, also in rounds whose aggregate is withheld.
 """
 
 from __future__ import annotations
@@ -258,6 +261,11 @@ def check_builds(manifest: Manifest, model: UtilityBuild, method: Method) -> Non
         raise InputError(
             f"the model is compiled for coalitions of at most {model.trainers}: the build has {manifest.trainers}"
             " trainers; compile with --trainers"
+        )
+    if manifest.beta_max > model.update_bound**2:
+        raise InputError(
+            f"the model is compiled for accepted updates of at most {model.update_bound}² as squared norm: the build's"
+            f" norm bound reaches {manifest.beta_max}; compile with --beta-max {manifest.beta_max}"
         )
     proofs = games.proofs_needed(method, manifest.trainers)
     if model.proofs < proofs:

@@ -137,7 +137,7 @@ def kept_round(
         proof = RoundProof.load(round_file, build.manifest)
     if proof and proof.commitments == commitments and proof.beta == beta:
         with suppress(ProofRejected):
-            return proof, auditor.verify_settlement(build, proof, references_of(build, proof.round_id, **given))
+            return proof, auditor.verify_round(build, proof, references=references_of(build, proof.round_id, **given))
     same = {c.points for c in commitments} & {c.points for c in proof.commitments} if proof else set()
     if same and scoring.file.exists():
         raise SaltReuse(
@@ -161,7 +161,7 @@ def prove(
     """Prove the coalitions of a proven round and write them beside it."""
     from .utility_round import UtilityRound, prove_utilities, verify_utilities
 
-    terms = scoring.terms(build, proof, auditor.verify_settlement(build, proof, proof.references))
+    terms = scoring.terms(build, proof, auditor.verify_round(build, proof, references=proof.references))
     if scoring.file.exists():  # of a run that came to its end
         try:
             made = UtilityRound.load(scoring.file)

@@ -15,6 +15,7 @@ library Bn254 {
 
     error PointNotOnCurve(uint256 x, uint256 y);
     error ScalarNotCanonical(uint256 have);
+    error TooFewPoints(uint256 have, uint256 want);
 
     struct Point {
         uint256 x;
@@ -58,5 +59,65 @@ library Bn254 {
             }
         }
         if (!good) revert PointNotOnCurve(x, y);
+    }
+
+    /// @notice Refused unless all points, x, y each, are on the curve.
+    function checkAll(uint256[] calldata points) internal pure {
+        uint256 q = Q;
+        uint256 bad;
+        assembly ("memory-safe") {
+            let place := points.offset
+            for { let end := add(place, shl(5, points.length)) } lt(place, end) { place := add(place, 0x40) } {
+                let x := calldataload(place)
+                let y := calldataload(add(place, 0x20))
+                let cube := addmod(mulmod(x, mulmod(x, x, q), q), 3, q)
+                if iszero(and(and(lt(x, q), lt(y, q)), eq(mulmod(y, y, q), cube))) {
+                    bad := place
+                    break
+                }
+            }
+            if bad { bad := add(1, shr(5, sub(bad, points.offset))) }
+        }
+        if (bad != 0) revert PointNotOnCurve(points[bad - 1], points[bad]);
+    }
+
+    /// @notice sum ← sum + Σ k_i·(x_i, y_i).
+    /// @param points x, y each, at least as many as there are scalars.
+    /// @param ks below p.
+    function mulAddAll(uint256[5] memory sum, uint256[] calldata points, uint256[] memory ks) internal view {
+        if (points.length < 2 * ks.length) revert TooFewPoints(points.length, 2 * ks.length);
+        uint256 from;
+        uint256 k;
+        uint256 end;
+        assembly ("memory-safe") {
+            from := points.offset
+            k := add(ks, 0x20)
+            end := add(k, shl(5, mload(ks)))
+        }
+        for (; k < end; (k, from) = (k + 0x20, from + 0x40)) _mulAddFrom(sum, from, k);
+    }
+
+    /// @dev sum ← sum + k·(x, y), with the point at a place in calldata and k at one in memory.
+    function _mulAddFrom(uint256[5] memory sum, uint256 from, uint256 k) private view {
+        bool good;
+        assembly ("memory-safe") {
+            let point := add(sum, 0x40)
+            calldatacopy(point, from, 0x40)
+            mstore(add(point, 0x40), mload(k))
+            good := staticcall(gas(), MUL, point, 0x60, point, 0x40)
+            good := and(good, eq(returndatasize(), 0x40))
+            if good {
+                good := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+                good := and(good, eq(returndatasize(), 0x40))
+            }
+        }
+        if (good) return;
+        uint256 x;
+        uint256 y;
+        assembly ("memory-safe") {
+            x := calldataload(from)
+            y := calldataload(add(from, 0x20))
+        }
+        revert PointNotOnCurve(x, y);
     }
 }

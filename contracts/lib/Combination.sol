@@ -27,30 +27,62 @@ library Combination {
     ) internal view returns (Bn254.Point memory) {
         uint256[5] memory sum;
         uint256[] memory ks = together(given, tau);
-        uint256 p = Bn254.P;
         uint256 total;
-        for (uint256 b; b < ks.length; ++b) {
-            total = addmod(total, ks[b], p);
-            sum.mulAdd(points[2 * b], points[2 * b + 1], ks[b]);
+        uint256 p = Bn254.P;
+        assembly ("memory-safe") {
+            let k := add(ks, 0x20)
+            for { let end := add(k, shl(5, mload(ks))) } lt(k, end) { k := add(k, 0x20) } {
+                total := addmod(total, mload(k), p)
+            }
         }
+        sum.mulAddAll(points, ks);
         sum.mulAdd(blinding.x, blinding.y, addmod(1 + tau, p - total, p));
         return Bn254.Point(sum[0], sum[1]);
     }
 
     /// @notice k_b + τ·eq_b in the order of the points.
     function together(Coefficients memory given, uint256 tau) internal pure returns (uint256[] memory ks) {
-        uint256 p = Bn254.P;
         uint256 chunks = given.products.length;
-        uint256 b = (given.r.length - 1) * chunks;
-        ks = new uint256[](b + 2 * chunks + given.masks.length); // slot 0 has fewer than 2m chunks: cut below
-        for (uint256 i; i < b; ++i) ks[i] = mulmod(given.r[1 + i / chunks], given.products[i % chunks], p);
-        // the last aggregate has no data blocks
-        for (uint256 i; i < given.blocks; ++i) ks[i] = addmod(ks[i], mulmod(tau, given.data[i], p), p);
+        uint256 slots = given.r.length - 1;
+        ks = new uint256[]((slots + 2) * chunks + given.masks.length); // slot 0 has fewer than 2m chunks: cut below
+        uint256 place = _start(ks);
+        for (uint256 i = 1; i <= slots; ++i) place = _scale(place, given.products, chunks, given.r[i]);
         // slot 0 has chunk 0 and those at powers of two
-        for (uint256 c; c < chunks; c = c == 0 ? 1 : 2 * c) ks[b++] = mulmod(given.r[0], given.products[c], p);
-        for (uint256 t; t < given.masks.length; ++t) ks[b++] = mulmod(tau, given.masks[t], p);
+        for (uint256 c; c < chunks; c = c == 0 ? 1 : 2 * c) {
+            uint256 k = mulmod(given.r[0], given.products[c], Bn254.P);
+            assembly ("memory-safe") {
+                mstore(place, k)
+                place := add(place, 0x20)
+            }
+        }
+        // the data blocks come first; the last aggregate has none
+        _scale(_start(ks), given.data, given.blocks, tau);
+        place = _scale(place, given.masks, given.masks.length, tau);
         assembly ("memory-safe") {
-            mstore(ks, b)
+            mstore(ks, shr(5, sub(sub(place, ks), 0x20)))
+        }
+    }
+
+    function _start(uint256[] memory list) private pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            place := add(list, 0x20)
+        }
+    }
+
+    /// @dev Add the first values, each times a factor, to the words from `place` on; where these end.
+    function _scale(uint256 place, uint256[] memory values, uint256 count, uint256 factor)
+        private
+        pure
+        returns (uint256 end)
+    {
+        uint256 p = Bn254.P;
+        assembly ("memory-safe") {
+            let value := add(values, 0x20)
+            end := add(place, shl(5, count))
+            for {} lt(place, end) { place := add(place, 0x20) } {
+                mstore(place, addmod(mload(place), mulmod(mload(value), factor, p), p))
+                value := add(value, 0x20)
+            }
         }
     }
 }

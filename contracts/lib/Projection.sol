@@ -116,7 +116,7 @@ library Projection {
         uint256 mu = sigmas.length;
         uint256[] memory values = new uint256[](1 << mu);
         masks = new uint256[](mu + 1);
-        data = new uint256[](6 * SubsetSums.windows(blocks));
+        data = new uint256[](SubsetSums.padded(blocks));
         uint256 p = SubsetSums.prime();
         assembly ("memory-safe") {
             mstore(add(values, 0x20), 1)
@@ -197,7 +197,7 @@ library Projection {
 
     /// @dev 1, base, base², … and zeros up to whole windows.
     function _powers(uint256 base, uint256 count) private pure returns (uint256[] memory out) {
-        out = new uint256[](6 * SubsetSums.windows(count));
+        out = new uint256[](SubsetSums.padded(count));
         uint256 p = SubsetSums.prime();
         assembly ("memory-safe") {
             let power := 1

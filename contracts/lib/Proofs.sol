@@ -122,10 +122,7 @@ library Proofs {
         if (points.length != want) revert MarketErrors.WrongLength("points", points.length, want);
         want = facts.root == 0 ? n : n + 1;
         if (cids.length != want) revert MarketErrors.WrongLength("cids", cids.length, want);
-        for (uint256 w; w < points.length; w += 2) {
-            // precompiles take the point at infinity, auditors do not
-            if (!Bn254.isOnCurve(points[w], points[w + 1])) revert Bn254.PointNotOnCurve(points[w], points[w + 1]);
-        }
+        Bn254.checkAll(points); // precompiles take the point at infinity, auditors do not
         for (uint256 i; i < n; ++i) {
             Seat storage seat = seats[i];
             bytes32 digest = _digest("update", facts.round, seat.trainer, points[i * width:(i + 1) * width]);
@@ -145,14 +142,14 @@ library Proofs {
         (uint256 n, uint256 width) = (facts.trainers, 2 * uint256(terms.chunks));
         if (facts.references & ROOT != 0) {
             if (facts.root == 0) {
-                _checkSlot(n + 1, keccak256(abi.encodePacked(points[:width])), _absent(terms));
+                _checkSlot(n + 1, Transcript.hash("", points[:width]), _absent(terms));
             } else {
                 bytes32 digest = _digest("root", facts.round, terms.owner, points[:width]);
                 _checkSlot(n + 1, keccak256(abi.encode(digest, cids[n])), facts.root);
             }
         }
         if (facts.references & LAST != 0) {
-            bytes32 have = keccak256(abi.encodePacked(points[points.length - width:]));
+            bytes32 have = Transcript.hash("", points[points.length - width:]);
             _checkSlot(_slots(facts), have, facts.last == 0 ? _absent(terms) : facts.last);
         }
     }
@@ -167,8 +164,7 @@ library Proofs {
         view
         returns (bytes32)
     {
-        uint256 project = uint160(address(this));
-        return keccak256(abi.encodePacked(label, block.chainid, project, round, uint256(uint160(author)), points));
+        return Transcript.hash(abi.encode(label, block.chainid, address(this), round, author), points);
     }
 
     /// @dev A reference that there is not is the zero vector with zero salts: its commitment is B in every chunk.
@@ -196,7 +192,7 @@ library Proofs {
         returns (bytes32)
     {
         (uint256 x, uint256 y) = (points[points.length - 2], points[points.length - 1]);
-        return keccak256(abi.encode(round, seed, seed0, q, x, y, keccak256(abi.encodePacked(points))));
+        return keccak256(abi.encode(round, seed, seed0, q, x, y, Transcript.hash("", points)));
     }
 
     // ------------------------------------------------------------ the base proof

@@ -8,8 +8,8 @@ import {Bn254} from "./Bn254.sol";
 /// those of s, then of a, then of b; 42 windows a word, lowest bits first; word k of the row is
 /// keccak(seed_0 ‖ "row" ‖ j ‖ k). A window names one of the 64 subset sums of its 6 weights, which a table holds.
 /// @dev Tables lie at fixed addresses: in every look-up that saves two operations of nine. `reserve` claims their place
-/// before anything else takes memory. A window that there is not meets a table of zeros, or the first word of a table,
-/// which is 0, so blocks of straight code may be longer than what they are used for.
+/// before anything else takes memory. Straight code may be longer than the windows that there are: it meets tables of
+/// zeros then.
 ///
 /// Numbers below p are added up to five at a time before they are reduced: 5·p < 2^256 < 6·p.
 library SubsetSums {
@@ -29,14 +29,19 @@ library SubsetSums {
     uint256 private constant A_TABLES = 0xc080;
     uint256 private constant S_TABLES = 0x11880;
 
-    // where it does not: 22 tables, then columns of 520 words: hashes, products of sums so far, a sum not yet complete
+    // where it does not: 22 tables, then columns of 520 words: hashes, sums of s, of a, of b
     uint256 private constant BLOCK = 22;
     uint256 private constant COLUMN = 0x4100;
     uint256 private constant HASHES = 0xc080;
-    uint256 private constant LONG_END = 0x18380;
+    uint256 private constant LONG_END = 0x1c480;
 
     function windows(uint256 bits) internal pure returns (uint256) {
         return (bits + WINDOW - 1) / WINDOW;
+    }
+
+    /// @notice How many words a list of weights has: whole windows.
+    function padded(uint256 bits) internal pure returns (uint256) {
+        return WINDOW * windows(bits);
     }
 
     /// @notice Claim the memory that `rows` works in. To be called before anything else takes memory.
@@ -86,43 +91,52 @@ library SubsetSums {
 
     /// @dev Tables of windows `first` to `first + count − 1` of these weights, and zeros up to `room` tables.
     function _tables(uint256 place, uint256[] memory weights, uint256 first, uint256 count, uint256 room) private pure {
+        uint256 end = place + count * TABLE;
+        uint256 six;
+        assembly ("memory-safe") {
+            six := add(add(weights, 0x20), mul(first, 0xc0))
+            calldatacopy(end, calldatasize(), mul(sub(room, count), TABLE))
+        }
+        for (; place < end; place += TABLE) {
+            _table(place, six);
+            six += 0xc0;
+        }
+    }
+
+    /// @dev All sums of the six weights that stand at `six`.
+    function _table(uint256 place, uint256 six) private pure {
         uint256 p = prime();
         assembly ("memory-safe") {
-            let end := add(place, mul(count, TABLE))
-            calldatacopy(end, calldatasize(), mul(sub(room, count), TABLE))
-            let w := add(add(weights, 0x20), mul(first, 0xc0))
-            for { let at := place } lt(at, end) { w := add(w, 0xc0) } {
-                // words 0, 8, … 56: the upper three weights
-                mstore(at, 0)
-                let x := mload(add(w, 0x60))
-                let y := mload(add(w, 0x80))
-                let xy := addmod(x, y, p)
-                mstore(add(at, 0x100), x)
-                mstore(add(at, 0x200), y)
-                mstore(add(at, 0x300), xy)
-                let z := mload(add(w, 0xa0))
-                mstore(add(at, 0x400), z)
-                mstore(add(at, 0x500), addmod(x, z, p))
-                mstore(add(at, 0x600), addmod(y, z, p))
-                mstore(add(at, 0x700), addmod(xy, z, p))
-                // and with each of them the sums of the lower three
-                x := mload(w)
-                y := mload(add(w, 0x20))
-                z := mload(add(w, 0x40))
-                xy := addmod(x, y, p)
-                let xz := addmod(x, z, p)
-                let yz := addmod(y, z, p)
-                let xyz := addmod(xy, z, p)
-                for { let next := add(at, TABLE) } lt(at, next) { at := add(at, 0x100) } {
-                    let upper := mload(at)
-                    mstore(add(at, 0x20), addmod(upper, x, p))
-                    mstore(add(at, 0x40), addmod(upper, y, p))
-                    mstore(add(at, 0x60), addmod(upper, xy, p))
-                    mstore(add(at, 0x80), addmod(upper, z, p))
-                    mstore(add(at, 0xa0), addmod(upper, xz, p))
-                    mstore(add(at, 0xc0), addmod(upper, yz, p))
-                    mstore(add(at, 0xe0), addmod(upper, xyz, p))
-                }
+            // words 0, 8, … 56: the upper three weights
+            mstore(place, 0)
+            let x := mload(add(six, 0x60))
+            let y := mload(add(six, 0x80))
+            let z := mload(add(six, 0xa0))
+            let xy := addmod(x, y, p)
+            mstore(add(place, 0x100), x)
+            mstore(add(place, 0x200), y)
+            mstore(add(place, 0x300), xy)
+            mstore(add(place, 0x400), z)
+            mstore(add(place, 0x500), addmod(x, z, p))
+            mstore(add(place, 0x600), addmod(y, z, p))
+            mstore(add(place, 0x700), addmod(xy, z, p))
+            // and with each of them the sums of the lower three
+            x := mload(six)
+            y := mload(add(six, 0x20))
+            z := mload(add(six, 0x40))
+            xy := addmod(x, y, p)
+            let xz := addmod(x, z, p)
+            let yz := addmod(y, z, p)
+            let xyz := addmod(xy, z, p)
+            for { let end := add(place, TABLE) } lt(place, end) { place := add(place, 0x100) } {
+                let upper := mload(place)
+                mstore(add(place, 0x20), addmod(upper, x, p))
+                mstore(add(place, 0x40), addmod(upper, y, p))
+                mstore(add(place, 0x60), addmod(upper, xy, p))
+                mstore(add(place, 0x80), addmod(upper, z, p))
+                mstore(add(place, 0xa0), addmod(upper, xz, p))
+                mstore(add(place, 0xc0), addmod(upper, yz, p))
+                mstore(add(place, 0xe0), addmod(upper, xyz, p))
             }
         }
     }
@@ -153,13 +167,12 @@ library SubsetSums {
                 a := add(a, mload(add(0xd080, and(shr(12, g), ENTRIES))))
                 a := add(a, mload(add(0xd880, and(shr(18, g), ENTRIES))))
                 a := add(a, mload(add(0xe080, and(shr(24, g), ENTRIES))))
-                a := mod(a, p)
-                a := add(a, mload(add(0xe880, and(shr(30, g), ENTRIES))))
-                a := add(a, mload(add(0xf080, and(shr(36, g), ENTRIES))))
-                a := add(a, mload(add(0xf880, and(shr(42, g), ENTRIES))))
-                a := add(a, mload(add(0x10080, and(shr(48, g), ENTRIES))))
-                a := mod(a, p)
-                a := add(a, mload(add(0x10880, and(shr(54, g), ENTRIES))))
+                let more := mload(add(0xe880, and(shr(30, g), ENTRIES)))
+                more := add(more, mload(add(0xf080, and(shr(36, g), ENTRIES))))
+                more := add(more, mload(add(0xf880, and(shr(42, g), ENTRIES))))
+                more := add(more, mload(add(0x10080, and(shr(48, g), ENTRIES))))
+                more := add(more, mload(add(0x10880, and(shr(54, g), ENTRIES))))
+                a := addmod(a, more, p)
                 a := add(a, mload(add(0x11080, and(shr(60, g), ENTRIES))))
                 s := mulmod(s, a, p)
                 g := shl(5, shr(atB, h))
@@ -168,27 +181,24 @@ library SubsetSums {
                 b := add(b, mload(add(0x2080, and(shr(12, g), ENTRIES))))
                 b := add(b, mload(add(0x2880, and(shr(18, g), ENTRIES))))
                 b := add(b, mload(add(0x3080, and(shr(24, g), ENTRIES))))
-                b := mod(b, p)
-                b := add(b, mload(add(0x3880, and(shr(30, g), ENTRIES))))
-                b := add(b, mload(add(0x4080, and(shr(36, g), ENTRIES))))
-                b := add(b, mload(add(0x4880, and(shr(42, g), ENTRIES))))
-                b := add(b, mload(add(0x5080, and(shr(48, g), ENTRIES))))
-                b := mod(b, p)
-                b := add(b, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                more := mload(add(0x3880, and(shr(30, g), ENTRIES)))
+                more := add(more, mload(add(0x4080, and(shr(36, g), ENTRIES))))
+                more := add(more, mload(add(0x4880, and(shr(42, g), ENTRIES))))
+                more := add(more, mload(add(0x5080, and(shr(48, g), ENTRIES))))
+                more := add(more, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                b := addmod(b, more, p)
                 b := add(b, mload(add(0x6080, and(shr(60, g), ENTRIES))))
                 b := add(b, mload(add(0x6880, and(shr(66, g), ENTRIES))))
                 b := add(b, mload(add(0x7080, and(shr(72, g), ENTRIES))))
-                b := mod(b, p)
                 b := add(b, mload(add(0x7880, and(shr(78, g), ENTRIES))))
-                b := add(b, mload(add(0x8080, and(shr(84, g), ENTRIES))))
-                b := add(b, mload(add(0x8880, and(shr(90, g), ENTRIES))))
-                b := add(b, mload(add(0x9080, and(shr(96, g), ENTRIES))))
-                b := mod(b, p)
-                b := add(b, mload(add(0x9880, and(shr(102, g), ENTRIES))))
-                b := add(b, mload(add(0xa080, and(shr(108, g), ENTRIES))))
+                more := mload(add(0x8080, and(shr(84, g), ENTRIES)))
+                more := add(more, mload(add(0x8880, and(shr(90, g), ENTRIES))))
+                more := add(more, mload(add(0x9080, and(shr(96, g), ENTRIES))))
+                more := add(more, mload(add(0x9880, and(shr(102, g), ENTRIES))))
+                more := add(more, mload(add(0xa080, and(shr(108, g), ENTRIES))))
+                b := addmod(b, more, p)
                 b := add(b, mload(add(0xa880, and(shr(114, g), ENTRIES))))
                 b := add(b, mload(add(0xb080, and(shr(120, g), ENTRIES))))
-                b := mod(b, p)
                 b := add(b, mload(add(0xb880, and(shr(126, g), ENTRIES))))
                 total := mulmod(add(total, mulmod(s, b, p)), eta, p)
             }
@@ -204,129 +214,161 @@ library SubsetSums {
         pure
         returns (uint256)
     {
-        _powers(eta);
+        assembly ("memory-safe") {
+            calldatacopy(add(HASHES, COLUMN), calldatasize(), mul(3, COLUMN))
+        }
         uint256 window; // of the row
-        for (uint256 part; part < 3; ++part) {
-            uint256[] memory weights = part == 0 ? s : part == 1 ? a : b;
+        for (uint256 part = 1; part < 4; ++part) {
+            uint256[] memory weights = part == 1 ? s : part == 2 ? a : b;
             uint256 count = weights.length / WINDOW;
             for (uint256 done; done < count;) {
                 uint256 place = window % PER_WORD;
                 if (place == 0) _hash(window / PER_WORD);
                 uint256 n = _least(count - done, _least(PER_WORD - place, BLOCK));
-                uint256 room = n > 11 ? 22 : n > 3 ? 11 : 3;
-                _tables(TABLES, weights, done, n, room);
-                _look(room, WINDOW * place, done == 0, done + n == count);
+                uint256 size = n > 16 ? 22 : n > 11 ? 16 : n > 7 ? 11 : n > 3 ? 7 : 3;
+                _tables(TABLES, weights, done, n, size);
+                _look(size, WINDOW * place, part * COLUMN);
                 (done, window) = (done + n, window + n);
             }
         }
-        return _sum();
-    }
-
-    /// @dev products_j = η^j.
-    function _powers(uint256 eta) private pure {
-        uint256 p = prime();
-        assembly ("memory-safe") {
-            let power := 1
-            let at := add(HASHES, COLUMN)
-            for { let end := add(at, COLUMN) } lt(at, end) { at := add(at, 0x20) } {
-                power := mulmod(power, eta, p)
-                mstore(at, power)
-            }
-        }
+        return _sum(eta);
     }
 
     /// @dev hashes_j = word k of row j.
     function _hash(uint256 k) private pure {
         assembly ("memory-safe") {
             mstore(add(HASHED, 0x60), k)
-            let at := HASHES
+            let place := HASHES
             for { let j := 1 } lt(j, 521) { j := add(j, 1) } {
                 mstore(add(HASHED, 0x40), j)
-                mstore(at, keccak256(HASHED, 0x80))
-                at := add(at, 0x20)
+                mstore(place, keccak256(HASHED, 0x80))
+                place := add(place, 0x20)
             }
         }
     }
 
-    /// @dev Look up a block of windows that start at a bit of the word, in every row.
-    /// @param room 3, 11 or 22 windows.
-    /// @param first whether it is the first of its sum, and the last: then the product takes the sum.
-    function _look(uint256 room, uint256 bit, bool first, bool last) private pure {
+    /// @dev Look up a block of windows in every row, and add what is found to a column.
+    /// @param size of the block: 22, 16, 11, 7 or 3 windows.
+    /// @param bit of the word where it starts.
+    function _look(uint256 size, uint256 bit, uint256 column) private pure {
         uint256 p = prime();
         assembly ("memory-safe") {
-            let at := HASHES
-            for { let end := add(HASHES, COLUMN) } lt(at, end) { at := add(at, 0x20) } {
-                let g := shl(5, shr(bit, mload(at)))
-                let x
-                switch room
-                case 22 {
-                    x := mload(add(0x1080, and(g, ENTRIES)))
+            let row := HASHES
+            let end := add(HASHES, COLUMN)
+            switch size
+            case 22 {
+                for {} lt(row, end) { row := add(row, 0x20) } {
+                    let g := shl(5, shr(bit, mload(row)))
+                    let x := mload(add(0x1080, and(g, ENTRIES)))
                     x := add(x, mload(add(0x1880, and(shr(6, g), ENTRIES))))
                     x := add(x, mload(add(0x2080, and(shr(12, g), ENTRIES))))
                     x := add(x, mload(add(0x2880, and(shr(18, g), ENTRIES))))
                     x := add(x, mload(add(0x3080, and(shr(24, g), ENTRIES))))
-                    x := mod(x, p)
-                    x := add(x, mload(add(0x3880, and(shr(30, g), ENTRIES))))
-                    x := add(x, mload(add(0x4080, and(shr(36, g), ENTRIES))))
-                    x := add(x, mload(add(0x4880, and(shr(42, g), ENTRIES))))
-                    x := add(x, mload(add(0x5080, and(shr(48, g), ENTRIES))))
-                    x := mod(x, p)
-                    x := add(x, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                    let more := mload(add(0x3880, and(shr(30, g), ENTRIES)))
+                    more := add(more, mload(add(0x4080, and(shr(36, g), ENTRIES))))
+                    more := add(more, mload(add(0x4880, and(shr(42, g), ENTRIES))))
+                    more := add(more, mload(add(0x5080, and(shr(48, g), ENTRIES))))
+                    more := add(more, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                    x := addmod(x, more, p)
                     x := add(x, mload(add(0x6080, and(shr(60, g), ENTRIES))))
                     x := add(x, mload(add(0x6880, and(shr(66, g), ENTRIES))))
                     x := add(x, mload(add(0x7080, and(shr(72, g), ENTRIES))))
-                    x := mod(x, p)
                     x := add(x, mload(add(0x7880, and(shr(78, g), ENTRIES))))
-                    x := add(x, mload(add(0x8080, and(shr(84, g), ENTRIES))))
-                    x := add(x, mload(add(0x8880, and(shr(90, g), ENTRIES))))
-                    x := add(x, mload(add(0x9080, and(shr(96, g), ENTRIES))))
-                    x := mod(x, p)
-                    x := add(x, mload(add(0x9880, and(shr(102, g), ENTRIES))))
-                    x := add(x, mload(add(0xa080, and(shr(108, g), ENTRIES))))
+                    more := mload(add(0x8080, and(shr(84, g), ENTRIES)))
+                    more := add(more, mload(add(0x8880, and(shr(90, g), ENTRIES))))
+                    more := add(more, mload(add(0x9080, and(shr(96, g), ENTRIES))))
+                    more := add(more, mload(add(0x9880, and(shr(102, g), ENTRIES))))
+                    more := add(more, mload(add(0xa080, and(shr(108, g), ENTRIES))))
+                    x := addmod(x, more, p)
                     x := add(x, mload(add(0xa880, and(shr(114, g), ENTRIES))))
                     x := add(x, mload(add(0xb080, and(shr(120, g), ENTRIES))))
-                    x := mod(x, p)
                     x := add(x, mload(add(0xb880, and(shr(126, g), ENTRIES))))
+                    let sum := add(row, column)
+                    mstore(sum, addmod(x, mload(sum), p))
                 }
-                case 11 {
-                    x := mload(add(0x1080, and(g, ENTRIES)))
+            }
+            case 16 {
+                for {} lt(row, end) { row := add(row, 0x20) } {
+                    let g := shl(5, shr(bit, mload(row)))
+                    let x := mload(add(0x1080, and(g, ENTRIES)))
                     x := add(x, mload(add(0x1880, and(shr(6, g), ENTRIES))))
                     x := add(x, mload(add(0x2080, and(shr(12, g), ENTRIES))))
                     x := add(x, mload(add(0x2880, and(shr(18, g), ENTRIES))))
                     x := add(x, mload(add(0x3080, and(shr(24, g), ENTRIES))))
-                    x := mod(x, p)
-                    x := add(x, mload(add(0x3880, and(shr(30, g), ENTRIES))))
-                    x := add(x, mload(add(0x4080, and(shr(36, g), ENTRIES))))
-                    x := add(x, mload(add(0x4880, and(shr(42, g), ENTRIES))))
-                    x := add(x, mload(add(0x5080, and(shr(48, g), ENTRIES))))
-                    x := mod(x, p)
-                    x := add(x, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                    let more := mload(add(0x3880, and(shr(30, g), ENTRIES)))
+                    more := add(more, mload(add(0x4080, and(shr(36, g), ENTRIES))))
+                    more := add(more, mload(add(0x4880, and(shr(42, g), ENTRIES))))
+                    more := add(more, mload(add(0x5080, and(shr(48, g), ENTRIES))))
+                    more := add(more, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                    x := addmod(x, more, p)
                     x := add(x, mload(add(0x6080, and(shr(60, g), ENTRIES))))
+                    x := add(x, mload(add(0x6880, and(shr(66, g), ENTRIES))))
+                    x := add(x, mload(add(0x7080, and(shr(72, g), ENTRIES))))
+                    x := add(x, mload(add(0x7880, and(shr(78, g), ENTRIES))))
+                    more := mload(add(0x8080, and(shr(84, g), ENTRIES)))
+                    more := add(more, mload(add(0x8880, and(shr(90, g), ENTRIES))))
+                    x := addmod(x, more, p)
+                    let sum := add(row, column)
+                    mstore(sum, addmod(x, mload(sum), p))
                 }
-                default {
-                    x := mload(add(0x1080, and(g, ENTRIES)))
+            }
+            case 11 {
+                for {} lt(row, end) { row := add(row, 0x20) } {
+                    let g := shl(5, shr(bit, mload(row)))
+                    let x := mload(add(0x1080, and(g, ENTRIES)))
                     x := add(x, mload(add(0x1880, and(shr(6, g), ENTRIES))))
                     x := add(x, mload(add(0x2080, and(shr(12, g), ENTRIES))))
+                    x := add(x, mload(add(0x2880, and(shr(18, g), ENTRIES))))
+                    x := add(x, mload(add(0x3080, and(shr(24, g), ENTRIES))))
+                    let more := mload(add(0x3880, and(shr(30, g), ENTRIES)))
+                    more := add(more, mload(add(0x4080, and(shr(36, g), ENTRIES))))
+                    more := add(more, mload(add(0x4880, and(shr(42, g), ENTRIES))))
+                    more := add(more, mload(add(0x5080, and(shr(48, g), ENTRIES))))
+                    more := add(more, mload(add(0x5880, and(shr(54, g), ENTRIES))))
+                    x := addmod(x, more, p)
+                    x := add(x, mload(add(0x6080, and(shr(60, g), ENTRIES))))
+                    let sum := add(row, column)
+                    mstore(sum, addmod(x, mload(sum), p))
                 }
-                let sum := add(at, 0x8200)
-                if iszero(first) { x := addmod(x, mload(sum), p) }
-                switch last
-                case 0 { mstore(sum, mod(x, p)) }
-                default {
-                    let product := add(at, COLUMN)
-                    mstore(product, mulmod(mload(product), x, p))
+            }
+            case 7 {
+                for {} lt(row, end) { row := add(row, 0x20) } {
+                    let g := shl(5, shr(bit, mload(row)))
+                    let x := mload(add(0x1080, and(g, ENTRIES)))
+                    x := add(x, mload(add(0x1880, and(shr(6, g), ENTRIES))))
+                    x := add(x, mload(add(0x2080, and(shr(12, g), ENTRIES))))
+                    x := add(x, mload(add(0x2880, and(shr(18, g), ENTRIES))))
+                    x := add(x, mload(add(0x3080, and(shr(24, g), ENTRIES))))
+                    let more := mload(add(0x3880, and(shr(30, g), ENTRIES)))
+                    more := add(more, mload(add(0x4080, and(shr(36, g), ENTRIES))))
+                    x := addmod(x, more, p)
+                    let sum := add(row, column)
+                    mstore(sum, addmod(x, mload(sum), p))
+                }
+            }
+            default {
+                for {} lt(row, end) { row := add(row, 0x20) } {
+                    let g := shl(5, shr(bit, mload(row)))
+                    let x := mload(add(0x1080, and(g, ENTRIES)))
+                    x := add(x, mload(add(0x1880, and(shr(6, g), ENTRIES))))
+                    x := add(x, mload(add(0x2080, and(shr(12, g), ENTRIES))))
+                    let sum := add(row, column)
+                    mstore(sum, addmod(x, mload(sum), p))
                 }
             }
         }
     }
 
-    /// @dev Σ_j products_j.
-    function _sum() private pure returns (uint256 total) {
+    /// @dev Σ_j η^j · s_j · a_j · b_j of the columns.
+    function _sum(uint256 eta) private pure returns (uint256 total) {
         uint256 p = prime();
         assembly ("memory-safe") {
-            let at := add(HASHES, COLUMN)
-            for { let end := add(at, COLUMN) } lt(at, end) { at := add(at, 0x20) } {
-                total := addmod(total, mload(at), p)
+            // Horner's scheme: the last row first
+            for { let row := add(HASHES, mul(2, COLUMN)) } gt(row, add(HASHES, COLUMN)) {} {
+                row := sub(row, 0x20)
+                let product := mulmod(mload(row), mload(add(row, COLUMN)), p)
+                product := mulmod(product, mload(add(row, mul(2, COLUMN))), p)
+                total := mulmod(add(total, product), eta, p)
             }
         }
     }

@@ -36,7 +36,18 @@ library Transcript {
 
     /// @notice seed_0 = keccak(context ‖ points of slots 1..N + R, chunk by chunk ‖ slot 0's ‖ P_0..P_μ ‖ C_G).
     function start(bytes32 context, uint256[] calldata points) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(context, points));
+        return hash(abi.encodePacked(context), points);
+    }
+
+    /// @notice keccak(head ‖ words), the words copied at once.
+    function hash(bytes memory head, uint256[] calldata words) internal pure returns (bytes32 out) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let size := mload(head)
+            mcopy(free, add(head, 0x20), size)
+            calldatacopy(add(free, size), words.offset, shl(5, words.length))
+            out := keccak256(free, add(size, shl(5, words.length)))
+        }
     }
 
     /// @notice keccak(length ‖ words).

@@ -20,12 +20,12 @@ from tests.unit.documents import proof as some_proof
 from zkmarket import utility_round
 from zkmarket.aggregator import Submission
 from zkmarket.artifacts import Build, Manifest
+from zkmarket.base import BaseProof
 from zkmarket.commitment import RoundId, commit, open_with_fresh_salts
 from zkmarket.errors import BackendError, InputError, ProofRejected
 from zkmarket.executor import Job
 from zkmarket.field import GENERATOR, Q
 from zkmarket.games import Method, play
-from zkmarket.gram import GramProof
 from zkmarket.round import RoundProof
 from zkmarket.rules import MultiKrum
 from zkmarket.utility import UtilityProof, Validation
@@ -74,11 +74,15 @@ def fake_module() -> Any:
     )
 
 
+def some_base(*instances: int) -> BaseProof:
+    return BaseProof(0, b"", (), (), some_proof(*instances))
+
+
 @pytest.fixture(scope="module")
 def scene(salted: Build) -> Scene:
     """Five commitments, of which four are accepted; what a round proof holds besides them plays no part here."""
     submissions = tuple(
-        submit(salted, values, who, ranges=False) for who, values in zip(ADDRESSES, honest_updates(N, D), strict=True)
+        submit(salted, values, who) for who, values in zip(ADDRESSES, honest_updates(N, D), strict=True)
     )
     proof = RoundProof(
         salted.manifest.digest(),
@@ -86,8 +90,9 @@ def scene(salted: Build) -> Scene:
         10**6,
         tuple(s.commitment for s in submissions),
         (GENERATOR,) * 2,
+        (GENERATOR,) * 5,
         GENERATOR,
-        GramProof((), some_proof()),
+        some_base(),
         some_proof(),
     )
     batch = open_with_fresh_salts(TARGET, salted.manifest)
@@ -336,11 +341,9 @@ def test_the_prover_cannot_grind_the_orders(scene: Scene) -> None:
     same = {
         "mask slot": replace(proof, mask_points=((1, Q - 2),) * 2),
         "salts of the Gram matrix": replace(proof, gram_point=(1, Q - 2)),
-        "proofs": replace(proof, settlement=some_proof(3), gram=GramProof((), some_proof(4))),
+        "masks of the projection": replace(proof, projection_points=((1, Q - 2),) * 5),
+        "proofs": replace(proof, settlement=some_proof(3), base=some_base(4)),
         "norm bound": replace(proof, beta=proof.beta - 1),
-        "range proofs": replace(
-            proof, commitments=tuple(replace(c, range_proofs=(some_proof(),)) for c in proof.commitments)
-        ),
         "order of slots": replace(proof, commitments=proof.commitments[::-1]),
     }
     for name, other in same.items():
@@ -348,7 +351,7 @@ def test_the_prover_cannot_grind_the_orders(scene: Scene) -> None:
     turned = replace(terms, proof=same["order of slots"], mask=MASK[::-1])
     leaders = [proof.commitments[slot - 1].trainer for slot in terms.players]
     assert [turned.proof.commitments[slot - 1].trainer for slot in turned.players] == leaders
-    assert len({replace(terms, proof=other).base for name, other in same.items()}) == 5  # range proofs are not in it
+    assert len({replace(terms, proof=other).base for name, other in same.items()}) == len(same)
 
 
 def test_the_orders_follow_the_freeze_and_the_beacon(scene: Scene) -> None:
@@ -377,6 +380,7 @@ def test_a_model_for_other_updates_is_refused(scene: Scene) -> None:
         "scale bits": {"scale_bits": 1},
         "at most 4": {"trainers": N - 1},
         "26 proofs a round: .* last for 25": {"proofs": 25},
+        "norm bound reaches .*; compile with --beta-max": {"update_bound": scene.terms.model.update_bound - 1},
     }.items():
         with pytest.raises(InputError, match=name):
             replace(scene.terms, model=replace(scene.terms.model, **change))

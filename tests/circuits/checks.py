@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
-import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import mul
 from types import SimpleNamespace
 
 from circuits import NOISE
 from tests.circuits.harness import (
     FIELD_EDGES,
     NO_DECOMPOSITION,
-    UNSATISFIED_LOOKUP,
     Compiled,
     Inputs,
     Invalid,
@@ -22,16 +22,16 @@ from tests.circuits.harness import (
     changed,
     check_circuit,
 )
+from zkmarket.backend import blocks_of
 from zkmarket.contribution import references
 from zkmarket.errors import StatementFalse
-from zkmarket.field import P
+from zkmarket.field import P, scalar_hex
+from zkmarket.placement import WITHOUT_LOOKUP, lay_out
 from zkmarket.rules import SCORE_LIMIT, Domain, Filter, Gram, krum_scores, norm_bound, squared_norms
 from zkmarket.settlement import Outcome, combined, decide
 from zkmarket.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
 
 Check = Callable[[Compiled], None]
-
-TAGS = (*FIELD_EDGES, 2**248 - 1)
 
 
 def settings(circuit: Compiled) -> None:
@@ -45,222 +45,153 @@ def scalars(n: int, seed: int = 0) -> list[int]:
     return [rng.randrange(P) for _ in range(n)]
 
 
-# ---------------------------------------------------------------- inner product
-
-
-def gram_inputs(circuit: Circuit, values: list[int], salts: list[int] | None = None) -> Inputs:
-    missing = circuit.numbers["chunk"] - len(values)
-    return [[*values, *[0] * missing, *(scalars(circuit.numbers["salts"]) if salts is None else salts)]]
-
-
-def gram_arithmetic(circuit: Compiled) -> None:
-    """y = Σ v² mod p, for random values and for those at the edges of the field, in every row."""
-    chunk = circuit.circuit.numbers["chunk"]
-    vectors = {
-        "random": scalars(chunk),
-        "edges": [FIELD_EDGES[k % len(FIELD_EDGES)] for k in range(chunk)],
-        "largest": [P - 1] * chunk,
-        "zero": [0] * chunk,
-        "one, first": changed([0] * chunk, 0, 1),
-        "two, last": changed([0] * chunk, chunk - 1, 2),
-    }
-    check_circuit(
-        circuit,
-        valid=[Valid(what, gram_inputs(circuit.circuit, v), [sum(x * x for x in v)]) for what, v in vectors.items()],
-    )
-
-
-def gram_salts(circuit: Compiled) -> None:
-    """Salts take no part, whatever they are."""
-    many = circuit.circuit.numbers["salts"]
-    values = scalars(circuit.circuit.numbers["chunk"], seed=1)
-    y = sum(v * v for v in values)
-    check_circuit(
-        circuit,
-        valid=[
-            Valid(f"salts {salt:#x}", gram_inputs(circuit.circuit, values, [salt] * many), [y]) for salt in FIELD_EDGES
-        ],
-    )
-
-
-GRAM: dict[str, Check] = {"settings": settings, "arithmetic": gram_arithmetic, "salts": gram_salts}
-
-
-# ---------------------------------------------------------------- range
+# ---------------------------------------------------------------- base
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Inputs of a range proof: honest ones, until something is replaced."""
+class Opened:
+    """Inputs of a base circuit: three columns of L cells, zeros unless said otherwise, and the point."""
 
     circuit: Circuit
-    tag: int = 0x7A6
-    values: dict[int, int] = field(default_factory=dict)
-    noise: dict[int, int] = field(default_factory=dict)
-    salts: int | None = None
+    w: Sequence[int] = ()
+    u: Sequence[int] = ()
+    v: Sequence[int] = ()
+    y: int = 3
+    pairs: tuple[tuple[int, int], ...] = ()
 
-    def column(self) -> list[int]:
-        low, high = self.circuit.how.lookup_range
-        numbers, rng = self.circuit.numbers, random.Random(5)
-        used = numbers["used"] or numbers["chunk"]
-        values = [rng.randint(low, high) for _ in range(used)] + [0] * (numbers["chunk"] - used)
-        for at, value in self.values.items():
-            values[at] = value
-        return values
+    @property
+    def shape(self) -> tuple[int, int]:
+        """ℓ1 and ℓ2."""
+        return self.circuit.numbers["rows"], self.circuit.numbers["width"]
+
+    def columns(self) -> list[list[int]]:
+        rows, width = self.shape
+        return [list(column) or [0] * (rows * width) for column in (self.w, self.u, self.v)]
+
+    def point(self) -> list[tuple[int, int]]:
+        """(1, y^(2^k)) for k = K − 1 down to 0, or what is given in their place."""
+        powers = [(1, pow(self.y, 1 << k, P)) for k in reversed(range(self.circuit.how.logrows))]
+        return list(self.pairs) or powers
 
     def inputs(self) -> Inputs:
-        low, high = self.circuit.how.lookup_range
-        rng = random.Random(6)
-        noise = [rng.randint(low, high) for _ in range(range_noise(self.circuit))]
-        for at, value in self.noise.items():
-            noise[at] = value
-        many = self.circuit.numbers["salts"]
-        salts = scalars(many) if self.salts is None else [self.salts] * many
-        return [[*self.column(), *salts], [self.tag, *noise, *salts]]
+        return [*self.columns(), [factor for pair in self.point() for factor in pair]]
 
     def outputs(self) -> list[int]:
-        """The tag, and the energy past `used` where the circuit has it."""
-        used = self.circuit.numbers["used"]
-        return [self.tag] if used is None else [self.tag, sum(v * v for v in self.column()[used:])]
+        """By the definition: a cell counts for the product of what its number's bits take of the pairs."""
+        w, u, v = self.columns()
+        pairs, value = self.point(), 0
+        for at, cell in enumerate(v):
+            if cell:
+                bits = [at >> k & 1 for k in reversed(range(len(pairs)))]
+                value += cell * math.prod(pair[bit] for pair, bit in zip(pairs, bits, strict=True))
+        width = self.shape[1]
+        echo = [factor for pair in pairs for factor in pair]
+        return [*(sum(map(mul, a, b)) for a, b in ((w, w), (w[-width:], w[-width:]), (u, v))), *echo, value]
 
     def valid(self, what: str) -> Valid:
         return Valid(what, self.inputs(), self.outputs())
 
 
-def range_noise(circuit: Circuit) -> int:
-    """How many noise values there are: the second input without its tag and salts."""
-    return circuit.committed[1] - 1 - circuit.numbers["salts"]
+def unit(circuit: Circuit, at: int, value: int = 1) -> list[int]:
+    cells = circuit.numbers["rows"] * circuit.numbers["width"]
+    return changed([0] * cells, at % cells, value)
 
 
-def places(circuit: Circuit) -> Iterator[tuple[str, Callable[[int], Chunk]]]:
-    """Where a value may hide: both ends and the middle of the chunk and of the noise."""
-    chunk = circuit.numbers["chunk"]
-    used = circuit.numbers["used"] or chunk
-    for at in sorted({0, chunk // 2, used - 1, used % chunk, chunk - 1}):
-        yield f"value {at}", lambda value, at=at: Chunk(circuit, values={at: value})
-    many = range_noise(circuit)
-    for at in sorted({0, NOISE - 1, NOISE % many, many - 1}):
-        yield f"noise value {at}", lambda value, at=at: Chunk(circuit, noise={at: value})
-
-
-def range_edges(circuit: Compiled) -> None:
-    """−Q and Q − 1 are accepted everywhere."""
-    low, high = circuit.circuit.how.lookup_range
-    check_circuit(
-        circuit,
-        valid=[
-            place(edge).valid(f"{what} = {edge}") for what, place in places(circuit.circuit) for edge in (low, high)
-        ],
-    )
-
-
-def range_beyond(circuit: Compiled) -> None:
-    """−Q − 1 and Q are refused everywhere."""
-    low, high = circuit.circuit.how.lookup_range
-    check_circuit(
-        circuit,
-        invalid=[
-            Invalid(f"{what} = {value}", place(value).inputs(), UNSATISFIED_LOOKUP)
-            for what, place in places(circuit.circuit)
-            for value in (low - 1, high + 1)
-        ],
-    )
-
-
-def range_far_beyond(circuit: Compiled) -> None:
-    """So are values that a conversion to machine integers could wrap into the range."""
-    check_circuit(
-        circuit,
-        invalid=[
-            Invalid(f"first value {value:#x}", Chunk(circuit.circuit, values={0: value}).inputs(), UNSATISFIED_LOOKUP)
-            for value in (2**16, 2**32, 2**64 + 1, 2**127, 2**128, 2**128 + 1, P // 2, P - 2**128)
-        ],
-    )
-
-
-def range_tag(circuit: Compiled) -> None:
-    check_circuit(circuit, valid=[Chunk(circuit.circuit, tag=tag).valid(f"tag {tag:#x}") for tag in TAGS])
-
-
-def range_salts(circuit: Compiled) -> None:
-    """Salts are not looked up: they may be anything."""
-    check_circuit(circuit, valid=[Chunk(circuit.circuit, salts=s).valid(f"salts {s:#x}") for s in FIELD_EDGES])
-
-
-def range_salts_in_wrong_rows(circuit: Compiled) -> None:
-    """Salts one row early, inside the C values, are refused: they would be energy that nobody checked."""
-    column, tagged = Chunk(circuit.circuit).inputs()
-    salts = circuit.circuit.numbers["salts"]
-    early = [*column[: -salts - 1], *column[-salts:], 0]
-    tagged_early = [*tagged[: -salts - 1], *tagged[-salts:], 0]
-    check_circuit(
-        circuit,
-        valid=[Chunk(circuit.circuit).valid("salts in their rows")],
-        invalid=[
-            Invalid("salts of the chunk one row early", [early, tagged], UNSATISFIED_LOOKUP),
-            Invalid("salts of the noise one row early", [column, tagged_early], UNSATISFIED_LOOKUP),
-        ],
-    )
-
-
-def range_padding(circuit: Compiled) -> None:
-    """z is the energy of exactly the rows from `used` to C."""
-    used, chunk = circuit.circuit.numbers["used"], circuit.circuit.numbers["chunk"]
-    energies = {
-        "none": {},
-        "before the padding": {used - 1: 77},
-        "first row": {used: 3},
-        "last row": {chunk - 1: -4},
-        "everywhere": dict.fromkeys(range(used, chunk), -1),
-        "two that would cancel": {used: 5, chunk - 1: -5},
+def base_arithmetic(circuit: Compiled) -> None:
+    """All outputs, for random cells and for those at the edges of the field; V at y by Horner's rule, too."""
+    made = circuit.circuit
+    cells = made.committed[0]
+    edges = [FIELD_EDGES[k % len(FIELD_EDGES)] for k in range(cells)]
+    columns = {
+        "random": [scalars(cells, seed) for seed in (1, 2, 3)],
+        "edges": [edges, edges[::-1], edges[1:] + edges[:1]],
+        "largest": [[P - 1] * cells] * 3,
+        "zero": [[]] * 3,
     }
-    two = 50 if chunk - used > 1 else 25
-    cases = [Chunk(circuit.circuit, values=values).valid(f"energy {what}") for what, values in energies.items()]
-    assert [case.outputs[1] for case in cases] == [0, 0, 9, 16, chunk - used, two]
+    cases = {what: Opened(made, *given, y=scalars(1, seed=4)[0]) for what, given in columns.items()}
+    case, horner = cases["random"], 0
+    for cell in reversed(case.v):
+        horner = (horner * case.y + cell) % P
+    assert case.outputs()[-1] % P == horner
+    check_circuit(circuit, valid=[case.valid(what) for what, case in cases.items()])
+
+
+def base_every_row(circuit: Compiled) -> None:
+    """One cell that is not 0, in each row of the matrix in turn, and in each column: what it counts for."""
+    made = circuit.circuit
+    rows, width = made.numbers["rows"], made.numbers["width"]
+    cells = [row * width + (7 * row) % width for row in range(rows)] + list(range(0, 8 * width, width + 1))
+    places = sorted({*cells, 0, width - 1, width, (rows - 1) * width - 1, (rows - 1) * width, rows * width - 1})
+    cases = [Opened(made, *(unit(made, at, value) for value in (5, 7, 11))).valid(f"cell {at}") for at in places]
     check_circuit(circuit, valid=cases)
 
 
-def lookup_arguments(circuit: Compiled) -> tuple[list[int], list[int]]:
-    """The lookup argument of each value of the chunk and of each noise value, in order.
-
-    ezkl gives every block of columns an argument of its own. Where a value is looked up is read from the reasons for
-    which values out of range are refused; values are looked up in the order of their rows.
-    """
-    chunk, many = circuit.circuit.numbers["chunk"], range_noise(circuit.circuit)
-    out = circuit.circuit.how.lookup_range[1] + 1
-
-    def arguments(inputs: Inputs) -> list[int]:
-        try:
-            circuit.run(inputs)
-        except StatementFalse as error:
-            return [int(index) for index in re.findall(r"Lookup \(index: (\d+)\)", str(error))]
-        raise AssertionError("values out of range: accepted")
-
-    values = arguments(Chunk(circuit.circuit, values=dict.fromkeys(range(chunk), out)).inputs())
-    noise = arguments(Chunk(circuit.circuit, noise=dict.fromkeys(range(many), out)).inputs())
-    assert (len(values), len(noise)) == (chunk, many), "every lookup is reported once"
-    return values, noise
+def base_salts(circuit: Compiled) -> None:
+    """The salts' row of W is in o_1 and, alone, in o_2; that of U and V is in o_3, and V's at its place in o_4."""
+    made = circuit.circuit
+    rows, width = made.numbers["rows"], made.numbers["width"]
+    first = (rows - 1) * width
+    cells = scalars(rows * width, seed=5)
+    values, salts = [*cells[:first], *[0] * width], [*[0] * first, *cells[first:]]
+    cases = {"values only": values, "salts only": salts, "the last value": unit(made, first - 1)}
+    cases |= {"the first salt": unit(made, first), "the last cell": unit(made, -1)}
+    outputs = {what: Opened(made, column, column, column).outputs() for what, column in cases.items()}
+    assert outputs["values only"][1] == 0 < outputs["values only"][2]
+    assert outputs["salts only"][0] == outputs["salts only"][1] == outputs["salts only"][2] > 0
+    check_circuit(circuit, valid=[Opened(made, column, column, column).valid(what) for what, column in cases.items()])
 
 
-def range_noise_everywhere(circuit: Compiled) -> None:
-    """Each lookup argument that sees a value of the chunk sees at least NOISE noise values."""
-    values, noise = lookup_arguments(circuit)
-    for argument in set(values):
-        count = noise.count(argument)
-        assert count >= NOISE, f"argument {argument} has values without noise: {count}, wanted {NOISE}"
+def base_columns_apart(circuit: Compiled) -> None:
+    """W, U and V are three columns: each alone, and two of them at once."""
+    made = circuit.circuit
+    column, other = scalars(made.committed[0], seed=6), scalars(made.committed[0], seed=7)
+    cases = {
+        "W alone": Opened(made, w=column),
+        "U alone": Opened(made, u=column),
+        "V alone": Opened(made, v=column),
+        "W and V": Opened(made, w=column, v=other),
+        "U and V": Opened(made, u=column, v=other),
+    }
+    check_circuit(circuit, valid=[case.valid(what) for what, case in cases.items()])
 
 
-RANGE: dict[str, Check] = {
+def base_point(circuit: Compiled) -> None:
+    """The point is echoed as it is given, and V is evaluated there, also where it is made of no powers."""
+    made = circuit.circuit
+    logrows = made.how.logrows
+    column = scalars(made.committed[0], seed=8)
+    drawn = scalars(2 * logrows, seed=9)
+    pairs = tuple(zip(drawn[::2], drawn[1::2], strict=True))
+    cases = {f"y = {y:#x}": Opened(made, v=column, y=y) for y in FIELD_EDGES}
+    cases |= {
+        "no powers": Opened(made, v=column, pairs=pairs),
+        "zeros": Opened(made, v=column, pairs=((0, 0),) * logrows),
+    }
+    for k in range(logrows):  # one power other than it should be
+        powers = Opened(made).point()
+        powers[k] = (1, powers[k][1] + 1)
+        cases[f"power {k} is another"] = Opened(made, v=column, pairs=tuple(powers))
+    check_circuit(circuit, valid=[case.valid(what) for what, case in cases.items()])
+
+
+def base_fits(circuit: Compiled) -> None:
+    """Three blocks of columns, as `columns.base_rows` has it, and nothing that looks anything up."""
+    made = circuit.circuit
+    ones = [[scalar_hex(1)] * length for length in made.committed]
+    placed = lay_out(circuit.files.folder / "circuit.onnx", made.how, ones)
+    assert {op.name for op in placed.operations} <= WITHOUT_LOOKUP, "something is looked up"
+    assert made.rows[0] == placed.rows and blocks_of(placed.rows, made.how.logrows) == 3
+
+
+BASE: dict[str, Check] = {
     "settings": settings,
-    "edges": range_edges,
-    "beyond": range_beyond,
-    "far beyond": range_far_beyond,
-    "tag": range_tag,
-    "salts": range_salts,
-    "salts in wrong rows": range_salts_in_wrong_rows,
-    "noise": range_noise_everywhere,
+    "fits": base_fits,
+    "arithmetic": base_arithmetic,
+    "every row": base_every_row,
+    "salts": base_salts,
+    "columns apart": base_columns_apart,
+    "point": base_point,
 }
-RANGE_LAST: dict[str, Check] = RANGE | {"padding": range_padding}
 
 
 # ---------------------------------------------------------------- settlement

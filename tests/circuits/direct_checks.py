@@ -18,6 +18,7 @@ from tests.circuits.checks import Check, scalars, settings
 from tests.circuits.harness import (
     FIELD_EDGES,
     NO_DECOMPOSITION,
+    UNSATISFIED_LOOKUP,
     Compiled,
     Inputs,
     Invalid,
@@ -35,7 +36,7 @@ from zkmarket.direct import (
     round_statement,
 )
 from zkmarket.field import P
-from zkmarket.placement import Operation, check_one_block, lay_out
+from zkmarket.placement import Operation, lay_out
 from zkmarket.rules import MultiKrum
 from zkmarket.settlement import Outcome
 from zkmarket.statements import SALTS, Circuit, table_bound
@@ -48,7 +49,8 @@ SHORT = 24
 
 def of_chunk(chunk: int | None, statement: Callable[..., Circuit], *arguments: Any) -> Circuit:
     """The statement of columns of so many values; None for whole ones, as every build has."""
-    with mock.patch.object(direct, "chunk_size", lambda *_: chunk) if chunk else contextlib.nullcontext():
+    short = mock.patch.object(direct, "Columns", lambda _: SimpleNamespace(values=chunk))
+    with short if chunk else contextlib.nullcontext():
         return statement(*arguments)
 
 
@@ -58,15 +60,23 @@ def placed(circuit: Compiled) -> Sequence[Operation]:
     return lay_out(circuit.files.folder / "circuit.onnx", made.how, made.sample()).operations
 
 
-def one_block(circuit: Compiled) -> None:
-    """Everything with a lookup lies in one block of columns."""
-    check_one_block(placed(circuit), circuit.circuit.how.logrows)
+def in_place(circuit: Compiled) -> None:
+    """All comparisons lie in one block of columns, and the table's lookups where there is noise in every one."""
+    circuit.circuit.placed(placed(circuit))
 
 
 def fresh_noise(circuit: Circuit, seed: int = 6) -> list[int]:
     rng = random.Random(seed)
     bits = circuit.domain.bits
     return [rng.choice((-1, 1)) * rng.randrange(1 << bits - (at < 64)) for at in range(NOISE)]
+
+
+def table_noise(circuit: Circuit, places: dict[int, int]) -> list[int]:
+    """Noise of the table as a prover draws it, but for some values."""
+    noise = direct.noise_of_table(circuit)
+    for at, value in places.items():
+        noise[at] = value
+    return noise
 
 
 def columns_of(circuit: Circuit, vectors: Updates, salts: int | None = None, past: int = 0) -> Inputs:
@@ -110,6 +120,7 @@ class Combination:
     updates: Updates
     weights: tuple[int, ...] = ()
     noise: tuple[int, ...] = ()
+    table: dict[int, int] = field(default_factory=dict)
     salts: int | None = None
     past: int = 0
     column: dict[int, int] = field(default_factory=dict)
@@ -133,7 +144,8 @@ class Combination:
             out.append(held)
         head = self.used_weights if self.of.rule.name == "mean" else list(self.noise) or fresh_noise(circuit)
         many = circuit.numbers["salts"]
-        return [*out, [*head, *(scalars(many) if self.salts is None else [self.salts] * many)]]
+        ends = scalars(many) if self.salts is None else [self.salts] * many
+        return [*out, [*head, *table_noise(circuit, self.table), *ends]]
 
     def outputs(self) -> list[int]:
         numbers = self.of.circuit().numbers
@@ -223,26 +235,47 @@ def aggregation_salts(circuit: Compiled) -> None:
     check_circuit(circuit, valid=[small.valid("salts −2, a value in the last row"), large.valid("large salts")])
 
 
-def aggregation_domain(circuit: Compiled) -> None:
-    """A difference of base^digits − 2 is the largest that is compared; one more is refused, never wrapped."""
+def aggregation_table(circuit: Compiled) -> None:
+    """Every value of every update is in the table, and so is its noise."""
     of = combine_of(circuit)
-    limit = 1 << circuit.circuit.domain.bits
-    base = [[0] * of.params] * (of.n - 1)
-    largest = [limit - 2, 2 - limit, *[0] * (of.params - 3), limit - 2]
-    refused = []
-    for at in (0, 1, of.params - 1):
-        refused.append(changed([0] * of.params, at, largest[at] + (1 if largest[at] > 0 else -1)))
-    refused += [[value, *[0] * (of.params - 1)] for value in (2**64, 2**127, 2**128 + 5, 2**253)]
-    honest = Combination(of, [*base, [0] * of.params]).inputs()
-    invalid = [
-        Invalid(
-            f"update {update}",
-            [*honest[: of.n - 1], columns_of(circuit.circuit, [update])[0], *honest[of.n :]],
-            NO_DECOMPOSITION,
-        )
-        for update in refused
-    ]
-    check_circuit(circuit, [Combination(of, [*base, largest]).valid("the largest differences")], invalid)
+    check_table_of_values(circuit, Combination(of, [[0] * of.params] * of.n))
+
+
+def check_table_of_values(circuit: Compiled, zero: Combination | Played) -> None:
+    """−T and T − 1 are accepted everywhere; −T − 1 and T nowhere, nor what machine integers could wrap."""
+    low, high = circuit.circuit.how.lookup_range
+    n, d = zero.of.n, zero.of.params
+    noise = len(table_noise(circuit.circuit, {}))
+
+    def update(at: int, value: int) -> list[int]:
+        return changed([0] * d, at, value)
+
+    def accepted(slot: int, at: int, value: int) -> Valid:
+        updates = [update(at, value) if i == slot else [0] * d for i in range(n)]
+        return replace(zero, updates=updates).valid(f"update {slot} has {value} at {at}")
+
+    def refused(slot: int, at: int, value: int) -> Invalid:
+        """The result's column, if there is one, stays that of zeros."""
+        inputs = list(zero.inputs())
+        inputs[slot] = columns_of(circuit.circuit, [update(at, value)])[0]
+        return Invalid(f"update {slot} has {value:#x} at {at}", inputs, OUT_OF_TABLE)
+
+    valid, invalid = [zero.valid("zeros")], []
+    for slot, at in ((0, 0), (0, d - 1), (n // 2, d // 2), (n - 1, 0), (n - 1, d - 1)):
+        valid += [accepted(slot, at, value) for value in (low, high)]
+        invalid += [refused(slot, at, value) for value in (low - 1, high + 1)]
+    for value in (2**16, 2**32, 2**64 + 1, 2**127, 2**128, 2**128 + 1, P // 2, P // 3, P - 2**128):
+        invalid.append(refused(0, 1, value))
+    for at in (0, NOISE - 1, noise - NOISE, noise - 1):
+        valid += [replace(zero, table={at: v}).valid(f"noise {at} of the table is {v}") for v in (low, high)]
+        for value in (low - 1, high + 1):
+            inputs = replace(zero, table={at: value}).inputs()
+            invalid.append(Invalid(f"noise {at} of the table is {value}", inputs, UNSATISFIED_LOOKUP))
+    check_circuit(circuit, valid, invalid)
+
+
+OUT_OF_TABLE = f"{UNSATISFIED_LOOKUP}|{NO_DECOMPOSITION}"
+"""Differences or squares of a value that the table refuses may be beyond the digits: then there is no witness."""
 
 
 def aggregation_noise(circuit: Compiled) -> None:
@@ -293,18 +326,20 @@ ROOT_OF_MINUS_ONE = pow(7, (P - 1) // 4, P)
 
 MEAN: dict[str, Check] = {
     "settings": settings,
+    "in place": in_place,
     "oracle": aggregation_oracle,
     "each slot": aggregation_each_slot,
     "weights": aggregation_weights,
     "salts": aggregation_salts,
+    "table": aggregation_table,
 }
 SORTED: dict[str, Check] = {
     "settings": settings,
-    "one block": one_block,
+    "in place": in_place,
     "oracle": aggregation_oracle,
     "each slot": aggregation_each_slot,
     "salts": aggregation_salts,
-    "domain": aggregation_domain,
+    "table": aggregation_table,
     "noise": aggregation_noise,
 }
 COLUMN: dict[str, Check] = {"column": aggregation_column}
@@ -346,6 +381,7 @@ class Played:
     updates: Updates
     beta: int
     noise: tuple[int, ...] = ()
+    table: dict[int, int] = field(default_factory=dict)
     salts: int | None = None
     past: int = 0
     column: dict[int, int] = field(default_factory=dict)
@@ -373,7 +409,8 @@ class Played:
             out.append(held)
         many = circuit.numbers["salts"]
         ends = scalars(many) if self.salts is None else [self.salts] * many
-        return [*out, [self.beta, *(self.noise or fresh_noise(circuit)), *ends]]
+        head = [self.beta, *(self.noise or fresh_noise(circuit))]
+        return [*out, [*head, *table_noise(circuit, self.table), *ends]]
 
     def outputs(self) -> list[int]:
         numbers, outcome = self.of.circuit().numbers, self.decision()
@@ -519,19 +556,23 @@ def round_salts(circuit: Compiled) -> None:
     check_circuit(circuit, valid=[small.valid("salts −2, a value in the last row"), large.valid("large salts")])
 
 
+def round_table(circuit: Compiled) -> None:
+    """Every value of every update is in the table, and so is its noise."""
+    of = rounds_of(circuit)
+    check_table_of_values(circuit, play(of, [[0]] * of.n, beta=5))
+
+
 def round_domain(circuit: Compiled) -> None:
-    """Values whose squares the digits cannot hold are refused, never wrapped."""
+    """A β that the digits cannot hold is refused, never wrapped."""
     of = rounds_of(circuit)
     bits = circuit.circuit.domain.bits
     zero = play(of, [[0]] * of.n, beta=5)
     largest = replace(zero, beta=(1 << bits - 2) - 1)  # 2β + 1 and its opposite, and 1: 4β + 3
-    refused = {"the smallest β that the digits do not hold": replace(zero, beta=1 << bits - 2)}
-    for value in (1 << -(-bits // 2), 2**64, 2**100, 2**127 + 1, 2**200):
-        refused[f"a value of {value:#x}"] = replace(zero, updates=[*zero.updates[1:], [value]])
+    beyond = replace(zero, beta=1 << bits - 2)
     check_circuit(
         circuit,
         [zero.valid("the honest twin"), largest.valid("the largest β")],
-        [Invalid(what, each.inputs(), NO_DECOMPOSITION) for what, each in refused.items()],
+        [Invalid("the smallest β that the digits do not hold", beyond.inputs(), NO_DECOMPOSITION)],
     )
 
 
@@ -556,13 +597,14 @@ def round_column(circuit: Compiled) -> None:
 
 ROUND: dict[str, Check] = {
     "settings": settings,
-    "one block": one_block,
+    "in place": in_place,
     "oracle": round_oracle,
     "last inside": round_last_inside,
     "long updates": round_long_updates,
     "scores": round_scores,
     "median": round_median,
     "salts": round_salts,
+    "table": round_table,
     "domain": round_domain,
     "noise": round_noise,
 }

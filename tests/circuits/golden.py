@@ -17,14 +17,12 @@ from tests.circuits.harness import compile_in
 from zkmarket import backend, srs
 from zkmarket.files import sha256_file
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import SALTS, Circuit, gram_circuit, range_circuit
+from zkmarket.statements import Circuit, base_circuit
 
 FILE = Path(__file__).parent / "golden.json"
 
 CIRCUITS: dict[str, Circuit] = {
-    "gram": gram_circuit(10, SALTS),
-    "range": range_circuit(10, SALTS),
-    "range-last": range_circuit(10, SALTS, 40),
+    "base": base_circuit(10),
     "settlement": Rules(3, MultiKrum(0, 3), params=40).circuit(),
 }
 

@@ -21,7 +21,6 @@ from zkmarket.statements import (
     SALTS,
     Circuit,
     check_settings,
-    range_circuit,
     settlement_logrows,
     settlement_statement,
 )
@@ -87,11 +86,10 @@ def test_a_block_more_is_needed_from_two_rows_before_the_last_on(sizes: dict[int
     assert max(rows for rows, size in sizes.items() if size == one) == block_rows(LOGROWS)
 
 
-@pytest.mark.parametrize("name", [*CIRCUITS, "range-last", "residual"])
+@pytest.mark.parametrize("name", [*CIRCUITS, "residual"])
 def test_a_block_less_than_a_build_says_cannot_be_set_up(name: str, compile_once: Compile, tmp_path: Path):
     """A build has exactly the blocks that its circuit fills: no empty one, and with one less there are no keys."""
-    others = {"range-last": range_circuit(10, SALTS, 40), "residual": utility.statement(plan_of("residual"))}
-    circuit = (CIRCUITS | others)[name]
+    circuit = (CIRCUITS | {"residual": utility.statement(plan_of("residual"))})[name]
     made = compile_once(circuit, cut=True)
     check_settings(made.settings, circuit)
     logrows, rows = circuit.how.logrows, made.settings["num_rows"]

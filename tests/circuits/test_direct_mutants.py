@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from circuits import NOISE
 from tests.circuits import direct_checks as checks
 from tests.circuits.checks import Check
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Combine, Rounds
-from tests.circuits.harness import Mutation, compiled
+from tests.circuits.harness import Mutation, compile_in, compiled, compiled_with
 from tests.circuits.test_direct_aggregation import SORTED
 from tests.circuits.test_direct_round import FIVE
 from tests.circuits.test_mutants import Mutant, broken
+from zkmarket.build import check_refused
 from zkmarket.direct import Rule
 from zkmarket.errors import ArtifactError
-from zkmarket.placement import check_one_block, lay_out
+from zkmarket.placement import check_every_block, check_one_block, lay_out, noise_by_block
 from zkmarket.rules import MultiKrum
 from zkmarket.statements import Circuit
 
@@ -39,20 +43,31 @@ def assert_caught(compile_once: Compile, circuit: Circuit, suite: dict[str, Chec
 
 MEAN_CIRCUIT = Combine(Rule("mean"), 4, output="committed", logrows=10).circuit()
 WEIGHTED = 'result = torch.einsum("bi,ij->bj", weights, values.reshape(self.n, self.params))'
-ECHO = "torch.cat([weights, self.output(everything, result)], 1)"
+ECHO = "torch.cat([weights + nothing, self.output(everything, result)], 1)"
+TABLE = "nothing = in_table(take(everything, places))"
+PLACES = 'noise + at if kind == "noise" else at // params * column + at % params'
 HELD = "held = take(everything, range(start, start + self.chunk))"
 COUNT = "return equal(held, wanted).sum(1).reshape(1, 1)"
 MEAN = [
     broken("weights are not bound: the sum is plain", WEIGHTED, WEIGHTED.replace("weights,", "0 * weights + 1,"), "weights"),
-    broken("weights are not bound: others are echoed", ECHO, ECHO.replace("[weights,", "[0 * weights + 1,"), "weights"),
+    broken("weights are not bound: others are echoed", ECHO, ECHO.replace("[weights +", "[0 * weights + 1 +"), "weights"),
     broken("the last slot is missing", WEIGHTED, WEIGHTED.replace("weights,", "weights[:, :-1],").replace("self.n, self.params)", "self.n, self.params)[:-1]"), "weights"),
     broken("a salt row is read as a weight", "range(last, last + self.n)", "range(last + 1, last + self.n + 1)", "weights"),
-    broken("columns without their salts, so that slots are shifted", "column = self.chunk + self.salts\n        last", "column = self.chunk\n        last", "each slot"),
+    broken("columns without their salts, so that slots are shifted", "column = self.chunk + self.salts\n        last", "column = self.chunk\n        last", "each slot", "other outputs|refused"),
     broken("padding is not compared", HELD, HELD.replace("self.chunk)", "self.params)") + "\n        return equal(held, result).sum(1).reshape(1, 1) + self.chunk - self.params", "column"),
     broken("the sum of the differences", COUNT, "return self.chunk - (held - wanted).sum(1).reshape(1, 1)", "column"),
     broken("the sum of squares", COUNT, "return self.chunk - ((held - wanted) * (held - wanted)).sum(1).reshape(1, 1)", "column"),
     broken("a salt of the column is compared", HELD, "held = take(everything, range(start + 1, start + self.chunk + 1))", "column"),
     broken("an update is compared, not the column", "start = self.n *", "start = 0 *", "column"),
+    broken("values are not looked up", TABLE, "nothing = 0 * take(everything, [0])", "settings", r"static lookups \[\], wanted"),
+    broken("the lookup times 0", TABLE, TABLE.replace("in_table(", "0 * in_table("), "settings", r"static lookups \[\], wanted"),
+    broken("the lookup times 0, tried", TABLE, TABLE.replace("in_table(", "0 * in_table("), "table", "accepted"),
+    broken("the last update is not looked up", PLACES, PLACES.replace("at // params *", "at // params % 3 *"), "table", "update 3 has .* accepted"),
+    broken("the last value is not looked up", PLACES, PLACES.replace("+ at % params", "+ at % (params - 1)"), "table", "at 7: accepted"),
+    broken("salts are looked up", PLACES, PLACES.replace("+ at % params", "+ at % params + 20"), "table", "refused"),
+    broken("the table's noise is not looked up", PLACES, PLACES.replace("noise + at", "at % params"), "table", "noise 0 of the table is .* accepted"),
+    Mutant("a table of two columns", compiled_with(MEAN_CIRCUIT, lookup_range=(-509, 508)), "table", "has -0x1fd at 0: accepted"),
+    Mutant("a table of two columns, in the settings", compiled_with(MEAN_CIRCUIT, lookup_range=(-509, 508)), "settings", "lookup_range"),
     broken("nothing is compared", COUNT, "return 0 * held.sum(1).reshape(1, 1) + self.chunk", "settings", "has (committed inputs|.* rows)"),
 ]  # fmt: skip
 
@@ -69,23 +84,23 @@ TRIMMED_CIRCUIT = Combine(Rule("trimmed", 1), 5).circuit()
 MIDDLE = "take(ordered, [(self.n - 1) // 2])"
 KEPT = "range(self.trim, self.n - self.trim)"
 SORTS = "ordered = smallest(values.reshape(self.params, self.n), self.n)"
-NOTHING = "nothing = decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))"
+NOTHING = " + decomposed(noise) + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))"
 NOISY = "noise = take(everything, range(last, last + NOISE))"
 MEDIAN = [
     broken("the upper median", MIDDLE, "take(ordered, [self.n // 2])", "oracle"),
     broken("the smallest value", MIDDLE, "take(ordered, [0])", "oracle"),
     broken("no order: a slot's value", SORTS, "ordered = values.reshape(self.params, self.n)", "each slot"),
     broken("no order, by its rows", SORTS, "ordered = values.reshape(self.params, self.n)", "settings", "a check was dropped|has shuffles"),
-    broken("no domain: a value is taken for the middle one unseen", SORTS, "ordered = values.reshape(self.params, self.n)", "domain", "accepted|other outputs"),
     broken("the last slot is missing", "for i in range(self.n)])\n        ordered", "for i in [*range(self.n - 1), 0]])\n        ordered", "each slot"),
     broken("a coordinate is missing", "for k in range(self.params) for i", "for k in [*range(self.params - 1), 0] for i", "each slot"),
     broken("slots are shifted into salts", "column = self.chunk + self.salts\n        last", "column = self.chunk + self.salts - 1\n        last", "salts", "other outputs|refused"),
-    broken("no noise", NOTHING, "nothing = 0 * take(noise, [0])", "settings", "a check was dropped|has shuffles"),
-    broken("no noise, tried", NOTHING, "nothing = 0 * take(noise, [0])", "noise", "accepted"),
-    broken("noise not sorted", NOTHING, "nothing = decomposed(noise)", "settings", "a check was dropped|has shuffles"),
+    broken("no noise", NOTHING, "", "settings", "a check was dropped|has shuffles"),
+    broken("no noise, tried", NOTHING, "", "noise", "accepted"),
+    broken("noise not sorted", NOTHING, " + decomposed(noise)", "settings", "a check was dropped|has shuffles"),
     broken("the last noise value is not decomposed", NOISY, "noise = take(everything, range(last, last + NOISE - 1))", "noise", "accepted"),
-    broken("a salt is noise", NOISY, "noise = take(everything, range(last + 1, last + NOISE + 1))", "oracle", "refused"),
-    broken("a product before the noise, so that sorts are in another block", NOISY, 'part = torch.cat([everything] * 20, 1)\n        noise = take(torch.cat([everything, torch.einsum("bi,bi->b", part, part).reshape(1, 1)], 1), range(last, last + NOISE))', "one block", "lookups lie in blocks 0 to 1"),
+    broken("a salt is noise", NOISY, "noise = take(everything, range(last + NOISE + 1, last + 2 * NOISE + 1))", "oracle", "refused"),
+    broken("values are not looked up", "nothing = nothing + decomposed", "nothing = decomposed", "settings", r"static lookups \[\], wanted"),
+    broken("a product before the noise, so that sorts are in another block", NOISY, 'part = torch.cat([everything] * 20, 1)\n        noise = take(torch.cat([everything, torch.einsum("bi,bi->b", part, part).reshape(1, 1)], 1), range(last, last + NOISE))', "in place", "lookups lie in blocks 0 to 1"),
 ]  # fmt: skip
 TRIMMED = [
     broken("the smallest is kept", KEPT, "range(self.trim - 1, self.n - self.trim)", "oracle"),
@@ -136,13 +151,17 @@ ROUND = [
     broken("a salt is a parameter", UPDATES, "[*range(i * column, i * column + self.params - 1), i * column + self.chunk]", "salts", "refused|other outputs"),
     broken("padding is a parameter", UPDATES, "[*range(i * column, i * column + self.params - 1), i * column + self.chunk - 1]", "salts"),
     broken("a slot twice", "for i in range(n)]\n        upper", "for i in [*range(n - 1), 0]]\n        upper", "oracle"),
-    broken("a comparison whose sign tells the outcome", WHICH, "return torch.gt(odd, 0).to(x.dtype).reshape(1, -1)", "one block", "looks up in GREATER"),
-    broken("a sign that tells the outcome", WHICH, "return ((torch.sign(odd) + larger / larger) / 2).reshape(1, -1)", "one block", "takes 5 signs, wanted 2|looks up in"),
+    broken("a comparison whose sign tells the outcome", WHICH, "return torch.gt(odd, 0).to(x.dtype).reshape(1, -1)", "in place", "looks up in GREATER"),
+    broken("a sign that tells the outcome", WHICH, "return ((torch.sign(odd) + larger / larger) / 2).reshape(1, -1)", "in place", "takes 5 signs, wanted 2|looks up in"),
     broken("the smaller of a number and its opposite", LARGER, "larger = take(smallest(torch.cat([odd, -odd], 1), 2), [0])", "oracle"),
     broken("0 is not at least 0", "odd = (2 * x + 1)", "odd = (2 * x - 1)", "last inside"),
-    broken("no noise", NOTHING, "nothing = 0 * take(noise, [0])", "settings", "a check was dropped|has shuffles"),
-    broken("no noise, tried", NOTHING, "nothing = 0 * take(noise, [0])", "noise", "accepted"),
-    broken("the last noise value is not decomposed", "range(len(upper) + 1, len(upper) + 1 + NOISE)", "range(len(upper) + 1, len(upper) + NOISE)", "noise", "accepted"),
+    broken("no noise", NOTHING, "", "settings", "a check was dropped|has shuffles"),
+    broken("no noise, tried", NOTHING, "", "noise", "accepted"),
+    broken("the last noise value is not decomposed", "range(start + 1, start + 1 + NOISE)", "range(start + 1, start + NOISE)", "noise", "accepted"),
+    broken("values are not looked up", "table = in_table(take(everything, places))", "table = 0 * take(everything, [0])", "settings", r"static lookups \[\], wanted"),
+    broken("another update's values are looked up", PLACES, PLACES.replace("at // params *", "at // params % 4 *"), "table", "update 4 has .* accepted"),
+    broken("the table's noise is not looked up", PLACES, PLACES.replace("noise + at", "at % params"), "table", "noise 0 of the table is .* accepted"),
+    broken("the table's lookups behind the Gram matrix", "torch.cat([table, *upper, take", "torch.cat([*upper, table, take", "in place", "has SIGMOID in rows .*wanted it once in rows"),
     broken("β is not echoed", "torch.cat([beta + nothing,", "torch.cat([0 * beta + nothing,", "oracle"),
 ]  # fmt: skip
 
@@ -159,10 +178,31 @@ def test_a_round_with_lookups_in_two_blocks_is_caught():
     assert circuit.numbers["pad"] > 0
     longer = {
         "if self.pad:": "if False:",
-        "zeros(1, 1 + NOISE + self.salts)": f"zeros(1, 1 + NOISE + self.salts + {more})",
+        "zeros(1, last)": f"zeros(1, last + {more})",
     }
     with compiled(circuit, Mutation(longer)) as mutant:
         *columns, last = circuit.sample()
         layout = lay_out(mutant.files.folder / "circuit.onnx", circuit.how, [*columns, [*last, *last[:1] * more]])
         with pytest.raises(ArtifactError, match="lookups lie in blocks 0 to 1 of columns"):
             check_one_block(layout.operations, circuit.how.logrows)
+
+
+def test_values_in_a_block_without_noise_are_noticed(tmp_path: Path):
+    """Three blocks of columns look values up, each by an argument of its own: all noise in the first one is not enough."""
+    circuit = Combine(Rule("mean"), 4, 600, logrows=10, chunk=None).circuit()
+    blocks = noise_by_block(circuit.numbers["sequence"], 0, 10)
+    assert list(blocks) == [0, 1, 2] and all(noise == NOISE for noise, _ in blocks.values())
+    sort = "for kind, first, count in sorted(sequence, key=lambda run: run[0] != 'noise'):"
+    together = Mutation({"for kind, first, count in sequence:": sort})
+    for name, mutation in {"honest": Mutation(), "together": together}.items():
+        (tmp_path / name).mkdir()
+        made = compile_in(tmp_path / name, circuit, mutation, cut=True)
+        for what, (bad, reason) in circuit.refused().items():
+            if mutation is together:
+                with pytest.raises(ArtifactError, match="refused for another reason"):
+                    check_refused(made.files, what, bad, reason)
+            else:
+                check_refused(made.files, what, bad, reason)
+    bare = [run for run in circuit.numbers["sequence"] if run != ["noise", 2 * NOISE, NOISE]]
+    with pytest.raises(ArtifactError, match="block 2 of columns looks up data with 0 noise values: wanted 128"):
+        check_every_block(bare, 0, 10)

@@ -1,4 +1,6 @@
-"""The histogram attack of PROTOCOL.md, section 6: it works on circuits without our precautions, and fails on ours.
+"""The histogram attack: it works on circuits without our precautions, and fails on ours.
+
+ezkl commits to the multiplicities of what a circuit looks up, without blinding: the histogram of data.
 
 A failed attack proves little by itself, so each one on our circuit stands beside the same computation *with* the
 noise in hand, which finds its commitment: the attacker's model of the proof is right, only the noise stops it.
@@ -15,18 +17,20 @@ import pytest
 
 from circuits import NOISE
 from tests.circuits import checks
-from tests.circuits.checks import Chunk, Rules, Settle, settle
+from tests.circuits.checks import Opened, Rules, Settle, settle
 from tests.circuits.conftest import Compile
+from tests.circuits.direct_checks import Combination, Combine, random_updates
 from tests.circuits.harness import Compiled, Mutation, compiled_with
 from tests.circuits.leak import Basis, Table, points_of, sign_counts
 from zkmarket import backend
+from zkmarket.direct import Rule, noise_of_table
 from zkmarket.field import Point, multiply_add, scalar_hex
 from zkmarket.rules import MultiKrum, norm_bound
-from zkmarket.statements import SALTS, comparisons, range_circuit, sorted_noise
+from zkmarket.statements import base_circuit, comparisons, sorted_noise
 
 pytestmark = pytest.mark.proof
 
-RANGE_WITHOUT_NOISE = Mutation({"torch.cat([before, values, after], 1)": "values"})
+SUM_WITHOUT_NOISE = Mutation({"for kind, first, count in sequence:": "for kind, first, count in sequence[0::2]:"})
 SETTLEMENT_WITHOUT_NOISE = Mutation(
     {" + decomposed(noise)": "", " + decomposed(smallest(take(noise, range(self.sorted_noise)), 1))": ""}
 )
@@ -44,76 +48,84 @@ def basis_of(circuit: Compiled) -> Basis:
 
 def test_the_basis_is_that_of_ezkl(compile_once: Compile):
     """ezkl's own commitment of a vector is Σ v_i·L_i, and 1 in every unusable row."""
-    circuit = compile_once(range_circuit(10, SALTS))
-    circuit.prove(Chunk(circuit.circuit).inputs())
+    circuit = compile_once(base_circuit(10), cut=True)
+    circuit.prove(Opened(circuit.circuit).inputs())
     basis = basis_of(circuit)
     vector = list(range(1, 1017))
     ours = basis.commit(dict(enumerate(vector)) | dict.fromkeys(range(basis.last + 1, 1024), 1))
     assert backend.commit(circuit.files, 10, [[scalar_hex(v) for v in vector]]) == [ours]
 
 
-# ---------------------------------------------------------------- range
+# ---------------------------------------------------------------- direct circuits: the table of the updates' values
+
+SUM = Combine(Rule("mean"), 3, 40, logrows=10, chunk=None)
+LONG_SUM = Combine(Rule("mean"), 3, 600, logrows=10, chunk=None)
+"""Its values fill three blocks of columns, an argument each."""
 
 
-def range_table(circuit: Compiled) -> Table:
+def table_of(circuit: Compiled) -> Table:
     low, high = circuit.circuit.how.lookup_range
     return Table(basis_of(circuit), low, high - low + 1)
 
 
-def test_two_unknown_values_are_recovered_from_a_range_proof_without_noise(compile_once: Compile):
-    circuit = compile_once(range_circuit(10, SALTS), RANGE_WITHOUT_NOISE)
-    chunk = Chunk(circuit.circuit, values={17: -123, 900: 456})
-    points = points_of(circuit.prove(chunk.inputs())[0])
-    known = [value for at, value in enumerate(chunk.column()) if at not in (17, 900)]
-    assert range_table(circuit).recover_two(points, known) == [(-123, 456)]
+def small_updates(of: Combine) -> list[list[int]]:
+    return random_updates(of.n, of.params, 300, seed=8)
 
 
-def test_a_guess_of_a_chunk_is_confirmed_by_a_range_proof_without_noise(compile_once: Compile):
-    circuit = compile_once(range_circuit(10, SALTS), RANGE_WITHOUT_NOISE)
-    chunk = Chunk(circuit.circuit, values={500: 44})
-    points = points_of(circuit.prove(chunk.inputs())[0])
-    table = range_table(circuit)
-    guesses = [Chunk(circuit.circuit, values={500: value}) for value in (43, 44, 45)]
-    assert [table.commit(guess.column()) in points for guess in guesses] == [False, True, False]
+def test_two_unknown_values_are_recovered_from_a_proof_without_noise(compile_once: Compile):
+    circuit = compile_once(SUM.circuit(), SUM_WITHOUT_NOISE)
+    case = Combination(SUM, small_updates(SUM))
+    points = points_of(circuit.prove(case.inputs())[0])
+    first, second, *known = [value for update in case.updates for value in update]
+    assert table_of(circuit).recover_two(points, known) == [tuple(sorted((first, second)))]
 
 
-@pytest.mark.parametrize("used", [None, 300])
-def test_neither_works_on_our_range_proof(compile_once: Compile, used: int | None):
-    """Whoever knows the whole chunk, and where each value is looked up, finds no commitment without the noise."""
-    circuit = compile_once(range_circuit(10, SALTS, used), cut=True)
-    rng = random.Random(8)
-    low, high = circuit.circuit.how.lookup_range
-    noise = {at: rng.randint(low, high) for at in range(checks.range_noise(circuit.circuit))}
-    chunk = Chunk(circuit.circuit, values={17: -123, 290: 456}, noise=noise)
-    points = points_of(circuit.prove(chunk.inputs())[0])
-    table, column = range_table(circuit), chunk.column()
-    assert table.recover_two(points, [value for at, value in enumerate(column) if at not in (17, 290)]) == []
+def test_a_guess_of_an_update_is_confirmed_by_a_proof_without_noise(compile_once: Compile):
+    circuit = compile_once(SUM.circuit(), SUM_WITHOUT_NOISE)
+    case = Combination(SUM, small_updates(SUM))
+    points = points_of(circuit.prove(case.inputs())[0])
+    table = table_of(circuit)
+    values = [value for update in case.updates for value in update]
+    guesses = [[values[0] + step, *values[1:]] for step in (-1, 0, 1)]
+    assert [table.commit(guess) in points for guess in guesses] == [False, True, False]
 
-    of_values, of_noise = checks.lookup_arguments(circuit)
-    assert len(set(of_values)) == 2
-    for argument in set(of_values):
-        values = [value for value, where in zip(column, of_values, strict=True) if where == argument]
-        drowned = [noise[at] for at, where in enumerate(of_noise) if where == argument]
-        assert len(drowned) >= NOISE
-        known_but_two = values[2:]
-        assert table.recover_two(points, known_but_two) == []
+
+def looked_up(circuit: Compiled, values: Sequence[int], noise: Sequence[int]) -> dict[int, tuple[list[int], list[int]]]:
+    """The values and the noise of each block of columns, in the plan's order."""
+    out: dict[int, tuple[list[int], list[int]]] = {}
+    row = 0
+    for kind, first, count in circuit.circuit.numbers["sequence"]:
+        for at in range(first, first + count):
+            block = out.setdefault(row // backend.usable_rows(10), ([], []))
+            (block[1] if kind == "noise" else block[0]).append((noise if kind == "noise" else values)[at])
+            row += 1
+    return out
+
+
+def test_neither_works_on_our_proof(compile_once: Compile):
+    """Whoever knows every value, and where it is looked up, finds no commitment without the noise of its block."""
+    circuit = compile_once(LONG_SUM.circuit(), cut=True)
+    noise = noise_of_table(circuit.circuit)
+    case = Combination(LONG_SUM, small_updates(LONG_SUM), table=dict(enumerate(noise)))
+    points = points_of(circuit.prove(case.inputs())[0])
+    table = table_of(circuit)
+    blocks = looked_up(circuit, [value for update in case.updates for value in update], noise)
+    assert len(blocks) == 3
+    for values, drowned in blocks.values():
+        assert len(drowned) == NOISE
+        assert table.recover_two(points, values[2:]) == []
         assert table.commit(values) not in points
         assert table.commit(values + drowned[1:]) not in points, "all but one noise value do not help"
         assert table.commit(values + drowned) in points, "the model is right: with the noise it is found"
-        assert table.recover_two(points, known_but_two + drowned) == [tuple(sorted(values[:2]))]
+        assert table.recover_two(points, values[2:] + drowned) == [tuple(sorted(values[:2]))]
 
 
-def test_two_proofs_of_a_chunk_have_no_multiplicities_in_common(compile_once: Compile):
-    """Nor anything else but the commitment of the chunk: no block is empty."""
-    circuit = compile_once(range_circuit(10, SALTS), cut=True)
-    rng = random.Random(9)
-    low, high = circuit.circuit.how.lookup_range
-    many = checks.range_noise(circuit.circuit)
-    twice = [
-        Chunk(circuit.circuit, noise={at: rng.randint(low, high) for at in range(many)}).inputs() for _ in range(2)
-    ]
-    first, second = (points_of(proof) for proof in circuit.prove(*twice))
-    assert set(first) & set(second) == {first[0]}  # the same chunk with the same salts
+def test_two_proofs_of_the_same_updates_have_no_multiplicities_in_common(compile_once: Compile):
+    """Nor anything else but the commitments of the updates, and the multiplicities of blocks that look nothing up."""
+    circuit = compile_once(LONG_SUM.circuit(), cut=True)
+    case = Combination(LONG_SUM, small_updates(LONG_SUM))
+    first, second = (points_of(proof) for proof in circuit.prove(case.inputs(), case.inputs()))
+    assert set(first) & set(second) == {*first[:3], table_of(circuit).commit([])}
 
 
 # ---------------------------------------------------------------- settlement: digits
@@ -312,9 +324,9 @@ def test_nor_do_the_signs_of_further_rules_and_of_claimed_scores(compile_once: C
 def test_the_grand_sums_of_a_proof_are_blinded_each_by_itself(compile_once: Compile):
     """Two blocks that look nothing up have equal grand sums; with blinding of their own they would differ.
 
-    So it is in a circuit that was compiled with ezkl's own count of rows: it has such blocks.
+    Direct circuits have such blocks; a round's circuits have none.
     """
-    circuit = compile_once(range_circuit(10, SALTS))
-    points = Counter(points_of(circuit.prove(Chunk(circuit.circuit).inputs())[0]))
-    points.pop(range_table(circuit).commit([]))  # the multiplicities of such a block: equal, and no secret
+    circuit = compile_once(LONG_SUM.circuit(), cut=True)
+    points = Counter(points_of(circuit.prove(Combination(LONG_SUM, small_updates(LONG_SUM)).inputs())[0]))
+    points.pop(table_of(circuit).commit([]))  # the multiplicities of such a block: equal, and no secret
     assert [point for point, times in points.items() if times > 1] == []

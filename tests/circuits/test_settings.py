@@ -18,13 +18,12 @@ from zkmarket import build, direct, srs, utility
 from zkmarket.errors import ArtifactError
 from zkmarket.placement import check_first_block
 from zkmarket.rules import Filter, MultiKrum
-from zkmarket.statements import Circuit, check_rows, check_settings, gram_circuit, range_circuit
+from zkmarket.statements import Circuit, base_circuit, check_rows, check_settings
 
 pytestmark = pytest.mark.circuit
 
 CIRCUITS: dict[str, Circuit] = {
-    "gram": gram_circuit(10, 8),
-    "range": range_circuit(10, 8),
+    "base": base_circuit(10),
     "settlement": Rules(3, MultiKrum(0, 3), params=40).circuit(),
     "norm": Rules(4, Filter(), params=40, score="cosine-shapley").circuit(),
     "utility": utility.statement(plan_of("linear")),

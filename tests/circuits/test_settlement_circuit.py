@@ -104,7 +104,7 @@ def test_the_outputs_are_in_the_documented_order(compile_once: Compile):
 def test_halves_are_left_to_the_gram_argument(compile_once: Compile, n: int):
     """Alone, the circuit takes inner products of (p−1)/2, whose doubles are small: they are no integers' products.
 
-    It does not matter: q ties G to updates in range. A single one gives a score that verify() refuses.
+    It does not matter: q ties G to updates of small entries. A single one gives a score that verify() refuses.
     """
     rules = Rules(n, MultiKrum((n - 3) // 2, 3))
     zero = settle(rules, [[0]] * n, beta=5)

@@ -17,14 +17,25 @@ from torch import nn
 
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import UNSATISFIED_LOOKUP, Mutation, compiled
-from tests.circuits.utility_nets import BATCH, NETS, Case, case_of, extreme_cases, network_named, plan_of, sizes
+from tests.circuits.utility_nets import (
+    BATCH,
+    NETS,
+    TRAINERS,
+    Case,
+    case_of,
+    extreme_cases,
+    longest,
+    network_named,
+    plan_of,
+    sizes,
+)
 from zkmarket import backend, utility
 from zkmarket.build import check_refused
 from zkmarket.errors import ArtifactError, DomainError, StatementFalse
 from zkmarket.field import P
-from zkmarket.integers import evaluate, exponentials, make_plan, noise_by_block, rows_of
+from zkmarket.integers import Planner, Tensor, _Evaluation, evaluate, exponentials, make_plan, root, rows_of
 from zkmarket.network import network_of_module
-from zkmarket.placement import Operation
+from zkmarket.placement import Operation, noise_by_block
 from zkmarket.quantise import ParameterLayout
 from zkmarket.statements import check_settings
 from zkmarket.utility import check_placement
@@ -49,6 +60,39 @@ def test_no_update_is_unprovable(name: str, compile_once: Compile):
         assert case.run(circuit) == ([], case.correct, case.loss)
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_no_activation_is_larger_or_longer_than_planned(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Values of each sample, and their length as a vector, for the worst parameters that were found and for others:
+    θ and inputs of one sign or of many, updates in a few places or in all."""
+    planned: dict[int, Tensor] = {}
+    stage = Planner.stage
+    monkeypatch.setattr(Planner, "stage", lambda self, value: planned.setdefault(self.tensors, stage(self, value)))
+    plan = make_plan(network_named(name), sizes(NETS[name][2]))
+    rng = np.random.default_rng(11)
+    cases = [*extreme_cases(name)]
+    for _ in range(40):
+        case = case_of(name)
+        direction = rng.normal(size=plan["params"]) * (rng.random(plan["params"]) < rng.choice([0.05, 0.3, 1]))
+        direction[rng.integers(plan["params"])] += 1
+        if rng.random() < 0.5:
+            direction = np.abs(direction)
+        sign = np.where(rng.random(plan["params"]) < rng.choice([0.5, 1]), 1, -1)
+        values = case.values.copy()
+        values[: BATCH * plan["inputs"]] = plan["bounds"]["input"]
+        theta = sign * plan["bounds"]["theta"] * utility.used_parameters(plan)
+        cases.append(Case(plan, theta, longest(plan, direction), TRAINERS, values))
+    closest = 0.0
+    for case in cases:
+        made = _Evaluation(plan, case.theta, case.update, case.size, case.values, False)
+        made.run()
+        for index, tensor in planned.items():
+            found = made.tensors[index].reshape(BATCH, -1).astype(np.float64)
+            assert np.abs(found).max() <= tensor.bound
+            assert np.linalg.norm(found, axis=1).max() <= tensor.length
+            closest = max(closest, np.abs(found).max() / tensor.bound)
+    assert not planned or closest > 0.1  # the bounds are not met by chance
+
+
 def test_a_loss_beyond_64_bits_is_the_sum_of_its_samples():
     """The worst update of a plan that is accepted: in int64 the sum of 256 losses of 2^56 was negative."""
     torch.manual_seed(0)
@@ -57,12 +101,12 @@ def test_a_loss_beyond_64_bits_is_the_sum_of_its_samples():
     layout = ParameterLayout.of(model.state_dict())
     theta = layout.flatten(model.state_dict())
     network = network_of_module(model, (64,), layout, theta, layout.unflatten(theta))
-    changes = {"logrows": 13, "batch": 256, "trainers": 8, "scale_bits": 12, "theta_bound": 1 << 15}
+    changes = {"logrows": 13, "batch": 256, "trainers": 8, "scale_bits": 12, "theta_bound": 45_000}
     plan = make_plan(network, sizes("cross-entropy", **changes))
     signs = layout.unflatten(np.ones(layout.size))
     signs["8.weight"][1], signs["8.bias"][1] = -1, -1  # the label's logit
     sign = layout.flatten(signs).astype(np.int64)
-    update = 8 * np.where(sign > 0, plan["radix"] // 2 - 1, -(plan["radix"] // 2))
+    update = 8 * sign * (plan["bounds"]["update"] // root(layout.size))
 
     def loss(batch: int) -> int:
         inputs = np.full(batch * 64, plan["bounds"]["input"], np.int64)
@@ -420,7 +464,7 @@ def test_a_circuit_that_computes_something_else_is_noticed(what: str, compile_on
 
 def test_every_block_of_columns_has_noise(compile_once: Compile):
     plan = make_plan(network_named("mlp"), sizes("cross-entropy", batch=60))
-    blocks = noise_by_block(plan, plan["first_lookup"])
+    blocks = noise_by_block(plan["sequence"], plan["first_lookup"], plan["logrows"])
     assert len(blocks) > 2 and all(noise == 128 for noise, data in blocks.values() if data)
     circuit = utility.statement(plan)
     with compiled(circuit) as made:
@@ -457,7 +501,7 @@ def test_lookups_elsewhere_are_noticed():
     exponential = Operation("EXP(scale=1,", first, first + count)
     check_placement(plan, [Operation("Input", 0, 0), Operation("SUB", 0, first), exponential])
     for placed in ([], [replace(exponential, start=first + 1)], [exponential, Operation("SIGN", first, first + 1)]):
-        with pytest.raises(ArtifactError, match="wanted one exponential"):
+        with pytest.raises(ArtifactError, match="wanted one exponential|has EXP in rows .* wanted it once in rows"):
             check_placement(plan, placed)
 
 
@@ -465,6 +509,6 @@ def test_lookups_elsewhere_are_noticed():
 
 
 def test_bounds_that_no_circuit_holds_are_refused():
-    for changes in ({"trainers": 128}, {"theta_bound": 1 << 45}, {"input_bound": 1 << 50}):
+    for changes in ({"trainers": 128}, {"theta_bound": 1 << 45}, {"update_bound": 1 << 40}, {"input_bound": 1 << 50}):
         with pytest.raises(DomainError):
             make_plan(network_named("residual"), sizes("cross-entropy", **changes))

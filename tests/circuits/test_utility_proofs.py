@@ -195,7 +195,7 @@ def test_what_is_not_the_builds_is_refused(proven: Proven):
         (replace(coalition, size=5), "has 0 to 4 members"),
         (replace(coalition, values=coalition.values[1:]), "sum has"),
         (replace(coalition, salts=coalition.salts[:, 1:]), "salts are uint8"),
-        (replace(coalition, size=1, values=coalition.values * 9), "is within"),
+        (replace(coalition, size=1, values=coalition.values * 9), "at most the length 4096"),
     ):
         with pytest.raises(InputError, match=reason):
             utility.utility(build, theta, bad, validation)

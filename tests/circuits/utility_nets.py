@@ -85,6 +85,7 @@ def sizes(loss: str, **changes: Any) -> Sizes:
         "activation_bits": 8,
         "input_bound": 64,
         "theta_bound": 1 << 11,
+        "update_bound": 1 << 12,
         "target_bound": 1 << 20,
     }
     return Sizes(**(values | changes))
@@ -158,15 +159,27 @@ def case_of(name: str, seed: int = 1, **changes: Any) -> Case:
 
 
 def extreme_cases(name: str) -> Sequence[Case]:
-    """Parameters, updates and samples at their bounds, all one sign and random signs."""
+    """Parameters and samples at their bounds, and the longest sums of updates: in all entries alike, in a few that one
+    output reads, and in one."""
     plan, rng = plan_of(name), np.random.default_rng(5)
-    d, bound, most = plan["params"], plan["radix"] // 2, plan["bounds"]["theta"]
+    d, most = plan["params"], plan["bounds"]["theta"]
     used, start = utility.used_parameters(plan), BATCH * plan["inputs"]
+    signs = rng.choice([-1, 1], d)
+    few = [np.arange(d) < 4, np.arange(d) == 0, np.arange(d) == d - 1]
     cases = []
-    for signs in (np.ones(d, np.int64), -np.ones(d, np.int64), rng.choice([-1, 1], d), rng.choice([-1, 1], d)):
-        case = case_of(name)
+    for direction in (np.ones(d), -np.ones(d), signs, *(places.astype(np.int64) for places in few)):
+        case, sign = case_of(name), np.where(direction, np.sign(direction), signs).astype(np.int64)
         values = case.values.copy()
         values[:start] = plan["bounds"]["input"] * rng.choice([-1, 1], start)
-        update = TRAINERS * np.where(signs > 0, bound - 1, -bound)
-        cases.append(Case(plan, signs * most * used, update, TRAINERS, values))
+        if len(cases) > 2:
+            values[:start] = np.abs(values[:start])
+        cases.append(Case(plan, sign * most * used, longest(plan, direction), TRAINERS, values))
     return cases
+
+
+def longest(plan: dict[str, Any], direction: np.ndarray) -> np.ndarray:
+    """The sum of as many updates as may be, each as long as it may be, in a direction."""
+    direction = np.asarray(direction, np.float64)
+    out = np.trunc(TRAINERS * plan["bounds"]["update"] * direction / np.linalg.norm(direction)).astype(np.int64)
+    assert 0.95 < np.linalg.norm(out) / (TRAINERS * plan["bounds"]["update"]) <= 1
+    return out

@@ -49,7 +49,7 @@ class Harness:
             if "error" in answer:
                 raise self.refused(bytes.fromhex(answer["error"].get("data", "0x")[2:]))
             values = decode(outputs, bytes.fromhex(answer["result"][2:]))
-            return values[0] if len(values) == 1 else values
+            return values[0] if len(values) == 1 else values or None
 
         return call
 

@@ -1,8 +1,7 @@
 """Real rounds on anvil: real builds, real verifiers, real proofs. For the tests of what the contract demands of proofs.
 
-K = 11, so that a chunk has C = 2,032 values. D is 2,000 values past the full chunks: a last chunk with few
-values needs a verifier that is larger than a chain takes. Factory, project and accounts have the same addresses
-on every fresh anvil, so that what was once proven for them is proven once a session.
+K = 10, so that a chunk has C = 896 values; D is 880 values past the full chunks. Factory, project and accounts have the
+same addresses on every fresh anvil, so that what was once proven for them is proven once a session.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ from eth_hash.auto import keccak
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
 from tests.conftest import honest_updates, make_build, submit
-from tests.contracts.world import NONCES
+from tests.contracts.world import NONCES, pass_deadline
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
+from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Verifiers, Windows, points_hash, settle_words, submit_words
+from zkmarket.escrow import Offer, Verifiers, Windows, decision_words
 from zkmarket.market import Chain, Market, Project, Receipt
 from zkmarket.round import Aggregate, RoundProof
 from zkmarket.rules import Filter
@@ -35,7 +35,8 @@ ETHER = 10**18
 WINDOW = 100_000
 CID = b"\x01\x55\x12\x20" + bytes(range(32))
 KEY = b"\x11" * 32
-LOGROWS, CHUNK, USED = 11, 2032, 2000
+LOGROWS, USED = 10, 880
+CHUNK = Columns(LOGROWS).values
 
 
 def params_of(chunks: int) -> int:
@@ -183,7 +184,7 @@ class RealProject:
         return self.project.round_id()
 
     def submission(self, trainer: Any, values: np.ndarray | None = None, round_id: RoundId | None = None) -> Submission:
-        """A trainer's update of this round, committed and range-proven once a session."""
+        """A trainer's update of this round, committed once a session."""
         round_id = round_id or self.round_id
         if values is None:
             values = self.updates()[self.members.index(trainer)]
@@ -192,9 +193,8 @@ class RealProject:
         key = "submission", shape, address, round_id, values.tobytes()
         return remembered(key, lambda: submit(self.build, values, address, round_id))
 
-    def start(self, root: Submission | None = None) -> None:
-        named = points_hash(root.commitment.points) if root else bytes(32)
-        self.receipts["start"] = self.project.start(self.real.aggregator, KEY, root=named)
+    def start(self) -> None:
+        self.receipts["start"] = self.project.start(self.real.aggregator, KEY)
 
     def submit_all(self, trainers: Sequence[Any] | None = None) -> list[Submission]:
         done = []
@@ -204,32 +204,36 @@ class RealProject:
         return done
 
     def pass_deadline(self) -> None:
-        self.chain.pass_time(self.project.state().deadline + 1 - self.chain.now)
+        pass_deadline(self.project)
 
-    def admit(self, trainers: Sequence[Any]) -> None:
-        seats = {seat["trainer"]: seat for seat in self.project.seats(self.round_id.round)}
-        for trainer in trainers:
-            seat = seats[str(trainer)]
-            receipt = self.project.sign_receipt(self.real.aggregator, trainer, seat["points"], seat["cid"])
-            self.receipts["admit"] = self.project.admit(self.real.stranger, trainer, receipt)
+    def admit(self, trainers: Sequence[Any | None]) -> None:
+        """With one transaction; None stands for the root update on offer."""
+        words = {seat["trainer"]: seat["submission"] for seat in self.project.seats()}
+        words["None"] = self.project.root()["submission"]
+        receipts = {who: self.project.sign_receipt(self.real.aggregator, who, words[str(who)]) for who in trainers}
+        self.receipts["admit"] = self.project.admit(self.real.stranger, receipts)
 
     def to_prove(
-        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None
+        self, submitted: Sequence[Any] | None = None, admitted: Sequence[Any] | None = None, root: bool = False
     ) -> list[Submission]:
-        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots."""
+        """Start a round and bring it to PROVE; the admitted submissions in the order of their slots.
+
+        Args:
+            root: whether the root update that was offered gets its receipt.
+        """
         submitted = list(submitted or self.members)
         admitted = list(admitted or submitted)
         self.start()
         done = self.submit_all(submitted)
         self.pass_deadline()
-        self.admit(admitted)
-        if len(admitted) < len(submitted):
+        self.admit(admitted + [None] * root)
+        if len(admitted) < len(submitted) or self.project.root()["offered"]:
             self.pass_deadline()
         self.receipts["lock"] = self.project.lock(self.real.stranger)
         return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]
 
     def root(self, values: np.ndarray) -> Submission:
-        """The owner's root update for the next round, committed to and range-proven."""
+        """The owner's root update for the next round."""
         round_id = self.project.round_id(self.round_id.round + 1)
         return self.submission(self.real.owner, values, round_id)
 
@@ -254,31 +258,39 @@ class RealProject:
         self.receipts["settle"] = done
         return done
 
+    def settle_in_two(self, proof: RoundProof, cid: bytes = CID) -> Receipt:
+        stranger = self.real.stranger
+        self.receipts["prove base"] = self.project.prove_base(stranger, proof)
+        self.receipts["settle"] = self.project.settle_proven(stranger, proof, cid, self.publication(proof, cid))
+        return self.receipts["settle"]
+
     def next(self) -> None:
         self.pass_deadline()
         self.receipts["next"] = self.project.next(self.real.stranger)
 
     # ---- calldata
 
+    def settle_words(self, proof: RoundProof) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Both structs of a settlement."""
+        return self.project._base_words(proof), decision_words(proof)
+
     def settle_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
         if publication is None:
             publication = self.publication(proof, cid)
-        manifest = self.builds[len(proof.commitments)].manifest
-        return self.settle_data_of(settle_words(proof, proof.references.points(manifest)), cid, publication)
+        return self.settle_data_of(*self.settle_words(proof), cid, publication)
 
-    def settle_data_of(self, words: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
-        return encode_call(self.project, "settle", words, cid, publication)
+    def settle_data_of(self, base: Sequence[Any], decision: Sequence[Any], cid: bytes, publication: bytes) -> bytes:
+        return encode_call(self.project, "settle", base, decision, cid, publication)
 
     def submit_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
-        points, proofs = submit_words(commitment)
-        return encode_call(self.project, "submit", points, cid, proofs)
+        return encode_call(self.project, "submit", commitment.digest(), cid)
 
-    def root_data(self, commitment: Commitment) -> bytes:
-        return encode_call(self.project, "offerRoot", *submit_words(commitment), CID)
+    def root_data(self, commitment: Commitment, cid: bytes = CID) -> bytes:
+        return encode_call(self.project, "offerRoot", commitment.digest("root"), cid)
 
-    def answer(self, data: bytes, sender: Any = None) -> str:
+    def answer(self, data: bytes, sender: Any = None, value: int = 0) -> str:
         """What the project says to these bytes, now and without effect: "" if it takes them, else the error."""
-        return answer(self.chain, self.project.address, data, sender or self.real.stranger)
+        return answer(self.chain, self.project.address, data, sender or self.real.stranger, value)
 
 
 # ---------------------------------------------------------------- calldata, as bytes
@@ -303,7 +315,7 @@ def _tuple_words(parts: Sequence[dict[str, Any]], values: Sequence[Any], path: s
     heads, tails = [], []
     for part, value in zip(parts, values, strict=True):
         name = path + part["name"]
-        if part["type"] in ("tuple", "bytes") or part["type"].endswith("[]"):  # none of our tuples is static
+        if part["type"] in ("tuple", "bytes") or part["type"].endswith("[]"):  # none of these tuples is static
             heads.append(f"{name}: offset")
             tails += _tail_words(part, value, name)
         else:
@@ -322,8 +334,8 @@ def _tail_words(part: dict[str, Any], value: Any, name: str) -> list[str]:
     return [f"{name}: length", *whole, *([f"{name} word {words} and padding"] if rest else [])]
 
 
-def answer(chain: Chain, to: str, data: bytes, sender: Any) -> str:
-    request = {"from": str(sender), "to": to, "data": "0x" + data.hex(), "gas": hex(20_000_000)}
+def answer(chain: Chain, to: str, data: bytes, sender: Any, value: int = 0) -> str:
+    request = {"from": str(sender), "to": to, "data": "0x" + data.hex(), "gas": hex(20_000_000), "value": hex(value)}
     said = chain.web3.provider.make_request("eth_call", [request, "latest"])
     if "error" not in said:
         return ""

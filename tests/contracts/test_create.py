@@ -15,8 +15,8 @@
         it should refuse: PointNotOnCurve
     when a verifier has no code, other code than pinned, or is an account that delegates
         it should refuse: VerifierChanged, VerifierDelegates
-    when the last chunk is padded and has the verifier of a full one, or is full and has another
-        it should refuse: PaddingCheck
+    when the largest round does not settle within 14M gas in each of two transactions
+        it should refuse: OutOfBounds
     when there is not one plan for each number of trainers
         it should refuse: WrongLength
         when f, m, references, shift or the manifest of any plan is out of its bounds
@@ -35,6 +35,7 @@ initialise
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +44,9 @@ from eth_hash.auto import keccak
 
 from tests.contracts.doubles import reward_token
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, manifest_digest, point, refused
+from zkmarket.columns import Columns
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NOBODY, Phase
+from zkmarket.escrow import GAS_LIMIT, NOBODY, Phase, settlement_work
 from zkmarket.field import Q
 from zkmarket.market import Project, transacting
 from zkmarket.rules import norm_bound
@@ -59,12 +61,15 @@ SPARE = 2 * PENALTY  # two of five trainers may be refused in a round that still
 U32, U96, U128, U160 = (2**bits - 1 for bits in (32, 96, 128, 160))
 DAYS = 366 * 24 * 3600
 WINDOWS = ("accept", "start", "submit", "admit", "prove", "claim", "lock", "vacancy", "exit")
-SLOTS = ("gram", "range", "rangeLast", "settlement")
+SLOTS = ("base", "settlement")
 
 # ---------------------------------------------------------------- bounds of the terms
 
 TOKEN: Any = object()
 """Stands for a token that is deployed in the test."""
+
+HUGE: dict[str, Any] = {"logrows": 20, "rows": 1021, "betaMin": 1 << 26, "beta": 1 << 26}
+HEAVY: dict[str, Any] = {"minTrainers": 62, "maxTrainers": 64}
 
 REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
     "reward 0": ({"reward": 0}, "reward", 0, 1, U128),
@@ -116,14 +121,32 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
         3 * PENALTY,
         U96,
     ),
+    "bond below a refused root's penalty too": (
+        {"bondWei": REWARD + FEE + SPARE, "references": 1},
+        "bond",
+        REWARD + FEE + SPARE,
+        REWARD + FEE + SPARE + PENALTY,
+        U96,
+    ),
     "K 9": ({"logrows": 9}, "logrows", 9, 10, 20),
     "K 21": ({"logrows": 21}, "logrows", 21, 10, 20),
-    "7 salts": ({"salts": 7}, "salts", 7, 8, 256),
-    "257 salts": ({"salts": 257}, "salts", 257, 8, 256),
-    "no parameters": ({"params": 0, "chunks": 0, "betaMin": 0}, "params", 0, 1, U32),
+    "a row less": ({"rows": 28}, "rows", 28, 29, 29),
+    "a row more": ({"rows": 30}, "rows", 30, 29, 29),
+    "7 salts": ({"salts": 7}, "salts", 7, 8, 32),
+    "more salts than a row of K 10": ({"salts": 33}, "salts", 33, 8, 32),
+    "more salts than a row of K 13": ({"salts": 129, "logrows": 13, "rows": 62}, "salts", 129, 8, 128),
+    "no parameters": ({"params": 0, "chunks": 0, "betaMin": 0}, "params", 0, 1, 1 << 26),
+    "2^26 parameters and 1": ({"params": (1 << 26) + 1}, "params", (1 << 26) + 1, 1, 1 << 26),
     "1 chunk of 2": ({"chunks": 1}, "chunks", 1, 2, 2),
     "3 chunks of 2": ({"chunks": 3}, "chunks", 3, 2, 2),
-    "2 full chunks and 1": ({"params": 2017, "betaMin": 2017}, "chunks", 2, 3, 3),
+    "2 full chunks and 1": ({"params": 1793, "betaMin": 1793}, "chunks", 2, 3, 3),
+    "more than 2^26 values with the padding": (
+        HUGE | {"params": 1 << 26, "chunks": 65},
+        "values of an update",
+        65 * 1020 * 1024,
+        1,
+        1 << 26,
+    ),
     "kappa 0": ({"kappa": 0}, "kappa", 0, 1, U32),
     "beta min below D": ({"betaMin": 1499}, "beta min", 1499, 1500, 10**9),
     "beta min above beta max": ({"betaMin": 10**9 + 1}, "beta min", 10**9 + 1, 1500, 10**9),
@@ -137,24 +160,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
     "no CID": ({"cid": b""}, "cid", 0, 1, 96),
     "a CID of 97 bytes": ({"cid": bytes(97)}, "cid", 97, 1, 96),
     "nobody aggregates": ({"aggregator": NOBODY}, "aggregator", 0, 1, U160),
-    "17 chunks to submit": (
-        {"params": 17_000, "chunks": 17, "betaMin": 17_000},
-        "gas of submit",
-        14_700_000,
-        0,
-        14_000_000,
-    ),
-    "the most parameters": (
-        {"params": U32, "betaMin": U32, "beta": U32, "betaMax": U32, "logrows": 20, "chunks": 4097},
-        "gas of submit",
-        250_000 + 4097 * 850_000,
-        0,
-        14_000_000,
-    ),
-    "16 chunks of 64 trainers to settle": (
-        {"params": 16_000, "chunks": 16, "betaMin": 16_000, "minTrainers": 62, "maxTrainers": 64},
-        "gas of settle",
-        14_080_000,
+    "40 chunks of 64 trainers to settle": (
+        HEAVY | {"params": 40 * 896, "chunks": 40, "betaMin": 40 * 896},
+        "gas of proveBase",
+        settlement_work(64, 40 * 896, 10, 0).base_gas,
         0,
         14_000_000,
     ),
@@ -180,8 +189,19 @@ PASSED: dict[str, dict[str, Any]] = {
     "the least bond with a token": {"token": TOKEN, "bondWei": 3 * PENALTY},
     "bond 2^96 − 1": {"bondWei": U96},
     "fee 0": {"fee": 0},
-    "K 20": {"logrows": 20, "chunks": 1},
-    "256 salts": {"salts": 256},
+    "K 11": {"logrows": 11, "rows": 30, "chunks": 1},
+    "K 12": {"logrows": 12, "rows": 61, "chunks": 1},
+    "K 13": {"logrows": 13, "rows": 62, "chunks": 1},
+    "K 14": {"logrows": 14, "rows": 125, "chunks": 1},
+    "K 15": {"logrows": 15, "rows": 126, "chunks": 1},
+    "K 16": {"logrows": 16, "rows": 253, "chunks": 1},
+    "K 17": {"logrows": 17, "rows": 254, "chunks": 1},
+    "K 18": {"logrows": 18, "rows": 509, "chunks": 1},
+    "K 19": {"logrows": 19, "rows": 510, "chunks": 1},
+    "K 20": {"logrows": 20, "rows": 1021, "chunks": 1},
+    "32 salts": {"salts": 32},
+    "a row of salts at K 20": {"logrows": 20, "rows": 1021, "chunks": 1, "salts": 1024},
+    "2 full chunks": {"params": 1792, "betaMin": 1792},
     "one parameter": {"params": 1, "chunks": 1, "betaMin": 1, "betaMax": 1 << 24},
     "kappa 1": {"kappa": 1},
     "kappa 2^32 − 1": {"kappa": U32},
@@ -194,19 +214,17 @@ PASSED: dict[str, dict[str, Any]] = {
     "a rate for each round": {"rates": [2**64 - 1] * 3},
     "a CID of 1 byte": {"cid": b"c"},
     "a CID of 96 bytes": {"cid": bytes(96)},
-    "16 chunks for 63 trainers": {
-        "params": 16_000,
-        "chunks": 16,
-        "betaMin": 16_000,
-        "minTrainers": 62,
-        "maxTrainers": 63,
-    },
+    "more than 16 chunks": {"params": 30 * 896, "chunks": 30, "betaMin": 30 * 896},
+    "the least bond with a root": {"bondWei": REWARD + FEE + SPARE + PENALTY, "references": 1},
 }
 
 
 def create(scene: Scene, changes: dict[str, Any]) -> Any:
     if changes.get("token") is TOKEN:
         changes = changes | {"token": reward_token(scene).address}
+    if "references" in changes:
+        changes = dict(changes)
+        scene.references = changes.pop("references")
     return scene.create(**changes)
 
 
@@ -224,15 +242,15 @@ def test_the_edges_of_all_bounds_pass(scene: Scene, changes: dict[str, Any]) -> 
     assert scene.phase == Phase.CREATED
 
 
-@pytest.mark.parametrize("params", [1, 8000, (1 << 24) - 1, 1 << 24, (1 << 24) + 1, 25_600_000, U32 - 1, U32])
+@pytest.mark.parametrize("params", [1, 8000, (1 << 24) - 1, 1 << 24, (1 << 24) + 1, 25_600_000, 64 * 1020 * 1024])
 def test_the_norm_bound_is_that_of_the_engine(scene: Scene, params: int) -> None:
     """D·Q² in 24 bits: the constant that a build's settlement circuit compares with."""
     for bits in (2, 13, 19):
         most = norm_bound(params, value_bound(bits))
-        more = {"params": params, "betaMin": params, "beta": params, "logrows": 20, "valueBits": bits}
-        chunks = -(-params // ((1 << 20) - 16))
+        more = {"params": params, "betaMin": params, "beta": params, "valueBits": bits, "logrows": 20}
+        chunks = -(-params // (1020 * 1024))
         with refused(f"OutOfBounds(what=beta max, have={most + 1}, least={params}, most={most})"):
-            scene.create(**more, chunks=chunks, betaMax=most + 1)
+            scene.create(**more, rows=1021, chunks=chunks, betaMax=most + 1)
 
 
 def test_the_greatest_pool_passes_its_bound(scene: Scene) -> None:
@@ -351,22 +369,6 @@ def test_attack_metamorphic_verifier_at_creation(scene: Scene) -> None:
         scene.create()
 
 
-@pytest.mark.parametrize(
-    ("params", "same", "allowed"),
-    [(1500, False, True), (2016, True, True), (1500, True, False), (2016, False, False), (1009, True, False)],
-)
-def test_the_last_chunk_has_a_verifier_of_its_own_only_if_it_is_padded(
-    scene: Scene, params: int, same: bool, allowed: bool
-) -> None:
-    verifier = scene.mocks[1 if same else 2].words
-    if allowed:
-        scene.create(params=params, betaMin=2016, rangeLast=verifier)
-        assert scene.project.terms()["rangeLast"]["deployed"] == verifier[0]
-    else:
-        with refused(f"PaddingCheck(paramsInLastChunk={params % 1008})"):
-            scene.create(params=params, betaMin=2016, rangeLast=verifier)
-
-
 # ---------------------------------------------------------------- plans
 
 
@@ -428,16 +430,36 @@ def test_only_a_product_with_the_last_aggregate_is_wider_than_64_bits(scene: Sce
         scene.create(plans=scene.plans(scene.terms(), references=references, shift=most + 1))
 
 
-@pytest.mark.parametrize(("references", "gas"), [(0, 13_890_000), (1, 14_080_000), (2, 14_080_000), (3, 14_270_000)])
-def test_references_are_slots_that_a_settlement_pays_gas_for(scene: Scene, references: int, gas: int) -> None:
-    """16 chunks for 63 trainers just pass; 190,000 more for each reference."""
-    heavy = {"params": 16_000, "chunks": 16, "betaMin": 16_000, "minTrainers": 62, "maxTrainers": 63}
-    plans = scene.plans(scene.terms(**heavy), references=references)
-    if gas <= 14_000_000:
-        scene.create(plans=plans, **heavy)
-    else:
-        with refused(f"OutOfBounds(what=gas of settle, have={gas}, least=0, most=14000000)"):
-            scene.create(plans=plans, **heavy)
+def largest(references: int) -> int:
+    """Most chunks at K = 10 of 64 trainers."""
+    fitting = (m for m in range(1, 99) if settlement_work(64, m * 896, 10, references).possible)
+    return max(fitting)
+
+
+@pytest.mark.parametrize("references", [0, 1, 2, 3])
+def test_the_factory_allows_what_the_engine_says_that_settles(scene: Scene, references: int) -> None:
+    """As many chunks as settle in two transactions are allowed, and one more is not: references are slots too."""
+    most = largest(references)
+    for chunks in (most, most + 1):
+        size = {"params": chunks * 896, "chunks": chunks, "betaMin": chunks * 896}
+        plans = scene.plans(scene.terms(**HEAVY, **size), references=references)
+        if chunks == most:
+            scene.create(plans=plans, **HEAVY, **size)
+        else:
+            gas = settlement_work(64, chunks * 896, 10, references).base_gas
+            with refused(f"OutOfBounds(what=gas of proveBase, have={gas}, least=0, most=14000000)"):
+                scene.create(plans=plans, **HEAVY, **size)
+
+
+def test_gas_of_the_first_transaction_is_what_binds() -> None:
+    """Whatever is beyond the other limits is beyond that one, at every K and number of trainers."""
+    for logrows, trainers, references in itertools.product(range(10, 21), (3, 10, 32, 64), range(4)):
+        size = Columns(logrows).values
+        for chunks in range(1, 1 + (1 << 26) // size):
+            work = settlement_work(trainers, chunks * size, logrows, references)
+            if work.base_gas > GAS_LIMIT:
+                break
+            assert work.possible
 
 
 @pytest.mark.parametrize("changes", [{"f": 0, "m": 3}, {"f": 0, "m": 5}, {"f": 1, "m": 3}, {"f": 1, "m": 4}])
@@ -447,7 +469,7 @@ def test_the_edges_of_a_plan_pass(scene: Scene, changes: dict[str, Any]) -> None
 
 
 def test_the_settlement_of_every_plan_is_checked(scene: Scene) -> None:
-    address, codehash = scene.mocks[3].words
+    address, codehash = scene.mocks[1].words
     with refused(f"VerifierChanged(verifier={address}, have=0x{codehash.hex()}, want=0x{'00' * 32})"):
         scene.create(plans=plans_but(scene, 5, settlement=(address, bytes(32))))
 

@@ -13,11 +13,11 @@ from tests.conftest import make_build
 from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
-from zkmarket import cli, market
+from zkmarket import cli, columns, market
 from zkmarket.artifacts import Build
 from zkmarket.chains import LAYER_ONES
 from zkmarket.errors import ArtifactError, ChainError, InputError
-from zkmarket.escrow import NO_VERIFIER, Offer, Verifier, Verifiers, Windows, check_builds, plan_rules
+from zkmarket.escrow import Offer, Verifier, Verifiers, Windows, check_builds, plan_rules
 from zkmarket.inspection import CLONE, Inspection, inspect
 from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak, library_of_creation
 from zkmarket.rules import MultiKrum
@@ -40,7 +40,7 @@ def make(scene: Scene, offer: Offer, builds: dict[int, Build], verifiers: Verifi
 def test_a_project_of_these_builds_is_trustworthy(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
     found = inspect(chain, make().address, builds)
     assert found.wrong == []
-    assert sum("byte for byte" in text for text in found.checked) == 4  # gram, range, two settlements
+    assert sum("byte for byte" in text for text in found.checked) == 3  # the base, two settlements
     assert any("development SRS" in text for text in found.warnings)
     assert any(f"stakes {ETHER} wei; it loses {ETHER // 2}" in text for text in found.money)
     assert any("free again at the latest after 15 h" in text for text in found.money)
@@ -55,6 +55,16 @@ def test_terms_that_are_allowed_but_should_be_known(chain: Chain, make: Make, bu
     assert "one penalty takes the whole stake" in " ".join(
         inspect(chain, make(penalty_wei=ETHER).address, builds).warnings
     )
+
+
+def test_columns_of_another_shape(
+    chain: Chain, make: Make, builds: dict[int, Build], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The factory would refuse them, too: ℓ1 by K is a table of the protocol."""
+    project, rows = make().address, columns.ROWS[LOGROWS]
+    assert "rows is the builds'" in inspect(chain, project, builds).checked
+    monkeypatch.setitem(columns.ROWS, LOGROWS, rows - 1)
+    assert f"rows is {rows}: the builds' is {rows - 1}" in inspect(chain, project, builds).wrong
 
 
 @pytest.mark.parametrize("where", [1, 100, 11155111, 8453, 10])
@@ -78,7 +88,7 @@ def test_windows_that_an_outage_of_a_sequencer_can_eat(
         assert said[0].endswith(": submit (6h), admit (3h), prove (6h)")
 
 
-@pytest.mark.parametrize("which", ["gram", "range_last", "settlement"])
+@pytest.mark.parametrize("which", ["base", "settlement"])
 def test_a_foreign_verifier_is_named(
     chain: Chain, scene: Scene, make: Make, builds: dict[int, Build], verifiers: Verifiers, which: str
 ) -> None:
@@ -128,7 +138,7 @@ def create(
     scene: Scene, offer: Offer, references: dict[int, Build], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Project]:
     """A project of `references` whose plan says something else: verifiers that accept all, for nobody proves here."""
-    gram, _full, last, settlement = scene.mocks
+    base, settlement = scene.mocks
 
     def create(**changes: int) -> Project:
         honest = market.plan_words(references, verifiers)
@@ -137,7 +147,7 @@ def create(
         monkeypatch.setattr(market, "plan_words", lambda *_: told)
         return scene.market.create(offer, references, verifiers, scene.owner)
 
-    verifiers = Verifiers(gram, NO_VERIFIER, last, {4: settlement})
+    verifiers = Verifiers(base, {4: settlement})
     return create
 
 
@@ -261,7 +271,7 @@ def fake_factory(scene: Scene, project: str) -> str:
 def test_right_code_with_forged_storage(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
     """Code proves nothing: the init code of these two wrote terms, credits and a list that no one ever checked."""
     genuine = make()
-    named = next(slot for slot in range(64) if holds(chain, genuine.address, slot, scene.market.address))
+    named = next(slot for slot in range(256) if holds(chain, genuine.address, slot, scene.market.address))
     project = chain._create("a clone", creation(b"", clone_code(scene.market)), scene.owner)
     fake = fake_factory(scene, project)
     chain.web3.provider.make_request("anvil_setStorageAt", [project, hex(named), "0x" + fake[2:].rjust(64, "0")])
@@ -278,7 +288,7 @@ def holds(chain: Chain, account: str, slot: int, value: str) -> bool:
 
 def test_a_clone_that_names_the_right_factory(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
     genuine = make()
-    named = next(slot for slot in range(64) if holds(chain, genuine.address, slot, scene.market.address))
+    named = next(slot for slot in range(256) if holds(chain, genuine.address, slot, scene.market.address))
     before = store(named, int(scene.market.address, 16))
     project = chain._create("a clone", creation(before, clone_code(scene.market)), scene.owner)
     assert Project(chain, project).factory() == scene.market.address

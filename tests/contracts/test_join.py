@@ -1,11 +1,11 @@
 """join: become a trainer, or fill a stake up.
 
-when the project is neither OPEN nor SUBMIT
+when the project is neither OPEN nor SUBMIT nor ADMIT
     it should refuse: WrongPhase, want SUBMIT
-given SUBMIT
-    when the deadline has passed
+given SUBMIT, or ADMIT
+    when the submission deadline has passed
         it should refuse: TooLate
-    when it is the last second
+    when it is the last second, also where the last seat is taken
         it should pass
 given OPEN
     when the deadline of the phase has passed
@@ -62,7 +62,7 @@ def joined(who: Any, value: int, key: bytes = KEY) -> dict[str, Any]:
 # ---------------------------------------------------------------- when
 
 
-@pytest.mark.parametrize("phase", phases_but(Phase.OPEN, Phase.SUBMIT))
+@pytest.mark.parametrize("phase", phases_but(Phase.OPEN, Phase.SUBMIT, Phase.ADMIT))
 def test_other_phases_refuse(scene: Scene, phase: Phase) -> None:
     scene.reach(phase)
     with refused(f"WrongPhase(have={phase.name}, want=SUBMIT)"):
@@ -82,6 +82,21 @@ def test_the_second_after_does_not(scene: Scene) -> None:
     scene.at(end + 1)
     with refused(f"TooLate(have={end + 1}, want={end})"):
         pay_in(scene, scene.stranger, STAKE)
+
+
+@pytest.mark.parametrize("submissions", [4, 5])
+def test_admission_begins_with_it_or_with_the_last_seat(scene: Scene, submissions: int) -> None:
+    """Whoever takes the last seat closes nothing but the submissions."""
+    scene.reach(Phase.SUBMIT)
+    end = scene.deadline
+    scene.submit_all(scene.trainers[:submissions])
+    with refused(f"TooLate(have={end + 1}, want={end})"), scene.chain.rolled_back():
+        scene.at(end + 1)
+        pay_in(scene, scene.stranger, STAKE)
+    scene.at(end)
+    pay_in(scene, scene.stranger, STAKE)
+    assert scene.project.account(scene.stranger)["stakeWei"] == STAKE
+    assert scene.phase == (Phase.ADMIT if submissions == 5 else Phase.SUBMIT)
 
 
 def test_between_rounds_there_is_no_deadline(scene: Scene) -> None:

@@ -3,7 +3,7 @@
 leaveProject
     when the caller is not a member
         it should refuse: NotAMember
-    given SUBMIT, also past its deadline while the round may yet be void
+    given SUBMIT, also past its deadline while the round may yet be void, also before it where all seats are taken
         it should refuse: LiveSubmission, whether the caller has submitted or not
     given ADMIT or PROVE
         when the caller's submission is undecided or admitted
@@ -118,6 +118,18 @@ def test_the_last_second_of_submission_still_holds(scene: Scene) -> None:
         scene.project.leave(scene.trainers[0])
     scene.at(end + 1)
     scene.project.leave(scene.trainers[0])
+
+
+def test_the_last_seat_lets_nobody_leave_early(scene: Scene) -> None:
+    scene.open(maxTrainers=4)
+    scene.start()
+    end = scene.deadline
+    scene.submit_all(scene.trainers[1:])
+    assert scene.phase == Phase.ADMIT
+    for trainer in scene.trainers[:2]:
+        with refused(f"LiveSubmission(trainer={trainer}, round=1)"), scene.chain.rolled_back():
+            scene.at(end).project.leave(trainer)
+    scene.at(end + 1).project.leave(scene.trainers[0])
 
 
 def test_attack_leaving_does_not_dodge_the_penalty_of_a_void_round(scene: Scene) -> None:

@@ -89,6 +89,17 @@ def test_what_is_not_on_the_curve(harness: Harness, name: str) -> None:
     assert harness.isOnCurve(*GENERATOR) and harness.isOnCurve(*negated(GENERATOR))
 
 
+@pytest.mark.parametrize("name", NOT_POINTS)
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_one_of_many_points_is_not_on_the_curve(harness: Harness, name: str, place: int) -> None:
+    points = [*GENERATOR] * 5
+    harness.checkAll(points)
+    points[2 * place : 2 * place + 2] = NOT_POINTS[name]
+    with pytest.raises(Refused) as caught:
+        harness.checkAll([*points, 0, 0])  # the first is named
+    assert caught.value.args == ("PointNotOnCurve", *NOT_POINTS[name])
+
+
 @quick
 @given(st.integers(1, P - 1))
 def test_multiples_of_the_generator_are_on_the_curve(harness: Harness, k: int) -> None:

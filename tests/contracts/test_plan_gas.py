@@ -9,18 +9,19 @@ import pytest
 
 from tests.contracts.world import Scene
 from tests.unit.test_project_file import DIGITS, load
-from zkmarket.plan import (
-    ADMIT_SEAT_GAS,
+from zkmarket.gas import (
+    ADMIT_GAS,
     CREATE_MODEL_GAS,
     CREATE_PLAN_GAS,
-    CREATE_RANGE_GAS,
     CREATE_RATES_GAS,
+    GAS,
     LOCK_SEAT_GAS,
+    RECEIPT_GAS,
     ROOT_GAS,
-    plan,
-    root_gas,
+    RoundShape,
     settle_gas,
 )
+from zkmarket.plan import plan
 
 pytestmark = pytest.mark.chain
 
@@ -38,66 +39,52 @@ def test_create(scene: Scene) -> None:
     assert more - one == pytest.approx(CREATE_RATES_GAS, rel=TOLERANCE)
 
 
-def test_a_verifier_of_full_chunks_and_a_model(scene: Scene) -> None:
-    nobody = {"range": ("0x" + "00" * 20, bytes(32))}
-    small = {"params": 1000, "chunks": 1, "betaMin": 1000}
-    without = scene.create(rates=(RATE,), **small, **nobody).gas
-    assert scene.create(rates=(RATE,), **small).gas - without == pytest.approx(CREATE_RANGE_GAS, rel=TOLERANCE)
-    bare = scene.create(rates=(RATE,), **small, **nobody, model=bytes(32)).gas
-    assert without - bare == pytest.approx(CREATE_MODEL_GAS, rel=TOLERANCE)
+def test_a_model(scene: Scene) -> None:
+    bare = scene.create(rates=(RATE,), model=bytes(32)).gas
+    assert scene.create(rates=(RATE,)).gas - bare == pytest.approx(CREATE_MODEL_GAS, rel=TOLERANCE)
 
 
 def test_admit_and_lock(scene: Scene) -> None:
+    """All receipts in one transaction."""
     members = scene.chain.accounts[2:10]
-    locks, last = {}, {}
+    locks, admits = {}, {}
     for n in (3, 8):
         own = dataclasses.replace(scene, trainers=list(members[:n]))
         own.open(minTrainers=n, maxTrainers=n)
         own.to_admit()
-        admitted = [own.project.admit(own.stranger, trainer, own.receipt(trainer)).gas for trainer in own.trainers]
-        last[n] = admitted[-1]
+        receipts = {str(trainer): own.receipt(trainer) for trainer in own.trainers}
+        admits[n] = own.project.admit(own.stranger, receipts).gas
         locks[n] = own.project.lock(own.stranger).gas
-        assert admitted[-1] - admitted[0] == pytest.approx((n - 1) * ADMIT_SEAT_GAS, rel=TOLERANCE)
     assert (locks[8] - locks[3]) / 5 == pytest.approx(LOCK_SEAT_GAS, rel=TOLERANCE)
-    assert (last[8] - last[3]) / 5 == pytest.approx(ADMIT_SEAT_GAS, rel=TOLERANCE)
+    assert (admits[8] - admits[3]) / 5 == pytest.approx(RECEIPT_GAS, rel=TOLERANCE)
+    assert admits[8] - 8 * RECEIPT_GAS == pytest.approx(ADMIT_GAS, rel=TOLERANCE)
 
 
-@pytest.mark.parametrize("chunks, params", [(1, 1000), (4, 4000)])
-def test_references(scene: Scene, chunks: int, params: int) -> None:
-    """A root update costs what a submission does, less its seat; each reference has its points in a settlement."""
-    settled = {}
-    for references in (0, 1, 3):
-        own = dataclasses.replace(scene, references=references, trainers=list(scene.trainers[:3]))
-        own.open(chunks=chunks, params=params, betaMin=params)
-        own.to_prove().settle()
-        own.pass_deadline()
-        own.project.next(own.stranger)
-        root = own.offer_root().gas if references & 1 else None
-        own.start()
-        submitted = [own.submit(trainer).gas for trainer in own.trainers]
-        if root is not None:
-            assert root - submitted[-1] == pytest.approx(ROOT_GAS, rel=TOLERANCE)
-        own.pass_deadline()
-        own.admit_all()
-        own.project.lock(own.stranger)
-        settled[references] = own.settle().gas
-    for references, held in ((1, 1), (3, 2)):
-        want = settle_gas(3, chunks, held) - settle_gas(3, chunks)
-        assert settled[references] - settled[0] == pytest.approx(want, rel=2 * TOLERANCE)
+def test_a_root_update(scene: Scene) -> None:
+    """Beside a later submission: it has a seat of its own, and a deposit."""
+    own = dataclasses.replace(scene, references=1, trainers=list(scene.trainers[:3]))
+    own.open()
+    offered = [own.offer_root().gas]
+    own.to_prove().settle()
+    own.pass_deadline()
+    own.project.next(own.stranger)
+    offered.append(own.offer_root().gas)
+    assert offered[-1] - GAS["submit.later"] == pytest.approx(ROOT_GAS, abs=5_000)
 
 
 def test_the_plan_of_a_project_with_references(tmp_path: Path) -> None:
     """The owner pays for a root update every round, the aggregator for two slots more."""
     plain = plan(load(tmp_path), DIGITS)
     found = plan(load(tmp_path, rules__krum="false", rules__cosine="0.1", rules__score='"novel"'), DIGITS)
-    n, chunks = found["trainers"]["most"], found["chunks"]
-    root = root_gas(chunks)
+    n, logrows = found["trainers"]["most"], found["logrows"]
+    root = GAS["submit.later"] + ROOT_GAS
     assert found["gas"]["offer root"] == found["cost"]["gas"]["owner, a round"] == root
     assert "offer root" not in plain["gas"] and "owner, a round" not in plain["cost"]["gas"]
-    assert found["gas"]["settle"]["most"] == settle_gas(n, chunks, 2) > plain["gas"]["settle"]["most"]
+    settle = settle_gas(RoundShape(n, 2410, logrows, ("root", "last")))
+    assert found["gas"]["settle"]["most"] == settle > plain["gas"]["settle"]["most"]
     more = {name: found["cost"]["gas"][name] - plain["cost"]["gas"][name] for name in plain["cost"]["gas"]}
-    settle = settle_gas(n, chunks, 2) - settle_gas(n, chunks)
-    assert more["aggregator, a round of the most"] == settle
-    assert more["all together"] == found["rounds"] * (root + settle) and more["owner, once"] == 0
+    added = settle - settle_gas(RoundShape(n, 2410, logrows)) + RECEIPT_GAS
+    assert more["aggregator, a round of the most"] == added
+    assert more["all together"] == found["rounds"] * (root + added) and more["owner, once"] == 0
     said = set(found["warnings"]) - set(plain["warnings"])
     assert len(said) == 2 and all("compared with" in text for text in said)

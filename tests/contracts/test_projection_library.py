@@ -321,3 +321,10 @@ def test_a_commitment_off_the_curve(harness: Harness, tau: int) -> None:
     points = [*point(1), *point(2), *point(3), *point(4)]
     assert harness.combination(given_, points, tau, point(9)) == multiply_add([point(9)], [1 + tau])
     assert refusal(lambda: harness.combination(given_, [1, 3, *points[2:]], tau, point(9)))[0] == "PointNotOnCurve"
+
+
+def test_fewer_points_than_coefficients(harness: Harness) -> None:
+    given_ = [0, 0], [1], [0], [0, 0], 1
+    points = [*point(1), *point(2), *point(3), *point(4)]
+    want = ("TooFewPoints", 7, 8)
+    assert refusal(lambda: harness.combination(given_, points[:-1], 1, point(9))) == want

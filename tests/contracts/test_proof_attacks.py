@@ -1,7 +1,7 @@
-"""Attacks on what a settlement or a submission proves, by name, against real verifiers; each beside its honest twin.
+"""Attacks on what a settlement proves, by name, against real verifiers; each beside its honest twin.
 
 Most are asked of the locked project without being mined: the project's answer, word for word. How the same attacks
-fare against the engine's own verifier is in tests/attacks/.
+fare against the engine's own verifier is in tests/attacks/; forgeries of the base proof are in test_forgeries.py.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
-from tests.attacks.forger import add_to, column_of, commit_column, forge_round
-from tests.contracts.real import CID, ETHER, Real, RealProject, encode_call, made, params_of, real, remembered
+from tests.attacks.forger import add_to, forge_round
+from tests.contracts.real import CID, ETHER, Real, RealProject, made, params_of, real
+from tests.contracts.test_settle import BASE, DECISION, words_of
 from tests.contracts.world import ACCEPT_ALL, Scene
 from zkmarket import backend, market
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
 from zkmarket.auditor import verify_round
-from zkmarket.commitment import Commitment, RoundId, prove_range, range_job
+from zkmarket.commitment import Commitment
 from zkmarket.errors import ProofRejected, TransactionReverted
-from zkmarket.escrow import Verifier, settle_words, submit_words
-from zkmarket.field import GENERATOR, INFINITY, P, Point, Q, from_ints, is_on_curve, multiply_add, to_hex
+from zkmarket.escrow import Verifier, submission_word
+from zkmarket.field import GENERATOR, INFINITY, P, Point, Q, is_on_curve, multiply_add
 from zkmarket.inspection import inspect
 from zkmarket.market import Chain
 from zkmarket.round import RoundProof
@@ -33,8 +34,6 @@ pytestmark = [pytest.mark.chain, pytest.mark.proof]
 __all__ = ["real"]  # the fixture
 
 N, M = 3, 2
-POINTS, Q_AT, FOLDS, MASK, SCORES, NU, GRAM, SETTLEMENT = range(8)
-"""Members of `RoundProof` of Types.sol."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +46,21 @@ class Locked:
     publication: bytes
 
     @property
-    def words(self) -> tuple[Any, ...]:
-        return settle_words(self.proof)
+    def words(self) -> dict[str, Any]:
+        return words_of(self.proof, CID)
 
     def answer(self, **changed: Any) -> str:
-        """To the honest calldata with some members of the proof changed: ``answer(i3=7)``."""
-        words = list(self.words)
-        for name, value in changed.items():
-            words[int(name[1:])] = value
-        return self.project.answer(self.project.settle_data_of(words, CID, self.publication))
+        """To the honest calldata with some parts changed: ``answer(nu=7)``."""
+        return self.answer_to_words(self.words | changed, self.publication)
 
     def answer_to(self, proof: RoundProof, cid: bytes = CID) -> str:
         """To another proof, which the aggregator has signed."""
-        return self.project.answer(self.project.settle_data(proof, cid))
+        publication = self.project.publication(proof, cid)
+        return self.answer_to_words(words_of(proof, CID), publication, cid)
+
+    def answer_to_words(self, words: dict[str, Any], publication: bytes, cid: bytes = CID) -> str:
+        base, decision = tuple(words[name] for name in BASE), tuple(words[name] for name in DECISION)
+        return self.project.answer(self.project.settle_data_of(base, decision, cid, publication))
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +84,19 @@ def with_word(words: Sequence[int], index: int, value: int) -> list[int]:
 
 
 def moved(submission: Submission, **place: int) -> Submission:
-    """The same points as if they were committed in another round, project or chain; without range proofs."""
+    """The same points as if they were committed in another round, project or chain."""
     round_id = replace(submission.commitment.round_id, **place)
-    return Submission(replace(submission.commitment, round_id=round_id, range_proofs=()), submission.opening)
+    return Submission(replace(submission.commitment, round_id=round_id), submission.opening)
 
 
-def proven_again(build: Build, submission: Submission, round_id: RoundId) -> Submission:
-    """The same opening, range-proven for another round (against the rules: salts are spent twice)."""
-    old = submission.commitment
-    chunks = list(range(build.manifest.chunks))
-    proofs = tuple(p for _, p in prove_range(build, submission.opening, round_id, old.trainer, chunks))
-    return Submission(Commitment(round_id, old.trainer, old.points, proofs), submission.opening)
+def lock(project: RealProject, commitments: Sequence[Commitment], digests: Sequence[bytes] | None = None) -> None:
+    """These submissions, all admitted: by an aggregator that looks at nothing."""
+    digests = [one.digest() for one in commitments] if digests is None else digests
+    for trainer, digest in zip(project.members, digests, strict=True):
+        project.project._send("submit", "submit", digest, CID, sender=trainer)
+    project.pass_deadline()
+    project.admit(project.members)
+    project.project.lock(project.real.stranger)
 
 
 def test_the_honest_twin(locked: Locked) -> None:
@@ -104,44 +107,46 @@ def test_the_honest_twin(locked: Locked) -> None:
 # ---------------------------------------------------------------- another decision
 
 REJECTED = "ProofRejected(settlement)"
+OTHER_COLUMNS = "WrongProofPoint(base, "
+"""What a proof says to challenges that are not its own."""
 
 
 @pytest.mark.parametrize("slot", range(N))
 def test_forged_score(locked: Locked, slot: int) -> None:
-    scores = locked.words[SCORES]
+    scores = locked.words["scores"]
     wrong = {scores[slot] + 1, max(scores[slot], 1) - 1, 0, 2 * scores[slot], 2**64 - 1} - {scores[slot]}
     for score in wrong:
-        assert locked.answer(i4=with_word(scores, slot, score)) == REJECTED
+        assert locked.answer(scores=with_word(scores, slot, score)) == REJECTED
     for score in (2**64, scores[slot] + 2**64, scores[slot] + P):
         said = f"OutOfBounds(score, {score}, 0, {2**64 - 1})"
-        assert locked.answer(i4=with_word(scores, slot, score)) == said
+        assert locked.answer(scores=with_word(scores, slot, score)) == said
 
 
 def test_forged_scores_of_the_same_sum(locked: Locked) -> None:
-    first, second, *rest = locked.words[SCORES]
-    assert locked.answer(i4=[second, first, *rest]) == REJECTED
-    assert locked.answer(i4=[first - 1, second + 1, *rest]) == REJECTED
+    first, second, *rest = locked.words["scores"]
+    assert locked.answer(scores=[second, first, *rest]) == REJECTED
+    assert locked.answer(scores=[first - 1, second + 1, *rest]) == REJECTED
 
 
 @pytest.mark.parametrize("bits", [b for b in range(8) if b != 0b111])
 def test_forged_mask(locked: Locked, bits: int) -> None:
-    assert locked.words[MASK] == 0b111
-    assert locked.answer(i3=bits) == REJECTED
+    assert locked.words["mask"] == 0b111
+    assert locked.answer(mask=bits) == REJECTED
 
 
 @pytest.mark.parametrize("bits", [0b1111, 0b111 + 2**N, 2**64 + 0b111, 2**255 + 0b111, 0b111 + P])
 def test_forged_mask_beyond_the_slots(locked: Locked, bits: int) -> None:
     """A bit that no slot has would count as accepted."""
-    assert locked.answer(i3=bits) == f"OutOfBounds(mask, {bits}, 0, {2**N - 1})"
+    assert locked.answer(mask=bits) == f"OutOfBounds(mask, {bits}, 0, {2**N - 1})"
 
 
 def test_forged_nu(locked: Locked) -> None:
     """The median decides the next norm bound."""
-    nu = locked.words[NU]
+    nu = locked.words["nu"]
     for value in (0, nu - 1, nu + 1, 2 * nu, 2**64 - 1):
-        assert locked.answer(i5=value) == REJECTED
+        assert locked.answer(nu=value) == REJECTED
     for value in (2**64, nu + 2**64, nu + P):
-        assert locked.answer(i5=value) == f"OutOfBounds(nu, {value}, 0, {2**64 - 1})"
+        assert locked.answer(nu=value) == f"OutOfBounds(nu, {value}, 0, {2**64 - 1})"
 
 
 def test_forged_matrix(locked: Locked) -> None:
@@ -151,11 +156,11 @@ def test_forged_matrix(locked: Locked) -> None:
     """
     build, beta = locked.project.build, locked.proof.beta
     change = add_to(1, 1, 1)
-    for solve, want in ((None, "ProofRejected(gram)"), (0, "WrongProofPoint(gram, ")):  # y, or another ρ
+    for solve in (None, 0):
         forged = forge_round(build, locked.submissions, change, beta, solve=solve)
         backend.verify(build.files("settlement"), forged.settlement)
-        backend.verify(build.files("gram"), forged.gram.base)
-        assert locked.answer_to(forged).startswith(want)
+        backend.verify(build.files("base"), forged.base.proof)
+        assert locked.answer_to(forged) == "ProofRejected(base)"
     honest = forge_round(build, locked.submissions, lambda matrix: None, beta, solve=None)
     assert locked.answer_to(honest) == ""
 
@@ -171,12 +176,12 @@ def test_a_proof_for_another_place(locked: Locked, place: dict[str, int]) -> Non
     foreign, _ = prove_round(
         locked.project.build, [moved(one, **place) for one in locked.submissions], locked.proof.beta
     )
-    words, signed = settle_words(foreign), locked.project.publication(foreign)
-    assert locked.project.answer(locked.project.settle_data_of(words, CID, signed)) == REJECTED
-    for at in range(8):  # nor does any part of it fit into the honest one
-        if words[at] != locked.words[at]:
-            assert locked.answer(**{f"i{at}": words[at]}) != ""
-    assert words[POINTS][: 4 * N] == locked.words[POINTS][: 4 * N]
+    assert locked.answer_to(foreign).startswith(OTHER_COLUMNS)
+    words = words_of(foreign, CID)
+    for name in (*BASE, *DECISION):  # nor does any part of it fit into the honest one
+        if words[name] != locked.words[name]:
+            assert locked.answer(**{name: words[name]}) != ""
+    assert words["points"][: 4 * N] == locked.words["points"][: 4 * N]
 
 
 def test_a_publication_for_another_place(locked: Locked) -> None:
@@ -204,14 +209,8 @@ def test_a_settlement_replayed_in_the_next_round(chain: Chain, real: Real) -> No
     assert project.answer(data) == "WrongPhase(5, 4)"  # at once: it is settled
     project.next()
     project.start()
-    for trainer, one in zip(project.members, submissions, strict=True):
-        key = "again", one.commitment
-        again = remembered(key, lambda one=one: proven_again(project.build, one, project.round_id))
-        project.project.submit(trainer, again.commitment, CID)
-    project.pass_deadline()
-    project.admit(project.members)
-    project.project.lock(real.stranger)
-    assert project.answer(data) == REJECTED
+    lock(project, [moved(one, round=2).commitment for one in submissions])
+    assert project.answer(data).startswith(OTHER_COLUMNS)
 
 
 def test_a_settlement_replayed_in_a_sister_project(chain: Chain, real: Real) -> None:
@@ -224,14 +223,8 @@ def test_a_settlement_replayed_in_a_sister_project(chain: Chain, real: Real) -> 
     assert second.project.address != first.project.address
     assert replace(second.offer, nonce=first.offer.nonce) == first.offer
     second.start()
-    for trainer, one in zip(second.members, submissions, strict=True):
-        key = "sister", one.commitment
-        again = remembered(key, lambda one=one: proven_again(second.build, one, second.round_id))
-        second.project.submit(trainer, again.commitment, CID)
-    second.pass_deadline()
-    second.admit(second.members)
-    second.project.lock(real.stranger)
-    assert second.answer(data) == REJECTED
+    lock(second, [moved(one, project=second.round_id.project).commitment for one in submissions])
+    assert second.answer(data).startswith(OTHER_COLUMNS)
     # the proof made for the sister is the same statement, and settles it
     twin = [Submission(replace(s.commitment, round_id=second.round_id), s.opening) for s in submissions]
     honest, _ = second.prove(twin)
@@ -242,18 +235,17 @@ def test_a_proof_for_another_norm_bound(locked: Locked) -> None:
     """A smaller β refuses somebody, a larger one accepts somebody: the bound is the contract's."""
     for beta in (1, locked.proof.beta - 1, locked.proof.beta + 1):
         foreign, _ = prove_round(locked.project.build, locked.submissions, beta)
-        words, signed = settle_words(foreign), locked.project.publication(foreign)
-        assert locked.project.answer(locked.project.settle_data_of(words, CID, signed)) == REJECTED
-        assert verify_round(locked.project.build, foreign).nu == locked.words[NU]  # where β is as it says
+        assert locked.answer_to(foreign).startswith(OTHER_COLUMNS)
+        assert verify_round(locked.project.build, foreign).nu == locked.words["nu"]  # where β is as it says
 
 
 # ---------------------------------------------------------------- other updates
 
 
 def slots(words: Sequence[int]) -> list[list[int]]:
-    """Points by slot 1..N, the mask, and C_G."""
+    """Points by slot 1..N, and all others."""
     width = 2 * M
-    return [list(words[at : at + width]) for at in range(0, (N + 1) * width, width)] + [list(words[-2:])]
+    return [list(words[at : at + width]) for at in range(0, N * width, width)] + [list(words[N * width :])]
 
 
 def flat(parts: Sequence[Sequence[int]]) -> list[int]:
@@ -261,10 +253,10 @@ def flat(parts: Sequence[Sequence[int]]) -> list[int]:
 
 
 def test_swapped_commitments(locked: Locked) -> None:
-    first, second, *rest = slots(locked.words[POINTS])
-    assert locked.answer(i0=flat([second, first, *rest])).startswith("WrongPoints(1, ")
+    first, second, *rest = slots(locked.words["points"])
+    assert locked.answer(points=flat([second, first, *rest])).startswith("WrongPoints(1, ")
     crossed = flat([first[:2] + second[2:], second[:2] + first[2:], *rest])  # one chunk of each
-    assert locked.answer(i0=crossed).startswith("WrongPoints(1, ")
+    assert locked.answer(points=crossed).startswith("WrongPoints(1, ")
 
 
 def test_swapped_commitments_with_a_proof_for_them(locked: Locked) -> None:
@@ -272,35 +264,50 @@ def test_swapped_commitments_with_a_proof_for_them(locked: Locked) -> None:
     other = [locked.submissions[at] for at in (1, 0, 2)]
     foreign, _ = prove_round(locked.project.build, other, locked.proof.beta)
     assert locked.answer_to(foreign).startswith("WrongPoints(1, ")
-    words = list(settle_words(foreign))
-    words[POINTS] = [*locked.words[POINTS][: 2 * N * M], *words[POINTS][2 * N * M :]]  # with its own mask and C_G
-    signed = locked.project.publication(foreign)
-    assert locked.project.answer(locked.project.settle_data_of(words, CID, signed)) == REJECTED
+    words = words_of(foreign, CID)
+    words["points"] = [
+        *locked.words["points"][: 2 * N * M],
+        *words["points"][2 * N * M :],
+    ]  # with its own masks and C_G
+    assert locked.answer_to_words(words, locked.project.publication(foreign)).startswith(OTHER_COLUMNS)
+
+
+def test_an_update_that_was_made_later(locked: Locked) -> None:
+    """Equivocation: the aggregator has a receipt of one update, and proves the round with another of the same trainer,
+    made after it had seen the others."""
+    values = sum(one.opening.values.astype(int) for one in locked.submissions[1:]) // 2
+    later = locked.project.submission(locked.project.members[0], values)
+    foreign, _ = prove_round(locked.project.build, [later, *locked.submissions[1:]], locked.proof.beta)
+    want = submission_word(locked.submissions[0].commitment.digest(), CID).hex()
+    have = submission_word(later.commitment.digest(), CID).hex()
+    assert locked.answer_to(foreign) == f"WrongPoints(1, 0x{have}, 0x{want})"
+    other_cid = [keccak(b"where the other one is"), *locked.words["cids"][1:]]
+    assert locked.answer(cids=other_cid).startswith("WrongPoints(1, ")
 
 
 def test_a_dropped_trainer(locked: Locked) -> None:
-    parts, want = slots(locked.words[POINTS]), len(locked.words[POINTS])
+    parts, want = slots(locked.words["points"]), len(locked.words["points"])
     for gone in range(N):
         fewer = flat([part for at, part in enumerate(parts) if at != gone])
-        assert locked.answer(i0=fewer) == f"WrongLength(points, {want - 2 * M}, {want})"
-        assert locked.answer(i4=list(locked.words[SCORES][:-1])) == "WrongLength(scores, 2, 3)"
+        assert locked.answer(points=fewer) == f"WrongLength(points, {want - 2 * M}, {want})"
+        assert locked.answer(scores=list(locked.words["scores"][:-1])) == "WrongLength(scores, 2, 3)"
         doubled = flat([parts[(gone + 1) % N] if at == gone else part for at, part in enumerate(parts)])
-        assert locked.answer(i0=doubled).startswith(f"WrongPoints({gone + 1}, ")
+        assert locked.answer(points=doubled).startswith(f"WrongPoints({gone + 1}, ")
 
 
 def test_a_dropped_chunk(locked: Locked) -> None:
-    words = locked.words[POINTS]
-    assert locked.answer(i0=words[2:]) == f"WrongLength(points, {len(words) - 2}, {len(words)})"
-    assert locked.answer(i0=[*words, 1, 2]) == f"WrongLength(points, {len(words) + 2}, {len(words)})"
-    assert locked.answer(i0=[]) == f"WrongLength(points, 0, {len(words)})"
+    words = locked.words["points"]
+    assert locked.answer(points=words[2:]) == f"WrongLength(points, {len(words) - 2}, {len(words)})"
+    assert locked.answer(points=[*words, 1, 2]) == f"WrongLength(points, {len(words) + 2}, {len(words)})"
+    assert locked.answer(points=[]) == f"WrongLength(points, 0, {len(words)})"
 
 
 def test_a_commitment_with_energy_moved_between_trainers(locked: Locked) -> None:
     """C_1 + T, C_2 − T for any T: the sum is unchanged, the registered points are not."""
-    first, second, *rest = slots(locked.words[POINTS])
+    first, second, *rest = slots(locked.words["points"])
     plus = multiply_add([tuple(first[:2]), GENERATOR], [1, 5])
     minus = multiply_add([tuple(second[:2]), GENERATOR], [1, P - 5])
-    said = locked.answer(i0=flat([[*plus, *first[2:]], [*minus, *second[2:]], *rest]))
+    said = locked.answer(points=flat([[*plus, *first[2:]], [*minus, *second[2:]], *rest]))
     assert said.startswith("WrongPoints(1, ")
 
 
@@ -308,27 +315,48 @@ def test_a_commitment_with_energy_moved_between_trainers(locked: Locked) -> None
 
 
 def test_field_elements_that_are_not_canonical(locked: Locked) -> None:
-    q, folds = locked.words[Q_AT], locked.words[FOLDS]
-    assert locked.answer(i1=q + P) == f"ScalarNotCanonical({q + P})"
-    for at in range(len(folds)):
-        assert locked.answer(i2=with_word(folds, at, folds[at] + P)) == f"ScalarNotCanonical({folds[at] + P})"
-    for value in (P, 2**256 - 1):
-        assert locked.answer(i1=value) == f"ScalarNotCanonical({value})"
+    for name in ("q", "t0", "salt_square"):
+        for value in (locked.words[name] + P, P, 2**256 - 1):
+            assert locked.answer(**{name: value}) == f"ScalarNotCanonical({value})"
+    for name in ("folds", "rounds"):
+        words = locked.words[name]
+        for at, word in enumerate(words):
+            assert locked.answer(**{name: with_word(words, at, word + P)}) == f"ScalarNotCanonical({word + P})"
 
 
 def test_trailing_bytes(locked: Locked) -> None:
-    for at, what in ((GRAM, "gram"), (SETTLEMENT, "settlement")):
-        for more in (b"\0", b"\1", bytes(32), locked.words[at]):
-            assert locked.answer(**{f"i{at}": locked.words[at] + more}) == f"ProofRejected({what})"
-        assert locked.answer(**{f"i{at}": b""}) == f"WrongLength({what}, 0, 64)"
-        assert locked.answer(**{f"i{at}": locked.words[at][:63]}) == f"WrongLength({what}, 63, 64)"
-        assert locked.answer(**{f"i{at}": locked.words[at][:64]}) == f"ProofRejected({what})"
+    for name, what, least in (("proof", "base", 192), ("settlement", "settlement", 64)):
+        data = locked.words[name]
+        for more in (b"\0", b"\1", bytes(32), data):
+            assert locked.answer(**{name: data + more}) == f"ProofRejected({what})"
+        for length in (0, least - 1):
+            assert locked.answer(**{name: data[:length]}) == f"WrongLength({what}, {length}, {least})"
+        assert locked.answer(**{name: data[:least]}) == f"ProofRejected({what})"
 
 
-def test_folds_too_many_and_too_few(locked: Locked) -> None:
-    folds = locked.words[FOLDS]
-    for wrong in ([], folds[:1], [*folds, 0], [*folds, *folds]):
-        assert locked.answer(i2=wrong) == f"WrongLength(folds, {len(wrong)}, 2)"
+def test_folds_rounds_and_rows_too_many_and_too_few(locked: Locked) -> None:
+    for name, want in (("folds", 2), ("rounds", 8)):
+        words = locked.words[name]
+        assert len(words) == want
+        for wrong in ([], words[:-1], [*words, 0], [*words, *words]):
+            assert locked.answer(**{name: wrong}) == f"WrongLength({name}, {len(wrong)}, {want})"
+    z = locked.words["z"]
+    for wrong in (b"", z[:-14], z[:-1], z + b"\0", z + z[:14]):
+        assert locked.answer(z=wrong) == f"WrongLength(z, {len(wrong)}, 7280)"
+
+
+@pytest.mark.parametrize("row", [0, 1, 259, 518, 519])
+def test_rows_at_and_beyond_both_edges(locked: Locked, row: int) -> None:
+    """A row is in (−2^110, 2^110), sent with 2^110 more: at the edges it is absorbed, beyond them refused."""
+    z, most = locked.words["z"], (1 << 111) - 1
+
+    def told(value: int) -> str:
+        return locked.answer(z=z[: 14 * row] + value.to_bytes(14, "big") + z[14 * row + 14 :])
+
+    for value in (1, most):
+        assert told(value).startswith(OTHER_COLUMNS)
+    for value in (0, most + 1, 2**112 - 1):
+        assert told(value) == f"OutOfBounds(z, {value}, 1, {most})"
 
 
 WRONG_POINTS: dict[str, Callable[[int, int], Point]] = {
@@ -342,14 +370,11 @@ WRONG_POINTS: dict[str, Callable[[int, int], Point]] = {
 
 @pytest.mark.parametrize("name", WRONG_POINTS)
 def test_wrong_points_in_every_place_of_the_commitments(locked: Locked, name: str) -> None:
-    """Slots are compared with what was registered, the mask and C_G are checked to be on the curve."""
-    words = locked.words[POINTS]
+    """All are checked to be on the curve before they are compared with anything."""
+    words = locked.words["points"]
     for at in range(0, len(words), 2):
         x, y = WRONG_POINTS[name](words[at], words[at + 1])
-        said = locked.answer(i0=[*words[:at], x, y, *words[at + 2 :]])
-        slot = at // (2 * M) + 1
-        want = rf"WrongPoints\({slot}, .*\)" if slot <= N else rf"PointNotOnCurve\({x}, {y}\)"
-        assert re.fullmatch(want, said), (at, said)
+        assert locked.answer(points=[*words[:at], x, y, *words[at + 2 :]]) == f"PointNotOnCurve({x}, {y})", at
 
 
 def words_at(data: bytes, start: int) -> Point:
@@ -357,125 +382,92 @@ def words_at(data: bytes, start: int) -> Point:
 
 
 @pytest.mark.parametrize("name", WRONG_POINTS)
-@pytest.mark.parametrize("at, what", [(GRAM, "gram"), (SETTLEMENT, "settlement")])
-def test_wrong_points_in_every_place_of_a_proof(locked: Locked, at: int, what: str, name: str) -> None:
+@pytest.mark.parametrize("part, what, committed", [("proof", "base", 3), ("settlement", "settlement", 1)])
+def test_wrong_points_in_every_place_of_a_proof(
+    locked: Locked, part: str, what: str, committed: int, name: str
+) -> None:
     """Points stand first and the last two; between them, two by two, evaluations."""
-    data = locked.words[at]
+    data = locked.words[part]
     ends = [len(data) - 128, len(data) - 64]
     pairs = {start: words_at(data, start) for start in [*range(0, ends[0] - 63, 64), *ends]}
     points = [start for start, pair in pairs.items() if pair != INFINITY and is_on_curve(pair)]
-    assert points == [*range(0, points[-3] + 64, 64), *ends] and len(points) > 12
+    assert points == [*range(0, points[-3] + 64, 64), *ends] and len(points) > 10
     for start, old in pairs.items():
         x, y = WRONG_POINTS[name](*old)
         if (x, y) == old:  # evaluations that are 0 in every proof of this circuit
             assert start not in points
             continue
         said = locked.answer(
-            **{f"i{at}": data[:start] + x.to_bytes(32, "big") + y.to_bytes(32, "big") + data[start + 64 :]}
+            **{part: data[:start] + x.to_bytes(32, "big") + y.to_bytes(32, "big") + data[start + 64 :]}
         )
-        want = rf"WrongProofPoint\({what}, .*\)" if start == 0 else rf"ProofRejected\({what}\)"
-        assert re.fullmatch(want, said), (start, said)
-
-
-@pytest.mark.parametrize("name", WRONG_POINTS)
-def test_wrong_points_submitted(submitting: RealProject, name: str) -> None:
-    """Off-curve points registered would let nobody settle the round."""
-    trainer = submitting.members[0]
-    points, proofs = submit_words(submitting.submission(trainer).commitment)
-    assert submitting.answer(encode_call(submitting.project, "submit", points, CID, proofs), trainer) == ""
-    for at in (0, 2):
-        x, y = WRONG_POINTS[name](points[at], points[at + 1])
-        bad = x.to_bytes(32, "big") + y.to_bytes(32, "big")
-        with_proof = [bad + data[64:] if index == at // 2 else data for index, data in enumerate(proofs)]
-        for sent in (proofs, with_proof):  # and with a proof that says the same
-            data = encode_call(submitting.project, "submit", [*points[:at], x, y, *points[at + 2 :]], CID, sent)
-            assert submitting.answer(data, trainer) == f"PointNotOnCurve({x}, {y})"
+        if start >= 64 * committed:
+            assert said == f"ProofRejected({what})", (start, said)
+        elif part == "proof":
+            assert said == f"PointNotOnCurve({x}, {y})", (start, said)
+        else:
+            assert said.startswith("WrongProofPoint(settlement, "), (start, said)
 
 
 # ---------------------------------------------------------------- another's submission
 
 
+@pytest.mark.parametrize("name", WRONG_POINTS)
+def test_points_off_the_curve_cannot_be_settled(locked: Locked, submitting: RealProject, name: str) -> None:
+    """A digest may be of anything. With false receipts, too, such points cost the aggregator its bond: an honest one
+    gives none."""
+    place = submitting.round_id
+    commitments = [replace(one.commitment, round_id=place) for one in locked.submissions]
+    x, y = WRONG_POINTS[name](*commitments[1].points[0])
+    data = b"".join(word.to_bytes(32, "big") for word in (x, y, *commitments[1].points[1]))
+    head = [place.chain_id, place.project, place.round, commitments[1].trainer]
+    bad = keccak(b"update".ljust(32, b"\0") + b"".join(word.to_bytes(32, "big") for word in head) + data)
+    proof, _ = prove_round(submitting.build, [moved(s, project=place.project) for s in locked.submissions])
+    with submitting.chain.rolled_back():
+        lock(submitting, commitments, [commitments[0].digest(), bad, commitments[2].digest()])
+        words = words_of(proof, CID)
+        words["points"][2 * M : 2 * M + 2] = [x, y]
+        base, decision = tuple(words[n] for n in BASE), tuple(words[n] for n in DECISION)
+        said = submitting.answer(submitting.settle_data_of(base, decision, CID, bytes(65)))
+    assert said == f"PointNotOnCurve({x}, {y})"
+
+
+def settled_with(project: RealProject, submissions: Sequence[Submission], digests: Sequence[bytes]) -> str:
+    """What a project says of a round whose trainers submitted these digests, proven with these updates."""
+    with project.chain.rolled_back():
+        lock(project, [], digests)
+        proof, _ = project.prove(submissions)
+        return project.answer(project.settle_data(proof))
+
+
 def test_copied_from_the_mempool(submitting: RealProject) -> None:
-    """A commitment and its range proofs, seen before they are mined and sent by another trainer."""
-    victim, thief = submitting.members[:2]
-    data = submitting.submit_data(submitting.submission(victim).commitment)
-    assert submitting.answer(data, thief) == "ProofRejected(range)"
-    assert submitting.answer(data, victim) == ""
-    assert submitting.answer(data, submitting.real.stranger).startswith("NotAMember")
+    """A digest, seen before it is mined and sent by another trainer: it names who made it. An aggregator that gives the
+    copy a receipt can prove nothing: not with the points as the thief's, nor has it another opening."""
+    honest = [submitting.submission(trainer) for trainer in submitting.members]
+    digests = [one.commitment.digest() for one in honest]
+    assert settled_with(submitting, honest, digests) == ""
+    copied = replace(honest[0].commitment, trainer=honest[1].commitment.trainer)
+    stolen = [honest[0], Submission(copied, honest[0].opening), honest[2]]
+    said = settled_with(submitting, stolen, [digests[0], digests[0], digests[2]])
+    have, want = submission_word(copied.digest(), CID).hex(), submission_word(digests[0], CID).hex()
+    assert said == f"WrongPoints(2, 0x{have}, 0x{want})"
 
 
 @pytest.mark.parametrize("place", [{"round": 2}, {"project": 0xABCDEF}, {"chain_id": 1}], ids=lambda p: next(iter(p)))
-def test_a_range_proof_for_another_place(submitting: RealProject, place: dict[str, int]) -> None:
-    trainer = submitting.members[0]
-    honest = submitting.submission(trainer)
-    elsewhere = replace(submitting.round_id, **place)
-    foreign = proven_again(submitting.build, honest, elsewhere)
-    backend.verify(submitting.build.files("range"), foreign.commitment.range_proofs[0])
-    assert submitting.answer(submitting.submit_data(foreign.commitment), trainer) == "ProofRejected(range)"
-    for chunk in range(M):  # one of the two is enough
-        mixed = list(honest.commitment.range_proofs)
-        mixed[chunk] = foreign.commitment.range_proofs[chunk]
-        commitment = replace(honest.commitment, range_proofs=tuple(mixed))
-        assert submitting.answer(submitting.submit_data(commitment), trainer) == "ProofRejected(range)"
-    assert submitting.answer(submitting.submit_data(honest.commitment), trainer) == ""
+def test_a_digest_for_another_place(submitting: RealProject, place: dict[str, int]) -> None:
+    honest = [submitting.submission(trainer) for trainer in submitting.members]
+    digests = [one.commitment.digest() for one in honest]
+    elsewhere = moved(honest[2], **place).commitment.digest()
+    said = settled_with(submitting, honest, [*digests[:2], elsewhere])
+    have, want = submission_word(digests[2], CID).hex(), submission_word(elsewhere, CID).hex()
+    assert said == f"WrongPoints(3, 0x{have}, 0x{want})"
 
 
-def test_a_range_proof_of_another_chunk(chain: Chain, real: Real) -> None:
-    """Three chunks: the first two have the same circuit, so that only the tag tells them apart."""
-    project = real.open(made(3, 3, params_of(3)))
-    project.start()
-    trainer = project.members[0]
-    honest = project.submission(trainer).commitment
-
-    def told(points: Sequence[int], proofs: Sequence[int]) -> str:
-        changed = replace(
-            honest,
-            points=tuple(honest.points[at] for at in points),
-            range_proofs=tuple(honest.range_proofs[at] for at in proofs),
-        )
-        return project.answer(project.submit_data(changed), trainer)
-
-    assert told([0, 1, 2], [0, 1, 2]) == ""
-    assert told([0, 1, 2], [1, 0, 2]).startswith("WrongProofPoint(range, ")
-    assert told([1, 0, 2], [1, 0, 2]) == "ProofRejected(range)"
-    assert told([0, 0, 2], [0, 0, 2]) == "ProofRejected(range)"  # the same chunk twice
-    assert told([0, 2, 1], [0, 2, 1]) == "ProofRejected(range)"  # another circuit
-    assert told([0, 1], [0, 1]) == "WrongLength(points, 4, 6)"
-    assert told([0, 1, 2], [0, 1]) == "WrongLength(proofs, 2, 3)"
-    assert told([0, 1, 2, 0], [0, 1, 2, 0]) == "WrongLength(points, 8, 6)"
-
-
-def any_column(project: RealProject, trainer: Any, column: Sequence[int], circuit: str) -> Commitment:
-    """A submission whose last chunk is any column, range-proven by any circuit with the right tag."""
-    honest = project.submission(trainer)
-    build, chunk = project.build, project.build.manifest.chunks - 1
-    job = range_job(build, honest.opening, project.round_id, honest.commitment.trainer, chunk)
-    job.files = build.files(circuit)
-    job.inputs[0] = to_hex(from_ints(column))
-    proof = backend.prove([job])[0]
-    point = commit_column(build, "gram", column)
-    old = honest.commitment
-    return replace(old, points=(*old.points[:-1], point), range_proofs=(*old.range_proofs[:-1], proof))
-
-
-def test_energy_in_the_padding(submitting: RealProject) -> None:
-    """Values past D would carry score that never touches the model. Neither range circuit helps to hide them."""
-    trainer, manifest = submitting.members[0], submitting.build.manifest
-    honest = column_of(submitting.submission(trainer), 1, manifest.chunk)
-    used = manifest.params - manifest.chunk
-    assert honest[used : manifest.chunk] == [0] * (manifest.chunk - used) != []
-
-    def told(column: Sequence[int], circuit: str) -> str:
-        commitment = any_column(submitting, trainer, column, circuit)
-        backend.verify(submitting.build.files(circuit), commitment.range_proofs[-1])
-        return submitting.answer(submitting.submit_data(commitment), trainer)
-
-    assert told(honest, "range-last") == ""
-    for at, value in ((used, 1), (manifest.chunk - 1, P - 1)):
-        padded = [value if index == at else old for index, old in enumerate(honest)]
-        assert told(padded, "range-last") == "ProofRejected(range)"
-        assert told(padded, "range") == "ProofRejected(range)"  # which has no word on the padding
-    assert told(honest, "range") == "ProofRejected(range)"
+def test_a_digest_of_a_root_update(submitting: RealProject) -> None:
+    """The label tells an update from a root update of the same author."""
+    honest = [submitting.submission(trainer) for trainer in submitting.members]
+    digests = [one.commitment.digest() for one in honest]
+    said = settled_with(submitting, honest, [honest[0].commitment.digest("root"), *digests[1:]])
+    assert said.startswith("WrongPoints(1, ")
 
 
 # ---------------------------------------------------------------- another verifier
@@ -488,7 +480,7 @@ def codehash(build: Build, circuit: str) -> bytes:
 def test_a_foreign_verifier_of_the_same_shape(chain: Chain, real: Real) -> None:
     """The owner pins the verifier of another rule, with as many instances: the contract cannot know, inspection can.
 
-    Here it is that of D = 4,032 for D = 2,000: its digits are others, and so are its keys.
+    Here it is that of two chunks for one: its digits are others, and so are its keys.
     """
     honest, foreign = made(3, 3, params_of(1)), made(3, 3, params_of(2))
     verifiers = real.market.deploy_verifiers(honest, real.owner)
@@ -542,7 +534,7 @@ def test_the_verifier_of_another_number_of_trainers(chain: Chain, real: Real) ->
     assert project.answer(project.settle_data(proof)) == ""
 
 
-def test_code_exchanged_under_a_verifier_s_address(locked: Locked, submitting: RealProject) -> None:
+def test_code_exchanged_under_a_verifier_s_address(locked: Locked) -> None:
     """As a metamorphic contract or an account that delegates would: the code is compared before every use."""
     chain, verifiers = locked.project.chain, locked.project.verifiers
     accepting = market.compile_verifier(ACCEPT_ALL).runtime
@@ -554,13 +546,9 @@ def test_code_exchanged_under_a_verifier_s_address(locked: Locked, submitting: R
             assert ask() == f"VerifierChanged({verifier.address.lower()}, 0x{have}, 0x{want})"
         assert ask() == ""
 
-    trainer = submitting.members[0]
-    data = submitting.submit_data(submitting.submission(trainer).commitment)
-    for code in (accepting, bytes.fromhex("ef0100") + bytes.fromhex(str(verifiers.gram.address)[2:]), b"\0"):
-        exchanged(verifiers.gram, code, locked.answer)
+    for code in (accepting, bytes.fromhex("ef0100") + bytes.fromhex(str(verifiers.base.address)[2:]), b"\0"):
+        exchanged(verifiers.base, code, locked.answer)
         exchanged(verifiers.settlement[3], code, locked.answer)
-        exchanged(verifiers.range, code, lambda: submitting.answer(data, trainer))
-        exchanged(verifiers.range_last, code, lambda: submitting.answer(data, trainer))
 
 
 ANSWERS = {
@@ -591,13 +579,13 @@ contract Answers {{
 """
     compiled = market.compile_verifier(source)
     contract = scene.chain.deploy_verifier(compiled, scene.owner)
-    scene.open(rangeLast=Verifier(contract.address, keccak(compiled.runtime)).words)
-    scene.start()
+    scene.trainers = scene.trainers[:3]
+    scene.open(base=Verifier(contract.address, keccak(compiled.runtime)).words).to_prove()
     if good:
-        assert scene.submit(scene.trainers[0]).event("Submitted")
+        assert scene.settle().event("Settled")
         return
-    with pytest.raises(TransactionReverted, match=r"ProofRejected\(proof=range\)"):
-        scene.submit(scene.trainers[0])
+    with pytest.raises(TransactionReverted, match=r"ProofRejected\(proof=base\)"):
+        scene.settle()
 
 
 # ---------------------------------------------------------------- crafted encodings
@@ -626,34 +614,46 @@ def encoded(head: bytes, dynamic: Sequence[int], placed: Sequence[tuple[int | No
     return bytes(out) + b"".join(data for _, data in placed)
 
 
+BASE_TAILS = (0, 1, 4, 5, 6, 8)
+"""Words of the head of `BaseProof` that are offsets: of points, cids, z, folds, rounds, proof."""
+
+DECISION_TAILS = (1, 3)
+"""Of `Decision`: of scores, proof."""
+
+
 @dataclass(frozen=True)
 class Crafted:
-    """The arguments of a settlement in parts: of the call (proof, cid, publication), and of the proof's members."""
+    """The arguments of a settlement in parts: of the call (base, decision, cid, publication), and of both structs."""
 
     selector: bytes
-    members: list[bytes]
-    proof_head: bytes
+    base_head: bytes
+    base: list[bytes]
+    decision_head: bytes
+    decision: list[bytes]
     cid: bytes
     publication: bytes
 
-    PROOF = (POINTS, FOLDS, SCORES, GRAM, SETTLEMENT)
-
     @classmethod
     def of(cls, data: bytes) -> Crafted:
-        head, body = data[4:100], data[100:]
-        proof, cid, publication = tails(head, body, (0, 1, 2))
-        members = tails(proof[:256], proof[256:], cls.PROOF)
-        return cls(data[:4], members, proof[:256], cid, publication)
+        base, decision, cid, publication = tails(data[4:132], data[132:], (0, 1, 2, 3))
+        members = tails(base[:288], base[288:], BASE_TAILS)
+        others = tails(decision[:128], decision[128:], DECISION_TAILS)
+        return cls(data[:4], base[:288], members, decision[:128], others, cid, publication)
 
-    def proof(self, placed: Sequence[tuple[int | None, bytes]] | None = None) -> bytes:
-        placed = list(enumerate(self.members)) if placed is None else placed
-        return encoded(self.proof_head, self.PROOF, placed)
+    def with_base(self, placed: Sequence[tuple[int | None, bytes]] | None = None) -> bytes:
+        return encoded(self.base_head, BASE_TAILS, list(enumerate(self.base)) if placed is None else placed)
+
+    def with_decision(self, placed: Sequence[tuple[int | None, bytes]] | None = None) -> bytes:
+        placed = list(enumerate(self.decision)) if placed is None else placed
+        return encoded(self.decision_head, DECISION_TAILS, placed)
 
     def call(self, placed: Sequence[tuple[int | None, bytes]]) -> bytes:
-        return self.selector + encoded(bytes(96), (0, 1, 2), placed)
+        return self.selector + encoded(bytes(128), (0, 1, 2, 3), placed)
 
-    def with_proof(self, proof: bytes) -> bytes:
-        return self.call([(0, proof), (1, self.cid), (2, self.publication)])
+    def told(self, base: bytes | None = None, decision: bytes | None = None) -> bytes:
+        first = self.with_base() if base is None else base
+        second = self.with_decision() if decision is None else decision
+        return self.call([(0, first), (1, second), (2, self.cid), (3, self.publication)])
 
 
 def broken(tail: bytes, at: int = -1) -> bytes:
@@ -665,53 +665,53 @@ def broken(tail: bytes, at: int = -1) -> bytes:
 
 def settle_variants(parts: Crafted) -> dict[str, tuple[bytes, bool]]:
     """Encodings of the same arguments, and of others that look alike; whether they are the same arguments."""
-    p, c, s = (0, parts.proof()), (1, parts.cid), (2, parts.publication)
-    points, folds, scores, gram, settlement = enumerate(parts.members)
-    bad_gram, bad_settlement = broken(gram[1]), broken(settlement[1])
-    inside, canonical = parts.with_proof, parts.call([p, c, s])
+    b, d = (0, parts.with_base()), (1, parts.with_decision())
+    c, s = (2, parts.cid), (3, parts.publication)
+    *others, base_proof = enumerate(parts.base)
+    points = others[0]
+    scores, settlement = enumerate(parts.decision)
+    bad_base, bad_settlement = broken(base_proof[1]), broken(settlement[1])
+    inside, canonical = parts.told, parts.call([b, d, c, s])
+    in_base, in_decision = parts.with_base, parts.with_decision
     return {
         "canonical": (canonical, True),
-        "a gap behind the head": (parts.call([(None, b"\xff" * 32), p, c, s]), True),
-        "not aligned": (parts.call([(None, b"\xff"), p, (None, b"\xee" * 5), c, s]), True),
-        "in another order": (parts.call([s, c, p]), True),
-        "a false copy first": (parts.call([(None, broken(p[1])), p, c, s]), True),
-        "a false copy last": (parts.call([p, c, s, (None, broken(p[1]))]), True),
-        "the false copy is meant": (parts.call([(None, p[1]), (0, broken(p[1])), c, s]), False),
-        "the false copy last is meant": (parts.call([(None, p[1]), c, s, (0, broken(p[1]))]), False),
-        "members in another order": (inside(parts.proof([settlement, gram, scores, folds, points])), True),
-        "members not aligned": (inside(parts.proof([(None, b"\1"), points, folds, scores, gram, settlement])), True),
-        # a verifier of its own would check the copy at the fixed place and hash the one at the offset
-        "gram: a false copy in its place": (
-            inside(parts.proof([points, folds, scores, (None, bad_gram), settlement, gram])),
+        "a gap behind the head": (parts.call([(None, b"\xff" * 32), b, d, c, s]), True),
+        "not aligned": (parts.call([(None, b"\xff"), b, (None, b"\xee" * 5), d, c, s]), True),
+        "in another order": (parts.call([s, c, d, b]), True),
+        "a false copy first": (parts.call([(None, broken(b[1])), b, d, c, s]), True),
+        "a false copy last": (parts.call([b, d, c, s, (None, broken(b[1]))]), True),
+        "the false copy is meant": (parts.call([(None, b[1]), (0, broken(b[1])), d, c, s]), False),
+        "the false copy last is meant": (parts.call([(None, b[1]), d, c, s, (0, broken(b[1]))]), False),
+        "members in another order": (
+            inside(in_base([base_proof, *reversed(others)]), in_decision([settlement, scores])),
             True,
         ),
-        "gram: the true copy in its place": (
-            inside(parts.proof([points, folds, scores, (None, gram[1]), settlement, (3, bad_gram)])),
+        "members not aligned": (inside(in_base([(None, b"\1"), *others, base_proof])), True),
+        "the CIDs are the points": (inside(in_base([points, (1, points[1]), *others[2:], base_proof])), False),
+        "rounds and folds overlap": (inside(in_base([*others[:4], (4, others[3][1]), base_proof])), False),
+        # a verifier of its own would check the copy at the fixed place and hash the one at the offset
+        "base: a false copy in its place": (inside(in_base([*others, (None, bad_base), base_proof])), True),
+        "base: the true copy in its place": (
+            inside(in_base([*others, (None, base_proof[1]), (5, bad_base)])),
             False,
         ),
         "settlement: a false copy in its place": (
-            inside(parts.proof([points, folds, scores, gram, (None, bad_settlement), settlement])),
+            inside(None, in_decision([scores, (None, bad_settlement), settlement])),
             True,
         ),
         "settlement: the true copy in its place": (
-            inside(parts.proof([points, folds, scores, gram, (None, settlement[1]), (4, bad_settlement)])),
+            inside(None, in_decision([scores, (None, settlement[1]), (1, bad_settlement)])),
             False,
         ),
-        "both proofs the gram proof": (
-            inside(parts.proof([points, folds, scores, gram, (4, gram[1])])),
-            False,
-        ),
-        "all offsets zero": (parts.selector + bytes(96) + canonical[100:], False),
-        "an offset that wraps": (
-            parts.selector + number(2**256 - 32) + canonical[36:],
-            False,
-        ),
+        "both proofs the base proof": (inside(None, in_decision([scores, (1, base_proof[1])])), False),
+        "all offsets zero": (parts.selector + bytes(128) + canonical[132:], False),
+        "an offset that wraps": (parts.selector + number(2**256 - 32) + canonical[36:], False),
         "an offset past the end": (parts.selector + number(2**20) + canonical[36:], False),
         "a proof offset that wraps": (
-            inside(parts.proof()[: 32 * GRAM] + number(2**256 - 64) + parts.proof()[32 * GRAM + 32 :]),
+            inside(in_base()[: 32 * 8] + number(2**256 - 64) + in_base()[32 * 8 + 32 :]),
             False,
         ),
-        "the CID and the signature overlap": (canonical[:36] + canonical[68:100] + canonical[68:], False),
+        "the CID and the signature overlap": (canonical[:68] + canonical[100:132] + canonical[100:], False),
     }
 
 
@@ -752,45 +752,6 @@ def effect(chain: Chain, project: RealProject, data: bytes) -> Any:
         return logs, project.project.outcome(), project.project.state(), accounts
 
 
-def test_crafted_encodings_of_a_submission(submitting: RealProject) -> None:
-    trainer = submitting.members[0]
-    data = submitting.submit_data(submitting.submission(trainer).commitment)
-    head, body = data[4:100], data[100:]
-    points, cid, proofs = enumerate(tails(head, body, (0, 1, 2)))
-    first, second = tails(proofs[1][32:96], proofs[1][96:], (0, 1))
-
-    def call(*placed: tuple[int | None, bytes]) -> bytes:
-        return data[:4] + encoded(bytes(96), (0, 1, 2), placed)
-
-    def with_proofs(*placed: tuple[int | None, bytes]) -> bytes:
-        return call(points, cid, (2, proofs[1][:32] + encoded(bytes(64), (0, 1), placed)))
-
-    variants = {
-        "canonical": (call(points, cid, proofs), ""),
-        "in another order": (call(proofs, (None, b"\xff" * 7), cid, points), ""),
-        "a false copy first": (call((None, broken(points[1])), points, cid, proofs), ""),
-        "proofs in another order": (with_proofs((1, second), (0, first)), ""),
-        "proofs not aligned": (with_proofs((None, b"\1"), (0, first), (1, second)), ""),
-        "a false copy in the proof's place": (with_proofs((None, broken(first)), (0, first), (1, second)), ""),
-        "the false copy is meant": (
-            with_proofs((0, broken(first)), (None, first), (1, second)),
-            "ProofRejected(range)",
-        ),
-        "the true copy in its place": (
-            with_proofs((None, first), (1, second), (0, broken(first))),
-            "ProofRejected(range)",
-        ),
-    }
-    assert variants["canonical"][0] == data
-    for name, (crafted, want) in variants.items():
-        assert submitting.answer(crafted, trainer) == want, name
-    same = with_proofs((0, first), (None, b""))[: 4 + 96]  # cut off behind the head
-    assert submitting.answer(same, trainer) != ""
-    # both proofs the first one: they overlap, the tag and point of the second are missing
-    overlapping = call(points, cid, (2, number(2) + number(64) + number(64) + first))
-    assert submitting.answer(overlapping, trainer).startswith("WrongProofPoint(range, ")
-
-
 def test_a_crafted_call_that_a_verifier_takes_is_refused_by_the_project(locked: Locked) -> None:
     """Asked directly, a generated verifier hashes the copy at the offset and checks the one at the fixed place.
 
@@ -798,8 +759,8 @@ def test_a_crafted_call_that_a_verifier_takes_is_refused_by_the_project(locked: 
     never read or the proof is refused.
     """
     project, proof = locked.project, locked.proof
-    verifier = project.verifiers.gram.address
-    data, instances = proof.gram.base.data, list(proof.gram.base.instances)
+    verifier = project.verifiers.base.address
+    data, instances = proof.base.proof.data, list(proof.base.proof.instances)
     tail = number(len(data)) + data
     numbers = number(len(instances)) + b"".join(map(number, instances))
     selector = keccak(b"verifyProof(bytes,uint256[])")[:4]
@@ -815,19 +776,23 @@ def test_a_crafted_call_that_a_verifier_takes_is_refused_by_the_project(locked: 
     parts = Crafted.of(project.settle_data(proof, CID, locked.publication))
     for at in (64 + 32, len(data) // 2 + 32, len(data) + 31):
         assert not direct(broken(tail, at), tail)
-        points, folds, scores, gram, settlement = enumerate(parts.members)
-        for first, second in ((gram[1], broken(gram[1], at)), (broken(gram[1], at), broken(gram[1], at))):
-            crafted = parts.with_proof(parts.proof([points, folds, scores, (None, first), settlement, (3, second)]))
-            assert project.answer(crafted) == "ProofRejected(gram)"
+        *others, base_proof = enumerate(parts.base)
+        for first, second in ((base_proof[1], broken(base_proof[1], at)), (broken(base_proof[1], at),) * 2):
+            crafted = parts.told(parts.with_base([*others, (None, first), (5, second)]))
+            assert re.fullmatch(r"ProofRejected\(base\)|PointNotOnCurve\(.*\)", project.answer(crafted))
 
 
 def test_nobody_may_settle_with_nothing(locked: Locked) -> None:
     """All zeros, all points at infinity, empty proofs: a verifier that is never asked would pay."""
-    zeros = [0] * len(locked.words[POINTS])
-    words = (zeros, 0, [0, 0], 0, [0, 0, 0], 0, b"", b"")
-    assert locked.project.answer(locked.project.settle_data_of(words, CID, locked.publication)).startswith(
-        "WrongPoints"
-    )
-    assert locked.answer(i6=bytes(len(locked.words[GRAM]))).startswith("WrongProofPoint(gram, ")
-    assert locked.answer(i7=bytes(len(locked.words[SETTLEMENT]))).startswith("WrongProofPoint(settlement, ")
+    words = locked.words
+    nothing = {
+        name: [0] * len(word) if isinstance(word, list) else bytes(len(word))
+        for name, word in words.items()
+        if not isinstance(word, int)
+    }
+    nothing |= {name: 0 for name, word in words.items() if isinstance(word, int)} | {"cids": [bytes(32)] * N}
+    assert locked.answer_to_words(nothing, locked.publication) == "PointNotOnCurve(0, 0)"
+    assert locked.answer(proof=nothing["proof"]) == "PointNotOnCurve(0, 0)"
+    assert locked.answer(settlement=nothing["settlement"]).startswith("WrongProofPoint(settlement, ")
+    assert locked.answer(z=nothing["z"]) == f"OutOfBounds(z, 0, 1, {2**111 - 1})"
     assert locked.project.offer.reward == ETHER

@@ -13,9 +13,9 @@ from tests.conftest import honest_updates
 from tests.contracts.real import CHUNK, CID, Real, RealProject, compared, made, params_of, real
 from zkmarket.aggregator import Submission
 from zkmarket.auditor import open_aggregate, verify_round
-from zkmarket.backend import Proof
 from zkmarket.errors import OpeningMismatch, ProofRejected
-from zkmarket.escrow import Phase, point_words, points_hash, settle_words
+from zkmarket.escrow import Phase, point_words, points_hash
+from zkmarket.field import Q
 from zkmarket.market import Chain
 from zkmarket.round import Aggregate, Decision, RoundProof
 from zkmarket.rules import next_beta
@@ -23,23 +23,28 @@ from zkmarket.rules import next_beta
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 __all__ = ["real"]  # the fixture
 
+BASE, DECISION = 0, 1
+"""Of `settle_words`."""
+
 
 def settle_and_check(
     project: RealProject,
     submissions: Sequence[Submission],
     root: Submission | None = None,
     last: Aggregate | None = None,
+    in_two: bool = False,
 ) -> tuple[RoundProof, Aggregate | None, Decision]:
     """Prove and settle the locked round, and compare all that the chain says with the engine's decision."""
     proof, aggregate = project.prove(submissions, root, last)
     build = project.builds[len(submissions)]
     before = project.project.state()
     cid = CID if aggregate else b""
-    done = project.settle(proof, cid)
+    done = (project.settle_in_two if in_two else project.settle)(proof, cid)
     settled = done.event("Settled").arguments
 
     audited = project.project.round_proof(build.manifest, before.round)
     assert audited == proof
+    assert project.project.commitments(before.round) == list(proof.commitments)
     known = project.project.references(build.manifest, before.round)
     decision = verify_round(build, audited, expected=project.project.round_id(before.round), references=known)
 
@@ -85,7 +90,7 @@ def settle_and_check(
         (3, params_of(1)),
         (3, params_of(2)),
         (3, params_of(3)),  # not a power of two: the last fold's partner is missing
-        (3, CHUNK),  # C divides D: one range verifier for all chunks, and no padding
+        (3, CHUNK),  # C divides D: no padding
         (8, params_of(1)),
         (16, params_of(1)),
     ],
@@ -94,8 +99,6 @@ def settle_and_check(
 def test_a_round(chain: Chain, real: Real, n: int, params: int) -> None:
     builds = made(n, n, params)
     project = real.open(builds)
-    terms = project.project.terms()
-    assert (terms["range"] == terms["rangeLast"]) == (params % CHUNK == 0)
     _, _, decision = settle_and_check(project, project.to_prove())
     assert sum(decision.mask) >= 3 and any(decision.scores)
     if n > 3:  # f > 0: the outlier is out
@@ -123,14 +126,15 @@ def test_the_plan_is_that_of_the_admitted(chain: Chain, real: Real) -> None:
 
 
 def test_two_rounds(chain: Chain, real: Real) -> None:
-    """The second has another bound, other tags and other updates; both stay verifiable from the chain."""
+    """The second has another bound and other updates, and is settled in two transactions; both stay verifiable from
+    the chain."""
     project = real.open(made(3, 3, params_of(1)))
     first_beta = project.project.state().beta
     first, _, decided = settle_and_check(project, project.to_prove())
     project.next()
     second_beta = project.project.state().beta
     assert second_beta not in (first_beta, first_beta // 2, 2 * first_beta)
-    second, _, again = settle_and_check(project, project.to_prove())
+    second, _, again = settle_and_check(project, project.to_prove(), in_two=True)
     assert (first.beta, second.beta) == (first_beta, second_beta)
     assert project.project.round_proof(project.build.manifest, 1) == first
     for trainer, one, two in zip(project.members, decided.shares(10**18)[0], again.shares(10**18)[0], strict=True):
@@ -165,16 +169,16 @@ def test_an_auditor_who_rebuilt_something_else_refuses_it(chain: Chain, real: Re
     project.settle(proof)
     audited = project.project.round_proof(project.build.manifest, 1)
     assert verify_round(project.build, audited)
-    first = audited.commitments[0]
-    bad_range = Proof(first.range_proofs[0].data[:-1] + b"\0", first.range_proofs[0].instances)
+    base, data = audited.base, audited.base.proof.data
     for wrong in (
         replace(audited, beta=audited.beta + 1),
         replace(audited, commitments=audited.commitments[::-1]),
-        replace(
-            audited,
-            commitments=(replace(first, range_proofs=(bad_range, *first.range_proofs[1:])), *audited.commitments[1:]),
-        ),
         replace(audited, mask_points=audited.mask_points[::-1]),
+        replace(audited, projection_points=audited.projection_points[::-1]),
+        replace(audited, base=replace(base, t0=base.t0 + 1)),
+        replace(audited, base=replace(base, z=base.z[14:] + base.z[:14])),
+        replace(audited, base=replace(base, rounds=base.rounds[::-1])),
+        replace(audited, base=replace(base, proof=replace(base.proof, data=data[:-1] + bytes([data[-1] ^ 1])))),
     ):
         with pytest.raises(ProofRejected):
             verify_round(project.build, wrong)
@@ -190,7 +194,7 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     """
     builds = compared()
     project = real.open(builds)
-    manifest, owner, stranger = project.build.manifest, real.owner, real.stranger
+    manifest, stranger = project.build.manifest, real.stranger
     assert project.project.plan(4) | {"settlement": None} == {
         "settlement": None,
         "manifest": manifest.digest(),
@@ -202,20 +206,14 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     first, second = (honest_updates(6, manifest.params, seed=seed)[:5] for seed in (1, 2))
     root = project.root(first[4])
 
-    # what is no root of the owner for this round: with real range proofs
-    trainer = project.members[0]
-    of_trainer = project.submission(trainer, first[0], project.project.round_id(1)).commitment
-    of_later = project.submission(owner, first[4], project.project.round_id(2)).commitment
-    assert project.answer(project.root_data(of_trainer), owner) == "ProofRejected(range)"
-    assert project.answer(project.root_data(of_later), owner) == "ProofRejected(range)"
     assert project.answer(project.root_data(root.commitment), stranger).startswith("WrongCaller(")
-    assert project.answer(project.root_data(root.commitment), owner) == ""
     project.offer_root(root)
 
     outlier = -first[4]
-    submissions = round_of(project, [*first[:3], outlier], root)
-    assert project.project.root_commitment(1) == root.commitment
+    submissions = round_of(project, [*first[:3], outlier])
+    refuse_other_roots(project, submissions, root)
     _, last, decision = settle_and_check(project, submissions, root)
+    assert project.project.root_commitment(1) == root.commitment
     assert decision.mask == (1, 1, 1, 0) and min(decision.scores[:3]) > 0 == decision.scores[3]
     project.next()
 
@@ -223,21 +221,44 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     updates = [(a + b) // 2 for a, b in zip(first, second, strict=True)]
     root = project.root(updates[4])
     project.offer_root(root)
-    submissions = round_of(project, [last.values // 3, *updates[1:4]], root)
+    submissions = round_of(project, [last.values // 3, *updates[1:4]])
     refuse_other_words(project, submissions, root, last)
     _, _, decision = settle_and_check(project, submissions, root, last)
     assert decision.mask == (1, 1, 1, 1)
     assert decision.scores[0] * 100 < min(decision.scores[1:])
 
 
-def round_of(project: RealProject, updates: Sequence[np.ndarray], root: Submission) -> list[Submission]:
-    """A round of these updates with this root, locked."""
-    project.start(root)
+def test_a_round_without_the_root_that_was_offered(chain: Chain, real: Real) -> None:
+    """No receipt came for it: the round is settled with none, and the proof with it is of no use."""
+    project = real.open(compared())
+    updates = honest_updates(5, project.build.manifest.params)
+    root = project.root(updates[4])
+    project.offer_root(root)
+    submissions = round_of(project, updates[:4], admit_root=False)
+    proof, _ = project.prove(submissions, root)
+    assert project.answer(project.settle_data(proof)).startswith("WrongPoints(5, ")
+    settle_and_check(project, submissions)
+    assert project.project.root_commitment(1) is None
+
+
+def refuse_other_roots(project: RealProject, submissions: Sequence[Submission], root: Submission) -> None:
+    """A round with a root is settled with that one: with none, or another of the owner's, it is refused."""
+    other = project.submission(project.real.owner, root.opening.values + 1, project.round_id)
+    for wrong in (None, other):
+        proof, _ = project.prove(submissions, wrong)
+        assert project.answer(project.settle_data(proof)).startswith("WrongPoints(5, ")
+
+
+def round_of(project: RealProject, updates: Sequence[np.ndarray], admit_root: bool = True) -> list[Submission]:
+    """A round of these updates with the root that is on offer, locked."""
+    project.start()
     submissions = [project.submission(who, values) for who, values in zip(project.members, updates, strict=True)]
     for who, one in zip(project.members, submissions, strict=True):
         project.project.submit(who, one.commitment, CID)
     project.pass_deadline()
-    project.admit(project.members)
+    project.admit([*project.members, *([None] if admit_root else [])])
+    if not admit_root:
+        project.pass_deadline()
     project.project.lock(project.real.stranger)
     return submissions
 
@@ -247,25 +268,27 @@ def refuse_other_words(
 ) -> None:
     """Everything that a settlement with references says beside its proofs, changed: refused, with its reason."""
     proof, _ = project.prove(submissions, root, last)
-    publication, manifest = project.publication(proof), project.build.manifest
-    honest = list(settle_words(proof, proof.references.points(manifest)))
-    assert project.answer(project.settle_data_of(honest, CID, publication)) == ""
+    publication = project.publication(proof)
+    honest = project.settle_words(proof)
+    assert project.answer(project.settle_data_of(*honest, CID, publication)) == ""
 
-    def told(at: int, word: int | None, change: Callable[[int], int]) -> str:
-        words = copy.deepcopy(honest)
+    def told(struct: int, at: int, word: int | None, change: Callable[[int], int]) -> str:
+        words = copy.deepcopy([list(part) for part in honest])
         if word is None:
-            words[at] = change(words[at])
+            words[struct][at] = change(words[struct][at])
         else:
-            words[at][word] = change(words[at][word])
-        return project.answer(project.settle_data_of(words, CID, publication))
+            words[struct][at][word] = change(words[struct][at][word])
+        return project.answer(project.settle_data_of(*words, CID, publication))
 
-    points, q, folds, mask, scores, nu = range(6)
-    assert folds == 2 and honest[folds] == []  # one chunk
-    for word in range(8, 12):  # root, last: x and y of one chunk each
-        assert told(points, word, lambda value: value ^ 1).startswith(f"WrongPoints({5 + (word - 8) // 2}, ")
+    (points, cids, q), (mask, scores, nu) = range(3), range(3)
+    for word in (9, 11):  # root, last: y of one chunk each; another y is of no point
+        assert told(BASE, points, word, lambda y: Q - y).startswith(f"WrongPoints({5 + (word - 8) // 2}, ")
+    for word in range(8, 12):
+        assert told(BASE, points, word, lambda value: value ^ 1).startswith("PointNotOnCurve(")
+    assert told(BASE, cids, 4, lambda _: bytes(32)).startswith("WrongPoints(5, ")  # of the root update
     for slot in range(4):
-        assert told(scores, slot, lambda score: score ^ 1) == "ProofRejected(settlement)"  # a bit that is dropped
-        assert told(scores, slot, lambda score: score + (1 << 20)) == "ProofRejected(settlement)"
-        assert told(mask, None, lambda bits, slot=slot: bits ^ 1 << slot) == "ProofRejected(settlement)"
-    assert told(nu, None, lambda value: value + 1) == "ProofRejected(settlement)"
-    assert told(q, None, lambda value: value ^ 1) == "ProofRejected(settlement)"
+        for other in (lambda score: score ^ 1, lambda score: score + (1 << 20)):  # a bit that is dropped, and one not
+            assert told(DECISION, scores, slot, other) == "ProofRejected(settlement)"
+        assert told(DECISION, mask, None, lambda bits, slot=slot: bits ^ 1 << slot) == "ProofRejected(settlement)"
+    assert told(DECISION, nu, None, lambda value: value + 1) == "ProofRejected(settlement)"
+    assert told(BASE, q, None, lambda value: value ^ 1).startswith("WrongProofPoint(base, ")

@@ -103,6 +103,13 @@ def wrong_signer(want: Any, have: Any = r"0x\w{40}") -> Any:
     )
 
 
+def pass_deadline(project: Project) -> None:
+    """To the first second after the next deadline: of the phase, or of submissions where all seats are taken."""
+    now, submissions = project.chain.now, project._call("deadline")
+    end = submissions if now <= submissions else project.state().deadline
+    project.chain.pass_time(end + 1 - now)
+
+
 def phases_but(*named: Phase) -> list[Any]:
     """Parameters: all other phases, by name."""
     return [pytest.param(phase, id=phase.name) for phase in Phase if phase not in named]
@@ -261,10 +268,7 @@ class Scene:
         return self.project.admit(self.stranger, {who: self.receipt(who) for who in trainers})
 
     def pass_deadline(self) -> None:
-        """To the first second after the next deadline: of the phase, or of submissions where all seats are taken."""
-        now, submissions = self.chain.now, self.project._call("deadline")
-        end = submissions if now <= submissions else self.project.state().deadline
-        self.chain.pass_time(end + 1 - now)
+        pass_deadline(self.project)
 
     def at(self, second: int) -> Scene:
         """The next transaction is mined at exactly this second."""
@@ -516,6 +520,7 @@ __all__ = [
     "WINDOW",
     "Scene",
     "market",
+    "pass_deadline",
     "phases_but",
     "point",
     "refused",

@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -40,7 +41,7 @@ DEATHS = 100
 """More than any role has steps: whoever dies so often does not come on."""
 
 OPEN_FILES = re.compile(
-    r"(settings|deployed|statement|commitment|round|refusals|no-root|manifest)\.json|\d{6}\.json|prospectus|PROJECT\.toml"
+    r"(settings|deployed|statement|commitment|round|refusals|no-root|manifest)\.json|prospectus|PROJECT\.toml"
     r"|model\.npz|aggregate\.sealed|.*\.lock"
 )
 """Names in a role's folder that are no secret. All others have mode 0600, whatever is killed when."""
@@ -56,11 +57,13 @@ class Crashes:
         folder: the role's.
         shared: the folder of claims and records, of one role or of several that share them.
         steps: at which somebody is to die: a pattern.
+        in_two: whether an aggregator settles in two transactions, though one would do.
     """
 
     folder: Path
     shared: Path
     steps: str = ".*"
+    in_two: bool = False
 
     def __call__(self) -> None:
         temporary = self.folder.with_name(f"{self.folder.name}.tmp")
@@ -121,8 +124,9 @@ def _patch_files(crashes: Crashes) -> None:
         with replacing(path, mode) as temporary:
             yield temporary
             crashes.reach(f"file:{name}:written")
-        if path.name == "opening.npz":
-            crashes.record("opening", path.parent.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        if path.name == "values.npy" and "openings" not in path.parts:  # the last to be written of an opening
+            salts = path.with_name("salts.npy").read_bytes()
+            crashes.record("salts", path.parent.name, hashlib.sha256(salts).hexdigest())
         if name != "outbox.json":  # that is a step of the transaction
             crashes.reach(f"file:{name}:renamed")
 
@@ -219,9 +223,11 @@ def _patch_store(crashes: Crashes) -> None:
 
 
 def _patch_proofs(crashes: Crashes) -> None:
-    from zkmarket import backend, commitment, gram
+    from zkmarket import aggregator, backend
+    from zkmarket.base import Attempt
+    from zkmarket.roles import aggregator as role
 
-    run_child, range_job, commit_mask = backend._run_child, commitment.range_job, gram.Mask.commit
+    run_child, fresh = backend._run_child, Attempt.fresh
 
     def dying_run_child(tasks: list[dict], folder: Path, progress: Callable[[str], None]) -> None:
         def told(text: str) -> None:
@@ -230,17 +236,16 @@ def _patch_proofs(crashes: Crashes) -> None:
 
         run_child(tasks, folder, told)
 
-    def recorded_range_job(build: Any, opening: Any, round_id: Any, trainer: int, chunk: int) -> Any:
-        salts = hashlib.sha256(opening.salts[chunk].tobytes()).hexdigest()
-        crashes.record("range proof", round_id.round, chunk, salts)
-        return range_job(build, opening, round_id, trainer, chunk)
+    def recorded_fresh(build: Any) -> Attempt:
+        made = fresh(build)
+        points = [*made.mask_points, *made.projection_points]
+        crashes.record("attempt", [f"{x:x}" for x, _ in points], [f"{y:x}" for y in made.masks.flood])
+        return made
 
-    def recorded_commit(mask: gram.Mask, build: Any) -> Any:
-        points = commit_mask(mask, build)
-        crashes.record("mask", [f"{x:x}" for x, _ in points])
-        return points
-
-    backend._run_child, commitment.range_job, gram.Mask.commit = dying_run_child, recorded_range_job, recorded_commit
+    backend._run_child = dying_run_child
+    aggregator.Attempt = SimpleNamespace(fresh=recorded_fresh)
+    if crashes.in_two:
+        role.fits_one = lambda shape: False
 
 
 # ---------------------------------------------------------------- the test's side
@@ -317,7 +322,7 @@ def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...]) -
             assert role.code in (None, 0, -signal.SIGKILL), f"{role.name} failed: {role.said()[-3000:]}"
         state = place.project.state()
         received = state.phase == Phase.SETTLED and place.opened(state.round, *readers)
-        if (state.phase == Phase.SUBMIT and place.submitted()) or received:
+        if received:
             place.pass_deadline(state)
         before, seen[0] = seen[0], (done, state.phase, state.round, sum(one.deaths for one in mortals.values()))
         return before != seen[0]

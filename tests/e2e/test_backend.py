@@ -7,32 +7,52 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROUND, Round, honest_updates
-from zkmarket import backend
+from tests.conftest import Round
+from zkmarket import backend, srs
 from zkmarket.artifacts import Build
-from zkmarket.backend import CircuitFiles, Proof, ProofJob
-from zkmarket.commitment import open_with_fresh_salts, range_job
+from zkmarket.backend import CircuitFiles, Compilation, Proof, ProofJob
 from zkmarket.errors import BackendError, BackendTimeout, ProofRejected, StatementFalse
 from zkmarket.field import P, random_scalars, scalar_hex, to_hex
 
 pytestmark = pytest.mark.proof
 
 
-def range_of(build: Build, value: int) -> ProofJob:
-    """The range proof of a one-chunk update that starts with `value`, in range or not."""
-    opening = open_with_fresh_salts(honest_updates(2, 40)[0].astype(np.int32), build.manifest)
-    job = range_job(build, opening, ROUND, 1, 0)
-    job.inputs[0][0] = scalar_hex(value)
-    return job
+BOUND, VALUES = 508, 40
 
 
-def gram_of(build: Build) -> ProofJob:
-    size = build.manifest.chunk + build.manifest.salts
-    return ProofJob("gram proof", build.files("gram"), [to_hex(random_scalars(size))])
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> CircuitFiles:
+    """A circuit that looks values of [−508, 508) up."""
+    import torch
+
+    class Table(torch.nn.Module):
+        def example(self) -> tuple[torch.Tensor, ...]:
+            return (torch.zeros(1, VALUES),)
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            one = torch.index_select(torch.sigmoid(values), 1, torch.tensor([0]))
+            return one * one - one
+
+    folder = tmp_path_factory.mktemp("table")
+    backend.export_onnx(Table(), folder / "circuit.onnx")
+    backend.compile_circuit(folder / "circuit.onnx", Compilation(10, lookup_range=(-BOUND, BOUND - 1)), folder)
+    files = CircuitFiles(folder, srs.generate().path(10))
+    backend.setup(files)
+    return files
+
+
+def table_of(files: CircuitFiles, value: int) -> ProofJob:
+    """A proof of values that start with `value`, in range or not."""
+    return ProofJob("table proof", files, [[scalar_hex(value), *([scalar_hex(3)] * (VALUES - 1))]])
+
+
+def base_of(build: Build) -> ProofJob:
+    cells, point = build.manifest.columns.length, [1, 1] * build.manifest.logrows
+    columns = [to_hex(random_scalars(cells)) for _ in range(3)]
+    return ProofJob("base proof", build.files("base"), [*columns, [scalar_hex(one) for one in point]])
 
 
 def prover_children() -> list[psutil.Process]:
@@ -59,76 +79,62 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---------------------------------------------------------------- false statements
 
 
-def test_true_statement(one_chunk_build: Build, temporary: Path) -> None:
+def test_true_statement(one_chunk_build: Build, table: CircuitFiles, temporary: Path) -> None:
     """The honest twin: every step is reported, in order, and nothing is left behind."""
     said: list[str] = []
-    bound = one_chunk_build.manifest.range_bound
-    proofs = backend.prove([range_of(one_chunk_build, -bound), gram_of(one_chunk_build)], said.append)
+    proofs = backend.prove([table_of(table, -BOUND), base_of(one_chunk_build)], said.append)
     assert said == [
-        f"{name}: {step}"
-        for name in ("range proof of chunk 0", "gram proof")
-        for step in ("witness", "mock", "prove", "verify")
+        f"{name}: {step}" for name in ("table proof", "base proof") for step in ("witness", "mock", "prove", "verify")
     ]
-    backend.verify(one_chunk_build.files("range-last"), proofs[0])
-    backend.verify(one_chunk_build.files("gram"), proofs[1])
+    backend.verify(table, proofs[0])
+    backend.verify(one_chunk_build.files("base"), proofs[1])
     assert prover_children() == [] and witness_folders(temporary) == []
 
 
-@pytest.mark.parametrize("beyond", [0, -1, 10**9, P // 2], ids=["Q", "-Q-1", "10^9", "p/2"])
-def test_false_statement(one_chunk_build: Build, temporary: Path, beyond: int) -> None:
-    """ezkl's prove hangs on an unsatisfied lookup: mock is before it, and names the lookup."""
-    bound = one_chunk_build.manifest.bound
-    value = {0: bound, -1: -bound - 1}.get(beyond, beyond)
+@pytest.mark.parametrize("value", [BOUND, -BOUND - 1, 10**9, P // 2], ids=["Q", "-Q-1", "10^9", "p/2"])
+def test_false_statement(table: CircuitFiles, temporary: Path, value: int) -> None:
+    """ezkl's prove may hang on an unsatisfied lookup: mock is before it, and names the lookup."""
     said: list[str] = []
     start = time.monotonic()
-    with pytest.raises(
-        StatementFalse, match=r"range proof of chunk 0: mock: [^\n]*\nLookup \(index: \d\) is not satisfied"
-    ):
-        backend.prove([range_of(one_chunk_build, value)], said.append)
+    with pytest.raises(StatementFalse, match=r"table proof: mock: [^\n]*\nLookup \(index: \d\) is not satisfied"):
+        backend.prove([table_of(table, value)], said.append)
     assert time.monotonic() - start < 60
-    assert said == ["range proof of chunk 0: witness"]
+    assert said == ["table proof: witness"]
     assert prover_children() == [] and witness_folders(temporary) == []
 
 
-def test_false_statement_in_the_middle(one_chunk_build: Build) -> None:
+def test_false_statement_in_the_middle(one_chunk_build: Build, table: CircuitFiles) -> None:
     """The name of the job that failed is said; the others are not returned."""
     said: list[str] = []
-    jobs = [gram_of(one_chunk_build), replace(range_of(one_chunk_build, 508), name="second"), gram_of(one_chunk_build)]
+    jobs = [base_of(one_chunk_build), replace(table_of(table, BOUND), name="second"), base_of(one_chunk_build)]
     with pytest.raises(StatementFalse, match="second: mock"):
         backend.prove(jobs, said.append)
-    assert said == [
-        "gram proof: witness",
-        "gram proof: mock",
-        "gram proof: prove",
-        "gram proof: verify",
-        "second: witness",
-    ]
+    assert said == [*(f"base proof: {step}" for step in ("witness", "mock", "prove", "verify")), "second: witness"]
 
 
-def test_mock_alone(one_chunk_build: Build) -> None:
-    job = range_of(one_chunk_build, 507)
-    tag = int.from_bytes(bytes.fromhex(job.inputs[1][0]), "little")
-    assert backend.mock(job.files, job.inputs) == [tag, 0]
+def test_mock_alone(table: CircuitFiles) -> None:
+    job = table_of(table, BOUND - 1)
+    assert backend.mock(job.files, job.inputs) == [0]
+    job = table_of(table, BOUND)
     with pytest.raises(StatementFalse, match=r"Lookup \(index: \d\) is not satisfied"):
-        job = range_of(one_chunk_build, 508)
         backend.mock(job.files, job.inputs)
 
 
 def test_missing_circuit_is_no_false_statement(one_chunk_build: Build, tmp_path: Path) -> None:
     """What the machine lacks is never blamed on the statement."""
-    job = gram_of(one_chunk_build)
+    job = base_of(one_chunk_build)
     settings = tmp_path / "settings.json"
     settings.write_bytes(job.files.settings.read_bytes())
     job.files = CircuitFiles(tmp_path, job.files.srs, job.files.proof_bytes)
-    with pytest.raises(BackendError, match=r"gram proof: witness: .*\[io\]") as caught:
+    with pytest.raises(BackendError, match=r"base proof: witness: .*\[io\]") as caught:
         backend.prove([job])
     assert not isinstance(caught.value, BackendTimeout)
 
 
 def test_wrong_number_of_inputs(one_chunk_build: Build) -> None:
-    job = gram_of(one_chunk_build)
+    job = base_of(one_chunk_build)
     job.inputs[0] = job.inputs[0][:-1]
-    with pytest.raises((StatementFalse, BackendError), match="gram proof: witness"):
+    with pytest.raises((StatementFalse, BackendError), match="base proof: witness"):
         backend.prove([job])
 
 
@@ -138,19 +144,20 @@ def test_wrong_number_of_inputs(one_chunk_build: Build) -> None:
 def test_deadline(one_chunk_build: Build, temporary: Path) -> None:
     """A step that does not answer is killed, with its process and its witness."""
     start = time.monotonic()
-    with pytest.raises(BackendTimeout, match="gram proof: ezkl gave no answer for 0 s and was stopped"):
-        backend.prove([gram_of(one_chunk_build)], seconds=0.01)
+    with pytest.raises(BackendTimeout, match="base proof: ezkl gave no answer for 0 s and was stopped"):
+        backend.prove([base_of(one_chunk_build)], seconds=0.01)
     assert time.monotonic() - start < 30
     assert prover_children() == [] and witness_folders(temporary) == []
 
 
 def test_deadline_of_a_prover_that_hangs(
-    one_chunk_build: Build, temporary: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    table: CircuitFiles, temporary: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The real hang: ezkl's prove on a value outside the table, with the mock taken out of the child."""
+    """As ezkl's prove can on an unsatisfied lookup; here it does on any statement."""
     module = tmp_path / "hanging.py"
     module.write_text(
-        "import ezkl\nezkl.mock = lambda *a: True\nfrom zkmarket.backend import _child_main\n_child_main()\n"
+        "import ezkl, time\nezkl.prove = lambda *a: time.sleep(600)\n"
+        "from zkmarket.backend import _child_main\n_child_main()\n"
     )
     real = backend.subprocess.Popen
 
@@ -160,9 +167,9 @@ def test_deadline_of_a_prover_that_hangs(
 
     monkeypatch.setattr(backend.subprocess, "Popen", popen)
     said: list[str] = []
-    with pytest.raises(BackendTimeout, match="range proof of chunk 0: ezkl gave no answer for 10 s and was stopped"):
-        backend.prove([range_of(one_chunk_build, 508)], said.append, seconds=10)
-    assert said == ["range proof of chunk 0: witness", "range proof of chunk 0: mock"]
+    with pytest.raises(BackendTimeout, match="table proof: ezkl gave no answer for 10 s and was stopped"):
+        backend.prove([table_of(table, 0)], said.append, seconds=10)
+    assert said == ["table proof: witness", "table proof: mock"]
     assert not any("hanging.py" in " ".join(child.cmdline()) for child in psutil.Process().children(recursive=True))
     assert witness_folders(temporary) == []
 
@@ -175,8 +182,8 @@ def test_prover_that_dies(
     module.write_text("import os, sys\nsys.stdin.read()\nos.kill(os.getpid(), 9)\n")
     real = backend.subprocess.Popen
     monkeypatch.setattr(backend.subprocess, "Popen", lambda command, **kw: real([command[0], str(module)], **kw))
-    with pytest.raises(BackendError, match=r"gram proof: the prover process ended early \(exit code -9\)"):
-        backend.prove([gram_of(one_chunk_build)])
+    with pytest.raises(BackendError, match=r"base proof: the prover process ended early \(exit code -9\)"):
+        backend.prove([base_of(one_chunk_build)])
     assert witness_folders(temporary) == []
 
 
@@ -236,9 +243,9 @@ def test_number_of_instances(settled: tuple[CircuitFiles, Proof], instances) -> 
 def test_proof_for_another_circuit(honest_round: Round) -> None:
     files = honest_round.build.files("settlement")
     with pytest.raises(ProofRejected, match="bytes: wanted"):
-        backend.verify(files, honest_round.proof.gram.base)
+        backend.verify(files, honest_round.proof.base.proof)
     with pytest.raises(ProofRejected, match="proof does not verify"):
-        backend.verify(replace(files, proof_bytes=None), honest_round.proof.gram.base)
+        backend.verify(replace(files, proof_bytes=None), honest_round.proof.base.proof)
 
 
 def test_proof_without_a_point() -> None:

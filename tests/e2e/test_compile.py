@@ -50,7 +50,7 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert abs(report["accuracy"] - report["float_accuracy"]) <= 0.2
     assert report["mean_loss"] == pytest.approx(report["float_mean_loss"], abs=0.2 * report["float_mean_loss"])
     assert report["rows"] > 0 and report["expected_seconds"] > 0 and report["expected_memory_gb"] > 0
-    assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (1024 - 16, 8, 3, 9)
+    assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (28 * 32, 8, 3, 12)
     secret, public = (Validation.load(Path(path)) for path in report["validation"])
     assert secret.points == public.points and not public.values.size
     nobody = Coalition(np.zeros(build.params, np.int64), sum_salts([], (1, 8)), 0)
@@ -96,7 +96,7 @@ def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: 
     for words, reason in (
         ([MODEL, "--data", data, "--batch", 13], "has 12"),
         ([MODEL, "--data", data, "--batch", 4, "--loss", "mse"], "mse does not go with targets"),
-        ([MODEL, "--data", data, "--batch", 4, "--salts", 3], "salts"),
+        ([MODEL, "--data", data, "--batch", 4, "--salts", 3], "from 8 to 32 salts at K = 10: got 3"),
         (["torch.nn:Softmax,dim=1", "--data", data, "--batch", 4], "at least one parameter"),
         (["tests.unit.test_network:Attention", "--data", data, "--batch", 4], "does not export"),
     ):
@@ -106,7 +106,9 @@ def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: 
 
 
 def options(**changes: object) -> Options:
-    return Options("-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9} | changes))
+    return Options(
+        "-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9, "beta_max": 10**6} | changes)
+    )
 
 
 def test_the_smallest_circuit_within_the_tolerance_is_taken():

@@ -13,18 +13,27 @@ from zkmarket.market import anvil_node
 pytestmark = pytest.mark.e2e
 
 
-def demo(place: Path, *arguments: object) -> tuple[Done, dict[str, Any]]:
+def demo(place: Path, *arguments: object, refused: int = 0) -> tuple[Done, dict[str, Any]]:
+    """Run it, and look at what is true of every demo.
+
+    Args:
+        refused: submissions without a receipt: each burns a penalty of the trainer's stake, and of the bond.
+    """
     done = succeeded(zkmarket(place, "demo", "--rounds", 1, "--trainers", 5, "--json", *arguments))
     result = done.json
     assert (place / result["report"]).is_file()
     assert result["insecure"] and result["params"] == 2410
     assert [row["audited"] for row in result["rounds"]] == [True]
     money = result["money"]
-    assert money["left_in_contract_wei"] == money["burnt_wei"] == 0
-    assert money["paid_in_wei"] == (money["paid_to_trainers_wei"] + money["aggregator_wei"] + money["owner_back_wei"])
+    penalty = -(-(10**18) // (5 - refused))
+    burnt = refused * penalty
+    assert money["left_in_contract_wei"] == money["burnt_wei"] == 2 * burnt
+    paid = money["paid_to_trainers_wei"] + money["aggregator_wei"] + money["owner_back_wei"]
+    assert money["paid_in_wei"] == paid + burnt and money["aggregator_wei"] == 10**17 - burnt
     assert 0 <= money["owner_back_wei"] < 5  # dust
     for trainer in result["trainers"]:
-        assert trainer["withdrawn_wei"] == trainer["paid_wei"] + 10**18  # with its stake
+        stake = 10**18 if trainer["rounds"][0]["admitted"] else 10**18 - penalty
+        assert trainer["withdrawn_wei"] == trainer["paid_wei"] + stake
     return done, result
 
 
@@ -49,15 +58,27 @@ def test_sign_flip(tmp_path: Path) -> None:
 
 
 def test_copy_on_another_chain_and_an_ipfs_node(tmp_path: Path) -> None:
-    """A thief's commitment is refused by the contract; chain and store are others' here, and stay for an auditor."""
+    """A thief's digest is another's: it gets no receipt, which costs both sides a penalty. Chain and store are others'
+    here, and stay for an auditor."""
     with anvil_node() as rpc:
-        _, result = demo(tmp_path, "--attack", "copy", "--chain", rpc, "--store", "ipfs", "-o", "kept")
+        _, result = demo(tmp_path, "--attack", "copy", "--chain", rpc, "--store", "ipfs", "-o", "kept", refused=1)
         *honest, thief = result["trainers"]
-        assert not thief["honest"] and not thief["rounds"][0]["submitted"]
-        assert "the stolen commitment was refused" in thief["rounds"][0]["reason"]
+        (row,) = thief["rounds"]
+        assert not thief["honest"] and row["submitted"] and not row["admitted"]
+        assert row["reason"] == "OpeningMismatch: its points are others than those whose digest was submitted"
         assert all(trainer["rounds"][0]["accepted"] for trainer in honest)
         again = zkmarket(tmp_path, "demo", "-o", "kept", "--json")
         failed(again, 2, "is not empty")
+
+
+def test_a_value_out_of_range(tmp_path: Path) -> None:
+    """With it the round could not be proven: it gets no receipt."""
+    _, result = demo(tmp_path, "--attack", "out-of-range", refused=1)
+    *honest, attacker = result["trainers"]
+    (row,) = attacker["rounds"]
+    assert row["submitted"] and not row["admitted"]
+    assert row["reason"].startswith("DomainError: an update's values lie in [−4096, 4096): got ")
+    assert all(trainer["rounds"][0]["accepted"] for trainer in honest)
 
 
 @pytest.mark.parametrize(

@@ -288,12 +288,12 @@ def test_a_node_that_dies_twice_and_a_line_that_fails(tmp_path: Path) -> None:
     node = Node(tmp_path)
     rpc = node.start()
     try:
-        with connect(rpc) as chain, town(tmp_path, chain) as place:
+        with connect(rpc) as chain, town(tmp_path, chain, most=4) as place:  # a seat is left: SUBMIT ends by the clock
             line = Line(rpc)
             with line.open() as place.rpc:
                 prepare = functools.partial(impatient, 3)
                 roles = {
-                    "aggregator": place.aggregator(prepare=prepare),
+                    "aggregator": place.aggregator("--trainers", 3, prepare=prepare),
                     "owner": place.owner(prepare=prepare),
                     "auditor": place.auditor(prepare=prepare),
                 } | {name: place.trainer(name, prepare=prepare) for name in TRAINERS}
@@ -305,7 +305,7 @@ def test_a_node_that_dies_twice_and_a_line_that_fails(tmp_path: Path) -> None:
                 line.rule = line.lose_first
                 assert line.failed["cut"] > 5 and line.failed["lose"] >= 5  # accept, three joins, start
 
-                place.until(lambda: place.project.seats(1))
+                place.until(place.project.seats)
                 with one_line_each({name: roles[name] for name in ("aggregator", "owner", "auditor")}):
                     node.kill()
                 node.start()
@@ -372,13 +372,11 @@ def take_back(place: Town, event: str, which: int = -1) -> None:
     assert len([one for one in place.project.events() if one.name == event]) < len(found)
 
 
-def test_transactions_and_blocks_that_are_lost_and_clocks_that_are_wrong(
-    tmp_path: Path, chain: Chain, deployed: Path
-) -> None:
+def test_transactions_and_blocks_that_are_lost_and_clocks_that_are_wrong(tmp_path: Path, chain: Chain) -> None:
     """Dropped, late, replaced; start, submit, admit and settle taken back. Two clocks are wrong all the while."""
-    with town(tmp_path, chain, deployed=deployed) as place:
+    with town(tmp_path, chain, most=4) as place:  # a seat is left: SUBMIT ends by the clock
         roles = {
-            "aggregator": place.aggregator(prepare=functools.partial(skewed, 400)),
+            "aggregator": place.aggregator("--trainers", 3, prepare=functools.partial(skewed, 400)),
             "owner": place.owner(),
             "auditor": place.auditor(),
             "ann": place.trainer("ann", prepare=functools.partial(skewed, -9.5)),
@@ -395,7 +393,7 @@ def test_transactions_and_blocks_that_are_lost_and_clocks_that_are_wrong(
         assert [one["hash"] for one in pending(place, "cyd")] == [other]
         place.until(lambda: pending(place, "ann"))
         assert pending(place, "ann")[0]["hash"] == first["ann"]["hash"]
-        assert place.project.seats(1) == []
+        assert place.project.seats() == []
         ask(chain.rpc_url, "evm_mine")
         ask(chain.rpc_url, "evm_setAutomine", True)
         place.until(place.submitted)
@@ -549,20 +547,21 @@ def theta_of(place: Town, name: str) -> str:
     return theta_digest(history.model(history.log())).hex()
 
 
-def test_a_store_that_misbehaves_and_two_aggregators(tmp_path: Path, chain: Chain, deployed: Path) -> None:
+def test_a_store_that_misbehaves_and_two_aggregators(tmp_path: Path, chain: Chain) -> None:
     """Prospectus, updates, aggregates: each get fails in every way, then works. The first round's aggregate never does.
 
     Meanwhile a second aggregator is started in the folder, and a third in a copy without the keys.
     """
     shop = Shop(tmp_path / "store")
-    with shop.open() as url, town(tmp_path, chain, rounds=2, deployed=deployed) as place:
+    # a seat is left: SUBMIT ends by the clock
+    with shop.open() as url, town(tmp_path, chain, rounds=2, most=4) as place:
         for name in ("aggregator", "auditor", *TRAINERS):
             shop.faults[name] = ["other"]  # for the prospectus; the owner has it
         prepare = functools.partial(impatient, 3)
         more: dict[str, Any] = {"prepare": prepare}
         at = {name: ("--poll", 0.05, "--store", f"{url}/{name}") for name in EVERYBODY}
         roles = {
-            "aggregator": place.aggregator(*at["aggregator"], **more),
+            "aggregator": place.aggregator("--trainers", 3, *at["aggregator"], **more),
             "owner": place.owner("receive", "--withdraw", *at["owner"], **more),
             "auditor": place.auditor("watch", *at["auditor"], **more),
         } | {name: place.trainer(name, *at[name], **more) for name in TRAINERS}
@@ -695,13 +694,12 @@ def test_full_disks(tmp_path: Path, chain: Chain, deployed: Path) -> None:
         place.until(place.submitted)
         assert {path: path.read_bytes() for path in kept} == kept
 
-        place.pass_deadline()
         gave_up(roles["aggregator"], 3, f"{full}{rounds / '00001/openings'}")
         assert half_written(rounds) == []
-        resize_rounds("28k")
+        resize_rounds("60k")
         gave_up(place.aggregator(), 3, f"{full}{rounds / '00001/round.json'}'")
         assert half_written(rounds) == [] and not (rounds / "00001/round.json").exists()
-        resize_rounds("128k")
+        resize_rounds("200k")
         roles["aggregator"] = place.aggregator()
         place.until(lambda: (disk / "bob/aggregates/00001.bin").is_file())
         place.conduct(readers=("owner", "ann", "cyd"))

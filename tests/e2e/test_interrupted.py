@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.shell import Done, killed_at, succeeded, zkmarket
+from tests.e2e.shell import Done, failed, killed_at, succeeded, zkmarket
 from zkmarket import srs
 from zkmarket.artifacts import Build
-from zkmarket.commitment import Commitment, Opening, verify_range
+from zkmarket.commitment import Commitment, Opening, check_opening
 
 pytestmark = pytest.mark.e2e
 
 RULE = ("--filter", "multi-krum:f=0,m=3", "--score", "leave-one-out", "--logrows", "10")
-CHUNK = 1008
 
 
 @pytest.fixture
@@ -102,9 +101,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 def test_build(interrupted: Interrupted, small: Path) -> None:
     """No build under its name, finished keys are kept, and the second run is the build that it would have been."""
     assert interrupted.kept == ["cache"]
-    assert len(interrupted.finished) == 2  # gram and range-last
+    assert len(interrupted.finished) == 1  # base
     assert "settlement.py: 2^" in interrupted.again.err
-    assert "inner_product.py" not in interrupted.again.err and "range_check.py" not in interrupted.again.err
+    assert "base.py" not in interrupted.again.err
     assert interrupted.finished < {path.parent.name for path in interrupted.cache.glob("keys/*/entry.json")}
     whole = json.loads((small / "build/manifest.json").read_text())
     assert interrupted.again.json["digest"] == whole["digest"]
@@ -119,14 +118,14 @@ def test_build_leaves_no_half_made_keys(interrupted: Interrupted) -> None:
 def test_damaged_keys_in_the_cache(interrupted: Interrupted) -> None:
     """A key that was cut short, by a full disk or a crash, is seen and made again: the same one."""
     entries = [json.loads(path.read_text()) for path in interrupted.cache.glob("keys/*/entry.json")]
-    assert len(entries) == 3
+    assert len(entries) == 2
     for folder in interrupted.cache.glob("keys/*/"):
         if (folder / "vk.key").is_file() and folder.name in interrupted.finished:
             data = (folder / "vk.key").read_bytes()
             (folder / "vk.key").unlink()  # a build may share the file
             (folder / "vk.key").write_bytes(data[:-1])
     done = interrupted.build("two")
-    assert done.err.count("are damaged: making them again") == 2
+    assert done.err.count("are damaged: making them again") == 1
     assert done.json["digest"] == interrupted.again.json["digest"]
     Build.load(interrupted.place / "build", prover=True)
 
@@ -137,7 +136,7 @@ def test_build_over_an_older_one(small: Path, tmp_path: Path) -> None:
     before = (tmp_path / "build/manifest.json").read_bytes()
     cache = cache_without_keys(tmp_path)
     command = ("build", "--trainers", 3, "--params", 41, *RULE, "-o", "build")
-    killed_at(tmp_path, "range_check.py: 2^", *command, ZKMARKET_CACHE=str(cache))
+    killed_at(tmp_path, "base.py: 2^", *command, ZKMARKET_CACHE=str(cache))
     assert (tmp_path / "build/manifest.json").read_bytes() == before
     Build.load(tmp_path / "build", prover=True)
 
@@ -145,80 +144,76 @@ def test_build_over_an_older_one(small: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- commit
 
 
+OPENING = ("salts.npy", "values.npy")
+
+
+def opening_of(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in OPENING}
+
+
+def check_folder(folder: Path, build: Build) -> None:
+    """What it holds opens what it publishes, and nothing else is left."""
+    commitment = Commitment.load(folder / "commitment.json", build.manifest)
+    check_opening(build, Opening.load(folder, build.manifest), commitment.points)
+    assert [path.name for path in folder.rglob(".*")] == [".lock"]
+
+
 def test_commit(small: Path, tmp_path: Path, temporary: Path) -> None:
-    """Killed while a range proof is made: nothing is published; the second run has the same salts."""
+    """Killed while the points are computed: nothing is published; the second run has the same salts."""
     environment = {"TMPDIR": str(temporary)}
     command = ("commit", small / "build", small / "u0.npy", "-o", "trainer")
-    pid = killed_at(tmp_path, "range proof of chunk 0: mock", *command, **environment)
+    killed_at(tmp_path, "committing", *command, **environment)
     folder = tmp_path / "trainer"
-    assert sorted(path.name for path in folder.glob("[!.]*")) == ["opening.npz", "statement.json"]
-    left = witness_folders(temporary, pid)
-    assert len(left) == 1 and any(left[0].iterdir()) and left[0].stat().st_mode & 0o777 == 0o700
-    opening = (folder / "opening.npz").read_bytes()
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [*OPENING[:1], "statement.json", *OPENING[1:]]
+    opening = opening_of(folder)
     trainer = json.loads((folder / "statement.json").read_text())["trainer"]
 
     result = succeeded(zkmarket(tmp_path, *command, "--json", **environment)).json
     assert result["trainer"] == trainer
-    assert (folder / "opening.npz").read_bytes() == opening
+    assert opening_of(folder) == opening
     assert not any(temporary.glob("zkmarket-*"))
-    build = Build.load(small / "build")
-    verify_range(build, Commitment.load(folder / "commitment.json", build.manifest))
-    assert [path.name for path in folder.rglob(".*")] == [".lock"]
+    check_folder(folder, Build.load(small / "build"))
 
 
-def test_commit_before_the_opening_is_written(small: Path, tmp_path: Path, temporary: Path) -> None:
-    """A statement without an opening, as a kill between the two writes leaves it, is started anew."""
+@pytest.mark.parametrize("lost", [OPENING, OPENING[1:]], ids=["nothing of it", "its salts alone"])
+def test_commit_before_the_opening_is_written(small: Path, tmp_path: Path, lost: tuple[str, ...]) -> None:
+    """A statement without an opening, as a kill between two writes leaves it, is started anew."""
     folder = tmp_path / "trainer"
     command = ("commit", small / "build", small / "u0.npy", "-o", "trainer")
     succeeded(zkmarket(tmp_path, *command))
-    first = Opening.load(folder / "opening.npz", Build.load(small / "build").manifest)
-    (folder / "opening.npz").unlink()
-    (folder / ".opening.npz.abc").write_bytes(b"half")
-    succeeded(zkmarket(tmp_path, *command))
-    second = Opening.load(folder / "opening.npz", Build.load(small / "build").manifest)
-    assert not np.array_equal(first.salts, second.salts)
     build = Build.load(small / "build")
-    verify_range(build, Commitment.load(folder / "commitment.json", build.manifest))
+    first = Opening.load(folder, build.manifest)
+    for name in lost:
+        (folder / name).unlink()
+    succeeded(zkmarket(tmp_path, *command))
+    assert not np.array_equal(first.salts, Opening.load(folder, build.manifest).salts)
+    check_folder(folder, build)
 
 
-def test_commit_keeps_finished_range_proofs(tmp_path: Path, temporary: Path) -> None:
-    """Seventeen chunks, killed at the last: the sixteen finished proofs are not made again."""
-    chunks = 17
-    succeeded(zkmarket(tmp_path, "build", "--trainers", 3, "--params", chunks * CHUNK, *RULE, "-o", "build"))
-    np.save(tmp_path / "u.npy", np.random.default_rng(0).uniform(-0.5, 0.5, chunks * CHUNK))
-    command = ("commit", "build", "u.npy", "-o", "trainer")
-    killed_at(tmp_path, "range proof of chunk 16: witness", *command, TMPDIR=str(temporary))
-    kept = {path.name: path.read_bytes() for path in (tmp_path / "trainer/range-proofs").iterdir()}
-    assert sorted(kept) == [f"{chunk:06d}.json" for chunk in range(16)]
-    assert not (tmp_path / "trainer/commitment.json").exists()
-    opening = (tmp_path / "trainer/opening.npz").read_bytes()
-
-    done = succeeded(zkmarket(tmp_path, *command, TMPDIR=str(temporary)))
-    assert "range proof of chunk 16: prove" in done.err and "range proof of chunk 15" not in done.err
-    for name, data in kept.items():
-        assert (tmp_path / "trainer/range-proofs" / name).read_bytes() == data
-    assert (tmp_path / "trainer/opening.npz").read_bytes() == opening
-    build = Build.load(tmp_path / "build")
-    commitment = Commitment.load(tmp_path / "trainer/commitment.json", build.manifest)
-    verify_range(build, commitment)
-    published = json.loads((tmp_path / "trainer/commitment.json").read_text())["range_proofs"]
-    assert published[:16] == [json.loads(kept[name]) for name in sorted(kept)]
+def test_a_folder_of_a_version_that_proved_ranges(small: Path, tmp_path: Path) -> None:
+    """It is refused with a sentence: what was committed to in it cannot be submitted any more."""
+    folder = tmp_path / "trainer"
+    folder.mkdir()
+    np.savez(folder / "opening.npz", values=np.zeros(40, np.int16), salts=np.zeros((1, 8, 32), np.uint8))
+    done = zkmarket(tmp_path, "commit", small / "build", small / "u0.npy", "-o", "trainer", "--json")
+    failed(done, 2, "was made by a version whose trainers proved ranges: commit again, in a new folder")
+    assert [path.name for path in folder.glob("[!.]*")] == ["opening.npz"]
 
 
 # ---------------------------------------------------------------- prove
 
 
 @pytest.mark.parametrize(
-    "line", ["admitting slot 3", "folding the chunks", "gram proof: prove", "settlement proof: mock"]
+    "line", ["admitting slot 3", "summing over the blocks", "base proof: prove", "settlement proof: mock"]
 )
 def test_prove(small: Path, tmp_path: Path, temporary: Path, line: str) -> None:
-    """No half-written round; the second run draws a fresh mask, and its round verifies."""
+    """No half-written round; the second run draws fresh masks, and its round verifies."""
     environment = {"TMPDIR": str(temporary)}
     command = ("prove", small / "build", "--updates", small / "updates", "-o", "out/round.json")
     pid = killed_at(tmp_path, line, *command, **environment)
     assert not is_alive(pid)
     assert not (tmp_path / "out").exists()
-    if line.startswith(("gram proof", "settlement proof")):
+    if line.endswith(("proof: prove", "proof: mock")):
         assert len(witness_folders(temporary, pid)) == 1
     done = succeeded(zkmarket(tmp_path, *command, "--json", **environment))
     assert done.json["round"] == "out/round.json"

@@ -19,7 +19,8 @@ import pytest
 from tests.e2e.crash import TEMPORARY, Crashes, Mortal, claims, ended, live, records
 from tests.e2e.town import ETHER, MODEL, PASSWORD, PROJECT, TRAINERS, Role, Town, town
 from zkmarket.artifacts import Build
-from zkmarket.commitment import Opening, check_opening
+from zkmarket.auditor import verify_round
+from zkmarket.commitment import Commitment, Opening, commit
 from zkmarket.escrow import Phase
 from zkmarket.market import Chain, Market, Project, compile_contracts
 from zkmarket.wallet import Wallet
@@ -94,11 +95,14 @@ def books(place: Town, since: int) -> Books:
     return Books(calls, failed, gas)
 
 
-def check_money(place: Town, since: int, rounds: int, deployments: int | None = None) -> None:
+def check_money(
+    place: Town, since: int, rounds: int, deployments: int | None = None, settling: tuple[str, ...] = ("settle",)
+) -> None:
     """Everybody sent each transaction once, none failed, and every wei is where it belongs.
 
     Args:
         deployments: contracts that the owner deployed, besides the library Proofs; None: not looked at here.
+        settling: calls that settle a round.
     """
     project, found = place.project, books(place, since)
     (settled_pay, state) = (place.pay(), project.state())
@@ -109,8 +113,10 @@ def check_money(place: Town, since: int, rounds: int, deployments: int | None = 
     assert found.failed == {name: Counter() for name in place.addresses}
     for name in TRAINERS:
         assert found.calls[name] == {"join": 1, "submit": rounds, "withdraw": 1}
-    each = {"start": 1, "admit": len(TRAINERS), "lock": 1, "settle": 1, "next": 1}
-    wanted = {name: times * rounds for name, times in each.items()} | {"accept": 1, "withdraw": 1}
+    admits = found.calls["aggregator"].pop("admit")  # receipts share transactions as they come
+    assert rounds <= admits <= rounds * len(TRAINERS)
+    assert len(place.log().of("Admitted")) == rounds * len(TRAINERS)
+    wanted = dict.fromkeys(("start", "lock", *settling, "next"), rounds) | {"accept": 1, "withdraw": 1}
     assert found.calls["aggregator"] == wanted
     deployed = {what: found.calls["owner"].pop(what) for what in [*found.calls["owner"]] if what.startswith("deploy ")}
     proofs = deployed.pop("deploy Proofs", 0)
@@ -146,33 +152,36 @@ def check_folder(mortal: Mortal) -> None:
 
 
 def check_salts(place: Town, shared: Path, rounds: int) -> None:
-    """No salt is used twice, in no round and by no trainer, and what was committed to is what is kept.
+    """No salt is used twice, in no round and by no trainer, and what was submitted is what is kept.
 
-    A chunk has 8 salts. A proof that somebody sees reveals one evaluation of its column and so spends one salt. The
-    protocol shows one range proof a chunk; the Gram argument opens columns under the mask only. An attempt that was
-    killed is counted as seen, though it was not: so up to 7 attempts leave a salt to hide the commitment.
+    Both arguments open columns under the aggregator's masks only, so no proof spends a salt: all 8 of a chunk hide it.
     """
     build = Build.load(place.folder / "owner/builds/build-3")
     salts: list[bytes] = []
     for number in range(1, rounds + 1):
         for name in TRAINERS:
-            path = place.folder / name / f"rounds/{number:05d}/opening.npz"
-            opening = Opening.load(path, build.manifest)
-            check_opening(build, opening, place.log().submitted(number)[place.addresses[name]].points)
+            folder = place.folder / name / f"rounds/{number:05d}"
+            opening, who = Opening.load(folder, build.manifest), place.addresses[name]
+            commitment = Commitment(place.project.round_id(number), int(who, 16), commit(build, opening))
+            assert commitment.digest() == place.log().submitted(number)[who].digest
             salts += [salt.tobytes() for salt in opening.salts.reshape(-1, 32)]
-            written = [found[2] for found in records(shared, "opening") if found[:2] == (name, f"{number:05d}")]
-            assert written in ([], [hashlib.sha256(path.read_bytes()).hexdigest()])  # [] where nobody was killed
+            written = [found[2] for found in records(shared, "salts") if found[:2] == (name, f"{number:05d}")]
+            kept = hashlib.sha256((folder / "salts.npy").read_bytes()).hexdigest()
+            assert written in ([], [kept])  # [] where nobody was killed
     assert len(set(salts)) == len(salts) == rounds * len(TRAINERS) * build.manifest.salts * build.manifest.chunks
-    attempts = records(shared, "range proof")
-    spent = Counter((name, number, chunk) for name, number, chunk, _ in attempts)
-    assert all(count <= build.manifest.salts - 1 for count in spent.values())
-    used = {(name, number, chunk, digest) for name, number, chunk, digest in attempts}
-    assert len(used) == len(spent)  # one set of salts for all attempts
-    assert len({digest for *_, digest in used}) == len(used)  # that no other chunk uses
 
 
-def mortal(place: Town, shared: Path, name: str, start: Callable[..., Role], steps: str = ".*") -> Mortal:
-    crashes = Crashes(place.folder / name, shared, steps)
+def check_attempts(shared: Path, rounds: int) -> None:
+    """All masks are drawn anew for each attempt: the same flood under two seeds is 520 equations on the updates."""
+    attempts = records(shared, "attempt")
+    drawn = [word for _, points, flood in attempts for word in (*points, *flood)]
+    assert len(set(drawn)) == len(drawn) and len(attempts) > rounds
+
+
+def mortal(
+    place: Town, shared: Path, name: str, start: Callable[..., Role], steps: str = ".*", in_two: bool = False
+) -> Mortal:
+    crashes = Crashes(place.folder / name, shared, steps, in_two)
     return Mortal(crashes.folder, lambda: start(prepare=crashes))
 
 
@@ -205,16 +214,15 @@ def test_trainers(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) ->
 
         check_money(place, since, rounds)
         check_salts(place, shared, rounds)
-        assert len(records(shared, "opening")) == rounds * len(TRAINERS)
+        assert len(records(shared, "salts")) == rounds * len(TRAINERS)
         for name, one in mortals.items():
             assert results[name]["disagreements"] == {}
             check_folder(one)
-        made = "update.npy statement.json opening.npz range-proofs/N.json commitment.json update-KEY.sealed"
+        made = "update.npy statement.json salts.npy values.npy commitment.json update-KEY.sealed"
         sent = steps("store", "begun written done", "_put") | steps("send", "begun done", "hand_over")
         sent |= files("outgoing/CID") | steps("transact", "begun kept sent done", "join", "submit", "withdraw")
-        proven = {f"proof:range proof of chunk N: {step}" for step in PROVER.split()}
         written = files(*(f"rounds/N/{name}" for name in made.split()))
-        assert claims(shared) >= DESK | ACCOUNT | OPENED | written | sent | proven
+        assert claims(shared) >= DESK | ACCOUNT | OPENED | written | sent
         assert sum(one.deaths for one in mortals.values()) == len(claims(shared))
 
 
@@ -232,20 +240,38 @@ def test_aggregator(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) 
         check_money(place, since, rounds)
         check_salts(place, shared, rounds)
         check_folder(one)
-        masks = [coordinate for *_, points in records(shared, "mask") for coordinate in points]
-        assert len(set(masks)) == len(masks) > rounds  # drawn anew for each attempt
+        check_attempts(shared, rounds)
         keys = {path.stem for path in (one.folder / "keys").iterdir()}
         started = [place.log().started(number).encryption_key.hex() for number in range(1, rounds + 1)]
         assert set(started) == keys and len(keys) == rounds
-        made = "openings/ADDRESS-KEY.npz aggregate.npz round.json aggregate.sealed"
+        made = "openings/ADDRESS-KEY/salts.npy openings/ADDRESS-KEY/values.npy openings/ADDRESS-KEY/commitment.json"
+        made += " aggregate.npz round.json aggregate.sealed"
         assert claims(shared) >= DESK | ACCOUNT | OPENED | files("keys/KEY.key") | files(
             *(f"rounds/N/{name}" for name in made.split())
         ) | steps("transact", "begun kept sent done", "start", "admit", "lock", "settle", "next") | steps(
             "transact", "begun kept", "accept", "withdraw"
         ) | steps("store", "begun written done", "_put") | files("outgoing/CID") | steps(
             "send", "begun done", "start", "published"
-        ) | {f"proof:{circuit} proof: {step}" for circuit in ("gram", "settlement") for step in PROVER.split()}
+        ) | {f"proof:{circuit} proof: {step}" for circuit in ("base", "settlement") for step in PROVER.split()}
         assert one.deaths == len(claims(shared))
+
+
+def test_settlements_in_two_transactions(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
+    """Killed before, in and after each of them: a base proof that the chain has is not sent again."""
+    since, rounds = chain.web3.eth.block_number, 3
+    with town(tmp_path, chain, rounds=rounds, deployed=deployed) as place:
+        others = without(place, "aggregator")
+        deaths = "transact:(prove base|settle):.*"
+        one = mortal(place, shared, "aggregator", lambda **more: place.aggregator(*QUICK, **more), deaths, in_two=True)
+        live(place, {"aggregator": one}, ("owner", *TRAINERS))
+        assert all(others[name].result()["disagreements"] == {} for name in TRAINERS)
+        check_money(place, since, rounds, settling=("proveBase", "settleProven"))
+        assert claims(shared) == steps("transact", "begun kept sent done", "prove base", "settle")
+        assert len(records(shared, "attempt")) == rounds  # what is proven is kept
+        build = Build.load(place.folder / "owner/builds/build-3")
+        for number in range(1, rounds + 1):
+            proof = place.project.round_proof(build.manifest, number)  # from the calldata of both
+            assert verify_round(build, proof, expected=place.project.round_id(number)).mask
 
 
 def test_auditor(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
@@ -297,13 +323,13 @@ def test_owner(tmp_path: Path, chain: Chain, shared: Path) -> None:
         with np.load(tmp_path / "owner/model.npz") as model:
             assert model.files
 
-        check_money(place, since, 1, deployments=4)
+        check_money(place, since, 1, deployments=3)
         check_folder(received)
         assert claims(shared) >= DESK | ACCOUNT | OPENED | files("PROJECT.toml", "deployed.json", "model.npz") | steps(
             "transact", "begun kept", "deploying Factory", "create", "withdraw"
-        ) | steps("transact", "begun kept sent done", "deploying Proofs", "deploying the verifier") | steps(
-            "store", "begun written done", "create"
-        )
+        ) | steps("transact", "begun kept sent", "deploying the verifier") | steps(  # there are two of them
+            "transact", "begun kept sent done", "deploying Proofs"
+        ) | steps("store", "begun written done", "create")
         deaths = sum(one.deaths for one in (created, paid, listed, received))
         assert deaths == len(claims(shared))
     finally:

@@ -218,10 +218,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         stack.callback(patch.undo)
         patch.setattr(town_module, "PASSWORD", PASSWORD)
         chain = stack.enter_context(town_chain())
-        place = stack.enter_context(town(folder, chain, rounds=2))
+        place = stack.enter_context(town(folder, chain, rounds=2, most=4))  # a seat is left: SUBMIT ends by the clock
         seen: list[Any] = list(place.roles)
         watcher = stack.enter_context(watching(seen))
-        roles = [place.aggregator(), place.owner(), *(place.trainer(name) for name in TRAINERS[:2])]
+        roles = [place.aggregator("--trainers", 3), place.owner(), *(place.trainer(name) for name in TRAINERS[:2])]
         cyd = from_shell(place, TRAINERS[2])
         stack.callback(cyd.kill)
         seen += [*roles, cyd]
@@ -252,8 +252,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def openings(run: Run) -> list[Path]:
-    found = [run.place.folder / name / f"rounds/{n:05d}/opening.npz" for name in TRAINERS for n in (1, 2)]
-    assert all(path.is_file() for path in found)
+    """Folders of rounds of trainers."""
+    found = [run.place.folder / name / f"rounds/{n:05d}" for name in TRAINERS for n in (1, 2)]
+    assert all((path / "values.npy").is_file() for path in found)
     return found
 
 
@@ -261,9 +262,8 @@ def updates(paths: Iterable[Path]) -> Wanted:
     """Values and salts of openings, and the floats that they were made of."""
     wanted = Wanted()
     for path in paths:
-        with np.load(path) as opening:
-            wanted.add_vector(opening["values"].astype(np.int32)).add_salts(opening["salts"])
-        wanted.add_vector(np.load(path.with_name("update.npy")))
+        wanted.add_vector(np.load(path / "values.npy").astype(np.int32)).add_salts(np.load(path / "salts.npy"))
+        wanted.add_vector(np.load(path / "update.npy"))
     return wanted
 
 
@@ -307,7 +307,6 @@ def public(run: Run) -> dict[str, bytes]:
     folder = run.place.folder
     proofs: Sequence[Path] = [
         *folder.glob("*/rounds/*/commitment.json"),
-        *folder.glob("*/rounds/*/range-proofs/*.json"),
         *folder.glob("aggregator/rounds/*/round.json"),
     ]
     left = [path for pid in run.processes for path in Path(tempfile.gettempdir()).glob(f"zkmarket-{pid}-*/**/*")]
@@ -315,7 +314,7 @@ def public(run: Run) -> dict[str, bytes]:
         "chain": chain_data(run.place),
         "store": files(Path(run.place.store).iterdir(), 1 + 6 + 2 + 1),  # prospectus, updates, aggregates, keyring
         "logs": files((folder / "logs").iterdir(), 2 * 8),
-        "proofs": files(proofs, 6 + 6 + 2),
+        "proofs": files(proofs, 6 + 2),
         "temporary files": files(left, 0),
         "command lines": b"\n".join(run.watcher.arguments),
         "children's environments": b"\n".join(run.watcher.environments),
@@ -336,15 +335,17 @@ def test_the_same_search_finds_updates_where_they_belong(run: Run) -> None:
     store, log = LocalStore(Path(run.place.store)), run.place.log()
     for path in openings(run):
         wanted = updates([path])
-        for own in (path, path.with_name("update.npy")):
-            assert wanted.found(own.read_bytes())
-        number, name = int(path.parent.name), path.parents[2].name
+        for own in ("values.npy", "salts.npy", "update.npy"):
+            assert wanted.found((path / own).read_bytes())
+        number, name = int(path.name), path.parents[1].name
         started, submitted = log.started(number), log.submitted(number)[run.place.addresses[name]]
         blob = store.get(cid_from_bytes(submitted.cid))
         key = SealingKey.load(run.place.folder / f"aggregator/keys/{started.encryption_key.hex()}.key")
-        opening = open_update(blob, key, run.manifest)
+        opening, points = open_update(blob, key, run.manifest)
         assert not wanted.found(blob)
         assert wanted.found(opening.values.tobytes()) and wanted.found(opening.salts.tobytes())
+        settled = {one.trainer: one for one in run.place.project.commitments(number)}
+        assert settled[int(run.place.addresses[name], 16)].points == points
 
 
 def test_no_key_and_no_password_is_where_others_can_see_it(run: Run) -> None:
@@ -359,13 +360,13 @@ def test_no_key_and_no_password_is_where_others_can_see_it(run: Run) -> None:
 def test_files_with_secrets_are_their_owners(run: Run) -> None:
     """Every file of a role that holds a secret in any form, and every one that should, has mode 0600."""
     folder, wanted, own_keys = run.place.folder, updates(openings(run)), keys(run)
-    secret = set(openings(run))
+    secret = {path / name for path in openings(run) for name in ("values.npy", "salts.npy")}
     for pattern in ("sealing.key", "keystore.json", "keyring.json", "keys/*.key", "aggregates/*.bin"):
         secret |= set(folder.glob(f"*/{pattern}"))
-    for pattern in ("update.npy", "*.sealed", "openings/*.npz", "aggregate.npz"):
+    for pattern in ("update.npy", "*.sealed", "openings/*/*.npy", "aggregate.npz"):
         secret |= set(folder.glob(f"*/rounds/*/{pattern}"))
     secret -= set(folder.glob("aggregator/rounds/*/aggregate.sealed"))  # goes into the store as it is
-    assert len(secret) >= 6 + 5 * 3 + 2 + 5 * 2 + 6 + 6 + 6 + 2
+    assert len(secret) >= 6 * 2 + 5 * 3 + 2 + 5 * 2 + 6 + 6 + 6 * 2 + 2
     loose = {str(path.relative_to(folder)) for path in secret if path.stat().st_mode & 0o777 != 0o600}
     for path in folder.glob("*/**/*"):
         inside = path.relative_to(folder).parts

@@ -78,8 +78,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
     good = np.array([-0.5, 0.9, -0.2, 0.5, -0.9, 0.2, 0.0, 0.0])
     for i, update in enumerate((good, 0.5 * good + 0.05, -good)):
         np.save(place / f"u{i}.npy", update)
-        tag = f"0x{3 - i:040x}"
-        succeeded(zkmarket(place, "commit", "build", f"u{i}.npy", "--tag", tag, "-o", f"updates/{i}"))
+        who = f"0x{3 - i:040x}"
+        succeeded(zkmarket(place, "commit", "build", f"u{i}.npy", "--trainer", who, "-o", f"updates/{i}"))
     killed_at(place, "coalition {1, 2}: ", *PROVE)
     first = (place / "round.json").read_bytes()
     assert len(list((place / "round.utility.parts").iterdir())) == 1 and not (place / "round.utility.json").exists()
@@ -164,7 +164,7 @@ def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     assert (game["method"], game["beacon"], game["insecure"]) == ("utility:loo", BEACON, True)
     assert game["model_digest"] == said["digest"]
     manifest = Manifest(json.loads((scored.place / "build/manifest.json").read_text()))
-    openings = [Opening.load(scored.place / f"updates/{i}/opening.npz", manifest) for i in range(3)]
+    openings = [Opening.load(scored.place / f"updates/{i}", manifest) for i in range(3)]
     model, batch = UtilityBuild.load(scored.place / "compiled"), Validation.load(scored.place / "batch.npz")
     theta = np.load(scored.place / "theta.npy")
     losses = {}

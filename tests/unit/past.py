@@ -34,6 +34,7 @@ from zkmarket.sealing import SealingKey, Served, encode_aggregate, encode_keyrin
 from zkmarket.store import MAX_BLOB, cid_of, cid_to_bytes
 
 MANIFEST = Manifest(json.loads((Path(__file__).parents[2] / "artifacts/golden/build/manifest.json").read_text()))
+STEP = 2.0**-MANIFEST.fixed_point.scale_bits
 LAYOUT = ParameterLayout.of({"weight": np.zeros(MANIFEST.params, np.float32)})
 TRAINERS = tuple(f"0x{digit * 40}" for digit in "123")
 ME, OTHER, PROJECT = TRAINERS[0], TRAINERS[1], "0x" + "ab" * 20

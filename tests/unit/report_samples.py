@@ -65,7 +65,7 @@ def sample(trainers: int = 8, rounds: int = 3, attackers: tuple[int, ...] = ATTA
             "project": address("project"),
             "owner": address("owner"),
             "aggregator": address("aggregator"),
-            "verifiers": {name: address(name) for name in ("gram", "range", *(f"settlement-{n}" for n in (6, 7, 8)))},
+            "verifiers": {name: address(name) for name in ("base", *(f"settlement-{n}" for n in (6, 7, 8)))},
         },
         "cids": {"prospectus": cid("prospectus")},
         "undefeated": [

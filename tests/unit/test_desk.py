@@ -25,6 +25,7 @@ from tests.unit.past import (
     OWNER,
     PROJECT,
     PROSPECTUS,
+    STEP,
     TERMS,
     TRAINERS,
     Blocks,
@@ -194,8 +195,8 @@ def test_an_aggregator_that_can_open_all_says_what_the_model_is(
     role.catch_up(at.history.log(), 2)
     past.store.blobs.clear()
     said = role.theta_after(at.history.log(), BUILD, state, proof, aggregate_of(2))  # type: ignore[arg-type]
-    first = aggregate_of(1).values * 2.0**-9 / 3
-    assert said == theta_digest(first + aggregate_of(2).values * 2.0**-9 / 3)
+    first = aggregate_of(1).values * STEP / 3
+    assert said == theta_digest(first + aggregate_of(2).values * STEP / 3)
 
 
 @pytest.mark.parametrize("bad", BAD_AGGREGATES)
@@ -895,7 +896,7 @@ def test_one_round_that_cannot_be_opened_leaves_the_owner_the_model_before_it(pa
     kept = past.store.blobs.pop(lost)
     role = owner.Owner(at)
     found = role.write()
-    first = aggregate_of(1).values * 2.0**-9 / 3
+    first = aggregate_of(1).values * STEP / 3
     assert (found["rounds"], found["theta"]) == (1, theta_digest(first).hex())
     assert found["missing"] == f"round 2: no blob {lost}"
     assert np.array_equal(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import product
 
 import pytest
 
 from circuits import NOISE
 from zkmarket import placement
 from zkmarket.backend import Compilation
+from zkmarket.columns import ROWS
 from zkmarket.direct import (
     MAX_WEIGHT,
     Rule,
@@ -21,7 +23,14 @@ from zkmarket.direct import (
     value_domain,
 )
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
-from zkmarket.placement import Operation, check_one_block
+from zkmarket.placement import (
+    Operation,
+    check_every_block,
+    check_one_block,
+    check_table,
+    noise_by_block,
+    sequence,
+)
 from zkmarket.rules import Domain, Filter, MultiKrum
 from zkmarket.statements import noise_covers, sorted_noise, table_bound, usable_rows
 
@@ -101,22 +110,67 @@ def test_the_pad_moves_all_lookups_into_one_block(logrows: int, lookups: int | s
     usable = usable_rows(logrows)
     rows = usable - 2 if lookups == "most" else lookups
     moved = 0
-    for products in (1, 6, 10, 36):
-        for d in (2, *range(5, usable, 61), usable - 1, usable):
-            start = 0
-            for _ in range(products):
-                start = product_end(start, d, usable)
-            fits = start // usable == (start + rows - 1) // usable
-            pad = pad_of(products, d, rows, logrows)
-            assert (pad == 0) == fits, "moved only where it must be"
-            if pad:
-                assert pad > 1, "to ezkl a single value is a product of its own"
-                moved += 1
-                start = product_end(start, pad, usable)
-            assert start // usable == (start + rows - 1) // usable
+    for before, products, d in product((0, 250), (1, 6, 10, 36), (2, *range(5, usable, 61), usable - 1, usable)):
+        start = before
+        for _ in range(products):
+            start = product_end(start, d, usable)
+        fits = start // usable == (start + rows - 1) // usable
+        pad = pad_of(before, products, d, rows, logrows)
+        assert (pad == 0) == fits, "moved only where it must be"
+        if pad:
+            assert pad > 1, "to ezkl a single value is a product of its own"
+            moved += 1
+            start = product_end(start, pad, usable)
+        assert start // usable == (start + rows - 1) // usable
     assert moved or lookups == 1
     with pytest.raises(DomainError, match="must fit one block of columns"):
-        pad_of(0, 2, usable - 1, logrows)
+        pad_of(0, 0, 2, usable - 1, logrows)
+
+
+# ---------------------------------------------------------------- the table
+
+
+@pytest.mark.parametrize("start", [0, 7, 600])
+@pytest.mark.parametrize("count", [1, 16, 17, 889, 890, 891, 1018, 5000])
+def test_every_block_that_looks_values_up_has_noise(count: int, start: int):
+    """Every value once and in order, every noise value once, and 128 of them in each block from `start` on."""
+    runs, groups = sequence([("value", 0, count)], start, 10)
+    for kind, many in (("value", count), ("noise", groups * NOISE)):
+        assert [at for k, first, n in runs if k == kind for at in range(first, first + n)] == list(range(many))
+    blocks = noise_by_block(runs, start, 10)
+    assert all(noise == NOISE for noise, data in blocks.values()) and sum(data for _, data in blocks.values()) == count
+    assert list(blocks) == list(range(groups))
+    check_every_block(runs, start, 10)
+    for at, (kind, *_) in enumerate(runs):
+        if kind == "noise":
+            with pytest.raises(ArtifactError, match=r"columns looks up data with \d+ noise values: wanted 128"):
+                check_every_block([*runs[:at], *runs[at + 1 :]], start, 10)
+
+
+def test_values_are_looked_up_where_they_were_planned():
+    runs, _ = sequence([("value", 0, 300)], 0, 10)
+    table = Operation("SIGMOID(scale=1)", 0, 428)
+    check_table([table, Operation("EINSUM", 428, 9000)], "SIGMOID", 0, runs, 10)
+    for placed in (
+        [],
+        [table, table],
+        [Operation("SIGMOID(scale=1)", 1, 429)],
+        [Operation("SIGMOID(scale=1)", 0, 427)],
+    ):
+        with pytest.raises(ArtifactError, match=r"has SIGMOID in rows .*wanted it once in rows \(0, 428\)"):
+            check_table(placed, "SIGMOID", 0, runs, 10)
+
+
+@pytest.mark.parametrize("logrows", ROWS)
+def test_the_tables_noise_covers_what_an_argument_reveals(logrows: int):
+    assert noise_covers(NOISE, 2 * table_bound(logrows))
+
+
+def test_too_many_values_for_the_noise_of_a_small_column_are_refused():
+    """Each block of values takes 128 rows of the last input, which is a column itself."""
+    assert aggregation_statement(10, 6, 896, Rule("mean"), "opened")
+    with pytest.raises(DomainError, match=r"noise of a direct circuit's 6272 values takes 1039 rows, wanted fewer"):
+        aggregation_statement(10, 7, 896, Rule("mean"), "opened")
 
 
 NOISE_FIRST = [("Input", 0, 100), ("SIGN", 100, 200), ("TOPK", 200, 300), ("SIGN", 300, 310), ("TOPK", 310, 500)]

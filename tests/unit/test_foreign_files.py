@@ -14,7 +14,7 @@ import pytest
 
 from zkmarket import files
 from zkmarket.errors import InputError
-from zkmarket.files import load_npz, read_json, save_npz, write_json
+from zkmarket.files import NPY_HEADER, load_npy, load_npz, read_json, save_npy, save_npz, write_json
 
 pytestmark = pytest.mark.unit
 
@@ -96,9 +96,9 @@ LIMITS = {"values": 40, "salts": 6}
 
 
 def test_arrays_come_back(tmp_path: Path):
-    path = tmp_path / "folder" / "opening.npz"
+    path = tmp_path / "folder" / "aggregate.npz"
     save_npz(path, ARRAYS, mode=0o600)
-    loaded = load_npz(path, "opening", LIMITS)
+    loaded = load_npz(path, "aggregate", LIMITS)
     assert list(loaded) == list(LIMITS)
     for name, array in ARRAYS.items():
         assert (loaded[name].dtype, loaded[name].tolist()) == (array.dtype, array.tolist())
@@ -109,52 +109,90 @@ def test_arrays_come_back(tmp_path: Path):
 
 @pytest.mark.parametrize("arrays", [{"values": ARRAYS["values"]}, ARRAYS | {"more": np.ones(1)}, {}])
 def test_other_arrays_are_refused(tmp_path: Path, arrays: dict):
-    save_npz(tmp_path / "opening.npz", arrays)
-    with pytest.raises(InputError, match=r"opening .* holds \[.*\]: wanted \['salts', 'values'\]"):
-        load_npz(tmp_path / "opening.npz", "opening", LIMITS)
+    save_npz(tmp_path / "aggregate.npz", arrays)
+    with pytest.raises(InputError, match=r"aggregate .* holds \[.*\]: wanted \['salts', 'values'\]"):
+        load_npz(tmp_path / "aggregate.npz", "aggregate", LIMITS)
 
 
 def test_a_name_twice_is_refused(tmp_path: Path):
-    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "opening.npz", "w") as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "aggregate.npz", "w") as archive:
         warnings.simplefilter("ignore")  # zipfile warns of the duplicate, and writes it
         for name in ("values.npy", "salts.npy", "values.npy"):
             archive.writestr(name, b"")
-    with pytest.raises(InputError, match="opening .* holds"):
-        load_npz(tmp_path / "opening.npz", "opening", LIMITS)
+    with pytest.raises(InputError, match="aggregate .* holds"):
+        load_npz(tmp_path / "aggregate.npz", "aggregate", LIMITS)
 
 
 def test_an_array_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path: Path):
     """A zip bomb: 64 MB of zeros in 64 kB."""
-    path = tmp_path / "opening.npz"
+    path = tmp_path / "aggregate.npz"
     np.savez_compressed(path, values=np.zeros(1 << 23), salts=ARRAYS["salts"])
     assert path.stat().st_size < 1 << 17
     with pytest.raises(InputError, match="values has 67108992 bytes, wanted at most 40"):
-        load_npz(path, "opening", LIMITS)
+        load_npz(path, "aggregate", LIMITS)
     np.savez_compressed(path, **ARRAYS)
-    assert load_npz(path, "opening", LIMITS)["values"].tolist() == ARRAYS["values"].tolist()
+    assert load_npz(path, "aggregate", LIMITS)["values"].tolist() == ARRAYS["values"].tolist()
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path):
-    path = tmp_path / "opening.npz"
+    path = tmp_path / "aggregate.npz"
     save_npz(path, ARRAYS)
     whole = path.read_bytes()
     for size in (0, 1, 20, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(InputError, match="opening .*opening.npz cannot be read"):
-            load_npz(path, "opening", LIMITS)
+        with pytest.raises(InputError, match="aggregate .*aggregate.npz cannot be read"):
+            load_npz(path, "aggregate", LIMITS)
     path.write_bytes(whole.replace(ARRAYS["salts"].tobytes(), b"\2" * 6))  # the checksum is not that of the bytes
     with pytest.raises(InputError, match="cannot be read: Bad CRC-32"):
-        load_npz(path, "opening", LIMITS)
-    with pytest.raises(InputError, match="no opening at .*missing.npz"):
-        load_npz(tmp_path / "missing.npz", "opening", LIMITS)
+        load_npz(path, "aggregate", LIMITS)
+    with pytest.raises(InputError, match="no aggregate at .*missing.npz"):
+        load_npz(tmp_path / "missing.npz", "aggregate", LIMITS)
 
 
 def test_an_object_array_is_not_unpickled(tmp_path: Path):
     buffer = io.BytesIO()
     np.savez(buffer, values=np.array([{}, None]), salts=ARRAYS["salts"])
-    (tmp_path / "opening.npz").write_bytes(buffer.getvalue())
+    (tmp_path / "aggregate.npz").write_bytes(buffer.getvalue())
     with pytest.raises(InputError, match="cannot be read: Object arrays cannot be loaded"):
-        load_npz(tmp_path / "opening.npz", "opening", {"values": 4096, "salts": 6})
+        load_npz(tmp_path / "aggregate.npz", "aggregate", {"values": 4096, "salts": 6})
+
+
+# ---------------------------------------------------------------- one array a file, memory-mapped
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_array_comes_back(tmp_path: Path, mapped: bool):
+    path = tmp_path / "folder" / "values.npy"
+    save_npy(path, ARRAYS["values"], mode=0o600)
+    loaded = load_npy(path, "values", 10, mapped)
+    assert (loaded.dtype, loaded.tolist()) == (ARRAYS["values"].dtype, ARRAYS["values"].tolist())
+    assert isinstance(loaded, np.memmap) is mapped and path.stat().st_mode & 0o777 == 0o600
+    if mapped:
+        with pytest.raises(ValueError, match="read-only"):
+            loaded[0] = 1
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_file_that_holds_no_such_array_is_refused(tmp_path: Path, mapped: bool):
+    path = tmp_path / "values.npy"
+    save_npy(path, ARRAYS["values"])
+    whole = path.read_bytes()
+    for size in (0, 1, 20, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"values .*values.npy cannot be read"):
+            load_npy(path, "values", 10, mapped)
+    path.write_bytes(bytes(NPY_HEADER + 11))
+    with pytest.raises(InputError, match="has 4107 bytes, wanted at most 10"):
+        load_npy(path, "values", 10, mapped)
+    np.save(path, np.array([{}, None]), allow_pickle=True)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_npy(path, "values", 4096, mapped)
+    with pytest.raises(InputError, match="no values at .*missing.npy"):
+        load_npy(tmp_path / "missing.npy", "values", 10, mapped)
+    with path.open("wb") as file:
+        np.savez(file, values=ARRAYS["values"])
+    with pytest.raises(InputError, match="is not an array|cannot be read"):
+        load_npy(path, "values", 4096, mapped)
 
 
 @pytest.mark.parametrize("data", DEEP, ids=["list", "object"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from tests.unit.past import (
     OTHER,
     OWNER,
     PROSPECTUS,
+    STEP,
+    TRAINERS,
     Blocks,
     Past,
     aggregate_of,
@@ -23,10 +26,13 @@ from tests.unit.past import (
     last,
 )
 from zkmarket import backend
-from zkmarket.errors import BackendError, InputError, OpeningMismatch, SealError
+from zkmarket import history as history_module
+from zkmarket.commitment import Commitment
+from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError
+from zkmarket.field import GENERATOR
 from zkmarket.history import History, Log
 from zkmarket.market import Event
-from zkmarket.round import Aggregate
+from zkmarket.round import Aggregate, Decision, References
 from zkmarket.sealing import SealingKey, Served, encode_aggregate
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
@@ -294,11 +300,54 @@ def test_a_settlement_that_was_passed_on_is_taken_on_the_contracts_word_and_said
     assert said == ["round 1: passed on by another contract; taken on the contract's word"]
 
 
+def proven_with(past: Past, monkeypatch: pytest.MonkeyPatch, root: Commitment | None = None) -> list[Commitment]:
+    """A settlement whose proof is in calldata, and verifies; the commitments that it is of."""
+    commitments = [Commitment(past.round_id(1), int(who, 16), (GENERATOR,)) for who in TRAINERS]
+    said = decided(past)
+    monkeypatch.setattr(past, "round_proof", lambda *_: SimpleNamespace(commitments=commitments), raising=False)
+    monkeypatch.setattr(past, "references", lambda *_: References(root), raising=False)
+    monkeypatch.setattr(history_module, "verify_round", lambda *_, **__: said)
+    return commitments
+
+
+def decided(past: Past) -> Decision:
+    (event,) = [event for event in past.logged if event.name == "Settled"]
+    said = event.arguments["settlement"]
+    points = tuple(zip(said["aggregate"][::2], said["aggregate"][1::2], strict=True))
+    return Decision(tuple(int(who, 16) for who in TRAINERS), (1, 1, 1), (1, 1, 1), 500, points)
+
+
+@pytest.mark.parametrize("wrong", ["", "another's", "none", "root"])
+def test_a_settlement_of_other_points_than_were_submitted_does_not_verify(
+    wrong: str, past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chain had digests only: that the settled points are theirs is checked here too, not left to the contract."""
+    past.started(1)
+    past.settled(1, AGGREGATOR)
+    root = Commitment(past.round_id(1), 99, (GENERATOR,))
+    commitments = proven_with(past, monkeypatch, root)
+    for who, commitment in zip(TRAINERS, commitments, strict=True):
+        digest = commitments[0].digest() if wrong == "another's" else commitment.digest()
+        if wrong != "none" or who == ME:
+            past.log("Submitted", round=1, trainer=who, digest=digest, cid=b"Qm")
+    past.log("RootOffered", round=1, digest=root.digest("update" if wrong == "root" else "root"), cid=b"Qm")
+    history = past.history(tmp_path, None)
+    log = history.log()
+    if not wrong:
+        assert history.verify(last(log.settled()), log) == decided(past) and history.passed_on == set()
+        return
+    what = (
+        "the root update are not those of the offer" if wrong == "root" else f"{OTHER} are not those that it submitted"
+    )
+    with pytest.raises(ProofRejected, match=f"round 1: the settled points of {what}"):
+        history.verify(last(log.settled()), log)
+
+
 def test_the_model_is_what_the_proven_aggregates_make(past: Past, tmp_path: Path) -> None:
     for number in (1, 2):
         past.started(number)
         past.settled(number, READER)
     history = past.history(tmp_path, READER)
-    want = PROSPECTUS.theta + right(1) * 2.0**-9 / 3
+    want = PROSPECTUS.theta + right(1) * STEP / 3
     assert np.array_equal(history.model(history.log(), before=2), want)
-    assert np.array_equal(history.model(history.log()), want + right(2) * 2.0**-9 / 3)
+    assert np.array_equal(history.model(history.log()), want + right(2) * STEP / 3)

@@ -364,7 +364,7 @@ def test_everything_to_check_is_on_the_page(usual: str):
     wanted += result["addresses"].values()
     wanted += [trainer["address"] for trainer in result["trainers"]]
     wanted += [row[key] for row in result["rounds"] for key in ("theta", "cid", "transaction")]
-    assert len(set(wanted)) == 1 + 1 + 4 + 5 + 8 + 9
+    assert len(set(wanted)) == 1 + 1 + 4 + 4 + 8 + 9
     assert set(wanted) <= texts
 
 

@@ -95,7 +95,7 @@ def test_every_record_of_a_schema_is_closed(name: str):
     for path, record in records:
         assert record["additionalProperties"] is False, path
         left_out = set(record["properties"]) - set(record.get("required", ()))
-        assert left_out <= OPTIONAL.get((name, *path[-1:]), set()) or path[-1:] == ("circuits",), path
+        assert left_out <= OPTIONAL.get((name, *path[-1:]), set()), path
 
 
 @EACH
@@ -126,7 +126,7 @@ def test_a_missing_field_is_refused_in_every_record(name: str):
     records = [(path, value) for path, value in places(DOCUMENTS[name]) if isinstance(value, dict)]
     for path, record in records:
         for key in record:
-            if path in OPEN_OBJECTS or key in ("range", "range-last"):
+            if path in OPEN_OBJECTS:
                 continue
             less = {k: v for k, v in record.items() if k != key}
             refused(changed(name, path, less), name, f"'{key}' is a required property")
@@ -137,10 +137,11 @@ def test_hexadecimal_has_one_form(name: str):
     """Lower case, with 0x, of the full length."""
     assert hex_places(name)
     for path, value in hex_places(name):
+        reason = "does not match" if len(value) < 1000 else ""  # a message has so much room
         for other in (value[2:], "0X" + value[2:], value[:-1], value + "0", value[:-1] + "g", " " + value, value[:2]):
-            refused(changed(name, path, other), name, "does not match")
+            refused(changed(name, path, other), name, reason)
         if value != value.upper().replace("X", "x"):
-            refused(changed(name, path, "0x" + value[2:].upper()), name, "does not match")
+            refused(changed(name, path, "0x" + value[2:].upper()), name, reason)
 
 
 def test_digests_have_one_form():
@@ -166,7 +167,9 @@ def test_another_type_is_refused_everywhere(name: str):
 
 @pytest.mark.parametrize("name", ["manifest", "commitment", "round", "utility"])
 def test_another_format_is_refused(name: str):
-    for other in (f"zkmarket-{name}/2", f"zkmarket-{name}", "zkmarket-manifest/1" if name != "manifest" else ""):
+    format = DOCUMENTS[name]["format"]
+    older = f"{format[:-1]}{int(format[-1]) - 1}"
+    for other in (older, format + "0", f"zkmarket-{name}", "zkmarket-manifest/2" if name != "manifest" else ""):
         refused(changed(name, ("format",), other), name, "was expected")
 
 
@@ -187,7 +190,7 @@ def test_a_newline_after_a_value_is_refused(name: str):
     """To JSON schema $ matches before a last newline, and int() and fromhex() skip it: two encodings of one proof."""
     for path, value in places(DOCUMENTS[name]):
         if isinstance(value, str) and path[-1] != "format":
-            with pytest.raises(InputError, match="does not match"):
+            with pytest.raises(InputError, match="does not match" if len(value) < 1000 else "schema at base/z"):
                 READ[name](changed(name, path, value + "\n"))
 
 

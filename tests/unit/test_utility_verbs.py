@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from zkmarket.build import Spec, build, candidate, candidates, choose_logrows
+from zkmarket.build import Spec, build, choose_logrows
 from zkmarket.cli import make_parser
-from zkmarket.errors import InputError, RuleError
+from zkmarket.columns import Columns
+from zkmarket.errors import DomainError, InputError, RuleError
 from zkmarket.rules import Filter
 from zkmarket.utility_verbs import Scoring, read_beacon, score_and_salts
 
@@ -71,14 +72,16 @@ def test_a_build_for_a_utility_only_says_who_is_accepted() -> None:
         score_and_salts("utility:shapley", None, 8)
 
 
-@pytest.mark.parametrize("salts", [0, 7, 257])
-def test_a_build_has_from_8_to_256_salts(salts: int, tmp_path: Path) -> None:
-    spec = Spec(3, 40, Filter.parse("norm"), "equal", salts=salts)
-    with pytest.raises(InputError, match=f"a chunk has from 8 to 256 salts: got {salts}"):
+@pytest.mark.parametrize(("logrows", "salts"), [(10, 0), (10, 7), (10, 33), (13, 129)])
+def test_salts_fill_at_most_a_row_of_a_column(logrows: int, salts: int, tmp_path: Path) -> None:
+    spec = Spec(3, 40, Filter.parse("norm"), "equal", logrows=logrows, salts=salts)
+    most = Columns(logrows).width
+    with pytest.raises(InputError, match=f"a chunk has from 8 to {most} salts at K = {logrows}: got {salts}"):
         build(spec, SimpleNamespace(), tmp_path / "build")
 
 
-def test_salts_take_the_place_of_values() -> None:
-    assert candidate(10, 3, 1000).chunks == 1 and candidate(10, 3, 1000, salts=24).chunks == 2
-    assert [c.chunks for c in candidates(3, 1000, 24)][:2] == [2, 1]
-    assert choose_logrows(Spec(3, 1000, Filter.parse("norm"), value_bits=10, salts=24))[1] == candidates(3, 1000, 24)
+def test_auto_takes_columns_with_room_for_the_salts() -> None:
+    for salts, logrows in ((8, 13), (128, 13), (129, 15), (300, 17)):
+        assert choose_logrows(Spec(3, 40, Filter.parse("norm"), salts=salts))[0] == logrows
+    with pytest.raises(DomainError, match="no logrows up to 20 suits 40 parameters"):
+        choose_logrows(Spec(3, 40, Filter.parse("norm"), salts=1025))

@@ -114,7 +114,7 @@ class Admission:
                     else:
                         self.refuse(one, reason)
                 if self.ready and (self.gathers(state) <= 0 or not (fetched or missing)):
-                    self.give_receipts(number)
+                    self.give_receipts([one for one in wanted if one in self.ready])
                 elif not fetched:
                     break
         held = f" {len(self.ready)} receipts wait for others," if self.ready else ""
@@ -196,14 +196,14 @@ class Admission:
             admit(build, submission)
         return submission
 
-    def give_receipts(self, number: int) -> None:
-        """For all that is ready, in one transaction."""
-        desk, ready = self.desk, dict(self.ready)
+    def give_receipts(self, ready: list[Awaited]) -> None:
+        """For all of these in one transaction."""
+        desk = self.desk
         receipts = {one.trainer: desk.project.sign_receipt(desk.wallet, one.trainer, one.word) for one in ready}
         self.ready = {}
         desk.project.admit(desk.wallet, receipts)  # who has a receipt already is passed over
         for one in ready:
-            desk.progress(f"round {number}: admitted {one.who}")
+            desk.progress(f"round {one.round}: admitted {one.who}")
 
     def _refusals_file(self, number: int) -> Path:
         return self.desk.round_folder(number) / REFUSALS_FILE

@@ -19,6 +19,10 @@ contract Harness {
         return Bn254.isOnCurve(x, y);
     }
 
+    function checkAll(uint256[] calldata points) external pure {
+        Bn254.checkAll(points);
+    }
+
     /// start + (x, y)
     function add(uint256[2] calldata start, uint256 x, uint256 y) external view returns (uint256, uint256) {
         uint256[5] memory sum = _from(start);
