@@ -61,7 +61,7 @@ def harness(node: Chain, harness_code: Any) -> Harness:
 
 # ---------------------------------------------------------------- real builds
 
-PARAMS, LOGROWS = 2000, 11  # one chunk, nearly full: the range verifier fits EIP-170
+PARAMS, LOGROWS = 2000, 11  # two chunks
 
 
 @pytest.fixture(scope="session")

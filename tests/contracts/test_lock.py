@@ -146,7 +146,7 @@ def test_after_every_refusal_that_still_locks_the_bond_covers_reward_and_fee(sce
 
 
 def test_attack_refuse_and_lock(scene: Scene) -> None:
-    """All seats are taken early; an aggregator that refuses one cannot freeze the set before that one's time is over."""
+    """All seats are taken early: an aggregator that refuses one cannot freeze the set before its time is over."""
     scene.open()
     scene.start()
     scene.submit_all()

@@ -15,19 +15,25 @@ from tests.contracts.world import CID, ETHER, PENALTY, Scene
 from zkmarket import market
 from zkmarket.artifacts import Build
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
-from zkmarket.escrow import NO_VERIFIER, NOBODY, Offer, Phase, Verifiers, check_builds, terms_words
+from zkmarket.escrow import NOBODY, Offer, Phase, Verifiers, check_builds, terms_words
 from zkmarket.market import MAX_CODE, Chain, Market, Project, compiled_code
 from zkmarket.wallet import Wallet
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
 
-@pytest.mark.parametrize("name", ["Factory", "Project", "Proofs"])
+MOST_PROJECT, MOST_CREATION = 21_000, 49_152
+"""Bytes: of Project, so that states can be added; and EIP-3860's, of what creates the factory with all its code."""
+
+
+@pytest.mark.parametrize("name", ["Factory", "Project", "Extension", "Proofs"])
 def test_every_contract_can_be_deployed(name: str) -> None:
     """EIP-170. Verifiers are checked when they are compiled."""
     size = len(compiled_code(name))
     assert 0 < size <= MAX_CODE
+    assert len(market.compile_contracts()[name].bytecode) // 2 <= MOST_CREATION
     if name == "Project":
+        assert size <= MOST_PROJECT
         assert f"{size:,} bytes of code" in (market.ROOT / "contracts" / "README.md").read_text()
 
 
@@ -47,12 +53,11 @@ def test_terms_are_read_back_as_they_were_offered(
         offer.void_limit,
     )
     assert (terms["minTrainers"], terms["maxTrainers"], terms["openAdmission"]) == (3, 4, False)
-    assert (terms["params"], terms["logrows"], terms["salts"], terms["chunks"]) == (PARAMS, 11, 8, 1)
+    assert (terms["params"], terms["logrows"], terms["salts"], terms["chunks"]) == (PARAMS, 11, 8, 2)
+    assert terms["rows"] == 30
     assert terms["blinding"] == {"x": manifest.blinding[0], "y": manifest.blinding[1]}
     assert terms["windows"] == dataclasses.asdict(offer.windows)
-    assert terms["gram"] == {"deployed": verifiers.gram.address, "codehash": verifiers.gram.codehash}
-    assert terms["rangeLast"]["deployed"] == verifiers.range_last.address
-    assert terms["range"]["deployed"] == NO_VERIFIER.address == NOBODY
+    assert terms["base"] == {"deployed": verifiers.base.address, "codehash": verifiers.base.codehash}
     assert project.rates() == list(offer.rates)
     for n, build in builds.items():
         assert project.plan(n)["manifest"] == build.manifest.digest()
@@ -216,8 +221,8 @@ def test_builds_must_be_of_one_project(builds: dict[int, Build]) -> None:
         ({3: builds[3], 4: changed(builds[4], blinding_point="0x00")}, "blinding_point differs"),
     ]
     circuits = dict(builds[4].manifest.value["circuits"])
-    circuits["gram"] = circuits["gram"] | {"rows": 1}
-    cases.append(({3: builds[3], 4: changed(builds[4], circuits=circuits)}, "gram differs"))
+    circuits["base"] = circuits["base"] | {"rows": 1}
+    cases.append(({3: builds[3], 4: changed(builds[4], circuits=circuits)}, "base differs"))
     for given, reason in cases:
         with pytest.raises(ArtifactError, match=reason):
             check_builds(given)

@@ -38,8 +38,7 @@ def open_desk(
 
     def made(factory: str, how: str) -> Desk:
         settlements = {f"settlement-{n}": one.address for n, one in verifiers.settlement.items()}
-        kept: dict[str, Any] = {"gram": verifiers.gram.address, **settlements}
-        kept[builds[3].manifest.last_range_circuit] = verifiers.range_last.address
+        kept: dict[str, Any] = {"base": verifiers.base.address, **settlements}
         write_json(
             tmp_path / owner.DEPLOYED_FILE, {"verifiers": kept} | ({"factory": factory} if how == "kept" else {})
         )
