@@ -35,7 +35,8 @@ GAS: Mapping[str, int] = {
     "next": 67_295,
     "withdraw": 45_937,
 }
-"""Of N = 8 trainers and m = 1 chunk where it matters; `admit` has all receipts. The first round's submissions take a seat's storage."""
+"""Of N = 8 trainers and m = 1 chunk where it matters; `admit` has all receipts. The first round's submissions take a
+seat's storage."""
 
 ADMIT_GAS, RECEIPT_GAS = 31_300, 17_280  # a transaction with receipts, and each of them
 SETTLE_GAS = 350_000  # a transaction that settles: what does not grow
