@@ -23,9 +23,10 @@ contract Factory {
     uint256 public constant CALLDATA_LIMIT = 120_000;
 
     // Upper estimates of what one of each costs (benchmarks/gas.json); heavier projects are refused.
-    uint256 private constant BASE_GAS = 1_750_000; // `proveBase`: the base proof, and whatever does not grow
-    uint256 private constant WINDOW_GAS = 23_000; // a table of 64 sums, looked up in all rows of the projection
-    uint256 private constant POINT_GAS = 8_000; // its bytes, its check, its multiple
+    uint256 private constant BASE_GAS = 1_820_000; // `proveBase`: the base proof, and whatever does not grow
+    uint256 private constant SEAT_GAS = 15_000; // its words, its digest
+    uint256 private constant WINDOW_GAS = 23_500; // a table of 64 sums, looked up in all rows of the projection
+    uint256 private constant POINT_GAS = 7_700; // its bytes, its check, its multiple
     uint256 private constant DECISION_GAS = 1_300_000; // `settleProven`: the settlement proof, …
     uint256 private constant TRAINER_GAS = 35_000; // instances, credit
     uint256 private constant LOGGED_POINT_GAS = 2_500; // its bytes twice, its part in the aggregate
@@ -178,7 +179,8 @@ contract Factory {
         uint256 points = (t.maxTrainers + (references & 1) + (references >> 1)) * m + masks + 2; // C_G, a mask chunk
         for (uint256 half = 1; half < m; half *= 2) ++points; // the other chunks of slot 0
         uint256 windows = _windows(blocks) + _windows(high) + _windows(width);
-        _within("gas of proveBase", BASE_GAS + windows * WINDOW_GAS + points * POINT_GAS, 0, GAS_LIMIT);
+        uint256 base = BASE_GAS + t.maxTrainers * SEAT_GAS + windows * WINDOW_GAS + points * POINT_GAS;
+        _within("gas of proveBase", base, 0, GAS_LIMIT);
         uint256 decision = DECISION_GAS + t.maxTrainers * TRAINER_GAS + points * LOGGED_POINT_GAS;
         _within("gas of settle", decision, 0, GAS_LIMIT);
         _within("calldata of settle", PROOFS_BYTES + points * POINT_BYTES, 0, CALLDATA_LIMIT);

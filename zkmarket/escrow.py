@@ -274,7 +274,7 @@ def settlement_work(trainers: int, params: int, logrows: int, references: int) -
     points = slots * chunks + len(gram.masked_chunks(chunks)) + len(shape.mask_positions) + 1
     windows = sum(-(-bits // WINDOW) for bits in (shape.blocks, columns.rows - 1, columns.width))
     return Work(
-        1_750_000 + windows * 23_000 + points * 8_000,
+        1_820_000 + trainers * 15_000 + windows * 23_500 + points * 7_700,
         1_300_000 + trainers * 35_000 + points * 2_500,
         30_000 + points * 64,
     )

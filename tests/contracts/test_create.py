@@ -214,6 +214,16 @@ PASSED: dict[str, dict[str, Any]] = {
     "a rate for each round": {"rates": [2**64 - 1] * 3},
     "a CID of 1 byte": {"cid": b"c"},
     "a CID of 96 bytes": {"cid": bytes(96)},
+    "ten updates of ResNet-50": {
+        "params": 25_600_000,
+        "logrows": 19,
+        "rows": 510,
+        "chunks": 50,
+        "minTrainers": 9,
+        "maxTrainers": 10,
+        "betaMin": 25_600_000,
+        "beta": 25_600_000,
+    },
     "more than 16 chunks": {"params": 30 * 896, "chunks": 30, "betaMin": 30 * 896},
     "the least bond with a root": {"bondWei": REWARD + FEE + SPARE + PENALTY, "references": 1},
 }
