@@ -132,9 +132,6 @@ class Verifier:
         return self.address, self.codehash
 
 
-NO_VERIFIER = Verifier(NOBODY, bytes(32))
-
-
 @dataclass(frozen=True)
 class Verifiers:
     """The verifiers of a project: one of the settlement for every number of trainers."""

@@ -39,6 +39,10 @@ from types import ModuleType
 from typing import Any
 
 import eth_abi
+from eth_abi.codec import ABICodec
+from eth_abi.decoding import ByteStringDecoder, decode_uint_256
+from eth_abi.registry import BaseEquals
+from eth_abi.registry import registry as default_registry
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 from eth_utils.abi import (
@@ -1079,6 +1083,26 @@ def _encryption_key(key: bytes) -> bytes:
     return key
 
 
+class _Bytes(ByteStringDecoder):
+    """Takes any padding, as a contract does. eth_abi is strict within structs whatever it is told."""
+
+    def read_data_from_stream(self, stream: Any) -> bytes:
+        length = decode_uint_256(stream)
+        data = stream.read(length)
+        if len(data) < length:
+            raise eth_abi.exceptions.InsufficientDataBytes(f"a byte string of {length} bytes has {len(data)}")
+        return data
+
+
+@functools.cache
+def _codec() -> ABICodec:
+    """Reads calldata as contracts do."""
+    registry = default_registry.copy()
+    registry.unregister_decoder("bytes")
+    registry.register_decoder(BaseEquals("bytes", with_sub=False), _Bytes, label="bytes")
+    return ABICodec(registry)
+
+
 def _points(words: Sequence[int]) -> tuple[Point, ...]:
     return tuple(zip(words[::2], words[1::2], strict=True))
 
@@ -1313,7 +1337,7 @@ class Project(_Deployed):
             )
         types = [collapse_if_tuple(part) for part in item["inputs"]]
         try:
-            return tuple(_plain(value) for value in eth_abi.decode(types, data[4:], strict=False))
+            return tuple(_plain(value) for value in _codec().decode(types, data[4:], strict=False))
         except eth_abi.exceptions.DecodingError as error:
             raise PassedOn(f"transaction {event.transaction} has calldata that cannot be read: {error}") from error
 

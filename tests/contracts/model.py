@@ -88,11 +88,13 @@ class Model:
 
     Attributes:
         terms: by the names of Types.sol.
-        stored: the phase without the clock: ADMIT is SUBMIT after its deadline.
+        stored: the phase without the clock: ADMIT is SUBMIT after its deadline, or with all seats taken.
         seats: of the current round: trainer → admitted, in the order of slots.
         owed: R + F in PROVE, F in SETTLED.
         references: bits of the plans: root, last.
-        roots: numbers of the rounds that have a root update: offered for the next one, taken by an earlier one.
+        offered: the round that a root update is offered for and undecided, its deposit here; 0: none.
+        admitted: the last round that has a root update.
+        proven: whether a base proof of the round was accepted by itself.
         unserved: the last settled round was closed as not served, so that it has no aggregate to compare with.
     """
 
@@ -120,7 +122,9 @@ class Model:
     """mask, rate, next beta, scores"""
     withheld: bool = False
     references: int = 0
-    roots: set[int] = field(default_factory=set)
+    offered: int = 0
+    admitted: int = 0
+    proven: bool = False
     unserved: bool = False
 
     @classmethod
@@ -154,8 +158,17 @@ class Model:
         return self.stored == Phase.SETTLED and (self.owner_claims or 2 * len(self.claims) > len(self.seats))
 
     def phase(self, now: int) -> Phase:
-        enough = len(self.seats) >= self.terms["minTrainers"]
-        return Phase.ADMIT if self.stored == Phase.SUBMIT and now > self.deadline and enough else self.stored
+        closed = len(self.seats) == self.terms["maxTrainers"] or (now > self.deadline and self.enough)
+        return Phase.ADMIT if self.stored == Phase.SUBMIT and closed else self.stored
+
+    @property
+    def enough(self) -> bool:
+        return len(self.seats) >= self.terms["minTrainers"]
+
+    @property
+    def has_root(self) -> bool:
+        """Whether the current round has a root update: with the aggregator's receipt."""
+        return self.round > 0 and self.admitted == self.round
 
     def limit(self, action: str) -> int:
         """Last second of an action, and the one before the first of a time-out, where the project now stands."""
@@ -188,6 +201,7 @@ class Model:
         """Native coin and tokens that belong to somebody."""
         rewards = self.pool + self.owed + sum(own.credit for own in self.people.values())
         coin = self.bond + self.unburnt + sum(own.stake + own.refund for own in self.people.values())
+        coin += self.terms["penaltyWei"] if self.offered else 0
         return (coin + rewards, 0) if self.native else (coin, rewards)
 
     # ---- the aggregator
@@ -211,8 +225,7 @@ class Model:
         self._pays(value, self.terms["bondWei"] - self.bond)
         self.bond += value
 
-    def start(self, now: int, who: str, good_keyring: bool, root: str = "none") -> None:
-        """`root`: what the aggregator names: the one that is "offered", "another", or "none"."""
+    def start(self, now: int, who: str, good_keyring: bool) -> None:
         self._need(now, Phase.OPEN)
         self._until(now, self.deadline)
         self._past(now, self.earliest - 1)
@@ -221,12 +234,8 @@ class Model:
             raise Refused("BondNotFull")
         if not good_keyring:
             raise Refused("WrongCid")
-        if root == "another" or (root == "offered" and self.round + 1 not in self.roots):
-            raise Refused("RootNotOffered")
         self.round += 1
-        if root == "none":
-            self.roots = self.roots - {self.round}
-        self.seats = {}
+        self.seats, self.proven = {}, False
         self._enter(Phase.SUBMIT, now + self.windows.submit)
 
     def skip(self, now: int, who: str) -> None:
@@ -238,8 +247,10 @@ class Model:
     # ---- trainers
 
     def join(self, now: int, who: str, value: int, listed: bool) -> None:
-        if self._need(now, Phase.OPEN, Phase.SUBMIT) == Phase.SUBMIT:
-            self._until(now, self.deadline)
+        if self.stored not in (Phase.OPEN, Phase.SUBMIT):
+            raise Refused("WrongPhase")
+        if self.stored == Phase.SUBMIT:
+            self._until(now, self.deadline)  # also where the last seat was taken before it
         if not listed and not self.terms["openAdmission"]:
             raise Refused("WrongSigner")
         own = self._update(who)
@@ -251,8 +262,8 @@ class Model:
     def leave_project(self, now: int, who: str) -> None:
         if self.of(who).stake == 0:
             raise Refused("NotAMember")
-        phase = self.phase(now)
-        if phase == Phase.SUBMIT or (phase in (Phase.ADMIT, Phase.PROVE) and who in self.seats):
+        undecided = self.stored == Phase.SUBMIT and (now <= self.deadline or not self.enough)
+        if undecided or (self.stored in (Phase.SUBMIT, Phase.PROVE) and who in self.seats):
             raise Refused("LiveSubmission")
         self._release(self._update(who))
 
@@ -269,8 +280,6 @@ class Model:
             raise Refused("StakeNotFull")
         if who in self.seats:
             raise Refused("AlreadySubmitted")
-        if len(self.seats) == self.terms["maxTrainers"]:
-            raise Refused("NoSeatLeft")
         if not good_cid:
             raise Refused("WrongCid")
         self.seats[who] = False
@@ -285,22 +294,32 @@ class Model:
             if own.stake and name not in self.seats:
                 own.due.append(self.round)
         self.void_rounds += 1
+        self._return_deposit()
         if not self._one_void_more():
             self._open(now, self.windows.exit)
 
-    def admit(self, now: int, who: str, whom: str, signed: bool) -> None:
+    def admit(self, now: int, who: str, whom: Sequence[str], signed: bool, whole: bool) -> None:
+        """`whom`: trainers, NOBODY for the root update. `whole`: a receipt for each."""
         self._need(now, Phase.ADMIT)
         self._until(now, self.limit("admit"))
-        self._seat(whom)
-        if self.seats[whom]:
-            raise Refused("AlreadyAdmitted")
-        if not signed:
-            raise Refused("WrongSigner")
-        self.seats[whom] = True
+        if not whole:
+            raise Refused("WrongLength")
+        for name in whom:
+            if name == NOBODY and not self.has_root:
+                if self.offered != self.round:
+                    raise Refused("NoSuchSeat")
+                self._signed(signed)
+                self._return_deposit()
+                self.admitted = self.round
+            elif name != NOBODY:
+                self._seat(name)
+                if not self.seats[name]:
+                    self._signed(signed)
+                    self.seats[name] = True
 
     def lock(self, now: int, who: str) -> None:
         self._need(now, Phase.ADMIT)
-        if not all(self.seats.values()):
+        if self.offered or not all(self.seats.values()):
             self._past(now, self.limit("lock"))
         if sum(self.seats.values()) < self.terms["minTrainers"]:
             raise Refused("NotEnoughSubmissions")
@@ -320,13 +339,22 @@ class Model:
 
     # ---- settlement
 
-    def settle(self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool) -> None:
+    def prove_base(self, now: int, who: str, compared: bool) -> None:
         """`compared`: with the references that this round has."""
-        self._need(now, Phase.PROVE)
-        self._until(now, self.deadline)
+        self._provable(now, compared)
+        self.proven = True
+
+    def settle_proven(
+        self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool
+    ) -> None:
+        self._provable(now, compared)
+        if not self.proven:
+            raise Refused("NotProven")
+        self.settle(now, who, result, signed, good_cid, compared)
+
+    def settle(self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool) -> None:
+        self._provable(now, compared)
         assert result is not None
-        if not compared:
-            raise Refused("WrongPoints")
         if max(result.scores) >= SCORE_LIMIT or result.nu >= SCORE_LIMIT:
             raise Refused("OutOfBounds")
         if not good_cid:
@@ -404,8 +432,7 @@ class Model:
 
     # ---- the owner
 
-    def offer_root(self, now: int, who: str, whole: bool, good_cid: bool) -> None:
-        """`whole`: a point for every chunk."""
+    def offer_root(self, now: int, who: str, value: int, good_cid: bool) -> None:
         self._need(now, Phase.OPEN)
         self._until(now, self.deadline)
         self._only(who, self.terms["owner"])
@@ -413,9 +440,8 @@ class Model:
             raise Refused("NoRootSlot")
         if not good_cid:
             raise Refused("WrongCid")
-        if not whole:
-            raise Refused("WrongLength")
-        self.roots = self.roots | {self.round + 1}
+        self._pays(value, 0 if self.offered else self.terms["penaltyWei"])
+        self.offered = self.round + 1
 
     def name_aggregator(self, now: int, who: str, whom: str) -> None:
         self._need(now, Phase.VACANT)
@@ -487,6 +513,16 @@ class Model:
         if value != wanted:
             raise Refused("WrongValue")
 
+    def _provable(self, now: int, compared: bool) -> None:
+        self._need(now, Phase.PROVE)
+        self._until(now, self.deadline)
+        if not compared:
+            raise Refused("WrongPoints")
+
+    def _signed(self, signed: bool) -> None:
+        if not signed:
+            raise Refused("WrongSigner")
+
     def _seat(self, who: str) -> None:
         if who not in self.seats:
             raise Refused("NoSuchSeat")
@@ -515,6 +551,7 @@ class Model:
 
     def _end(self) -> None:
         self._return_bond()
+        self._return_deposit()
         self.of(self.terms["owner"]).credit += self.pool
         self.pool = 0
         self.stored = Phase.ENDED
@@ -522,6 +559,12 @@ class Model:
     def _return_bond(self) -> None:
         self.of(self.aggregator).refund += self.bond
         self.bond = 0
+
+    def _return_deposit(self) -> None:
+        """Of a root update that is undecided."""
+        if self.offered:
+            self.offered = 0
+            self.of(self.terms["owner"]).refund += self.terms["penaltyWei"]
 
     def _burn_bond(self, amount: int) -> None:
         taken = min(amount, self.bond)
@@ -543,6 +586,10 @@ class Model:
             self._burn_stake(self.of(name))
             self._burn_bond(self.terms["penaltyWei"])
             self.of(name).last_round = 0
+        if self.offered:
+            self.offered = 0
+            self.unburnt += self.terms["penaltyWei"]
+            self._burn_bond(self.terms["penaltyWei"])
 
     def _update(self, who: str) -> Standing:
         """Take the penalties that are due; two void rounds missed end the membership."""

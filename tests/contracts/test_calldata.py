@@ -6,7 +6,7 @@ contract read, or say that the proof is in no calldata; it must never fail, sinc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ import pytest
 
 from tests.contracts import doubles
 from tests.contracts.real import CID, ETHER, KEY, Real, RealProject, encode_call, layout, made, params_of, real
-from zkmarket import history
 from zkmarket.aggregator import Submission
-from zkmarket.commitment import Commitment, verify_range
 from zkmarket.errors import PassedOn
-from zkmarket.escrow import Phase, settle_words, submit_words
+from zkmarket.escrow import Phase, last_seed
 from zkmarket.history import History, Log
 from zkmarket.market import Chain
 from zkmarket.round import Decision
@@ -31,7 +29,7 @@ def dirty(project: RealProject, method: str, *arguments: Any) -> bytes:
     """A call with ones for zeros in the padding of its byte strings, and with bytes after its end."""
     data = bytearray(encode_call(project.project, method, *arguments))
     labels = layout(project.project, method, *arguments)
-    lengths = {"cid": len(CID), "publication": 65}
+    lengths = {"cid": len(CID), "publication": 65, "base.z": 14 * 520}
     padded = 0
     for index, label in enumerate(labels):
         name = label.split(" word ")[0]
@@ -41,7 +39,7 @@ def dirty(project: RealProject, method: str, *arguments: Any) -> bytes:
             assert free and bytes(data[end - free : end]) == bytes(free)
             data[end - free : end] = b"\xff" * free
             padded += 1
-    assert padded == (2 if method == "settle" else 1)
+    assert padded == {"settle": 3, "settleProven": 2}.get(method, 1)
     return bytes(data) + b"and more" * 5
 
 
@@ -51,8 +49,7 @@ def send(project: RealProject, sender: Any, data: bytes) -> None:
 
 def submit_dirty(project: RealProject, trainer: Any) -> Submission:
     submission = project.submission(trainer)
-    points, proofs = submit_words(submission.commitment)
-    send(project, trainer, dirty(project, "submit", points, CID, proofs))
+    send(project, trainer, dirty(project, "submit", submission.commitment.digest(), CID))
     return submission
 
 
@@ -124,11 +121,6 @@ def lock(project: RealProject) -> None:
     project.project.lock(project.real.stranger)
 
 
-def bare(submission: Submission) -> Commitment:
-    """Without what is in no calldata."""
-    return replace(submission.commitment, range_proofs=())
-
-
 def test_padding_that_is_not_zero_hides_no_proof(chain: Chain, real: Real) -> None:
     """Attack: ones behind `cid`, which the contract ignores and a strict decoder refuses; and bytes behind the call."""
     odd = Odd.opened(real)
@@ -136,18 +128,23 @@ def test_padding_that_is_not_zero_hides_no_proof(chain: Chain, real: Real) -> No
     project.start()
     first = [submit_dirty(project, trainer) for trainer in project.members[:2]]
     odd.relay(project.submit_data(odd.submission().commitment))
-    slots = [one.commitment for one in first] + [bare(odd.submission())]
-    assert project.project.commitments(1) == slots
+    slots = [*first, odd.submission()]
+    assert [one.digest for one in project.project.submissions(1)] == [one.commitment.digest() for one in slots]
     lock(project)
-    proof, _ = project.prove([*first, odd.submission()])
-    send(project, real.stranger, dirty(project, "settle", settle_words(proof), CID, project.publication(proof)))
-    assert project.project.round_proof(project.build.manifest, 1) == replace(proof, commitments=tuple(slots))
+    proof, _ = project.prove(slots)
+    base, decision = project.settle_words(proof)
+    publication = project.publication(proof)
+    with chain.rolled_back():
+        send(project, real.stranger, dirty(project, "proveBase", base))
+        second = (last_seed(proof), *base[:3], decision, CID, publication)
+        send(project, real.stranger, dirty(project, "settleProven", *second))
+        assert project.project.round_proof(project.build.manifest, 1) == proof
+    send(project, real.stranger, dirty(project, "settle", base, decision, CID, publication))
+    assert project.project.round_proof(project.build.manifest, 1) == proof
     said: list[str] = []
     decision = verified(project, said)
     check(project, decision)
     assert decision.nu > 0 and not said
-    for slot, one in enumerate(project.project.commitments(1)[:2], start=1):
-        verify_range(project.build, one, slot)
 
 
 def test_a_settlement_inside_a_withdrawal_is_taken_on_the_contracts_word(chain: Chain, real: Real) -> None:
@@ -157,7 +154,7 @@ def test_a_settlement_inside_a_withdrawal_is_taken_on_the_contracts_word(chain: 
     proof, _ = project.prove(odd.locked())
     odd.withdraw(project.settle_data(proof))
     assert project.project.state().phase == Phase.SETTLED
-    with pytest.raises(PassedOn, match="no calldata of settle"):
+    with pytest.raises(PassedOn, match="no calldata of settleProven"):
         project.project.round_proof(project.build.manifest, 1)
     said: list[str] = []
     decision = verified(project, said)
@@ -178,8 +175,8 @@ def test_calldata_with_other_proofs_than_were_verified_are_not_taken_for_them(
     inner = type(project.project)._calldata
 
     def other(self: Any, event: Any, method: str) -> Any:
-        words, *rest = inner(self, event, method)
-        return ((*words[:-1], words[-1] + b"\0"), *rest) if method == "settle" else (words, *rest)
+        base, *rest = inner(self, event, method)
+        return ((*base[:-1], base[-1] + b"\0"), *rest) if method == "settle" else (base, *rest)
 
     monkeypatch.setattr(type(project.project), "_calldata", other)
     with pytest.raises(PassedOn, match="calldata with other proofs than it logged"):
@@ -189,25 +186,39 @@ def test_calldata_with_other_proofs_than_were_verified_are_not_taken_for_them(
     assert len(said) == 1 and said[0].endswith("taken on the contract's word")
 
 
+def test_two_halves_of_which_one_was_passed_on(chain: Chain, real: Real) -> None:
+    """Attack: the first half through another contract. Whoever sends it again, by itself, brings the proof back."""
+    odd = Odd.opened(real)
+    project = odd.project
+    proof, _ = project.prove(odd.locked())
+    odd.relay(encode_call(project.project, "proveBase", project.settle_words(proof)[0]))
+    publication = project.publication(proof)
+    with chain.rolled_back():
+        project.project.settle_proven(real.stranger, proof, CID, publication)
+        with pytest.raises(PassedOn, match="the base proof of round 1 was passed on"):
+            project.project.round_proof(project.build.manifest, 1)
+        said: list[str] = []
+        check(project, verified(project, said))
+        assert len(said) == 1 and said[0].endswith("taken on the contract's word")
+    project.project.prove_base(real.stranger, proof)
+    project.project.settle_proven(real.stranger, proof, CID, publication)
+    assert project.project.round_proof(project.build.manifest, 1) == proof
+
+
 @pytest.mark.parametrize("how", ["relayed", "inside a withdrawal"])
-def test_a_submission_that_was_passed_on_leaves_a_round_that_is_verified(
-    how: str, chain: Chain, real: Real, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Attack: a trainer that is a contract: its range proofs are in no transaction's own calldata."""
+def test_a_submission_that_was_passed_on_is_in_the_log_as_any(how: str, chain: Chain, real: Real) -> None:
+    """A trainer that is a contract: the log has its digest and CID, and later the settlement its points."""
     odd = Odd.opened(real)
     project = odd.project
     project.start()
     submissions = [*project.submit_all(project.members[:2]), odd.submission()]
     (odd.relay if how == "relayed" else odd.withdraw)(project.submit_data(submissions[2].commitment))
-    found = project.project.commitments(1)
-    assert found == [*(one.commitment for one in submissions[:2]), bare(submissions[2])]
+    assert [one.digest for one in project.project.submissions(1)] == [one.commitment.digest() for one in submissions]
     lock(project)
     proof, _ = project.prove(submissions)
     project.settle(proof)
-    asked: list[str] = []
-    inner = history.verify_settlement
-    monkeypatch.setattr(history, "verify_settlement", lambda *given: asked.append("settlement") or inner(*given))
+    assert project.project.commitments(1) == [one.commitment for one in submissions]
     said: list[str] = []
     decision = verified(project, said)
     check(project, decision)
-    assert asked == ["settlement"] and decision.nu > 0 and not said
+    assert decision.nu > 0 and not said

@@ -25,7 +25,7 @@ from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
 from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, point
 from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import NO_VERIFIER, NOBODY, Phase, points_hash, settle_words, submit_words
+from zkmarket.escrow import NOBODY, Phase, base_words, decision_words, last_seed
 from zkmarket.field import Point
 from zkmarket.round import aggregate_points
 
@@ -48,11 +48,12 @@ def changes(draw: Any) -> dict[str, Any]:
     share = 1 if token else -(-reward // least)
     stake = max(stake, share)
     penalty = draw(st.sampled_from([max(share, -(-stake // 10)), share, stake]))
-    bond = (most - least) * penalty + (penalty if token else reward + fee)
+    references = draw(st.sampled_from([0, 3, 1, 2]))
+    bond = (most - least + (references & 1)) * penalty + (penalty if token else reward + fee)
     chunks = draw(st.sampled_from([1, 1, 2]))
     beta_min = draw(st.sampled_from([1500, 10**6]))
     beta = beta_min * draw(st.integers(1, 4))
-    changed = {
+    return {
         "stakeWei": stake,
         "bondWei": bond + draw(st.sampled_from([ETHER, 0, 1])),
         "token": token,
@@ -71,12 +72,9 @@ def changes(draw: Any) -> dict[str, Any]:
         "beta": beta,
         "betaMin": beta_min,
         "betaMax": beta * draw(st.integers(1, 5)),
-        "references": draw(st.sampled_from([0, 3, 1, 2])),
+        "references": references,
         "windows": tuple(draw(st.sampled_from([100, 60, 60, 90, 1])) for _ in range(9)),
     }
-    if chunks == 1:
-        changed["range"] = NO_VERIFIER.words  # the only chunk is the last one
-    return changed
 
 
 BROKEN: dict[str, tuple[Any, str]] = {
@@ -94,20 +92,13 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "two trainers": (lambda t: {"minTrainers": 2}, "OutOfBounds"),
     "order of numbers": (lambda t: {"maxTrainers": t["minTrainers"] - 1}, "OutOfBounds"),
     "chunks": (lambda t: {"chunks": t["chunks"] + 1}, "OutOfBounds"),
-    "bond": (
-        lambda t: {
-            "bondWei": (t["maxTrainers"] - t["minTrainers"]) * t["penaltyWei"]
-            + (t["reward"] + t["fee"] if t["token"] == NOBODY else t["penaltyWei"])
-            - 1
-        },
-        "OutOfBounds",
-    ),
+    "bond": (lambda t: {}, "OutOfBounds"),
+    "rows": (lambda t: {"rows": t["rows"] + 1}, "OutOfBounds"),
     "kappa": (lambda t: {"kappa": 0}, "OutOfBounds"),
     "beta": (lambda t: {"beta": t["betaMax"] + 1}, "OutOfBounds"),
     "window": (lambda t: {"windows": (*t["windows"][:5], 0, *t["windows"][6:])}, "OutOfBounds"),
     "blinding": (lambda t: {"blinding": (1, 1)}, "PointNotOnCurve"),
-    "verifier": (lambda t: {"gram": (t["gram"][0], bytes(32))}, "VerifierChanged"),
-    "padding": (lambda t: {"rangeLast": t["gram"], "range": t["gram"]}, "PaddingCheck"),
+    "verifier": (lambda t: {"base": (t["base"][0], bytes(32))}, "VerifierChanged"),
     "value": (lambda t: {}, "WrongValue"),
     "plans": (lambda t: {}, "WrongLength"),
     "references": (lambda t: {}, "OutOfBounds"),
@@ -119,18 +110,21 @@ BROKEN: dict[str, tuple[Any, str]] = {
 ACTIONS = (
     *("accept", "cancel", "top_up", "start", "skip", "join", "leave_project", "refresh", "submit", "void_round"),
     *("admit", "lock", "fail_admission", "settle", "fail", "claim", "unclaim", "next", "name_aggregator", "end"),
-    *("offer_root", "announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
+    *("prove_base", "settle_proven", "offer_root", "announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
 )
 AT_HOME: dict[Phase, tuple[str, ...]] = {
     Phase.CREATED: ("accept", "cancel"),
     Phase.OPEN: ("join", "leave_project", "refresh", "top_up", "start", "skip", "announce_end", "offer_root"),
     Phase.SUBMIT: ("join", "submit", "submit", "void_round", "leave_project"),
     Phase.ADMIT: ("admit", "admit", "lock", "fail_admission", "leave_project"),
-    Phase.PROVE: ("settle", "settle", "fail", "leave_project", "top_up"),
+    Phase.PROVE: ("settle", "settle", "fail", "leave_project", "top_up", "prove_base", "settle_proven"),
     Phase.SETTLED: ("claim", "claim", "unclaim", "next", "withdraw", "withdraw_token", "leave_project"),
     Phase.VACANT: ("name_aggregator", "accept", "end", "withdraw", "leave_project", "burn"),
     Phase.ENDED: ("withdraw", "withdraw_token", "refresh", "leave_project", "burn"),
 }
+SETTLES = ("settle", "settle_proven")
+NO_BASE, NO_DECISION = ([], [], 0, 0, b"", [], [], 0, b""), (0, [], 0, b"")
+
 WHO = st.sampled_from(["fit"] * 8 + [*ACTORS])
 RATES = st.sampled_from([[10**9], [2**64 - 1, 0, 1], [3, 2]])
 WHEN = st.sampled_from(["now"] * 14 + ["brink", "late", "late", "early", "opening", "before the opening", 1, 30])
@@ -209,7 +203,8 @@ class Projects(RuleBasedStateMachine):
         assert self.try_to_create(terms, rates, nonce=nonce).error == "AlreadyCreated"
         (made,) = [event for event in done.events if event.name == "ProjectCreated"]
         project = stage.project(address(made.topics[0]))
-        scene.project, scene.values, scene.roots = project, terms, {}
+        scene.project, scene.values = project, terms
+        scene.offered = {number: number for number in range(1, 99)}  # the root update of a round has its number
         self.address = project.address
         self.model = Model.create(terms, rates, self.now, references)
         self.last: tuple[Point, ...] = ()
@@ -246,6 +241,10 @@ class Projects(RuleBasedStateMachine):
         more: dict[str, Any] = {"plans": plans}
         if broken == "value":
             more["extra"] = 1
+        elif broken == "bond":
+            spare = terms["maxTrainers"] - terms["minTrainers"] + (self.stage.scene.references & 1)
+            whole = terms["reward"] + terms["fee"] if terms["token"] == NOBODY else terms["penaltyWei"]
+            bad["bondWei"] = spare * terms["penaltyWei"] + whole - 1
         elif broken == "plans":
             more["plans"] = plans[1:]
         elif broken == "references":
@@ -283,9 +282,9 @@ class Projects(RuleBasedStateMachine):
             self.play_submit(fails, crowd, brink)
         elif phase == Phase.ADMIT:
             seats = [self.stage.names[who] for who in self.model.seats]
-            self.play_admit(seats[1:] if plot == "refuse" else crowd[:2] if fails else seats, brink)
+            self.play_admit(seats[1:] if plot == "refuse" else crowd[:2] if fails else seats, brink, len(crowd) % 3 > 0)
         elif phase == Phase.PROVE:
-            self.time_out("fail", brink) if fails else self.do("settle", "stranger", self.at(brink), draft=draft)
+            self.play_prove(fails, crowd, brink, draft)
         elif phase == Phase.SETTLED:
             claimants = () if plot != "claim" else ("owner", "owner") if brink else (*crowd, "fit", *crowd[:1])
             for who in claimants:
@@ -295,8 +294,12 @@ class Projects(RuleBasedStateMachine):
             if claimants and len(crowd) % 2:
                 self.do("unclaim", "owner" if brink else "fit")
             self.time_out("next", brink)
+        elif phase == Phase.VACANT and fails and brink:
+            self.do("end", "owner")
         elif phase == Phase.VACANT and fails:
-            self.do("end", "owner") if brink else self.time_out("end", True)
+            self.do("end", "stranger", "brink")
+            self.do("name_aggregator", "owner", "late", whom="deputy")
+            self.do("end", "stranger", "late")
         elif phase == Phase.VACANT:
             self.do("name_aggregator", "stranger", whom="stranger")
             self.do("name_aggregator", "owner", whom="deputy")
@@ -310,29 +313,43 @@ class Projects(RuleBasedStateMachine):
             return
         second = self.model.aggregator == self.stage.addresses["deputy"]  # seldom: it always has one to take
         for _ in range(self.model.references & 1 and (len(crowd) % 3 or second)):  # none, one, or another in its place
-            for twist in ("content", "cid", ""):
+            for twist in ("value", "content", ""):
                 self.do("offer_root", "owner", self.at(brink), twist=twist)
         if self.model.bond < self.model.terms["bondWei"]:
             self.do("start", "fit", "opening")
             self.do("top_up", "fit")
-        named = "no root" if brink else ""
-        self.do("start", "fit", "before the opening", twist=named)  # at the brink it is past the opening
-        for twist in ("content", "another root"):
-            self.do("start", "fit", "opening", twist=twist)
-        self.do("start", "fit", self.at(brink) if brink else "opening", twist=named)
+        self.do("start", "fit", "before the opening")  # at the brink it is past the opening
+        self.do("start", "fit", "opening", twist="content")
+        self.do("start", "fit", self.at(brink) if brink else "opening")
 
     def play_submit(self, fails: bool, crowd: tuple[str, ...], brink: bool) -> None:
         for who in crowd[:2] if fails else (*crowd, *crowd[:1]):
             self.do("submit", who, self.at(brink))
         self.time_out("void_round", brink)  # refused if there are enough
 
-    def play_admit(self, crowd: Sequence[str], brink: bool) -> None:
+    def play_admit(self, crowd: Sequence[str], brink: bool, root: bool) -> None:
+        """`root`: the update that is on offer has its receipt, too."""
+        if root:
+            self.do("admit", "stranger", self.at(brink), twist="references")
+        if root and brink and len(crowd) == len(self.model.seats):
+            self.do("admit", "stranger", self.at(brink), twist="content")  # all of them
         for who in crowd:
             self.do("admit", "stranger", self.at(brink), whom=who)
         self.do("lock", "stranger")
         if self.phase == Phase.ADMIT:
             self.time_out("fail_admission", brink)
             self.do("lock", "stranger")
+
+    def play_prove(self, fails: bool, crowd: tuple[str, ...], brink: bool, draft: Result) -> None:
+        if fails:
+            self.time_out("fail", brink)
+        elif len(crowd) % 2:
+            self.do("settle_proven", "stranger", self.at(brink), draft=draft)  # nothing is proven yet
+            self.do("prove_base", "stranger", self.at(brink), draft=draft)
+            for twist in ("content", "value", "signature", ""):
+                self.do("settle_proven", "stranger", self.at(brink), draft=draft, twist=twist)
+        else:
+            self.do("settle", "stranger", self.at(brink), draft=draft)
 
     @precondition(lambda self: self.phase != Phase.ENDED)
     @rule(crowd=CROWDS, brink=st.booleans(), draft=DRAFTS)
@@ -437,7 +454,7 @@ class Projects(RuleBasedStateMachine):
         else:
             assert done.error == "", f"{what}: the contract said {done.error}, the model yes"
             self.count(describe(what, at, self.model, then, caller))
-            if what in ("settle", "next"):
+            if what in (*SETTLES, "next"):
                 self.follow_the_aggregate(what, then)
             self.model = then
             moved = {caller: value}
@@ -450,8 +467,8 @@ class Projects(RuleBasedStateMachine):
 
     def follow_the_aggregate(self, what: str, then: Model) -> None:
         """Points of the one that is settled last, and which of the references this settlement had."""
-        if what == "settle":
-            for bit, name, there in ((1, "root", self.model.round in self.model.roots), (2, "last", bool(self.last))):
+        if what in SETTLES:
+            for bit, name, there in ((1, "root", self.model.has_root), (2, "last", bool(self.last))):
                 if self.model.references & bit:
                     self.count(f"settled with{'' if there else 'out'} a {name}")
             self.last = self.aggregate
@@ -476,8 +493,7 @@ class Projects(RuleBasedStateMachine):
             value = given["value"] = terms["bondWei"] - model.bond + (twist == "value")
         elif what == "start":
             keyring = bytes(97) if twist == "content" else CID
-            named, root = self.named_root(twist)
-            words, given = [KEY, keyring, root], {"good_keyring": keyring == CID, "root": named}
+            words, given = [KEY, keyring], {"good_keyring": keyring == CID}
         elif what == "join":
             value = max(0, model.missing(caller) + (twist == "value"))
             owner = terms["owner"] if signed else stage.addresses["stranger"]
@@ -486,24 +502,26 @@ class Projects(RuleBasedStateMachine):
         elif what == "refresh":
             words, given = [other], {"whom": other}
         elif what == "submit":
-            points, proofs = submit_words(self.commitment(caller))
             cid = b"" if twist == "content" else CID
-            words, given = [points, cid, proofs], {"good_cid": cid != b""}
+            words, given = [self.commitment(caller).digest(), cid], {"good_cid": cid != b""}
         elif what == "admit":
             signer = self.signer(signed)
-            words = [other, stage.receipt(signer, model.round, other) if other in model.seats else bytes(65)]
-            given = {"whom": other, "signed": signer == model.aggregator}
+            whom = {"references": [NOBODY], "content": self.unadmitted()}.get(twist, [other])
+            receipts = [self.receipt(signer, one) for one in whom]
+            whole = twist != "value"
+            words = [whom, receipts if whole else receipts[1:]]
+            given = {"whom": whom, "signed": signer == model.aggregator, "whole": whole}
         elif what == "offer_root":
-            points, proofs = submit_words(self.root(model.round + 1))
-            cid = b"" if twist == "cid" else CID
-            words = [points[:-2] if twist == "content" else points, proofs, cid]
-            given = {"whole": twist != "content", "good_cid": cid != b""}
-        elif what == "settle":
-            possible = model.phase(at) == Phase.PROVE and at <= model.deadline
-            words = self.settlement(draft, twist) if possible and draft else [([], 0, [], 0, [], 0, b"", b""), b"", b""]
-            result = self.result if possible and draft else None
-            compared = twist != "references" or not model.references
-            given = {"result": result, "signed": signed, "good_cid": twist != "value", "compared": compared}
+            cid = b"" if twist == "content" else CID
+            value = (0 if model.offered else terms["penaltyWei"]) + (twist == "value")
+            words = [self.root(model.round + 1).digest("root"), cid]
+            given = {"value": value, "good_cid": cid != b""}
+        elif what in ("prove_base", *SETTLES):
+            possible = model.phase(at) == Phase.PROVE and at <= model.deadline and draft is not None
+            words = self.settlement(what, draft if possible else None, twist)
+            given = {"compared": twist != "references" or not model.references}
+            if what in SETTLES:
+                given |= {"result": self.result if possible else None, "signed": signed, "good_cid": twist != "value"}
         elif what == "name_aggregator":
             whom = other if good else NOBODY
             words, given = [whom], {"whom": whom}
@@ -527,8 +545,23 @@ class Projects(RuleBasedStateMachine):
         scene = self.stage.scene
         return scene.commitment(trainer, RoundId(scene.chain.id, int(self.address, 16), self.model.round))
 
-    def settlement(self, draft: Result, twist: str) -> list[Any]:
-        """Proof, CID, signature; `self.result` is what they say."""
+    def unadmitted(self) -> list[str]:
+        """Whoever may yet get a receipt, the root update last."""
+        model = self.model
+        undecided = [who for who, admitted in model.seats.items() if not admitted]
+        return undecided + [NOBODY] * (0 < model.round == model.offered)
+
+    def receipt(self, signer: str, whom: str) -> bytes:
+        model = self.model
+        root = model.round > 0 and model.round in (model.offered, model.admitted)
+        there = root if whom == NOBODY else whom in model.seats
+        return self.stage.receipt(signer, model.round, "" if whom == NOBODY else whom) if there else bytes(65)
+
+    def settlement(self, what: str, draft: Result | None, twist: str) -> list[Any]:
+        """Base proof, decision, CID, signature, as the function takes them; `self.result` is what they say."""
+        if draft is None:
+            base, decision, cid, publication = NO_BASE, NO_DECISION, b"", b""
+            return self.arranged(what, bytes(32), base, decision, cid, publication)
         stage, scene, n = self.stage, self.stage.scene, len(self.model.seats)
         self.result = Result(draft.mask[:n], draft.scores[:n], draft.nu)
         references = self.references()
@@ -540,32 +573,31 @@ class Projects(RuleBasedStateMachine):
         cid = b"" if withheld else CID
         signer = self.signer(twist != "signature")
         publication = scene.publication(proof, cid, stage.accounts[signer])
-        words = list(settle_words(proof, references))
+        base = base_words(proof, [CID] * (n + self.model.has_root), references)
+        mask, scores, *rest = decision_words(proof)
         if twist == "content":
             self.result.scores = (2**64, *self.result.scores[1:])
-            words[4] = list(self.result.scores)
+            scores = list(self.result.scores)
         if twist == "value":
             cid = CID if withheld else b""
-        return [tuple(words), cid, publication]
+        return self.arranged(what, last_seed(proof, references), base, (mask, scores, *rest), cid, publication)
+
+    def arranged(
+        self, what: str, seed: bytes, base: tuple[Any, ...], decision: tuple[Any, ...], cid: bytes, publication: bytes
+    ) -> list[Any]:
+        if what == "prove_base":
+            return [base]
+        return [base, decision, cid, publication] if what == "settle" else [seed, *base[:3], decision, cid, publication]
 
     def root(self, number: int) -> Commitment:
         """What the owner offers for a round."""
         return self.stage.scene.root(number, number)
 
-    def named_root(self, twist: str) -> tuple[str, bytes]:
-        """What the aggregator names at the start, as the model and as the contract is told: the offered or none."""
-        number = self.model.round + 1
-        if twist == "another root":
-            return "another", points_hash(self.root(number + 1).points)
-        if twist == "no root" or number not in self.model.roots:
-            return "none", bytes(32)
-        return "offered", points_hash(self.root(number).points)
-
     def references(self) -> list[tuple[Point, ...]]:
         """What the contract must demand: the zero vector's commitment where the model says that there is none."""
         scene, model = self.stage.scene, self.model
         absent = (scene.values["blinding"],) * scene.values["chunks"]
-        root = self.root(model.round).points if model.round in model.roots else absent
+        root = self.root(model.round).points if model.has_root else absent
         return [root] * (model.references & 1) + [self.last or absent] * (model.references >> 1)
 
     # ---- looking and comparing
@@ -577,10 +609,10 @@ class Projects(RuleBasedStateMachine):
         """What shows of the contract is what shows of the model."""
         model, seen = self.model, self.seen.state
         names = ("deadline", "round", "settled", "voids", "aggregator", "beta", "pool", "ending", "bond", "unburnt")
+        names += ("offered", "admitted")
         want = {name: getattr(model, name) for name in names}
         want |= {"phase": model.phase(self.now), "isClaimed": model.held}
         want["seats"] = list(model.seats.items())
-        want["roots"] = model.roots & {model.round, model.round + 1}
         have = {name: seen[name] for name in want}
         assert have == want
         wait = model.windows.admit if want["phase"] == Phase.ADMIT else 0
@@ -623,7 +655,7 @@ class Projects(RuleBasedStateMachine):
         owed = {Phase.PROVE: reward + fee, Phase.SETTLED: fee}.get(Phase(seen.state["phase"]), 0)
         rewards = seen.state["pool"] + owed + sum(own["credit"] for own in seen.people.values())
         coin = sum(own["stake"] + own["refund"] for own in seen.people.values())
-        coin += seen.state["bond"] + seen.state["unburnt"]
+        coin += seen.state["bond"] + seen.state["unburnt"] + (terms["penaltyWei"] if seen.state["offered"] else 0)
         if self.model.native:
             coin, rewards = coin + rewards, 0
         assert (coin, rewards) == self.model.holdings()
@@ -646,9 +678,9 @@ class Projects(RuleBasedStateMachine):
             if gain < 0:
                 assert what in ("withdraw", "withdraw_token") and who == caller and own["credit"] == 0
             most = 0
-            if what == "settle" and who in admitted:
+            if what in SETTLES and who in admitted:
                 most += terms["reward"]
-            if what == "settle" and who == terms["owner"]:
+            if what in SETTLES and who == terms["owner"]:
                 most += max(0, len(admitted) - 1)  # dust
             if what == "next" and who == before.state["aggregator"]:
                 most += terms["fee"]
@@ -731,15 +763,18 @@ def describe(what: str, at: int, model: Model, then: Model, caller: str) -> str:
     elif what == "accept":
         why = "announced" if then.stored == Phase.ENDED else ""
     elif what == "lock":
-        why = "all admitted" if all(model.seats.values()) else "some refused"
-    elif what == "settle":
+        why = "root refused" if model.offered else "all admitted" if all(model.seats.values()) else "some refused"
+    elif what in ("fail_admission", "void_round"):
+        why = "with a root" if model.offered else ""
+    elif what == "admit":
+        why = "root" if then.admitted != model.admitted else ""
+    elif what in SETTLES:
         why = "withheld" if then.withheld else "by score" if any(then.outcome[3]) else "all zero"
     elif what == "offer_root":
-        why = "in another's place" if then.roots == model.roots else ""
+        why = "in another's place" if model.offered else ""
     elif what == "start":
-        offered, taken = then.round in model.roots, then.round in then.roots
         whose = "second aggregator" if model.aggregator != model.terms["aggregator"] else ""
-        why = ", ".join(filter(None, (whose, "with its root" if taken else "without its root" if offered else "")))
+        why = ", ".join(filter(None, (whose, "with a root on offer" if model.offered else "")))
     elif what == "claim":
         why = "owner" if caller == owner else "majority" if then.held and not then.owner_claims else "minority"
     elif what in ("join", "leave_project", "refresh", "withdraw", "burn", "top_up", "withdraw_token"):
@@ -764,24 +799,34 @@ accept: VACANT → ENDED, announced
 cancel: CREATED → ENDED
 start: OPEN → SUBMIT
 start: OPEN → SUBMIT, second aggregator
-start: OPEN → SUBMIT, with its root
-start: OPEN → SUBMIT, without its root
-start: OPEN → SUBMIT, second aggregator, with its root
+start: OPEN → SUBMIT, with a root on offer
+start: OPEN → SUBMIT, second aggregator, with a root on offer
 offer_root: OPEN → OPEN
 offer_root: OPEN → OPEN, in another's place
 skip: OPEN → OPEN
 skip: OPEN → ENDED, void limit
 skip: OPEN → ENDED, announced
 void_round: SUBMIT → OPEN
+void_round: SUBMIT → OPEN, with a root
+submit: SUBMIT → SUBMIT
+submit: SUBMIT → ADMIT
+admit: ADMIT → ADMIT
+admit: ADMIT → ADMIT, root
 void_round: SUBMIT → ENDED, void limit
 void_round: SUBMIT → ENDED, announced
 lock: ADMIT → PROVE, all admitted
 lock: ADMIT → PROVE, some refused
+lock: ADMIT → PROVE, root refused
 fail_admission: ADMIT → VACANT
+fail_admission: ADMIT → VACANT, with a root
 fail_admission: ADMIT → ENDED, void limit
 settle: PROVE → SETTLED, by score
 settle: PROVE → SETTLED, all zero
 settle: PROVE → SETTLED, withheld
+prove_base: PROVE → PROVE
+settle_proven: PROVE → SETTLED, by score
+settle_proven: PROVE → SETTLED, all zero
+settle_proven: PROVE → SETTLED, withheld
 settled with a root
 settled without a root
 settled with a last
@@ -817,17 +862,19 @@ REFUSALS = {
     "accept": "WrongPhase TooLate WrongCaller WrongValue",
     "cancel": "WrongPhase TooEarly",
     "top_up": "WrongPhase WrongCaller WrongValue",
-    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull WrongCid RootNotOffered",
+    "start": "WrongPhase TooLate TooEarly WrongCaller BondNotFull WrongCid",
     "skip": "WrongPhase TooEarly",
     "join": "WrongPhase TooLate WrongSigner WrongValue",
     "leave_project": "NotAMember LiveSubmission",
-    "submit": "WrongPhase TooLate NotAMember StakeNotFull AlreadySubmitted NoSeatLeft WrongCid",
+    "submit": "WrongPhase TooLate NotAMember StakeNotFull AlreadySubmitted WrongCid",
     "void_round": "WrongPhase TooEarly",
-    "admit": "WrongPhase TooLate NoSuchSeat AlreadyAdmitted WrongSigner",
+    "admit": "WrongPhase TooLate WrongLength NoSuchSeat WrongSigner",
     "lock": "WrongPhase TooEarly NotEnoughSubmissions",
     "fail_admission": "WrongPhase TooEarly EnoughSubmissions",
-    "offer_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongCid WrongLength",
+    "offer_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongCid WrongValue",
     "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongCid WrongSigner",
+    "prove_base": "WrongPhase TooLate WrongPoints",
+    "settle_proven": "WrongPhase TooLate WrongPoints NotProven OutOfBounds WrongCid WrongSigner",
     "fail": "WrongPhase TooEarly",
     "claim": "WrongPhase TooLate NothingToServe NoSuchSeat AlreadyClaimed",
     "unclaim": "WrongPhase NoSuchSeat NotClaimed",

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
+from eth_utils.abi import collapse_if_tuple
 
 from tests.attacks.forger import add_to, forge_round
-from tests.contracts.real import CID, ETHER, Real, RealProject, made, params_of, real
+from tests.contracts.real import CID, ETHER, Real, RealProject, item_of, made, params_of, real
 from tests.contracts.test_settle import BASE, DECISION, words_of
 from tests.contracts.world import ACCEPT_ALL, Scene
 from zkmarket import backend, market
@@ -722,11 +723,14 @@ def test_crafted_encodings_of_a_settlement(locked: Locked) -> None:
     variants = settle_variants(Crafted.of(canonical))
     assert variants["canonical"] == (canonical, True)
     want = effect(chain, project, canonical)
+    types = [collapse_if_tuple(part) for part in item_of(project.project, "settle")["inputs"]]
+    read = market._codec().decode(types, canonical[4:], strict=False)
     for name, (data, same) in variants.items():
         said = project.answer(data)
         assert (said == "") == same, (name, said)
         if same:
             assert effect(chain, project, data) == want, name
+            assert market._codec().decode(types, data[4:], strict=False) == read, name  # as auditors read it
     dirty = bytearray(canonical)
     dirty[-31:] = b"\xff" * 31  # the padding of the signature
     assert effect(chain, project, bytes(dirty)) == want

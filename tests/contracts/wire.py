@@ -165,13 +165,10 @@ class Stage:
     def look(self, project: str, model: Model) -> Seen:
         """All that shows of a project; of the model only what to ask for: which round, which unit."""
         state = ("phase", "deadline", "round", "settled", "voids", "aggregator", "beta", "pool", "ending")
-        names = (*state, "bondWei", "unburntWei", "isClaimed", "outcome", "state")
+        names = (*state, "bondWei", "unburntWei", "isClaimed", "outcome", "state", "seats", "root")
         people = list(self.names)
         holders = [*people, project] if not model.native else [project]
         calls = [(project, self.selectors[name]) for name in names]
-        calls.append((project, self.selectors["seats"] + model.round.to_bytes(32, "big")))
-        numbers = (model.round, model.round + 1)
-        calls += [(project, self.selectors["root"] + number.to_bytes(32, "big")) for number in numbers]
         views = ("account", "refundWei")
         calls += [(project, self.selectors[view] + address_word(who)) for who in people for view in views]
         calls += [(self.token.address, self.selectors["balanceOf"] + address_word(who)) for who in holders]
@@ -181,10 +178,10 @@ class Stage:
         found |= {"outcome": told[12], "ending": bool(found["ending"]), "isClaimed": bool(found["isClaimed"])}
         found["state"] = told[13]
         seats = told[14]
-        found["seats"] = [(address(seats[2 + 4 * i]), bool(seats[3 + 4 * i])) for i in range(seats[1])]
+        found["seats"] = [(address(seats[2 + 3 * i]), bool(seats[3 + 3 * i])) for i in range(seats[1])]
+        found["offered"], found["admitted"], _ = told[15]
         fields = ("credit", "stake", "last_round", "voids_seen", "skipped")
-        found["roots"] = {number for number, words in zip(numbers, told[15:17], strict=True) if words[0]}
-        rest = iter(told[17:])
+        rest = iter(told[16:])
         standing = {who: dict(zip(fields, next(rest), strict=True)) | {"refund": next(rest)[0]} for who in people}
         tokens = {who: words[0] for who, words in zip(holders, rest, strict=True)}
         return Seen(found, standing, dict(zip([*people, project, BURN], coin, strict=True)), tokens)
@@ -211,12 +208,15 @@ class Stage:
         return self.signed[key]
 
     def receipt(self, signer: str, round_number: int, trainer: str) -> bytes:
-        """Of the round that is open now; signed once, for it is the same in each example. Nobody signs zeros."""
+        """Of the round that is open now, for "" of its root update; signed once: it is the same in each example.
+
+        Nobody signs zeros.
+        """
         if signer not in self.accounts:
             return bytes(65)
         key = (self.scene.project.address, self.scene.values["chunks"], signer, round_number, trainer)
         if key not in self.signed:
-            self.signed[key] = self.scene.receipt(trainer, self.accounts[signer])
+            self.signed[key] = self.scene.receipt(trainer or None, self.accounts[signer])
         return self.signed[key]
 
 

@@ -24,7 +24,7 @@ from zkmarket.columns import Columns
 from zkmarket.commitment import Commitment, RoundId, combine
 from zkmarket.contribution import shares
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NO_VERIFIER, NOBODY, REFERENCES, Phase, Verifier, Windows, submission_word
+from zkmarket.escrow import NOBODY, REFERENCES, Phase, Verifier, Windows, submission_word
 from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.gram import halves, masked_chunks
 from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
@@ -515,7 +515,6 @@ __all__ = [
     "CID",
     "ETHER",
     "KEY",
-    "NO_VERIFIER",
     "PENALTY",
     "WINDOW",
     "Scene",
