@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with benchmarks/gas.json, write nothing")
     parser.add_argument("--json", action="store_true", help="the result on stdout, no progress")
     arguments = parser.parse_args()
-    with market.development_chain() as chain:
+    with market.development_chain(accounts=40) as chain:
         result = measure(chain, quiet if arguments.json else say)
     if arguments.json:
         print(json.dumps(result))
