@@ -246,19 +246,19 @@ class Domain:
             if bound > INTEGER_LIMIT:
                 raise DomainError(
                     f"bound of {name!r} is 2^{bound.bit_length()}, wanted at most 2^120:"
-                    " lower the number of parameters, of trainers, logrows or --beta-max"
+                    " lower the number of parameters, of trainers, the bits of a value or --beta-max"
                     + (f", or do without three-sigma: {Filter.krum(n)}" if "distance to the centre" in name else "")
                 )
         largest = largest_score(n, norm, within, score, n if most is None else most)
         if largest >= SCORE_LIMIT and score != "novel":
             raise DomainError(
                 f"a score can reach 2^{largest.bit_length()}, wanted less than 2^64 (the contract's width):"
-                " lower logrows (values are then smaller), the number of parameters or of trainers"
+                " lower the bits of a value, the number of parameters or of trainers"
             )
         if norm >= SCORE_LIMIT:
             raise DomainError(
                 f"a squared norm, and so their median ν, can reach D·Q² = 2^{norm.bit_length()}, wanted less than 2^64"
-                " (the contract's width): lower logrows (values are then smaller) or the number of parameters"
+                " (the contract's width): lower the bits of a value or the number of parameters"
             )
         digits = -(-max(bounds.values()).bit_length() // digit_bits)
         return cls(bounds, penalty, digit_bits, digits)
@@ -319,7 +319,9 @@ def score_bounds(n: int, norm: int, within: int, score: str, most: int) -> dict[
         return {"sign of the score": 2 * largest + 1}
     phi = n * norm
     if (phi << ROOT_BITS) ** 2 + (largest + 1) ** 2 * norm > P // 4:
-        raise DomainError("cosine-shapley: a square can exceed the field: lower logrows, parameters or trainers")
+        raise DomainError(
+            "cosine-shapley: a square can exceed the field: lower bits of a value, parameters or trainers"
+        )
     return {
         "sign of the score": 2 * phi + 1,
         "score against its cap": 2 * largest + 1,

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.gram_cases import FIELD
-from zkmarket import native
+from zkmarket import native, projection
 from zkmarket.columns import ROWS, Columns
 from zkmarket.errors import DomainError
 from zkmarket.field import P, from_ints, random_scalars, to_ints
 from zkmarket.native import DIGIT_BITS, Digits
+from zkmarket.projection import Masks, Shape, Weights
+from zkmarket.transcript import Transcript
 
 pytestmark = pytest.mark.unit
 
@@ -29,6 +31,11 @@ quick = settings(max_examples=60)
 
 FULL = (1 << 253) - 1
 """A field element whose limbs are as large as they can be."""
+
+
+def near_q(*shape: int) -> np.ndarray:
+    """Values close to Q, of any parity: sums of powers of two are exact where others are not."""
+    return Q - np.random.default_rng(shape[-1]).integers(0, 50, shape)
 
 
 def vectors(elements: st.SearchStrategy[int], most: int = 40) -> st.SearchStrategy[list[int]]:
@@ -132,11 +139,11 @@ def test_dot_small(column: list[int], whole: list[list[int]], starts: list[int])
 
 
 def test_dot_small_at_the_edge():
-    """A whole block of ±Q and of full limbs."""
+    """A whole block of values near ±Q and of full limbs."""
     size = native.WIDTH + 1
     column = np.tile(from_ints([FULL]), (size, 1))
-    vectors = [Digits.of(np.full(size, sign * Q)) for sign in (1, -1)]
-    assert native.dot_small(column, vectors, [0]) == [FULL * Q * size, -FULL * Q * size]
+    values = near_q(2, size) * [[1], [-1]]
+    assert native.dot_small(column, [Digits.of(v) for v in values], [0]) == [FULL * int(v.sum()) for v in values]
 
 
 @quick
@@ -185,8 +192,8 @@ def test_blocks_cover_everything_once(length: int, rows: int):
 @pytest.mark.parametrize("size", [1, 999, native.WIDTH, native.WIDTH + 1])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_inner_products_at_the_edge(size: int, sign: int):
-    """Values of ±Q, limbs of 2^16 − 1, in whole blocks: the float64 sums come as near to 2^53 as they can."""
-    values = array([Q] * size), array([sign * Q] * size)
+    """Values near ±Q, limbs of 2^16 − 1, in whole blocks: the float64 sums come as near to 2^53 as they can."""
+    values = near_q(2, size) * [[1], [sign]]
     mask = from_ints([FULL] * size)
     products, starts = native.inner_products([Digits.of(v) for v in values], {0: mask}, size, 1)
     assert starts == [0, 2 + 16]
@@ -198,11 +205,10 @@ def test_inner_products_at_the_edge(size: int, sign: int):
 def test_inner_products_of_a_whole_column_of_the_largest_k():
     """2^20 cells of 2^36: blocks are added in int64."""
     size = Columns(20).values
-    values = np.full(size, -Q, np.int32)
-    values[-1] = Q - 1
-    products, _ = native.inner_products([Digits.of(values)] * 2, {}, size, 1)
-    square = (size - 1) * Q**2 + (Q - 1) ** 2
-    assert products.tolist() == [[square] * 2] * 2 and square > 1 << 55
+    values = -near_q(2, size).astype(np.int32)
+    products, _ = native.inner_products([Digits.of(v) for v in values], {}, size, 1)
+    wide = values.astype(np.int64)  # whose sums of 2^56 are exact
+    assert products.tolist() == (wide @ wide.T).tolist() and products.min() > 1 << 55
 
 
 @pytest.mark.parametrize("tail", [1, 5, 10])
@@ -227,15 +233,18 @@ def test_inner_products_where_d_ends_near_a_chunk_s_border(tail: int):
 
 @pytest.mark.parametrize("logrows", [10, 13, 20])
 def test_projections_at_the_edge(logrows: int):
-    """All bits set, all values −Q: and of a mask, limbs of 2^32 − 1, which is 2^52 at K = 20."""
+    """All bits set, all values near −Q; and of a mask, limbs of 2^32 − 1, whose sums are 2^52 at K = 20."""
     shape = Columns(logrows)
     sums = 3
     left, right = np.ones((shape.rows - 1, sums)), np.ones((shape.width, sums))
     left[0, 1] = right[5, 1] = 0
     left[:, 2] = 0
     counts = [shape.values, (shape.rows - 2) * (shape.width - 1), 0]
-    cells = np.full((2, shape.values), -float(Q))
-    assert native.project(cells, left, right).tolist() == [[-Q * count for count in counts]] * 2
+    cells = -near_q(2, shape.values)
+    chosen = [np.outer(a, b).reshape(-1) == 1 for a, b in zip(left.T, right.T, strict=True)]
+    assert [int(some.sum()) for some in chosen] == counts
+    wanted = [[int(block[some].sum()) for some in chosen] for block in cells]
+    assert native.project(cells.astype(np.float64), left, right).tolist() == wanted
     column = np.tile(from_ints([FULL]), (shape.values, 1))
     assert native.project_mask(column, left, right) == [FULL * count for count in counts]
 
@@ -298,11 +307,11 @@ def test_the_size_of_a_block_does_not_matter(monkeypatch: pytest.MonkeyPatch, bl
 
 
 def test_a_combination_of_the_most_blocks():
-    """2^18 blocks of −Q, coefficients of 2^16 − 1 in all their limbs: sums of 2^52."""
+    """2^18 blocks of values near −Q, coefficients of 2^16 − 1 in all their limbs: sums of 2^52."""
     size, chunks = 2, 1 << 18
-    vector = Digits.of(np.full(size * chunks, -Q, np.int32))
-    got = native.combine([vector], [[FULL] * chunks], [], [], size)
-    assert to_ints(got) == [-Q * FULL * chunks % P] * size
+    values = -near_q(size * chunks)
+    got = native.combine([Digits.of(values)], [[FULL] * chunks], [], [], size)
+    assert to_ints(got) == [FULL * int(total) % P for total in values.reshape(chunks, size).sum(0)]
 
 
 def test_a_combination_of_the_most_masks():
@@ -315,8 +324,8 @@ def test_a_combination_of_the_most_masks():
 def test_a_column_of_the_largest_k():
     """All of it, not a sample: two slots, a mask, values at the edge."""
     size = Columns(20).values
-    values = np.full(size, Q - 1, np.int32)
-    values[::2] = -Q
+    values = near_q(size).astype(np.int32)
+    values[::2] *= -1
     k = [P - 1, FULL]
     mask = random_scalars(size)
     got = native.combine([Digits.of(values), Digits.of(-values)], [[k[0]], [k[1]]], [mask], [P - 3], size)
@@ -347,16 +356,19 @@ def peak(work) -> int:
 def test_memory_does_not_grow_with_the_updates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Openings are memory-mapped and read block by block: eight times as many values need no more of it."""
     monkeypatch.setattr(native, "CELLS", 1 << 18)  # 2 MB a block, so that small updates are many blocks
-    size = 1 << 16
+    size = 256 * 256
     rng = np.random.default_rng(0)
     np.save(tmp_path / "values.npy", rng.integers(-Q, Q, 8 * size).astype(np.int32))
     values = np.load(tmp_path / "values.npy", mmap_mode="r")
     mask = random_scalars(size)
+    masks = Masks((mask, mask), (0,) * 40)
 
     def work(slots: int, chunks: int) -> None:
         vectors = [Digits(values[: chunks * size], 1) for _ in range(slots)]
         native.inner_products(vectors, {0: mask}, size, chunks)
         native.combine(vectors, [[P - 1] * chunks] * slots, [mask], [P - 1], size)
+        shape = Shape(slots, chunks, chunks * size, 257, 256, 40)
+        projection.project(shape, Weights.of(shape, Transcript(bytes(32))), vectors, masks)
 
     few, many = peak(lambda: work(2, 2)), peak(lambda: work(4, 8))
-    assert many < 1.2 * few and many < 12 << 20 < 8 * 4 * 8 * size, (few, many)  # bytes of all values as float64
+    assert many < 1.2 * few and many < 14 << 20 < 8 * 4 * 8 * size, (few, many)  # bytes of all values as float64

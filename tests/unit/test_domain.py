@@ -203,7 +203,7 @@ def test_a_score_beyond_64_bits_says_what_to_lower():
     """Q = 2^19 − 4 (K = 20) and N = 8: D · Q² · N < 2^64 holds up to D = 2^23."""
     rest = (2**19 - 4, 0, MultiKrum(0, 3), "shapley", 8)
     assert Domain.of(8, 1 << 23, *rest)
-    with pytest.raises(DomainError, match=r"a score can reach 2\^65, wanted less than 2\^64 .*: lower logrows"):
+    with pytest.raises(DomainError, match=r"a score can reach 2\^65, wanted less than 2\^64 .*: lower the bits"):
         Domain.of(8, 1 << 24, *rest)
     with pytest.raises(DomainError, match=r"a score can reach 2\^66"):  # leave-one-out: 2N + 1 times, not N times
         Domain.of(8, 1 << 23, *rest[:3], "leave-one-out", 8)

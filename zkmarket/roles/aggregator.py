@@ -241,7 +241,8 @@ class Aggregator:
         if (folder / PROOF_FILE).is_file():
             proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
             known = References(root.commitment if root else None, self.last_points(number))
-            if (proof.commitments, proof.references) == (tuple(one.commitment for one in slots), known):
+            same = (proof.manifest_digest, proof.beta) == (build.manifest.digest(), state.beta)
+            if same and (proof.commitments, proof.references) == (tuple(one.commitment for one in slots), known):
                 place = folder / AGGREGATE_FILE
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
