@@ -58,13 +58,13 @@ GAS_OF_ROWS = 810_000
 """Look-ups of 520 rows, and their tables where few blocks and a small K leave them small."""
 
 # Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits` and `bench_round`.
-BASE_MS, BASE_MS_PER_8192_ROWS = 300, 1_200
-COLUMN_MS_PER_8192_ROWS = 40  # one column of arbitrary field elements, committed
-COMMIT_MS_PER_MILLION = 3_000  # values of an update, committed
+BASE_MS, BASE_MS_PER_8192_ROWS = 500, 1_800
+COLUMN_MS_PER_8192_ROWS = 50  # one column of arbitrary field elements, committed
+COMMIT_MS, COMMIT_MS_PER_MILLION = 100, 3_600  # values of an update, committed
 POSITION_MS = 1  # of the sumcheck
 PRODUCTS_PER_MS = 15_000_000  # multiplications of float64
 PAIRS_PER_MS = 1_700  # of chunks, whose inner products are weighted as Python's integers
-VERIFY_POINTS_PER_MS = 3
+VERIFY_US_PER_POINT = 420
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def candidate(logrows: int, trainers: int, params: int) -> Candidate:
         logrows,
         shape.chunks,
         proof + sums,
-        shape.chunks * shape.values * COMMIT_MS_PER_MILLION // 10**6,
-        blocks // VERIFY_POINTS_PER_MS,
+        COMMIT_MS + shape.chunks * shape.values * COMMIT_MS_PER_MILLION // 10**6,
+        blocks * VERIFY_US_PER_POINT // 1000,
         blocks * GAS_PER_POINT + GAS_OF_ROWS,
     )
 
