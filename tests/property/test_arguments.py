@@ -50,13 +50,13 @@ def rounds(draw) -> Round:
     return Round(ideal, [Update.of(ideal, kinds[name](), salted=name != "absent") for name in names])
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(rounds())
 def test_the_verifier_accepts_the_honest_prover(case: Round):
     verify(case.ideal, case.sent)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(rounds())
 def test_the_prover_sends_what_is_defined(case: Round):
     """Given the same masks, every message and all three columns are those of big integers, cell by cell."""
@@ -73,7 +73,7 @@ def test_the_prover_sends_what_is_defined(case: Round):
     assert case.ideal.columns[0][:3] == case.ideal.columns[-1][:3]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(rounds(), st.sampled_from([1, -1, 1 << 200]))
 def test_the_verifier_rejects_another_q(case: Round, error: int):
     """A wrong Gram entry shows as a wrong q."""
@@ -81,7 +81,7 @@ def test_the_verifier_rejects_another_q(case: Round, error: int):
         verify(case.ideal, replace(case.sent, q=(case.sent.q + error) % P))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(rounds())
 def test_the_verifier_rejects_swapped_commitments(case: Round):
     points = case.points
