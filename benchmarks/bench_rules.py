@@ -15,7 +15,7 @@ trained on a share of its own, as large as a trainer's, and the first norm bound
 its first. `none` accepts everybody, of any length, and pays by Shapley
 value. A row says the accuracy after the last round, how many updates of attackers and of honest trainers were
 rejected, and what part of all rewards the attackers took; `fair` is their part of the trainers. `copy` is not here:
-stolen commitments are refused at submission, by the tag of their range proofs, whatever the rule.
+a stolen digest gets no receipt, since a digest names its author, whatever the rule.
 
 The table says, of rows that differ in their seed only, the mean of the accuracy and of the attackers' part of the pay,
 and the sums of the rejected.

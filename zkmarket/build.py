@@ -28,7 +28,9 @@ from .contribution import check_score, references
 from .errors import ArtifactError, DomainError, InputError, StatementFalse
 from .field import INFINITY, encode_point, scalar_hex
 from .files import cache_folder, canonical_json, link_or_copy, locked, new_folder, sha256_file, write_json
+from .gram import masked_chunks
 from .placement import lay_out
+from .projection import SUMS
 from .quantise import FixedPoint, ParameterLayout
 from .rules import MIN_ACCEPTED, Filter, largest_beta, norm_bound, score_shift
 from .srs import Srs
@@ -56,10 +58,13 @@ GAS_OF_ROWS = 810_000
 """Look-ups of 520 rows, and their tables where few blocks and a small K leave them small."""
 
 # Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits` and `bench_round`.
-BASE_MS_PER_8192_ROWS = 1_800
-COMMIT_MS_PER_MILLION = 2_500
-NATIVE_MS_PER_MILLION = 450
-VERIFY_MS_PER_POINT = 1
+BASE_MS, BASE_MS_PER_8192_ROWS = 500, 1_800
+COLUMN_MS_PER_8192_ROWS = 50  # one column of arbitrary field elements, committed
+COMMIT_MS, COMMIT_MS_PER_MILLION = 100, 3_600  # values of an update, committed
+POSITION_MS = 1  # of the sumcheck
+PRODUCTS_PER_MS = 15_000_000  # multiplications of float64
+PAIRS_PER_MS = 1_700  # of chunks, whose inner products are weighted as Python's integers
+VERIFY_US_PER_POINT = 420
 
 
 @dataclass(frozen=True)
@@ -95,16 +100,18 @@ class Candidate:
 
 def candidate(logrows: int, trainers: int, params: int) -> Candidate:
     """What a K is expected to cost."""
-    columns = Columns(logrows)
-    chunks = columns.chunks(params)
-    padded = chunks * columns.values
+    shape = projection_shape(trainers, params, logrows, ())
+    rows, blocks, cells = 1 << logrows, shape.blocks, shape.blocks * shape.values
+    columns = len(masked_chunks(shape.chunks)) + len(shape.mask_positions) + 3  # masks, and W, U, V
+    proof = BASE_MS + ((BASE_MS_PER_8192_ROWS + columns * COLUMN_MS_PER_8192_ROWS) * rows >> 13)
+    sums = cells * (blocks + SUMS) // PRODUCTS_PER_MS + blocks**2 // PAIRS_PER_MS + (POSITION_MS << shape.rounds)
     return Candidate(
         logrows,
-        chunks,
-        ((BASE_MS_PER_8192_ROWS << logrows) >> 13) + trainers * padded * NATIVE_MS_PER_MILLION // 10**6,
-        padded * COMMIT_MS_PER_MILLION // 10**6,
-        trainers * chunks * VERIFY_MS_PER_POINT,
-        trainers * chunks * GAS_PER_POINT + GAS_OF_ROWS,
+        shape.chunks,
+        proof + sums,
+        COMMIT_MS + shape.chunks * shape.values * COMMIT_MS_PER_MILLION // 10**6,
+        blocks * VERIFY_US_PER_POINT // 1000,
+        blocks * GAS_PER_POINT + GAS_OF_ROWS,
     )
 
 
@@ -112,7 +119,8 @@ def candidates(trainers: int, params: int) -> list[Candidate]:
     """The cost model behind ``--logrows auto``.
 
     The base proof's work grows with rows, so a small K is quick for the aggregator; the number of chunks m = ⌈D/C⌉
-    grows as K falls, and with it what the verifier and the contract do: N·m points at 6,200 gas.
+    grows as K falls, with it what the verifier and the contract do: N·m points at 6,200 gas, and in the end the
+    aggregator's (N·m)² inner products too.
     """
     return [candidate(logrows, trainers, params) for logrows in ROWS]
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from .project_file import ProjectFile
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
-SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 1.06, 6.405 / 49_152  # 3.20 s at K = 14, 9.60 s at K = 16
-KEYS_S, KEYS_S_PER_ROW = 0.04, 45.504 / 122_880  # a circuit of builds at K = 13 and 15
-VERIFY_S = 0.3  # besides 1 ms a point
+SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.54, 10.58 / 49_152  # 4.06 s at K = 14, 14.64 s at K = 16
+KEYS_S, KEYS_S_PER_ROW = 0.04, 16.1 / 24_576  # of a build at K = 13 and 14
+VERIFY_S = 0.15  # besides what points take
 
 
 # ---------------------------------------------------------------- the plan

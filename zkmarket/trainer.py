@@ -24,7 +24,7 @@ from .commitment import (
     open_with_fresh_salts,
 )
 from .errors import InputError, SaltReuse
-from .files import locked, read_json, write_json
+from .files import locked, read_json, sweep, write_json
 from .quantise import QuantisedUpdate, quantise
 
 JOURNAL_FILE = "statement.json"
@@ -71,6 +71,7 @@ def commit_update(
         raise InputError(f"the update has shape {np.shape(update)}: wanted ({manifest.params},)")
     quantised = quantise(update, manifest.fixed_point, beta, saturate)
     with locked(folder / LOCK_FILE):  # two runs at once would overwrite each other's salts
+        sweep(folder)  # what a run that was killed was writing
         opening = _opening(build, folder, quantised.values, trainer, round_id)
         progress("committing")
         commitment = Commitment(round_id, trainer, commit(build, opening))

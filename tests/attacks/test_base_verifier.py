@@ -192,7 +192,7 @@ def test_both_norms_moved(ideal: Ideal, honest: Sent) -> None:
     """o_1 and o_2 by the same amount: their difference is right, and no proof says so."""
     one, two, *rest = honest.proof.proof.instances
     for amount in (1, -two):
-        moved = (one + amount, two + amount, *rest)
+        moved = ((one + amount) % P, (two + amount) % P, *rest)
         refused(ideal, with_proof(honest, proof=Proof(honest.proof.proof.data, moved)), UNPROVEN)
 
 

@@ -17,33 +17,23 @@ from tests.contracts.test_chain import HEADER, LIMITS, SMALL, write_project
 from zkmarket import backend, market, srs
 from zkmarket.backend import CircuitFiles, ProofJob
 from zkmarket.build import keys_of
-from zkmarket.rules import MultiKrum, norm_bound
-from zkmarket.statements import (
-    Circuit,
-    chunk_size,
-    default_value_bits,
-    project_circuits,
-    settlement_logrows,
-    value_bound,
-)
+from zkmarket.columns import Columns
+from zkmarket.rules import Filter, norm_bound
+from zkmarket.statements import VALUE_BITS, Circuit, project_circuits, settlement_logrows, value_bound
 
 RUNS = (1, 200, 1_000_000)
 
 
 def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]:
-    """The circuits of projects of two chunks, the last with one value only or nearly full, and every settlement."""
-    bits, chunk = default_value_bits(logrows), chunk_size(logrows)
-    bound = value_bound(bits)
-    for params in (chunk + 1, 2 * chunk - 1):
-        for index, n in enumerate(trainers):
-            rule, beta_max = MultiKrum.krum(n), norm_bound(params, bound)
-            settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
-            made = project_circuits(n, params, logrows, bits, settlement, beta_max, rule, "shapley")
-            for name, circuit in made.items():
-                if name == "range-last" and index == 0:
-                    yield f"range-last, {params - chunk} used", circuit
-                if params == chunk + 1 and (name == "settlement" or index == 0 and name in ("gram", "range")):
-                    yield f"{name}, N = {n}" if name == "settlement" else name, circuit
+    """The base circuit, and every settlement of updates of one chunk."""
+    params, bound = Columns(logrows).values, value_bound(VALUE_BITS)
+    for n in trainers:
+        rule, beta_max = Filter.krum(n), norm_bound(params, bound)
+        settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
+        made = project_circuits(n, params, logrows, VALUE_BITS, settlement, beta_max, rule, "shapley")
+        if n == trainers[0]:
+            yield "base", made["base"]
+        yield f"settlement, N = {n}", made["settlement"]
 
 
 def sizes(source: str) -> list[int]:

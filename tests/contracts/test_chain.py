@@ -379,7 +379,7 @@ def test_the_source_of_a_verifier_is_always_the_same(small_build: Build, sources
 
 
 def test_half_a_source_is_none(sources: dict[str, str]):
-    source = sources["gram"]
+    source = sources["base"]
     assert backend._is_whole_verifier(source)
     for size in (0, 100, len(source) // 2, len(source) - 3):
         assert not backend._is_whole_verifier(source[:size])
@@ -388,8 +388,8 @@ def test_half_a_source_is_none(sources: dict[str, str]):
 
 
 def test_a_damaged_key_gives_no_verifier(small_build: Build, tmp_path: Path):
-    files = small_build.files("gram")
-    folder = tmp_path / "gram"
+    files = small_build.files("base")
+    folder = tmp_path / "base"
     shutil.copytree(files.folder, folder)
     (folder / "vk.key").write_bytes(files.vk.read_bytes()[:-100])
     with pytest.raises(BackendError, match="no complete verifier contract: .*vk"):
@@ -405,15 +405,15 @@ def test_compiled_verifiers_do_not_depend_on_the_cache(
     sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path))
-    made = market.compile_verifier(sources["gram"])
+    made = market.compile_verifier(sources["base"])
     (path,) = (tmp_path / "verifiers").iterdir()
     kept = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(market, "_compile_verifier", lambda source: pytest.fail("it was in the cache"))
-        assert market.compile_verifier(sources["gram"]) == made
+        assert market.compile_verifier(sources["base"]) == made
     for damage in (b"", kept[:-10], kept.replace(b'"runtime": "60', b'"runtime": "61'), b"[]", b'{"sha256": 1}'):
         path.write_bytes(damage)
-        assert market.compile_verifier(sources["gram"]) == made
+        assert market.compile_verifier(sources["base"]) == made
         assert path.read_bytes() == kept
 
 
@@ -495,7 +495,7 @@ def test_a_crafted_encoding_hashes_one_copy_and_checks_another(on_chain: Any, pr
     arithmetic still reads the first. Here both are equal, so it passes; they need not be.
     """
     chain, contracts = on_chain
-    contract, proof = contracts["gram"], proofs["gram"]
+    contract, proof = contracts["base"], proofs["base"]
     canonical = bytes.fromhex(contract.verifyProof.encode_input(proof.data, list(proof.instances))[2:])
     selector, body = canonical[:4], canonical[4:]
     start = int.from_bytes(body[:32], "big")
@@ -514,7 +514,6 @@ def test_what_a_proof_costs_on_chain(on_chain: Any, proofs: dict[str, Proof], sm
     """Gas of the call alone: no surprise after an update of ezkl or solc. See measure_verifiers.py for tables."""
     chain, contracts = on_chain
     caller = chain.deploy(small, chain.accounts[0])
-    # one block of columns, but the range circuits have two
-    for name, most in (("gram", 350_000), ("range", 470_000), ("range-last", 470_000), ("settlement", 500_000)):
+    for name, most in (("base", 680_000), ("settlement", 500_000)):  # three blocks of columns, and one
         gas = caller.gasOf.call(contracts[name], proofs[name].data, list(proofs[name].instances))
         assert 0.9 * most < gas < most, name

@@ -35,9 +35,9 @@ def test_budgets(group: str, name: str, most: int) -> None:
 
 @pytest.mark.unit
 def test_budget_of_a_further_trainer() -> None:
-    """8,500 for each chunk's point, 30,000, and a window of the projection for every six blocks."""
+    """Its credit and its seat; a point; a sixth of a window of the projection; now and then a mask."""
     settle = SNAPSHOT["settle"]
-    assert (settle["N16_m1"] - settle["N8_m1"]) / 8 <= 8_500 + 30_000 + 27_000 / 6
+    assert (settle["N16_m1"] - settle["N8_m1"]) / 8 <= 30_000 + 11_000 + 5_000
 
 
 @pytest.mark.unit

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.world import Scene
+from tests.contracts.world import CID, Scene
 from tests.unit.test_project_file import DIGITS, load
+from zkmarket.columns import Columns
 from zkmarket.gas import (
     ADMIT_GAS,
     CREATE_MODEL_GAS,
@@ -16,8 +17,11 @@ from zkmarket.gas import (
     CREATE_RATES_GAS,
     GAS,
     LOCK_SEAT_GAS,
+    POINT_AGAIN_GAS,
     RECEIPT_GAS,
     ROOT_GAS,
+    SECOND_GAS,
+    SLOT_AGAIN_GAS,
     RoundShape,
     settle_gas,
 )
@@ -88,3 +92,31 @@ def test_the_plan_of_a_project_with_references(tmp_path: Path) -> None:
     assert more["all together"] == found["rounds"] * (root + added) and more["owner, once"] == 0
     said = set(found["warnings"]) - set(plain["warnings"])
     assert len(said) == 2 and all("compared with" in text for text in said)
+
+
+SHAPES = ((3, 1, 11), (8, 1, 13), (16, 1, 13), (8, 4, 13), (8, 1, 15))
+
+
+def test_the_slopes_of_a_settlement(scene: Scene) -> None:
+    """N, m and K: what a settlement by verifiers that accept all costs, less what the formula has for real ones."""
+    one, two = {}, {}
+    for n, chunks, logrows in SHAPES:
+        columns = Columns(logrows)
+        params = chunks * columns.values - 100
+        own = dataclasses.replace(scene, trainers=list(scene.chain.accounts[2 : 2 + n]), offered={})
+        own.stranger = scene.chain.accounts[19]
+        shape = {"params": params, "chunks": chunks, "logrows": logrows, "rows": columns.rows}
+        own.open(minTrainers=n, maxTrainers=n, **shape, betaMin=params, beta=params, betaMax=params)
+        own.to_prove()
+        proof, of = own.proof(nu=1), RoundShape(n, params, logrows)
+        with scene.chain.rolled_back():
+            whole = own.settle(proof).gas
+        one[of] = whole - settle_gas(of)
+        base = own.project.prove_base(own.stranger, proof).gas
+        parts = own.project.settle_proven(own.stranger, proof, CID, own.publication(proof)).gas
+        two[of] = base + parts - whole - SECOND_GAS - n * SLOT_AGAIN_GAS - of.points * POINT_AGAIN_GAS
+    verifiers = -sum(one.values()) / len(one)  # and the bytes of their proofs
+    assert 1_200_000 < verifiers < 1_400_000
+    for of, rest in one.items():
+        assert rest == pytest.approx(-verifiers, abs=TOLERANCE * settle_gas(of)), of
+    assert all(abs(rest) < 20_000 for rest in two.values()), two

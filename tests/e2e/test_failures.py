@@ -303,7 +303,8 @@ def test_a_node_that_dies_twice_and_a_line_that_fails(tmp_path: Path) -> None:
                 )
                 place.until_phase(Phase.SUBMIT)
                 line.rule = line.lose_first
-                assert line.failed["cut"] > 5 and line.failed["lose"] >= 5  # accept, three joins, start
+                # of accept, three joins and start; one that was cut had arrived, and was not sent again
+                assert line.failed["cut"] > 5 and line.failed["lose"] > 2
 
                 place.until(place.project.seats)
                 with one_line_each({name: roles[name] for name in ("aggregator", "owner", "auditor")}):

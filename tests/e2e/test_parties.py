@@ -1,6 +1,6 @@
 """Parties that fail or cheat, as real processes: what it costs them, and that the others' project goes on.
 
-MARKET.md's rules, one by one, are tested in tests/contracts; here, that the roles' programs play by them. All projects
+The market's rules, one by one, are tested in tests/contracts; here, that the roles' programs play by them. All projects
 of this file have the same keys and verifiers, and share a chain.
 """
 

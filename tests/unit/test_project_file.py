@@ -744,7 +744,8 @@ def test_seconds_go_through_what_was_measured(tmp_path: Path):
         project = load(tmp_path, text, keys__logrows=str(k), rules__three_sigma='"off"')  # as the rows were
         keys = plan_module._keys(project, shape["params"], k)
         got = plan_module._seconds(project, shape["params"], k, keys)
-        assert near(got["keys"], shape["seconds"], 0.2)
+        if "cache" not in shape["note"].removeprefix("keys come from the cache if they are there"):
+            assert near(got["keys"], shape["seconds"], 0.2)  # of a build whose keys were all made
         openings = n * candidate(k, n, shape["params"]).trainer_ms / 1000
         assert near(got["most"]["aggregator"] - openings, steps["aggregator_total"]["seconds"], 0.2), got
         assert near(got["most"]["verifier"], steps["verify"]["seconds"], 0.2), got
