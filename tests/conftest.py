@@ -61,7 +61,7 @@ def submit(build: Build, values: np.ndarray, trainer: int, round_id: RoundId = R
     return Submission(Commitment(round_id, trainer, commit(build, opening)), opening)
 
 
-def make_build(folder: Path, **changes: Any) -> Build:
+def build_for(folder: Path, **changes: Any) -> Build:
     values: dict[str, Any] = {"trainers": TRAINERS, "params": PARAMS, "filter": RULE, "logrows": LOGROWS} | changes
     return build(Spec(**values), srs.generate(), folder)
 
@@ -69,13 +69,13 @@ def make_build(folder: Path, **changes: Any) -> Build:
 @pytest.fixture(scope="session")
 def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """N = 5, D = 2500, K = 10: m = 3."""
-    return make_build(tmp_path_factory.mktemp("builds") / "small")
+    return build_for(tmp_path_factory.mktemp("builds") / "small")
 
 
 @pytest.fixture(scope="session")
 def one_chunk_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """N = 3, D = 40, K = 10: m = 1, leave-one-out."""
-    return make_build(
+    return build_for(
         tmp_path_factory.mktemp("builds") / "one", trainers=3, params=40, filter=MultiKrum(0, 3), score="leave-one-out"
     )
 
@@ -90,4 +90,4 @@ def honest_round(small_build: Build) -> Round:
     return Round(small_build, submissions, proof, aggregate)
 
 
-__all__ = ["ROUND", "Opening", "Round", "honest_updates", "make_build", "submit"]
+__all__ = ["ROUND", "Opening", "Round", "honest_updates", "build_for", "submit"]

@@ -132,7 +132,9 @@ def run_demo(
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkmarket-demo-")))
         cast = Cast(trainers, attackers, attack, rounds, reward, split, seed, rule if filter else None, score)
-        result = Stage(cast, place.resolve(), chain, store, progress).play(stack)
+        stage = Stage(cast, place.resolve(), chain, store, progress)
+        project, outputs = stage.play(stack)
+        result = Account(stage, project, outputs).result()
     from .report import summary, write_report
 
     write_report(result, page)
@@ -262,7 +264,11 @@ class Stage:
         self.programs: dict[str, Program] = {}
         self.names = [f"trainer-{i}" for i in range(cast.trainers)]
 
-    def play(self, stack: contextlib.ExitStack) -> dict[str, Any]:
+    def play(self, stack: contextlib.ExitStack) -> tuple[Project, dict[str, dict[str, Any]]]:
+        """The market from its first deployment to the last withdrawal, and what each program answered.
+
+        Chain and store stay up until the stack closes.
+        """
         from .market import anvil_node, connect
 
         began = time.monotonic()
@@ -271,16 +277,15 @@ class Stage:
         rpc = self.rpc or stack.enter_context(anvil_node())
         self.open_store(stack)
         stack.callback(self.stop)
-        with connect(rpc) as chain:
-            self.chain, self.rpc = chain, rpc
-            self.addresses = self.fund()
-            project = self.set_up()
-            self.start_programs()
-            self.conduct(project)
-            with self.timer.step("withdraw"):
-                outputs = {name: program.result() for name, program in self.programs.items()}
-            self.timer.add("total", time.monotonic() - began)
-            return Account(self, project, outputs).result()
+        self.chain, self.rpc = stack.enter_context(connect(rpc)), rpc
+        self.addresses = self.fund()
+        project = self.set_up()
+        self.start_programs()
+        self.conduct(project)
+        with self.timer.step("withdraw"):
+            outputs = {name: program.result() for name, program in self.programs.items()}
+        self.timer.add("total", time.monotonic() - began)
+        return project, outputs
 
     def stop(self) -> None:
         for program in self.programs.values():
@@ -447,7 +452,7 @@ class Account:
 
     def result(self) -> dict[str, Any]:
         terms, settled = self.project.terms(), self.log.settled()
-        rounds = self.rounds(settled)
+        start, rounds = self.rounds(settled)
         trainers = [self.trainer(i, name, settled) for i, name in enumerate(self.stage.names)]
         some = next(iter(self.history.builds.values())).manifest
         deployed = json.loads((self.stage.folder / "owner" / "deployed.json").read_text())
@@ -460,7 +465,7 @@ class Account:
             "attack_means": ATTACKS[self.cast.attack],
             "chain_id": self.chain.id,
             "insecure": some.insecure,
-            "accuracy_at_start": self.start,
+            "accuracy_at_start": start,
             "reward_wei": terms["reward"],
             "fee_wei": terms["fee"],
             "trainers": trainers,
@@ -540,7 +545,8 @@ class Account:
 
     # ---- accuracy
 
-    def rounds(self, settled: list[Settled]) -> list[dict[str, Any]]:
+    def rounds(self, settled: list[Settled]) -> tuple[float, list[dict[str, Any]]]:
+        """Accuracy of the initial model, and a row for every settled round."""
         from . import learning
 
         layout, theta = self.history.prospectus.layout, self.history.prospectus.theta
@@ -550,7 +556,7 @@ class Account:
         def accuracy(parameters: np.ndarray) -> float:
             return float(learning.evaluate(model, layout, parameters, held).accuracy or 0.0)
 
-        self.start = accuracy(theta)
+        start = accuracy(theta)
         learners = [self.learner(i) for i in range(self.cast.trainers)]
         everything = [learning.load_dataset(self.cast.data(i)) for i in range(self.cast.trainers)]
         together = learning.Dataset(
@@ -585,7 +591,7 @@ class Account:
             )
         if rows and self.outputs["owner"]["theta"] != rows[-1]["theta"]:
             raise BackendError("the owner received another model than the proven aggregates make")
-        return rows
+        return start, rows
 
     def learner(self, i: int) -> Any:
         """What trainer i would send where nothing filters; a thief sends what it steals, the first honest update."""

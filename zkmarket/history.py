@@ -231,7 +231,9 @@ def _cid(data: bytes) -> str | None:
 
 def fetch_prospectus(project: Project, store: Store, path: Path) -> Prospectus:
     """The prospectus that the terms pin, into a file too. ProofRejected if the store's is another."""
-    created = project.creation()
+    from .market import Market
+
+    created = Market(project.chain, project.factory()).creation_of(project)
     blob = store.get(cid_from_bytes(created.arguments["cid"]), LIMIT)
     wanted = project.terms()["model"]
     if digest_of(blob) != wanted:

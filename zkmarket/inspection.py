@@ -153,7 +153,7 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
 
 def _inspect_address(market: Market, project: Project, found: Inspection) -> bool:
     """Whether what is sent to the address can reach these terms only, whatever becomes of the chain's last blocks."""
-    said = project.creation().arguments
+    said = market.creation_of(project).arguments
     terms = said["terms"]
     plans = [project.plan(n) for n in range(terms["minTrainers"], terms["maxTrainers"] + 1)]
     kept = (project.terms(), plans, project.rates())

@@ -1030,6 +1030,14 @@ class Market(_Deployed):
         found = self._logged(0, "latest", [topic, None, "0x" + owner[2:].lower().rjust(64, "0")])
         return [event.arguments["project"] for event in found]
 
+    def creation_of(self, project: Project) -> Event:
+        """The log entry of a project's creation: terms, plans, rates, and the prospectus's CID."""
+        topic = self._topic("ProjectCreated")
+        logged = self._logged(0, "latest", [topic, "0x" + project.address[2:].lower().rjust(64, "0")])
+        if not logged:
+            raise ChainError(f"the factory {self.address} logged no creation of {project.address}")
+        return logged[0]
+
     def address_of_logged(self, said: Mapping[str, Any]) -> str:
         """Where a project that was made of what ProjectCreated logged stands: the address commits to all of it."""
         names = ("terms", "plans", "rates", "cid", "nonce")
@@ -1165,15 +1173,6 @@ class Project(_Deployed):
     def factory(self) -> str:
         """Who made the project; believe it only if that factory lists it."""
         return self._call("factory")
-
-    def creation(self) -> Event:
-        """The log entry of the factory that made it: terms, plans, rates, and the prospectus's CID."""
-        market = Market(self.chain, self.factory())
-        topic = market._topic("ProjectCreated")
-        found = market._logged(0, "latest", [topic, "0x" + self.address[2:].lower().rjust(64, "0")])
-        if not found:
-            raise ChainError(f"the factory {market.address} logged no creation of {self.address}")
-        return found[0]
 
     def terms(self) -> dict[str, Any]:
         """What the owner fixed at creation, by the names of Types.sol."""

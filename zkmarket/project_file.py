@@ -194,20 +194,6 @@ class ProjectFile:
     windows: Windows
     lines: Mapping[Place, int] = field(repr=False, compare=False)
 
-    @classmethod
-    def load(cls, path: Path) -> ProjectFile:
-        """Read and check a file; InputError names each line, what is wrong and what is wanted."""
-        path = Path(path)
-        value, lines = _parsed(path)
-        complaints = Complaints(str(path), lines)
-        _check_schema(value, complaints)
-        read = _Reader(value, complaints)
-        project = _read(read, path, lines)
-        complaints.stop()
-        _check_rules(project, complaints)
-        complaints.stop()
-        return project
-
     @property
     def least(self) -> int:
         return min(self.filters)
@@ -229,12 +215,12 @@ class ProjectFile:
     @property
     def least_penalty(self) -> int:
         """What the factory demands: p · least >= R, where the reward is the chain's own coin."""
-        return _least_penalty(self.native, self.reward, self.least)
+        return least_penalty(self.native, self.reward, self.least)
 
     @property
     def least_bond(self) -> int:
         """What the factory demands: taking the updates and not settling must cost more than settling earns."""
-        return _least_bond(self.native, self.reward, self.fee, self.penalty_wei, self.refusals)
+        return least_bond(self.native, self.reward, self.fee, self.penalty_wei, self.refusals)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -441,6 +427,20 @@ class ProjectFile:
 # ---------------------------------------------------------------- syntax and schema
 
 
+def load_project_file(path: Path) -> ProjectFile:
+    """Read and check a file; InputError names each line, what is wrong and what is wanted."""
+    path = Path(path)
+    value, lines = _parsed(path)
+    complaints = Complaints(str(path), lines)
+    _check_schema(value, complaints)
+    read = _Reader(value, complaints)
+    project = _read(read, path, lines)
+    complaints.stop()
+    _check_rules(project, complaints)
+    complaints.stop()
+    return project
+
+
 def _parsed(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     try:
         data = path.read_bytes()
@@ -563,7 +563,7 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
             )
     stake = read.read("money", "stake", parse_amount, max(1, reward))
     least, most = read.get("rules", "least", MIN_ACCEPTED), read.get("rules", "most", 64)
-    share = _least_penalty(native, reward, least) if native else max(1, stake // 10)
+    share = least_penalty(native, reward, least) if native else max(1, stake // 10)
     penalty = read.read("money", "penalty", parse_amount, share)
     if least > most:
         read.complaints.at(("rules", "most"), f"[rules] most is at least least, {least}: got {most}")
@@ -707,11 +707,11 @@ def _ratio(value: int | Decimal | str) -> Fraction | None:
 # ---------------------------------------------------------------- rules
 
 
-def _least_bond(native: bool, reward: int, fee: int, penalty: int, refusals: int) -> int:
+def least_bond(native: bool, reward: int, fee: int, penalty: int, refusals: int) -> int:
     return (reward + fee if native else penalty) + refusals * penalty
 
 
-def _least_penalty(native: bool, reward: int, least: int) -> int:
+def least_penalty(native: bool, reward: int, least: int) -> int:
     """A seat whose update is never delivered can make an admission fail, which burns R of the bond."""
     return -(-reward // least) if native else 1
 

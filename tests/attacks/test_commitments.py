@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.forger import check, column_of, commit_column, forge_round
-from tests.conftest import PARAMS, ROUND, Round, honest_updates, make_build, submit
+from tests.conftest import PARAMS, ROUND, Round, honest_updates, build_for, submit
 from zkmarket import trainer as trainer_module
 from zkmarket.aggregator import Submission, admit, prove_round
 from zkmarket.artifacts import Build
@@ -360,7 +360,7 @@ def test_used_folder(one_chunk_build: Build, used_folder: Path, tmp_path: Path, 
 
 
 def test_used_folder_of_another_build(used_folder: Path, tmp_path: Path, one_chunk_build: Build) -> None:
-    other = make_build(
+    other = build_for(
         tmp_path / "other", trainers=3, params=40, filter=MultiKrum(0, 3), score="leave-one-out", beta_max=10**6
     )
     with pytest.raises(SaltReuse, match="another trainer, round or build"):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import PARAMS, ROUND, Round, make_build, submit
+from tests.conftest import PARAMS, ROUND, Round, build_for, submit
 from zkmarket import artifacts, srs
 from zkmarket.aggregator import load_submissions, prove_round
 from zkmarket.artifacts import Build, Manifest
@@ -817,13 +817,13 @@ def test_damaged_srs(private_cache: Path, honest_round: Round, damage: Callable[
 )
 def test_impossible_project(tmp_path: Path, changes: dict[str, Any], kind: type[Exception], reason: str) -> None:
     with pytest.raises(kind, match=reason):
-        make_build(tmp_path / "build", **changes)
+        build_for(tmp_path / "build", **changes)
     assert not any(tmp_path.iterdir())
 
 
 def test_smallest_project(tmp_path: Path) -> None:
     """The honest twin: N = 3 trainers of D = 1 parameter, whole and verified."""
-    build = make_build(tmp_path / "build", trainers=3, params=1, filter=MultiKrum(0, 3))
+    build = build_for(tmp_path / "build", trainers=3, params=1, filter=MultiKrum(0, 3))
     submissions = [submit(build, np.array([value]), 0x10 + value) for value in (1, 2, 3)]
     proof, aggregate = prove_round(build, submissions)
     decision = verify_round(build, proof, expected=ROUND)
@@ -845,11 +845,11 @@ def test_build_into_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home/diary.txt").write_text("precious")
     with pytest.raises(InputError, match="exists and holds something else"):
-        make_build(tmp_path / "home", **spec)
+        build_for(tmp_path / "home", **spec)
     assert (tmp_path / "home/diary.txt").read_text() == "precious"
     (tmp_path / "empty").mkdir()
-    first = make_build(tmp_path / "empty", **spec)
-    assert make_build(tmp_path / "empty", **spec).manifest == first.manifest
+    first = build_for(tmp_path / "empty", **spec)
+    assert build_for(tmp_path / "empty", **spec).manifest == first.manifest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home"]
 
 

@@ -21,7 +21,7 @@ from tests.attacks.test_projection_forgeries import (
     WithoutV,
     WithoutWAndU,
 )
-from tests.conftest import make_build
+from tests.conftest import build_for
 from tests.ideal import Ideal, Sent, small_updates, verify
 from zkmarket import backend
 from zkmarket.artifacts import Build
@@ -64,7 +64,7 @@ class Real(Ideal):
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     """N = 3, D = 1000 at K = 10: two chunks, the second one padded; one fold and four rounds."""
     folder = tmp_path_factory.mktemp("two") / "build"
-    return Real(make_build(folder, trainers=3, params=1000, filter=MultiKrum(0, 3), score="leave-one-out"))
+    return Real(build_for(folder, trainers=3, params=1000, filter=MultiKrum(0, 3), score="leave-one-out"))
 
 
 def sent_by(kind: type[Prover], real: Real, entries: Entries, transcript: type[Transcript] = Transcript) -> Sent:

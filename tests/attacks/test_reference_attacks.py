@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.forger import add_to, check, forge_round, tampered, with_settlement
-from tests.conftest import PARAMS, ROUND, TRAINERS, Round, honest_updates, make_build, submit
+from tests.conftest import PARAMS, ROUND, TRAINERS, Round, honest_updates, build_for, submit
 from zkmarket import settlement
 from zkmarket.aggregator import Submission, check_last, prove_round, sum_updates
 from zkmarket.artifacts import Build
@@ -62,7 +62,7 @@ def answer_of(points: tuple[tuple[int, int], ...]) -> dict[str, list[str]]:
 def referred(honest_round: Round, tmp_path_factory: pytest.TempPathFactory) -> Referred:
     """The honest round's updates, settled by all references: the root is the common direction, P is an earlier sum."""
     folder = tmp_path_factory.mktemp("referred")
-    build = make_build(folder / "build", filter=Filter.parse(FILTER), score="novel")
+    build = build_for(folder / "build", filter=Filter.parse(FILTER), score="novel")
     submissions = honest_round.submissions
     root = submit(build, -honest_updates(N, PARAMS)[-1] // 2, OWNER)
     earlier = [1, 1, 1, 0, 0]

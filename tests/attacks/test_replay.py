@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.forger import forge_round
-from tests.conftest import ROUND, Round, make_build
+from tests.conftest import ROUND, Round, build_for
 from zkmarket import settlement
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
@@ -99,7 +99,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS)
 def sibling(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    return make_build(tmp_path_factory.mktemp("sibling") / "build", **request.param)
+    return build_for(tmp_path_factory.mktemp("sibling") / "build", **request.param)
 
 
 def test_another_manifest_with_the_same_keys(honest_round: Round, sibling: Build) -> None:
@@ -122,7 +122,7 @@ def test_another_bound_of_values_is_another_settlement(honest_round: Round, tmp_
     """Q is a constant of the settlement circuit, D·Q², and of no other."""
     keys = [
         {name: circuit["files"]["vk.key"] for name, circuit in build.manifest.value["circuits"].items()}
-        for build in (make_build(tmp_path / "build", value_bits=9), honest_round.build)
+        for build in (build_for(tmp_path / "build", value_bits=9), honest_round.build)
     ]
     assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"settlement"}
 

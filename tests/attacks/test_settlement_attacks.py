@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.forger import forge_round, with_settlement
-from tests.conftest import PARAMS, TRAINERS, Round, honest_updates, make_build, submit
+from tests.conftest import PARAMS, TRAINERS, Round, honest_updates, build_for, submit
 from zkmarket import backend, settlement
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build, Manifest
@@ -218,7 +218,7 @@ def test_base_proof_of_another_number_of_chunks(honest_round: Round, tiny_round:
 @pytest.fixture(scope="module")
 def looser_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The same project under a rule that accepts everybody: the same shapes, another settlement key."""
-    return make_build(tmp_path_factory.mktemp("looser") / "build", filter=MultiKrum(1, 5))
+    return build_for(tmp_path_factory.mktemp("looser") / "build", filter=MultiKrum(1, 5))
 
 
 def test_settlement_under_a_looser_rule(honest_round: Round, looser_build: Build) -> None:

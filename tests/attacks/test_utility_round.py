@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import fake_utility
-from tests.conftest import ROUND, honest_updates, make_build, submit
+from tests.conftest import ROUND, honest_updates, build_for, submit
 from tests.fake_utility import FakeModel
 from tests.unit.documents import proof as some_proof
 from zkmarket import utility_round
@@ -54,7 +54,7 @@ class Scene:
 def salted(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Enough salts for exact Shapley among five."""
     folder = tmp_path_factory.mktemp("builds") / "salted"
-    return make_build(folder, trainers=N, params=D, filter=MultiKrum(1, 4), logrows=10, salts=24, score="equal")
+    return build_for(folder, trainers=N, params=D, filter=MultiKrum(1, 4), logrows=10, salts=24, score="equal")
 
 
 @pytest.fixture(autouse=True)

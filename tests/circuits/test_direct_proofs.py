@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.circuits.leak import Basis, Table, points_of
-from tests.conftest import make_build, submit
+from tests.conftest import build_for, submit
 from zkmarket import direct
 from zkmarket.aggregator import Submission, prove_round
 from zkmarket.artifacts import Build
@@ -60,7 +60,7 @@ def updates(n: int, d: int, length: int = 60) -> np.ndarray:
 def weighted(tmp_path_factory: pytest.TempPathFactory) -> Proven:
     """N = 3, D = 40, K = 10, values of 9 bits."""
     folder = tmp_path_factory.mktemp("builds") / "weighted"
-    build = make_build(folder, trainers=3, params=40, filter=MultiKrum(0, 3), value_bits=9)
+    build = build_for(folder, trainers=3, params=40, filter=MultiKrum(0, 3), value_bits=9)
     made = aggregation_keys(build, Rule("mean"))
     submissions = [submit(build, u, 0x2000 + i) for i, u in enumerate(updates(3, 40))]
     openings, commitments = [s.opening for s in submissions], [s.commitment for s in submissions]
@@ -158,7 +158,7 @@ PARAMS = 650
 @pytest.fixture(scope="module")
 def round_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder = tmp_path_factory.mktemp("builds") / "direct"
-    return make_build(folder, trainers=3, params=PARAMS, filter=MultiKrum(0, 3), logrows=13, value_bits=12)
+    return build_for(folder, trainers=3, params=PARAMS, filter=MultiKrum(0, 3), logrows=13, value_bits=12)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import make_build
+from tests.conftest import build_for
 from tests.contracts.harness import Harness, compile_harness, deploy_harness
 from tests.contracts.world import ETHER, Scene
 from zkmarket import market
@@ -69,7 +69,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Build]:
     """For 3 and 4 trainers: two settlements, everything else shared."""
     folder = tmp_path_factory.mktemp("builds")
     return {
-        n: make_build(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n))
+        n: build_for(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n))
         for n in (3, 4)
     }
 

@@ -19,7 +19,7 @@ from eth_abi import decode, encode
 from eth_hash.auto import keccak
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
-from tests.conftest import honest_updates, make_build, submit
+from tests.conftest import honest_updates, build_for, submit
 from tests.contracts.world import NONCES, pass_deadline
 from zkmarket import market
 from zkmarket.aggregator import Submission, prove_round
@@ -50,7 +50,7 @@ def made(
     """The builds of a project of `least` to `most` trainers. Keys come from the user's cache."""
     folder = Path(_scratch().name)
     return {
-        n: make_build(
+        n: build_for(
             folder / f"{n}-{params}-{logrows}-{rule(n)}", trainers=n, params=params, logrows=logrows, filter=rule(n)
         )
         for n in range(least, most + 1)
@@ -67,7 +67,7 @@ def compared() -> Mapping[int, Build]:
     """Of a project that compares four trainers' updates with a root update and with the last aggregate."""
     rules: dict[str, Any] = {"filter": Filter.parse("norm,cosine:tau=0.1"), "score": "novel"}
     folder = Path(_scratch().name) / "compared"
-    return {4: make_build(folder, trainers=4, params=params_of(1), logrows=LOGROWS, **rules)}
+    return {4: build_for(folder, trainers=4, params=params_of(1), logrows=LOGROWS, **rules)}
 
 
 def norm_bound(params: int) -> int:

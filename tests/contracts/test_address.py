@@ -59,7 +59,7 @@ def test_it_is_where_the_factory_said(scene: Scene) -> None:
     assert scene.project.address == said
     assert scene.market._call("isProject", said) is True
     assert done.event("ProjectCreated").arguments["nonce"] == 5
-    assert scene.market.address_of_logged(scene.project.creation().arguments) == said
+    assert scene.market.address_of_logged(scene.market.creation_of(scene.project).arguments) == said
 
 
 def test_anything_that_it_is_made_of_makes_another_address(scene: Scene) -> None:
@@ -211,7 +211,7 @@ def test_attack_terms_that_the_address_does_not_commit_to(
 ) -> None:
     """A node that shows other terms than the project was made of, in the log, or in the log and in its storage."""
     scene.create()
-    event = scene.project.creation()
+    event = scene.market.creation_of(scene.project)
     said = event.arguments
     altered: dict[str, Any] = {
         "terms": said["terms"] | {"bondWei": said["terms"]["bondWei"] - 1},

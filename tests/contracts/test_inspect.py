@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_build
+from tests.conftest import build_for
 from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
@@ -115,7 +115,7 @@ def test_another_manifest(
     """Same circuits, another scale: the digest differs, and nothing else would."""
     folder = tmp_path_factory.mktemp("other")
     other = {
-        n: make_build(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n), scale_bits=5)
+        n: build_for(folder / str(n), trainers=n, params=PARAMS, logrows=LOGROWS, filter=MultiKrum(0, n), scale_bits=5)
         for n in (3, 4)
     }
     found = inspect(chain, make().address, other)

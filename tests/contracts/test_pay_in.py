@@ -48,7 +48,7 @@ def open_desk(
     monkeypatch.setattr(owner, "make_builds", lambda *_: builds)
     monkeypatch.setattr(owner.Prospectus, "from_bytes", staticmethod(lambda blob: None))
     file = SimpleNamespace(offer=lambda *_: offer)
-    monkeypatch.setattr(owner.ProjectFile, "load", staticmethod(lambda path: file))
+    monkeypatch.setattr(owner, "load_project_file", lambda path: file)
     return made
 
 

@@ -29,7 +29,7 @@ from zkmarket.errors import InputError
 from zkmarket.escrow import NOBODY, Windows
 from zkmarket.gas import GAS, RoundShape, admit_gas, create_gas, lock_gas, settle_gas
 from zkmarket.plan import plan, plan_text
-from zkmarket.project_file import EXAMPLE, ProjectFile, lines_of
+from zkmarket.project_file import EXAMPLE, ProjectFile, lines_of, load_project_file
 from zkmarket.quantise import ParameterLayout
 from zkmarket.rules import Filter, MultiKrum, norm_bound
 from zkmarket.statements import value_bound
@@ -76,7 +76,7 @@ def load(tmp_path: Path, text: str = SMALL, **changes: str) -> ProjectFile:
             text += f"[{section}]\n{key} = {value}\n"
     path = tmp_path / "PROJECT.toml"
     path.write_text(text)
-    return ProjectFile.load(path)
+    return load_project_file(path)
 
 
 def complaints(tmp_path: Path, call: Any) -> list[str]:
@@ -157,7 +157,7 @@ def test_advice_is_kept_as_json_has_it(tmp_path: Path):
 
 
 def test_the_example_loads_and_says_what_its_comments_say():
-    project = ProjectFile.load(EXAMPLE)
+    project = load_project_file(EXAMPLE)
     specs = project.specs(DIGITS)
     assert set(specs) == {6, 7, 8} and {spec.params for spec in specs.values()} == {64 * 32 + 32 + 32 * 10 + 10}
     assert project.least_bond == 3 * ETHER // 2  # "here 1.5 ether"
@@ -174,7 +174,7 @@ def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_pa
     full = re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", text)
     assert full.count("\n") == text.count("\n") and full != text
     (tmp_path / "PROJECT.toml").write_text(full)
-    spelt, short = ProjectFile.load(tmp_path / "PROJECT.toml"), ProjectFile.load(EXAMPLE)
+    spelt, short = load_project_file(tmp_path / "PROJECT.toml"), load_project_file(EXAMPLE)
     given = {"path": short.path, "lines": short.lines}
     # the model's own numbers, which a file without them leaves open
     assert (spelt.beta_min, spelt.value_bits, spelt.scale_bits) == (2410, 13, 12)
@@ -206,7 +206,7 @@ def test_every_filter_can_be_written(lines: str, filters: list[str], most: int |
     """What is built for 6, 7 and 8 trainers; a last aggregate may be of a round of the most."""
     text = re.sub(r"(?m)^most = .*\n", lambda found: f"{found[0]}{lines}\n", EXAMPLE.read_text())
     (tmp_path / "PROJECT.toml").write_text(text)
-    specs = ProjectFile.load(tmp_path / "PROJECT.toml").specs(DIGITS)
+    specs = load_project_file(tmp_path / "PROJECT.toml").specs(DIGITS)
     assert [str(specs[n].filter) for n in (6, 7, 8)] == filters
     assert {spec.most_trainers for spec in specs.values()} == {most}
 
@@ -383,15 +383,15 @@ def test_a_syntax_error_is_told_with_its_line(tmp_path: Path, text: str, complai
 def test_files_that_are_none(tmp_path: Path):
     path = tmp_path / "PROJECT.toml"
     with pytest.raises(InputError, match=r"PROJECT\.toml cannot be read: No such file"):
-        ProjectFile.load(path)
+        load_project_file(path)
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        ProjectFile.load(tmp_path)
+        load_project_file(tmp_path)
     path.write_bytes(b"[project]\nname = '\xff'\n")
     with pytest.raises(InputError, match=r"PROJECT\.toml:2: a project file is UTF-8 text"):
-        ProjectFile.load(path)
+        load_project_file(path)
     path.write_bytes(b"#" * (project_file.FILE_LIMIT + 1))
     with pytest.raises(InputError, match="a project file has at most 262144"):
-        ProjectFile.load(path)
+        load_project_file(path)
 
 
 # ---------------------------------------------------------------- lines
@@ -453,7 +453,7 @@ def test_dotted_and_quoted_keys_have_their_line(tmp_path: Path):
 
 def test_windows_line_ends(tmp_path: Path):
     (tmp_path / "PROJECT.toml").write_bytes(SMALL.replace("rounds = 3", "rounds = 0").replace("\n", "\r\n").encode())
-    found = complaints(tmp_path, lambda: ProjectFile.load(tmp_path / "PROJECT.toml"))
+    found = complaints(tmp_path, lambda: load_project_file(tmp_path / "PROJECT.toml"))
     assert found == ["PROJECT.toml:3: [project] rounds is a whole number from 1 to 10000: got 0"]
 
 
@@ -753,7 +753,7 @@ def test_seconds_go_through_what_was_measured(tmp_path: Path):
 
 
 def test_the_plan_of_the_example():
-    found = plan(ProjectFile.load(EXAMPLE), DIGITS, gas_price_wei=10 * 10**9)
+    found = plan(load_project_file(EXAMPLE), DIGITS, gas_price_wei=10 * 10**9)
     assert json.loads(json.dumps(found)) == found
     assert (found["logrows"], found["chunk"], found["chunks"], found["params"]) == (13, 7808, 1, 2410)
     assert found["transactions"] == {"least": 1, "most": 1}
@@ -783,11 +783,11 @@ def test_the_plan_of_the_example():
 
 
 def test_a_plan_without_a_price_says_no_price():
-    found = plan(ProjectFile.load(EXAMPLE), DIGITS)
+    found = plan(load_project_file(EXAMPLE), DIGITS)
     assert found["cost"]["wei"] == {} and found["cost"]["gas_price_wei"] is None
     text = plan_text(found)
     assert "gwei" not in text and not re.search(r"all together.*ether", text)
-    assert re.search(r"all together.*ether", plan_text(plan(ProjectFile.load(EXAMPLE), DIGITS, 10**9)))
+    assert re.search(r"all together.*ether", plan_text(plan(load_project_file(EXAMPLE), DIGITS, 10**9)))
 
 
 def test_chunks_plans_and_rates_cost_what_they_add(tmp_path: Path):
@@ -942,9 +942,9 @@ def test_the_text_names_everything(tmp_path: Path):
 
 def test_reading_and_planning_need_no_torch():
     program = (
-        "import sys; from zkmarket.project_file import EXAMPLE, ProjectFile; from zkmarket.plan import plan;"
+        "import sys; from zkmarket.project_file import EXAMPLE, load_project_file; from zkmarket.plan import plan;"
         " from zkmarket.quantise import ParameterLayout as L;"
-        " plan(ProjectFile.load(EXAMPLE), L(('w',), ((2410,),), ('float32',)));"
+        " plan(load_project_file(EXAMPLE), L(('w',), ((2410,),), ('float32',)));"
         " sys.exit('torch' in sys.modules or 'ezkl' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -26,7 +26,7 @@ from ..files import atomic_write, read_json, save_npz, write_json
 from ..history import Log
 from ..inspection import inspect_factory, made_by_our_code
 from ..market import Market, Project, State, Submitted, refuse_insecure, sign, transacting, verifier_of
-from ..project_file import ProjectFile
+from ..project_file import ProjectFile, load_project_file
 from ..prospectus import Prospectus, digest_of, make_builds, theta_digest
 from ..quantise import ParameterLayout
 from ..sealing import encode_keyring, kept_key, seal, seal_update
@@ -95,7 +95,7 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     builds = make_builds(prospectus, desk.folder / "builds", desk.progress)
     deployed = Deployed(desk)
     market, verifiers = deployed.market, deployed.verifiers(builds)
-    file = ProjectFile.load(desk.folder / PLAN_FILE)
+    file = load_project_file(desk.folder / PLAN_FILE)
     found = [
         address
         for address in market.projects_of(desk.me)

@@ -124,9 +124,9 @@ def owner_plan(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def _project_file(path: Path) -> tuple[Any, Any, Any]:
     """The file, the model's layout, and its initial parameters."""
     from ..learning import initial_parameters
-    from ..project_file import ProjectFile
+    from ..project_file import load_project_file
 
-    file = ProjectFile.load(path)
+    file = load_project_file(path)
     layout, theta = initial_parameters(file.model)
     return file, layout, theta
 
