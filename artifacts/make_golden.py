@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zkmarket import srs
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import PROVER_FILES
-from zkmarket.build import Spec, build
-from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_salts
+from zkmarket.backend import srs
+from zkmarket.build import PROVER_FILES, Spec, make_build
+from zkmarket.round import Commitment, RoundId, Submission, open_with_fresh_salts, prove_round
+from zkmarket.round.commitment import commit
 from zkmarket.rules import MultiKrum
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,7 +23,7 @@ ROUND = RoundId(chain_id=31337, project=0xC0FFEE, round=1)
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
-        made = build(Spec(3, 40, MultiKrum(0, 3), logrows=10), srs.generate(), Path(name) / "build")
+        made = make_build(Spec(3, 40, MultiKrum(0, 3), logrows=10), srs.generate(), Path(name) / "build")
         submissions = []
         for trainer, shift in enumerate((0, 1, -1)):
             values = np.arange(-20, 20, dtype=np.int32) + shift

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import Rows, machine, measured, say
-from zkmarket import backend, srs
-from zkmarket.backend import CircuitFiles, ProofJob
+from zkmarket import backend
+from zkmarket.backend import CircuitFiles, ProofJob, srs
 from zkmarket.build import keys_of
-from zkmarket.errors import DomainError
-from zkmarket.rules import Filter, norm_bound
-from zkmarket.statements import (
+from zkmarket.build.statements import (
     SALTS,
     VALUE_BITS,
     Circuit,
@@ -27,6 +25,9 @@ from zkmarket.statements import (
     settlement_statement,
     value_bound,
 )
+from zkmarket.errors import DomainError
+from zkmarket.progress import quiet
+from zkmarket.rules import Filter, norm_bound
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="rows only, no progress")
     arguments = parser.parse_args()
-    tell = backend.quiet if arguments.json else say
+    tell = quiet if arguments.json else say
     rows = Rows(machine())
     for logrows in arguments.logrows:
         bench(rows, "base", base_circuit(logrows), arguments.repeat, tell)

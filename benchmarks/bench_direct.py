@@ -24,18 +24,25 @@ import numpy as np
 import psutil
 
 from benchmarks.measure import Measured, Rows, machine, measured, say
-from zkmarket import aggregator, auditor, backend, direct, srs
-from zkmarket.aggregator import Submission
-from zkmarket.artifacts import Build
-from zkmarket.build import Spec, build
-from zkmarket.columns import MAX_LOGROWS, ROWS, Columns
-from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_salts
-from zkmarket.contribution import SCORES
+from zkmarket import backend
+from zkmarket.backend import proofs, srs
+from zkmarket.build import MAX_LOGROWS, ROWS, Build, Columns, Spec, make_build
+from zkmarket.build.statements import VALUE_BITS, table_bound
 from zkmarket.errors import BackendError, DomainError, ZkmarketError
-from zkmarket.round import Decision
-from zkmarket.rules import Filter
-from zkmarket.settlement import Outcome
-from zkmarket.statements import VALUE_BITS, table_bound
+from zkmarket.progress import quiet
+from zkmarket.round import (
+    Commitment,
+    Decision,
+    Outcome,
+    RoundId,
+    Submission,
+    direct,
+    open_with_fresh_salts,
+    prove_round,
+    verify_round,
+)
+from zkmarket.round.commitment import commit
+from zkmarket.rules import SCORES, Filter
 
 ROUND = RoundId(31337, 1, 1)
 MOST_ROWS = 1 << MAX_LOGROWS
@@ -52,7 +59,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=24, help="GB that the process tree may take")
     parser.add_argument("--json", action="store_true", help="rows only, no progress")
     arguments = parser.parse_args()
-    tell = backend.quiet if arguments.json else say
+    tell = quiet if arguments.json else say
     for params in arguments.params or [1210, 10_000]:
         with tempfile.TemporaryDirectory(prefix="zkmarket-bench-") as name:
             bench(arguments, params, Path(name), tell)
@@ -75,10 +82,10 @@ def bench(arguments: argparse.Namespace, d: int, folder: Path, tell: Callable[[s
     logrows = direct_logrows(n, d, rule, arguments.score)
     rows = Rows({"trainers": n, "params": d} | machine())
     bits = min(VALUE_BITS, logrows - 1)
-    own = build(Spec(n, d, rule, arguments.score, bits), srs.generate(), folder / "own", tell)
+    own = make_build(Spec(n, d, rule, arguments.score, bits), srs.generate(), folder / "own", tell)
     if own.manifest.logrows != logrows:
         folded(arguments, rows, own, submit(own), "folded_own_logrows", tell)
-    made = build(Spec(n, d, rule, arguments.score, bits, logrows=logrows), srs.generate(), folder / "build", tell)
+    made = make_build(Spec(n, d, rule, arguments.score, bits, logrows=logrows), srs.generate(), folder / "build", tell)
     submissions = submit(made)
     decision = folded(arguments, rows, made, submissions, "folded", tell)
 
@@ -104,14 +111,14 @@ def folded(
     for _ in range(arguments.repeat):
         tell(f"{step}, 2^{manifest.logrows} rows")
         with measured() as took:
-            proof, _ = aggregator.prove_round(made, submissions)
+            proof, _ = prove_round(made, submissions)
         runs.append(took)
     size = len(proof.base.proof.data) + len(proof.base.z) + len(proof.settlement.data)
     compiled = sum(circuit["rows"] for circuit in manifest.value["circuits"].values())
     about = {"logrows": manifest.logrows, "settlement_logrows": manifest.settlement_logrows, "chunks": manifest.chunks}
     rows.add(step, runs, size, rows=compiled, **about)
     with measured() as took:
-        decision = auditor.verify_round(made, proof)
+        decision = verify_round(made, proof)
     rows.add(f"{step}_verify", [took], size, logrows=manifest.logrows)
     return decision
 
@@ -157,12 +164,12 @@ def plain(
         for _ in range(arguments.repeat):
             tell(f"direct, {output}")
             with measured() as took:
-                proof, _ = direct.prove_round(keys, openings, commitments)
+                proof, _ = direct.prove_direct_round(keys, openings, commitments)
             watch.check(took)
             runs.append(took)
     rows.add(f"direct_{output}", runs, len(proof.data), instances=len(proof.instances), **about)
     with measured() as took:
-        proven = direct.verify_round(keys, commitments, beta, proof)
+        proven = direct.verify_direct_round(keys, commitments, beta, proof)
     rows.add(f"direct_{output}_verify", [took], len(proof.data), logrows=made.manifest.logrows)
     if proven.outcome != Outcome(decision.mask, decision.scores, decision.nu):
         sys.exit("the direct round and the folded path decide differently")
@@ -178,10 +185,10 @@ class generous_deadline:  # noqa: N801 (a context)
 
     def __enter__(self) -> None:
         self.kept = backend.deadline
-        backend.deadline = lambda logrows: self.seconds
+        proofs.deadline = lambda logrows: self.seconds
 
     def __exit__(self, *_: object) -> None:
-        backend.deadline = self.kept
+        proofs.deadline = self.kept
 
 
 class Watch:

@@ -26,22 +26,40 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Rows, machine, measured, say
-from zkmarket import games, learning, srs, utility_round
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.attacks import wrong_labels
-from zkmarket.backend import quiet
-from zkmarket.build import Spec, build
-from zkmarket.commitment import Commitment, RoundId, commit, open_with_fresh_salts
-from zkmarket.compile import Options, compile_model, search, with_defaults
-from zkmarket.contribution import shares
-from zkmarket.executor import open_pool
-from zkmarket.games import Coalition, Method, play, proofs_needed, salts_needed
-from zkmarket.integers import evaluate
-from zkmarket.network import read_network
-from zkmarket.quantise import FixedPoint, quantise
-from zkmarket.rules import Filter
-from zkmarket.statements import SALTS, VALUE_BITS
-from zkmarket.utility import commit_validation, loss_unit, quantise_batch, quantise_theta, used_parameters
+from zkmarket import learning
+from zkmarket.backend import srs
+from zkmarket.build import Spec, make_build
+from zkmarket.build.statements import SALTS, VALUE_BITS
+from zkmarket.learning import wrong_labels
+from zkmarket.networks import evaluate, read_network
+from zkmarket.progress import quiet
+from zkmarket.round import Commitment, RoundId, Submission, open_with_fresh_salts, prove_round
+from zkmarket.round.commitment import commit
+from zkmarket.rules import Filter, shares
+from zkmarket.updates import FixedPoint
+from zkmarket.updates.quantise import quantise
+from zkmarket.utility import (
+    GameTerms,
+    Members,
+    Method,
+    Options,
+    UtilityRound,
+    commit_validation,
+    compile_model,
+    games,
+    loss_unit,
+    play,
+    proofs_needed,
+    prove_utilities,
+    quantise_batch,
+    quantise_theta,
+    salts_needed,
+    search,
+    used_parameters,
+    verify_utilities,
+    with_defaults,
+)
+from zkmarket.utility.workers import open_pool
 
 ROUND = RoundId(31337, 1, 1)
 DATA = "zkmarket.learning:digits_held"
@@ -73,7 +91,7 @@ class School:
         return np.clip(np.stack(made), -0.99, 0.99)
 
 
-def exact_shapley(losses: dict[Coalition, int], n: int) -> list[Fraction]:
+def exact_shapley(losses: dict[Members, int], n: int) -> list[Fraction]:
     values = [Fraction(0)] * n
     for size in range(n):
         weight = Fraction(factorial(size) * factorial(n - 1 - size), factorial(n))
@@ -95,7 +113,7 @@ def estimate(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], No
     theta = quantise_theta(plan, school.theta, used_parameters(plan))
     batch = quantise_batch(plan, data.inputs[: arguments.batch], data.targets[: arguments.batch])
     players = range(1, n + 1)
-    losses: dict[Coalition, int] = {}
+    losses: dict[Members, int] = {}
     with measured() as run:
         for size in range(n + 1):
             for s in combinations(players, size):
@@ -144,7 +162,7 @@ def prove(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], None]
     with tempfile.TemporaryDirectory(prefix="zkmarket-bench-") as name:
         folder = Path(name)
         rule = Filter.parse("norm")  # everybody is accepted: the most proofs
-        made = build(
+        made = make_build(
             Spec(n, len(school.theta), rule, "equal", layout=school.layout, salts=salts),
             srs.generate(),
             folder / "build",
@@ -175,19 +193,17 @@ def prove(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], None]
         with measured() as took:
             proof, _ = prove_round(made, submissions, progress=tell)
         rows.add("round_proof", [took])
-        terms = utility_round.Terms(made, proof, (1,) * n, model, method, b"\x2a" * 32, school.theta, validation.points)
+        terms = GameTerms(made, proof, (1,) * n, model, method, b"\x2a" * 32, school.theta, validation.points)
         for workers in arguments.workers or [1]:
             with measured() as took, open_pool(workers, arguments.scheduler) as pool:
-                proven = utility_round.prove_utilities(
-                    terms, submissions, validation, pool, folder / f"kept-{workers}", tell
-                )
+                proven = prove_utilities(terms, submissions, validation, pool, folder / f"kept-{workers}", tell)
             proven.save(folder / "utility.json")
             size, count = (folder / "utility.json").stat().st_size, len(proven.proofs)
             rows.add(
                 "prove_utilities", [took], size, workers=workers, proofs=count, rows=model.value["circuit"]["rows"]
             )
         with measured() as took:
-            decision = utility_round.verify_utilities(terms, utility_round.UtilityRound.load(folder / "utility.json"))
+            decision = verify_utilities(terms, UtilityRound.load(folder / "utility.json"))
         rows.add("verify_utilities", [took], size, proofs=count, scores=decision.scores)
 
 

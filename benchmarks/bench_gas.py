@@ -18,11 +18,10 @@ from typing import Any
 
 from benchmarks.measure import machine, say
 from tests.contracts.real import CID, Real, RealProject, made
-from zkmarket import market
-from zkmarket.backend import quiet
-from zkmarket.escrow import Verifiers
-from zkmarket.gas import RoundShape
-from zkmarket.market import Chain
+from zkmarket.chain import SOLC_VERSION, Chain, development_chain
+from zkmarket.market import Verifiers
+from zkmarket.posting import RoundShape
+from zkmarket.progress import quiet
 from zkmarket.rules import Filter
 
 SNAPSHOT = Path(__file__).with_name("gas.json")
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with benchmarks/gas.json, write nothing")
     parser.add_argument("--json", action="store_true", help="the result on stdout, no progress")
     arguments = parser.parse_args()
-    with market.development_chain(accounts=40) as chain:
+    with development_chain(accounts=40) as chain:
         result = measure(chain, quiet if arguments.json else say)
     if arguments.json:
         print(json.dumps(result))
@@ -89,7 +88,7 @@ def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
         "about": "gas, by python -m benchmarks.bench_gas; tolerance is the part by which --check lets it differ",
         "tolerance": TOLERANCE,
         **{key: value for key, value in machine().items() if key != "numpy"},
-        "solc": market.SOLC_VERSION,
+        "solc": SOLC_VERSION,
         "node": chain.web3.client_version,
         "projects": {
             name: dict(zip(("trainers", "params", "logrows"), of, strict=True)) for name, of in PROJECTS.items()

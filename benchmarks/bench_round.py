@@ -19,17 +19,28 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Measured, Rows, machine, measured, say
-from zkmarket import aggregator, auditor, backend, base, gram, settlement, srs
-from zkmarket.aggregator import Submission
-from zkmarket.artifacts import Build
-from zkmarket.build import Spec, build
-from zkmarket.commitment import RoundId
-from zkmarket.contribution import SCORES
-from zkmarket.native import Digits
-from zkmarket.quantise import FixedPoint, load_update
-from zkmarket.round import RoundProof, start_transcript
-from zkmarket.rules import Filter
-from zkmarket.trainer import commit_update
+from zkmarket import backend
+from zkmarket.backend import srs
+from zkmarket.build import Build, Spec, make_build
+from zkmarket.progress import quiet
+from zkmarket.round import (
+    Digits,
+    RoundId,
+    RoundProof,
+    Submission,
+    admit,
+    base,
+    commit_update,
+    gram,
+    load_submission,
+    load_submissions,
+    prove_round,
+    settlement,
+    start_transcript,
+    verify_round,
+)
+from zkmarket.rules import SCORES, Filter
+from zkmarket.updates import FixedPoint, load_update
 
 ROUND = RoundId(31337, 1, 1)
 
@@ -48,7 +59,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the updates go; default a temporary folder")
     parser.add_argument("--json", action="store_true", help="rows only, no progress")
     arguments = parser.parse_args()
-    tell = backend.quiet if arguments.json else say
+    tell = quiet if arguments.json else say
     with tempfile.TemporaryDirectory(prefix="zkmarket-bench-", dir=arguments.folder) as name:
         bench(arguments, Path(name), tell)
 
@@ -58,7 +69,7 @@ def bench(arguments: argparse.Namespace, folder: Path, tell: Callable[[str], Non
     rule = Filter.parse(arguments.filter) if arguments.filter else Filter.default(n)
     spec = Spec(n, d, rule, arguments.score, logrows=arguments.logrows, optimize=arguments.optimize)
     with measured() as took:
-        made = build(spec, srs.generate(), folder / "build", tell)
+        made = make_build(spec, srs.generate(), folder / "build", tell)
     manifest = made.manifest
     about = {"trainers": n, "params": d, "filter": str(rule), "logrows": manifest.logrows, "chunks": manifest.chunks}
     rows = Rows(about | machine())
@@ -75,15 +86,15 @@ def bench(arguments: argparse.Namespace, folder: Path, tell: Callable[[str], Non
             commit_update(made, load_update(floats), place, trainer + 1, ROUND)
         commit_runs.append(took)
         floats.unlink()
-        submission = aggregator.load_submission(made, place)
+        submission = load_submission(made, place)
         with measured() as took:
-            aggregator.admit(made, submission)
+            admit(made, submission)
         admit_runs.append(took)
     rows.add("commit_one_trainer", commit_runs, 64 * manifest.chunks)
     rows.add("admit_one_trainer", admit_runs, 64 * manifest.chunks)
 
     if "steps" not in arguments.skip:
-        steps(rows, made, aggregator.load_submissions(made, updates), repeat, tell)
+        steps(rows, made, load_submissions(made, updates), repeat, tell)
 
     totals, round_file = [], folder / "round.json"
     for _ in range(repeat):
@@ -96,7 +107,7 @@ def bench(arguments: argparse.Namespace, folder: Path, tell: Callable[[str], Non
     for _ in range(repeat):
         with measured() as took:
             checked = Build.load(made.folder)
-            auditor.verify_round(checked, RoundProof.load(round_file, checked.manifest))
+            verify_round(checked, RoundProof.load(round_file, checked.manifest))
         runs.append(took)
     rows.add("verify", runs, on_chain_bytes(proof))
 
@@ -176,7 +187,7 @@ def in_fresh_process(folder: Path, updates: Path, output: Path) -> Measured:
 
 def aggregate(folder: Path, updates: Path, output: Path) -> None:
     made = Build.load(folder, prover=True)
-    proof, total = aggregator.prove_round(made, aggregator.load_submissions(made, updates))
+    proof, total = prove_round(made, load_submissions(made, updates))
     total.save(output.with_suffix(".aggregate.npz"))
     proof.save(output)
 

@@ -39,12 +39,9 @@ import numpy as np
 
 from benchmarks.measure import Rows, machine, measured, say
 from zkmarket import learning
-from zkmarket.attacks import ATTACKS, attacking, wrong_labels
-from zkmarket.backend import quiet
-from zkmarket.contribution import scores, shares
 from zkmarket.demo import MODEL, default_attackers
-from zkmarket.quantise import FixedPoint, quantise
-from zkmarket.roles.trainer import Lesson
+from zkmarket.learning import ATTACKS, Lesson, attacking, wrong_labels
+from zkmarket.progress import quiet
 from zkmarket.rules import (
     MIN_ACCEPTED,
     Domain,
@@ -55,7 +52,11 @@ from zkmarket.rules import (
     next_beta,
     norm_bound,
     sample_size,
+    shares,
 )
+from zkmarket.rules.scores import scores
+from zkmarket.updates import FixedPoint
+from zkmarket.updates.quantise import quantise
 
 LOGROWS, KAPPA = 13, 4.0
 FIXED = FixedPoint(LOGROWS - 1, LOGROWS)

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Rows, machine, measured, say
-from zkmarket import backend, srs, utility
-from zkmarket.commitment import sum_salts
-from zkmarket.compile import Options, compile_model
-from zkmarket.field import random_scalars
-from zkmarket.utility import Coalition, UtilityBuild
+from zkmarket import backend, utility
+from zkmarket.backend import srs
+from zkmarket.crypto import random_scalars
+from zkmarket.progress import quiet
+from zkmarket.round import sum_salts
+from zkmarket.utility import Coalition, Options, UtilityBuild, compile_model
 
 TRAINERS = 8
 HERE = "benchmarks.bench_utility"
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="runs; the median is reported")
     parser.add_argument("--json", action="store_true", help="rows only, no progress")
     arguments = parser.parse_args()
-    tell = backend.quiet if arguments.json else say
+    tell = quiet if arguments.json else say
     for model in arguments.model or ["linear", "mlp"]:
         with tempfile.TemporaryDirectory(prefix="zkmarket-bench-") as name:
             bench(arguments, model, Path(name), tell)

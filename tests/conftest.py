@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zkmarket import srs
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import Build
-from zkmarket.build import Spec, build
-from zkmarket.commitment import Commitment, Opening, RoundId, commit, open_with_fresh_salts
-from zkmarket.round import Aggregate, RoundProof
+from zkmarket.backend import srs
+from zkmarket.build import Build, Spec, make_build
+from zkmarket.round import (
+    Aggregate,
+    Commitment,
+    Opening,
+    RoundId,
+    RoundProof,
+    Submission,
+    open_with_fresh_salts,
+    prove_round,
+)
+from zkmarket.round.commitment import commit
 from zkmarket.rules import MultiKrum
 
 # py_ecc lifts the recursion limit at import, so far that a test of deep nesting would crash the process
@@ -63,7 +70,7 @@ def submit(build: Build, values: np.ndarray, trainer: int, round_id: RoundId = R
 
 def build_for(folder: Path, **changes: Any) -> Build:
     values: dict[str, Any] = {"trainers": TRAINERS, "params": PARAMS, "filter": RULE, "logrows": LOGROWS} | changes
-    return build(Spec(**values), srs.generate(), folder)
+    return make_build(Spec(**values), srs.generate(), folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,14 @@ from pathlib import Path
 import numpy as np
 from eth_hash.auto import keccak
 
-from zkmarket.artifacts import Build
 from zkmarket.backend import Proof
-from zkmarket.commitment import commit_vector
+from zkmarket.build import Build
+from zkmarket.crypto import Point, digest_words
 from zkmarket.errors import ProofRejected
-from zkmarket.executor import Job
-from zkmarket.field import Point
-from zkmarket.integers import root
-from zkmarket.transcript import digest_words
-from zkmarket.utility import Coalition, Utility, UtilityProof, Validation
-from zkmarket.utility_round import words_of
+from zkmarket.networks import root
+from zkmarket.round import commit_vector
+from zkmarket.utility import Coalition, Utility, UtilityProof, Validation, words_of
+from zkmarket.utility.workers import Job
 
 
 @dataclass(frozen=True)

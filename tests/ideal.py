@@ -19,14 +19,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zkmarket import backend, base, gram, settlement
-from zkmarket.backend import Proof, ProofJob
-from zkmarket.base import Attempt, BaseProof, Points
+from zkmarket.backend import Proof, ProofJob, proofs
+from zkmarket.build import Shape
+from zkmarket.crypto import (
+    GENERATOR,
+    P,
+    Point,
+    Transcript,
+    dot,
+    encode_point,
+    from_ints,
+    hash_words,
+    multiply_add,
+    random_scalars,
+)
 from zkmarket.errors import ProofRejected
-from zkmarket.field import GENERATOR, P, Point, dot, encode_point, from_ints, multiply_add, random_scalars
-from zkmarket.native import Digits
-from zkmarket.projection import Shape
-from zkmarket.transcript import Transcript, hash_words
+from zkmarket.round import Attempt, BaseProof, Digits, Points, base, gram, settlement
 
 CONTEXT = hash_words("a round")
 GRAM_POINT = multiply_add([GENERATOR], [77])
@@ -102,8 +110,8 @@ class Ideal:
     def in_place(self) -> Iterator[None]:
         """Put this in the place of ezkl."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(backend, "commit", self.commit)
-            patch.setattr(backend, "verify", self.verify)
+            patch.setattr(proofs, "commit", self.commit)
+            patch.setattr(proofs, "verify", self.verify)
             yield
 
 

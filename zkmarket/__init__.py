@@ -2,23 +2,34 @@
 
 The flow, in the order of the command line; each name is one step or what it makes:
 
-    build.build      Spec → Build                     circuits and keys of a project
+    make_build       Spec → Build                     circuits and keys of a project
     commit_update    float update → Committed         a trainer's commitment and its opening
     prove_round      Submissions → RoundProof         the aggregator's filter, scores and aggregate, proven
     verify_round     RoundProof → Decision            anyone; or ProofRejected with the reason
     open_aggregate   Aggregate → new parameters       checked against the proven commitment
 """
 
-from .aggregator import Submission, admit, load_submissions, prove_round
-from .artifacts import Build, Manifest
-from .auditor import export, open_aggregate, verify_round
-from .build import Spec
-from .commitment import Commitment, Opening, RoundId
+from .build import Build, Manifest, Spec, make_build
 from .errors import ProofRejected, ZkmarketError
-from .quantise import FixedPoint, ParameterLayout, QuantisedUpdate, dequantise, load_update
-from .round import Aggregate, Decision, RoundProof
+from .round import (
+    Aggregate,
+    Commitment,
+    Committed,
+    Decision,
+    Opening,
+    RoundId,
+    RoundProof,
+    Submission,
+    admit,
+    commit_update,
+    export,
+    load_submissions,
+    open_aggregate,
+    prove_round,
+    verify_round,
+)
 from .rules import MultiKrum
-from .trainer import Committed, commit_update
+from .updates import FixedPoint, ParameterLayout, QuantisedUpdate, dequantise, load_update
 
 __all__ = [
     "Aggregate",
@@ -44,6 +55,7 @@ __all__ = [
     "export",
     "load_submissions",
     "load_update",
+    "make_build",
     "open_aggregate",
     "prove_round",
     "verify_round",

@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from platformdirs import user_cache_path
 
 from .errors import InputError
 
-MAX_JSON = 1 << 28
 NPY_HEADER = 4096
-MAX_RECURSION = 1000
 
 
 def cache_folder() -> Path:
@@ -61,65 +56,6 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
 def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
     with replacing(path, mode) as temporary:
         temporary.write_bytes(data)
-
-
-def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    atomic_write(path, (json.dumps(value, indent=1) + "\n").encode(), mode)
-
-
-def canonical_json(value: Any) -> str:
-    """One text for one value: keys in the order in which they stand, no spaces. What is hashed and compared.
-
-    Numbers that are equal in Python (1, 1.0, True) have texts of their own here.
-    """
-    return json.dumps(value, separators=(",", ":"))
-
-
-def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
-    """Parse a JSON file of the outside world; InputError says what is wrong with it.
-
-    Floats are refused: no file of zkmarket holds one, and 7.0 must not pass for 7.
-    """
-    if not path.is_file():
-        raise InputError(f"no {what} at {path}")
-    size = path.stat().st_size
-    if not 0 < size <= limit:
-        raise InputError(f"{what} {path} has {size} bytes: wanted 1 to {limit}")
-    try:
-        return parse_json(
-            path.read_bytes(),
-            parse_float=_refuse_float,
-            parse_constant=_refuse_float,
-        )
-    except ValueError as error:
-        raise InputError(f"{what} {path} is not JSON: {error}") from error
-
-
-def parse_json(data: bytes, **hooks: Any) -> Any:
-    """json.loads that raises ValueError for deep nesting, and for an object with the same key twice.
-
-    py_ecc lifts the recursion limit so far that deep nesting would crash the process instead. Of two equal keys one
-    reader takes the first and another the last: a digest of the bytes would stand for both.
-    """
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(min(limit, MAX_RECURSION))
-    try:
-        return json.loads(data, object_pairs_hook=_refuse_duplicates, **hooks)
-    except RecursionError as error:
-        raise ValueError(str(error)) from error
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("it holds the same key twice")
-    return value
-
-
-def _refuse_float(text: str) -> None:
-    raise ValueError(f"it holds {text}, which is not an integer")
 
 
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) -> None:

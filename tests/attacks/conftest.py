@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zkmarket import backend
-from zkmarket.backend import CircuitFiles, Proof
+from zkmarket.backend import CircuitFiles, Proof, proofs
 
 
 @pytest.fixture
@@ -23,5 +23,5 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> set:
             really_verify(files, proof, what)
             accepted.add(key)
 
-    monkeypatch.setattr(backend, "verify", verify)
+    monkeypatch.setattr(proofs, "verify", verify)
     return accepted

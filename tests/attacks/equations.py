@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from zkmarket.field import P, dot
+from zkmarket.crypto import P, dot
 
 
 def uniform_in_kernel(rows: list[list[int]]) -> list[int]:

@@ -11,17 +11,28 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROUND
-from zkmarket import backend, base, commitment, gram, settlement
-from zkmarket.aggregator import Submission, reference_vectors, references_of
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
+from zkmarket import backend
 from zkmarket.backend import Proof
-from zkmarket.base import Attempt, Points
-from zkmarket.field import P, Point, from_ints, to_hex
-from zkmarket.gram import Claims
-from zkmarket.native import Digits
-from zkmarket.round import Aggregate, Decision, RoundProof, start_transcript
-from zkmarket.transcript import Transcript
+from zkmarket.build import Build
+from zkmarket.crypto import P, Point, Transcript, from_ints, to_hex
+from zkmarket.round import (
+    Aggregate,
+    Attempt,
+    Claims,
+    Decision,
+    Digits,
+    Points,
+    RoundProof,
+    Submission,
+    base,
+    commitment,
+    gram,
+    reference_vectors,
+    references_of,
+    settlement,
+    start_transcript,
+    verify_round,
+)
 
 Matrix = list[list[int]]
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.ideal import Ideal, Sent, Update, started
-from zkmarket import gram, projection
-from zkmarket.base import BaseProof, Points, powers_of
-from zkmarket.field import P, dot, random_scalars, to_ints
-from zkmarket.projection import FLOOD_BITS, Weights
-from zkmarket.transcript import Transcript
+from zkmarket.build import FLOOD_BITS, Z_BITS, masked_chunks
+from zkmarket.crypto import P, Transcript, dot, random_scalars, to_ints
+from zkmarket.round import BaseProof, Points, Weights, gram, powers_of, projection
 
 Column = list[int]
 Entries = Mapping[tuple[int, int, int], int]
@@ -38,7 +36,7 @@ class Prover:
         for (slot, chunk, cell), value in (entries or {}).items():
             self.slots[slot - 1][chunk][cell] = value % P
         size = self.shape.values + ideal.salts
-        self.mask = {chunk: to_ints(random_scalars(size)) for chunk in gram.masked_chunks(self.shape.chunks)}
+        self.mask = {chunk: to_ints(random_scalars(size)) for chunk in masked_chunks(self.shape.chunks)}
         self.masks = [to_ints(random_scalars(size)) for _ in self.shape.mask_positions]
         flood = [value % (2 << FLOOD_BITS) - (1 << FLOOD_BITS) for value in self.masks[0][: self.shape.sums]]
         self.masks[0][: self.shape.sums] = [value % P for value in flood]
@@ -190,7 +188,7 @@ class Clamped(Prover):
     """Sends 5 for every answer that is too large."""
 
     def answers(self, true: list[int], transcript: Transcript) -> list[int]:
-        return [value if abs(value) < 1 << projection.Z_BITS else 5 for value in true]
+        return [value if abs(value) < 1 << Z_BITS else 5 for value in true]
 
 
 def pad(column: Sequence[int], cells: int) -> Column:

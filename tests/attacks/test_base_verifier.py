@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from tests.ideal import Ideal, Round, Sent, Update, small_updates, verify
-from zkmarket import base, projection
 from zkmarket.backend import Proof
-from zkmarket.base import BaseProof, Points
+from zkmarket.build import SUMS, Z_BITS, Z_BYTES, Shape
+from zkmarket.crypto import GENERATOR, P, Point, Q, Transcript, decode_point, encode_point, multiply_add, to_ints
 from zkmarket.errors import DomainError, ProofRejected
-from zkmarket.field import GENERATOR, P, Point, Q, decode_point, encode_point, multiply_add, to_ints
-from zkmarket.projection import SUMS, Z_BITS, Z_BYTES, Shape
-from zkmarket.transcript import Transcript
+from zkmarket.round import BaseProof, Points, base, projection
 
 pytestmark = pytest.mark.unit
 

@@ -14,27 +14,30 @@ import numpy as np
 import pytest
 
 from tests.attacks.forger import check, column_of, commit_column, forge_round
-from tests.conftest import PARAMS, ROUND, Round, honest_updates, build_for, submit
-from zkmarket import trainer as trainer_module
-from zkmarket.aggregator import Submission, admit, prove_round
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
-from zkmarket.commitment import (
+from tests.conftest import PARAMS, ROUND, Round, build_for, honest_updates, submit
+from zkmarket.build import Build
+from zkmarket.crypto import INFINITY, P, from_ints
+from zkmarket.errors import DomainError, InputError, OpeningMismatch, ProofRejected, SaltReuse, ZkmarketError
+from zkmarket.round import (
     COMMITMENT_FILE,
     SALTS_FILE,
     VALUES_FILE,
     Commitment,
     Opening,
     RoundId,
+    Submission,
     address_text,
+    admit,
     check_opening,
     combine,
+    commit,
+    commit_update,
+    commitment,
     open_with_fresh_salts,
+    prove_round,
+    verify_round,
 )
-from zkmarket.errors import DomainError, InputError, OpeningMismatch, ProofRejected, SaltReuse, ZkmarketError
-from zkmarket.field import INFINITY, P, from_ints
 from zkmarket.rules import MultiKrum
-from zkmarket.trainer import commit_update
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 
@@ -399,7 +402,7 @@ def test_two_commits_at_once(one_chunk_build: Build, tmp_path: Path, monkeypatch
     command = [sys.executable, "-m", "zkmarket", "commit", str(one_chunk_build.folder), str(tmp_path / "u.npy")]
     command += ["--trainer", address_text(7), "-o", str(folder)]
     started: list[subprocess.Popen] = []
-    real = trainer_module.open_with_fresh_salts
+    real = commitment.open_with_fresh_salts
 
     def slow(*args) -> Opening:
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
@@ -407,7 +410,7 @@ def test_two_commits_at_once(one_chunk_build: Build, tmp_path: Path, monkeypatch
             started[0].wait(timeout=10)
         return real(*args)
 
-    monkeypatch.setattr(trainer_module, "open_with_fresh_salts", slow)
+    monkeypatch.setattr(commit, "open_with_fresh_salts", slow)
     with contextlib.suppress(ZkmarketError):
         commit_update(one_chunk_build, update, folder, 7)
     _, said = started[0].communicate(timeout=60)

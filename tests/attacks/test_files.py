@@ -16,17 +16,30 @@ import numpy as np
 import pytest
 
 from tests.conftest import PARAMS, ROUND, Round, build_for, submit
-from zkmarket import artifacts, srs
-from zkmarket.aggregator import load_submissions, prove_round
-from zkmarket.artifacts import Build, Manifest
-from zkmarket.auditor import export, open_aggregate, verify_round
-from zkmarket.commitment import COMMITMENT_FILE, SALTS_FILE, VALUES_FILE, Commitment, Opening, commit
+from zkmarket.backend import srs
+from zkmarket.build import Build, Manifest, folder
+from zkmarket.crypto import P
+from zkmarket.documents import write_json
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected, RuleError
-from zkmarket.field import P
-from zkmarket.files import sha256_file, write_json
-from zkmarket.quantise import dequantise
-from zkmarket.round import Aggregate, Decision, RoundProof
+from zkmarket.files import sha256_file
+from zkmarket.round import (
+    COMMITMENT_FILE,
+    SALTS_FILE,
+    VALUES_FILE,
+    Aggregate,
+    Commitment,
+    Decision,
+    Opening,
+    RoundProof,
+    export,
+    load_submissions,
+    open_aggregate,
+    prove_round,
+    verify_round,
+)
+from zkmarket.round.commitment import commit
 from zkmarket.rules import MultiKrum
+from zkmarket.updates import dequantise
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 
@@ -758,9 +771,9 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for logrows in (10, 12):  # made now if this is the first test that needs it
         shutil.copyfile(development.path(logrows), target / f"kzg{logrows}.srs")
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path / "cache"))
-    artifacts._srs_file.cache_clear()
+    folder._srs_file.cache_clear()
     yield target
-    artifacts._srs_file.cache_clear()
+    folder._srs_file.cache_clear()
 
 
 def test_srs_honest_twin(private_cache: Path, honest_round: Round) -> None:

@@ -11,13 +11,11 @@ import pytest
 
 from tests.conftest import Round as ProvenRound
 from tests.ideal import Ideal, Round, Update, started, verify
-from zkmarket import aggregator, backend, base, projection
-from zkmarket.aggregator import prove_round
-from zkmarket.auditor import verify_round
-from zkmarket.base import Attempt
+from zkmarket import backend
+from zkmarket.build import SUMS, Shape
+from zkmarket.crypto import P, encode_point, to_hex, to_ints
 from zkmarket.errors import BackendTimeout
-from zkmarket.field import encode_point, to_hex, to_ints
-from zkmarket.projection import SUMS, Shape, Weights
+from zkmarket.round import Attempt, Weights, projection, prove_round, verify_round
 
 PRIME = (1 << 31) - 1
 """A rank mod a prime is at most the rank."""
@@ -126,7 +124,7 @@ def test_every_attempt_draws_everything_anew() -> None:
         assert not set(to_ints(mine)) & set(to_ints(theirs))
     flat = [value for column in columns[0] for value in to_ints(column)]
     assert len(set(flat)) == len(flat)
-    assert to_ints(one.masks.columns[0][:120]) == [value % base.P for value in one.masks.flood]
+    assert to_ints(one.masks.columns[0][:120]) == [value % P for value in one.masks.flood]
     assert -(1 << 109) <= min(one.masks.flood) < 0 < max(one.masks.flood) < 1 << 109
     verify(ideal, first.sent)
 
@@ -167,7 +165,7 @@ def test_proving_a_round_again_shares_nothing(
         raise BackendTimeout("base proof: prove: no answer")
 
     with monkeypatch.context() as failing:
-        failing.setattr(backend, "prove", hung)
+        failing.setattr(backend.proofs, "prove", hung)
         with pytest.raises(BackendTimeout):
             prove_round(build, submissions)
     proofs = [prove_round(build, submissions)[0] for _ in range(2)]
@@ -192,8 +190,8 @@ def test_no_mask_leaves_the_process(
 ) -> None:
     """The prover is given W, U and V, which may be seen, and the round proof holds no secret."""
     jobs: list[backend.ProofJob] = []
-    prove = aggregator.backend.prove
-    monkeypatch.setattr(backend, "prove", lambda given, progress: jobs.extend(given) or prove(given, progress))
+    prove = backend.prove
+    monkeypatch.setattr(backend.proofs, "prove", lambda given, progress: jobs.extend(given) or prove(given, progress))
     proof, _ = prove_round(honest_round.build, honest_round.submissions)
     (attempt,) = drawn
     secrets = {text for column in attempt.mask.columns.values() for text in to_hex(column)}

@@ -9,17 +9,22 @@ import pytest
 
 from tests.attacks.forger import Matrix, add_to, all_of, check, column_of, commit_column, forge_round, with_base
 from tests.conftest import Round
-from zkmarket import round as round_module
-from zkmarket.aggregator import prove_round
-from zkmarket.auditor import verify_round
 from zkmarket.backend import Proof
-from zkmarket.base import Attempt
-from zkmarket.commitment import combine, commit_columns
+from zkmarket.build import masked_chunks
+from zkmarket.crypto import P, Transcript, dot, from_ints, to_hex
 from zkmarket.errors import BackendError, ProofRejected, StatementFalse
-from zkmarket.field import P, dot, from_ints, to_hex
-from zkmarket.gram import Mask, Products, masked_chunks
-from zkmarket.round import Decision, RoundProof
-from zkmarket.transcript import Transcript
+from zkmarket.round import (
+    Attempt,
+    Decision,
+    Mask,
+    Products,
+    RoundProof,
+    combine,
+    commit_columns,
+    prove_round,
+    verify_round,
+)
+from zkmarket.round import proof as proof_module
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 
@@ -184,7 +189,7 @@ def test_powers_of_one_challenge(honest_round: Round, monkeypatch: pytest.Monkey
     build, submissions = honest_round.build, honest_round.submissions
     truth = verify_round(build, honest_round.proof)
     with monkeypatch.context() as weak:
-        weak.setattr(round_module, "Transcript", PowersOfOne)
+        weak.setattr(proof_module, "Transcript", PowersOfOne)
         forged = forge_round(build, submissions, collision, solve=None)
         paid = verify_round(build, forged)
     assert paid.mask == truth.mask
@@ -199,7 +204,7 @@ def test_powers_of_one_challenge_through_the_prover(honest_round: Round, monkeyp
     """Even the prover's own checks pass with weak challenges: it is the challenges that have to be right."""
     with_matrix(monkeypatch, colliding(10**6))
     with monkeypatch.context() as weak:
-        weak.setattr(round_module, "Transcript", PowersOfOne)
+        weak.setattr(proof_module, "Transcript", PowersOfOne)
         proof, _ = prove_round(honest_round.build, honest_round.submissions)
         verify_round(honest_round.build, proof)
     with pytest.raises(BackendError, match="the last claim is not"):
@@ -256,7 +261,7 @@ def test_unchained_seed(
     """If one ρ does not depend on the X before it, that X is solved for, and any matrix passes."""
     build = honest_round.build
     with monkeypatch.context() as weak:
-        weak.setattr(round_module, "Transcript", weak_transcript)
+        weak.setattr(proof_module, "Transcript", weak_transcript)
         forged = forge_round(build, honest_round.submissions, RICHER, solve=solve)
         paid = verify_round(build, forged)
     assert differences(paid, verify_round(build, honest_round.proof)) == [5 * 10**6, 0, 0, 0, 0]
@@ -273,7 +278,7 @@ def test_chained_seed(honest_round: Round, solve: int) -> None:
 
 def test_unchained_seed_is_no_excuse(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weak verifier is not simply blind: with honest claims it refuses the false matrix too."""
-    monkeypatch.setattr(round_module, "Transcript", Labelled)
+    monkeypatch.setattr(proof_module, "Transcript", Labelled)
     forged = forge_round(honest_round.build, honest_round.submissions, RICHER, solve=None)
     with pytest.raises(ProofRejected, match=FALSE_CLAIM):
         verify_round(honest_round.build, forged)

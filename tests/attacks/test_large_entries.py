@@ -7,12 +7,10 @@ import pytest
 
 from tests.attacks.plain import Clamped, Entries, Prover
 from tests.ideal import Ideal, Round, Sent, small_updates, verify
-from zkmarket import projection
+from zkmarket.build import ENTRY_BITS, Shape
+from zkmarket.crypto import P, Transcript
 from zkmarket.errors import DomainError, ProofRejected
-from zkmarket.field import P
-from zkmarket.native import Digits
-from zkmarket.projection import ENTRY_BITS, Shape
-from zkmarket.transcript import Transcript
+from zkmarket.round import Digits, projection
 
 pytestmark = pytest.mark.unit
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.attacks.forger import check
 from tests.conftest import Round
+from zkmarket.crypto import P, Q
 from zkmarket.errors import InputError, ProofRejected
-from zkmarket.field import P, Q
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 

@@ -17,11 +17,10 @@ from eth_hash.auto import keccak
 from tests.attacks.equations import isotropic, short_solution, uniform_in_kernel
 from tests.attacks.plain import Clamped, Column, Prover
 from tests.ideal import Ideal, Sent, small_updates, verify
-from zkmarket import gram, projection
+from zkmarket.build import Shape
+from zkmarket.crypto import P, Transcript, dot, hash_words, scalar
 from zkmarket.errors import DomainError, ProofRejected
-from zkmarket.field import P, dot
-from zkmarket.projection import Shape, Weights
-from zkmarket.transcript import Transcript, hash_words, scalar
+from zkmarket.round import Weights, gram, projection
 
 pytestmark = pytest.mark.unit
 

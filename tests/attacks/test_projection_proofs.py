@@ -24,13 +24,11 @@ from tests.attacks.test_projection_forgeries import (
 from tests.conftest import build_for
 from tests.ideal import Ideal, Sent, small_updates, verify
 from zkmarket import backend
-from zkmarket.artifacts import Build
 from zkmarket.backend import Proof, ProofJob
+from zkmarket.build import ENTRY_BITS, Build
+from zkmarket.crypto import P, Point, Transcript, from_ints, to_hex
 from zkmarket.errors import ProofRejected
-from zkmarket.field import P, Point, from_ints, to_hex
-from zkmarket.projection import ENTRY_BITS
 from zkmarket.rules import MultiKrum
-from zkmarket.transcript import Transcript
 
 pytestmark = pytest.mark.proof
 

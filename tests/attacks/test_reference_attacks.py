@@ -12,18 +12,30 @@ import numpy as np
 import pytest
 
 from tests.attacks.forger import add_to, check, forge_round, tampered, with_settlement
-from tests.conftest import PARAMS, ROUND, TRAINERS, Round, honest_updates, build_for, submit
-from zkmarket import settlement
-from zkmarket.aggregator import Submission, check_last, prove_round, sum_updates
-from zkmarket.artifacts import Build
-from zkmarket.auditor import open_aggregate, verify_round
+from tests.conftest import PARAMS, ROUND, TRAINERS, Round, build_for, honest_updates, submit
+from zkmarket.build import Build
 from zkmarket.cli import main
-from zkmarket.commitment import COMMITMENT_FILE, Commitment, commit_vector
+from zkmarket.crypto import encode_point
+from zkmarket.documents import write_json
 from zkmarket.errors import InputError, OpeningMismatch, ProofRejected
-from zkmarket.field import encode_point
-from zkmarket.files import write_json
-from zkmarket.native import Digits
-from zkmarket.round import NO_REFERENCES, Aggregate, References, RoundProof, aggregate_points
+from zkmarket.round import (
+    COMMITMENT_FILE,
+    NO_REFERENCES,
+    Aggregate,
+    Commitment,
+    Digits,
+    References,
+    RoundProof,
+    Submission,
+    aggregate_points,
+    check_last,
+    commit_vector,
+    open_aggregate,
+    prove_round,
+    settlement,
+    sum_updates,
+    verify_round,
+)
 from zkmarket.rules import Filter
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]

@@ -11,13 +11,9 @@ import pytest
 
 from tests.attacks.forger import forge_round
 from tests.conftest import ROUND, Round, build_for
-from zkmarket import settlement
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
-from zkmarket.commitment import RoundId
+from zkmarket.build import Build
 from zkmarket.errors import ProofRejected, SrsError
-from zkmarket.round import RoundProof
+from zkmarket.round import RoundId, RoundProof, Submission, prove_round, settlement, verify_round
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 

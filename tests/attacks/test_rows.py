@@ -10,10 +10,10 @@ import pytest
 
 from tests.attacks.plain import Clamped, Entries, Prover
 from tests.ideal import Ideal, small_updates, verify
+from zkmarket.build import ENTRY_BITS, FLOOD_BITS, SUMS, WINDOW, Z_BITS, Shape
+from zkmarket.crypto import P, Transcript, digest_int, hash_words
 from zkmarket.errors import DomainError, ProofRejected
-from zkmarket.field import P
-from zkmarket.projection import ENTRY_BITS, FLOOD_BITS, SUMS, WINDOW, Z_BITS, Shape, Weights
-from zkmarket.transcript import Transcript, digest_int, hash_words
+from zkmarket.round import Weights
 
 pytestmark = pytest.mark.unit
 

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 from tests.attacks.forger import forge_round, with_settlement
-from tests.conftest import PARAMS, TRAINERS, Round, honest_updates, build_for, submit
-from zkmarket import backend, settlement
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import Build, Manifest
-from zkmarket.auditor import open_aggregate, verify_round
+from tests.conftest import PARAMS, TRAINERS, Round, build_for, honest_updates, submit
+from zkmarket import backend
 from zkmarket.backend import Proof
+from zkmarket.build import Build, Manifest
+from zkmarket.documents import write_json
 from zkmarket.errors import ArtifactError, InputError, ProofRejected
-from zkmarket.files import sha256_file, write_json
-from zkmarket.round import Decision, RoundProof
+from zkmarket.files import sha256_file
+from zkmarket.round import Decision, RoundProof, Submission, open_aggregate, prove_round, settlement, verify_round
 from zkmarket.rules import MultiKrum, krum_scores
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]

@@ -14,22 +14,29 @@ import numpy as np
 import pytest
 
 from tests import fake_utility
-from tests.conftest import ROUND, honest_updates, build_for, submit
+from tests.conftest import ROUND, build_for, honest_updates, submit
 from tests.fake_utility import FakeModel
 from tests.unit.documents import proof as some_proof
-from zkmarket import utility_round
-from zkmarket.aggregator import Submission
-from zkmarket.artifacts import Build, Manifest
-from zkmarket.base import BaseProof
-from zkmarket.commitment import RoundId, commit, open_with_fresh_salts
+from zkmarket.build import Build, Manifest
+from zkmarket.crypto import GENERATOR, Q
 from zkmarket.errors import BackendError, InputError, ProofRejected
-from zkmarket.executor import Job
-from zkmarket.field import GENERATOR, Q
-from zkmarket.games import Method, play
-from zkmarket.round import RoundProof
+from zkmarket.round import BaseProof, RoundId, RoundProof, Submission, open_with_fresh_salts
+from zkmarket.round.commitment import commit
 from zkmarket.rules import MultiKrum
-from zkmarket.utility import UtilityProof, Validation
-from zkmarket.utility_round import Terms, UtilityRound, prove_utilities, verify_utilities
+from zkmarket.utility import (
+    GameTerms,
+    Method,
+    UtilityProof,
+    UtilityRound,
+    Validation,
+    check_builds,
+    coalition_of,
+    play,
+    prove_utilities,
+    score,
+    verify_utilities,
+)
+from zkmarket.utility.workers import Job
 
 pytestmark = pytest.mark.proof
 
@@ -46,7 +53,7 @@ class Scene:
     build: Build
     submissions: tuple[Submission, ...]
     validation: Validation
-    terms: Terms
+    terms: GameTerms
     made: UtilityRound
 
 
@@ -59,8 +66,8 @@ def salted(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(utility_round, "utility", fake_module())
-    monkeypatch.setattr(utility_round, "proof_job", lambda job: job)
+    monkeypatch.setattr(score, "utility", fake_module())
+    monkeypatch.setattr(score, "proof_job", lambda job: job)
 
 
 def fake_module() -> Any:
@@ -98,7 +105,7 @@ def scene(salted: Build) -> Scene:
     batch = open_with_fresh_salts(TARGET, salted.manifest)
     validation = Validation(batch.values, batch.salts, commit(salted, batch))
     theta = np.linspace(-0.01, 0.01, D).astype(np.float32)
-    terms = Terms(salted, proof, MASK, FakeModel.of(salted), GTG, BEACON, theta, validation.points)
+    terms = GameTerms(salted, proof, MASK, FakeModel.of(salted), GTG, BEACON, theta, validation.points)
     return Scene(salted, submissions, validation, terms, prove_all(terms, submissions, validation))
 
 
@@ -125,13 +132,13 @@ class Here:
         self.answers = []
 
 
-def prove_all(terms: Terms, submissions: Any, validation: Validation) -> UtilityRound:
+def prove_all(terms: GameTerms, submissions: Any, validation: Validation) -> UtilityRound:
     """Every due coalition's proof, made here."""
     proofs: dict = {}
     losses: dict = {}
     while missing := terms.play(losses).missing:
         for s in missing:
-            total = utility_round.coalition_of(terms.build.manifest, submissions, s)
+            total = coalition_of(terms.build.manifest, submissions, s)
             job = fake_utility.prove_job(terms.model, terms.theta, total, validation, terms.context(s))
             proofs[s] = UtilityProof(fake_utility.make(Path(), *job.arguments))
             losses[s] = job.arguments[-1]
@@ -195,7 +202,7 @@ def test_an_interrupted_round_goes_on(scene: Scene, tmp_path: Path) -> None:
 def test_a_wrong_proof_of_a_worker_is_made_again(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that answers with another coalition's proof, once."""
     terms = replace(scene.terms, method=Method("loo"))
-    real, wrong = utility_round.run, []
+    real, wrong = score.run, []
 
     def run(pool: Any, jobs: Any, accept: Callable, progress: Any) -> None:
         def swapped(index: int, value: Any) -> None:
@@ -206,7 +213,7 @@ def test_a_wrong_proof_of_a_worker_is_made_again(scene: Scene, tmp_path: Path, m
 
         real(pool, jobs, swapped, progress)
 
-    monkeypatch.setattr(utility_round, "run", run)
+    monkeypatch.setattr(score, "run", run)
     made = prove_utilities(terms, scene.submissions, scene.validation, Here(), tmp_path)
     assert wrong
     verify_utilities(terms, made)
@@ -215,7 +222,7 @@ def test_a_wrong_proof_of_a_worker_is_made_again(scene: Scene, tmp_path: Path, m
 # ---------------------------------------------------------------- attacks
 
 
-def refused(scene: Scene, made: UtilityRound, reason: str, terms: Terms | None = None) -> None:
+def refused(scene: Scene, made: UtilityRound, reason: str, terms: GameTerms | None = None) -> None:
     with pytest.raises(ProofRejected, match=reason):
         verify_utilities(terms or scene.terms, made)
 
@@ -263,7 +270,7 @@ def test_an_edited_utility_is_refused(scene: Scene, change: str) -> None:
         refused(scene, replace(scene.made, proofs=edited), "does not verify")
 
 
-def other_terms(scene: Scene) -> dict[str, Terms]:
+def other_terms(scene: Scene) -> dict[str, GameTerms]:
     terms, proof = scene.terms, scene.terms.proof
     return {
         "round": replace(terms, proof=replace(proof, round_id=RoundId(31337, 0xABCDEF, 8))),
@@ -390,17 +397,17 @@ def test_a_build_with_too_few_salts_is_refused(scene: Scene) -> None:
     """Four of five accepted or all five: a trainer can be in 16 coalitions; 8 salts are for other proofs."""
     few = Manifest(scene.build.manifest.value | {"salts": 23})
     model = replace(scene.terms.model, salts=23)
-    utility_round.check_builds(few, model, Method("permutations", 3))  # 8 + 11
+    check_builds(few, model, Method("permutations", 3))  # 8 + 11
     for text in ("shapley", "gtg:6,eps=250000"):
         with pytest.raises(InputError, match="can spend 24 salts of a chunk: this build has 23; build with --salts 24"):
-            utility_round.check_builds(few, model, Method.parse(f"utility:{text}"))
+            check_builds(few, model, Method.parse(f"utility:{text}"))
 
 
 def test_a_build_with_scores_of_its_own_is_refused(scene: Scene) -> None:
     """One kind of score a round: <u_i, Agg> is an exact equation on u_i."""
     other = Manifest(scene.build.manifest.value | {"score": "shapley"})
     with pytest.raises(InputError, match="publishes shapley scores.*build with --score utility:loo"):
-        utility_round.check_builds(other, scene.terms.model, Method("loo"))
+        check_builds(other, scene.terms.model, Method("loo"))
 
 
 def test_what_no_beacon_is(scene: Scene) -> None:

@@ -22,14 +22,12 @@ from tests.circuits.harness import (
     changed,
     check_circuit,
 )
-from zkmarket.backend import blocks_of
-from zkmarket.contribution import references
+from zkmarket.backend import WITHOUT_LOOKUP, blocks_of, lay_out
+from zkmarket.build.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
+from zkmarket.crypto import P, scalar_hex
 from zkmarket.errors import StatementFalse
-from zkmarket.field import P, scalar_hex
-from zkmarket.placement import WITHOUT_LOOKUP, lay_out
-from zkmarket.rules import SCORE_LIMIT, Domain, Filter, Gram, krum_scores, norm_bound, squared_norms
-from zkmarket.settlement import Outcome, combined, decide
-from zkmarket.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
+from zkmarket.round import Outcome, combined, decide
+from zkmarket.rules import SCORE_LIMIT, Domain, Filter, Gram, krum_scores, norm_bound, reference_slots, squared_norms
 
 Check = Callable[[Compiled], None]
 
@@ -222,7 +220,7 @@ class Rules:
 
     @property
     def references(self) -> tuple[str, ...]:
-        return references(self.filter, self.score)
+        return reference_slots(self.filter, self.score)
 
     @property
     def slots(self) -> int:

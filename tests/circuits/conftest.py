@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.circuits.harness import HONEST, Compiled, Mutation, compile_in
-from zkmarket.statements import Circuit
+from zkmarket.build.statements import Circuit
 
 Compile = Callable[..., Compiled]
 

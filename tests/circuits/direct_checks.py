@@ -26,20 +26,20 @@ from tests.circuits.harness import (
     changed,
     check_circuit,
 )
-from zkmarket import direct
-from zkmarket.direct import (
+from zkmarket.backend import Operation, lay_out
+from zkmarket.build.statements import SALTS, Circuit, table_bound
+from zkmarket.crypto import P
+from zkmarket.round import Outcome, direct
+from zkmarket.round.direct import (
     MAX_WEIGHT,
     Rule,
     aggregation_statement,
     combine_updates,
     decide,
     round_statement,
+    statements,
 )
-from zkmarket.field import P
-from zkmarket.placement import Operation, lay_out
 from zkmarket.rules import MultiKrum
-from zkmarket.settlement import Outcome
-from zkmarket.statements import SALTS, Circuit, table_bound
 
 Updates = Sequence[Sequence[int]]
 
@@ -49,7 +49,7 @@ SHORT = 24
 
 def of_chunk(chunk: int | None, statement: Callable[..., Circuit], *arguments: Any) -> Circuit:
     """The statement of columns of so many values; None for whole ones, as every build has."""
-    short = mock.patch.object(direct, "Columns", lambda _: SimpleNamespace(values=chunk))
+    short = mock.patch.object(statements, "Columns", lambda _: SimpleNamespace(values=chunk))
     with short if chunk else contextlib.nullcontext():
         return statement(*arguments)
 

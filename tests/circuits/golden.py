@@ -14,10 +14,11 @@ from typing import Any
 
 from tests.circuits.checks import Rules
 from tests.circuits.harness import compile_in
-from zkmarket import backend, srs
+from zkmarket import backend
+from zkmarket.backend import srs
+from zkmarket.build.statements import Circuit, base_circuit
 from zkmarket.files import sha256_file
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import Circuit, base_circuit
 
 FILE = Path(__file__).parent / "golden.json"
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zkmarket import backend, srs
-from zkmarket.backend import CircuitFiles, Compilation
+from zkmarket import backend
+from zkmarket.backend import CircuitFiles, Compilation, lay_out, srs
+from zkmarket.build.statements import Circuit
+from zkmarket.crypto import P, scalar_hex
 from zkmarket.errors import StatementFalse
-from zkmarket.field import P, scalar_hex
-from zkmarket.placement import lay_out
-from zkmarket.statements import Circuit
 
 Inputs = Sequence[Sequence[int]]
 

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zkmarket.backend import Proof, usable_rows
-from zkmarket.field import Jacobian, P, Point, Q, _add_affine, is_on_curve, multiply_add, to_affine
+from zkmarket.crypto import Jacobian, P, Point, Q, add_affine, is_on_curve, multiply_add, to_affine
 
 _UNMONTGOMERY = pow(pow(2, 256, Q), -1, Q)
 
@@ -91,8 +91,8 @@ class Table:
         negative = [negated(self.basis.points[self.row(value)]) for value in values]
         found = []
         for point in points:
-            target = _add_affine((*point, 1), minus)
-            rest = to_affine([_add_affine(target, other) for other in negative])
+            target = add_affine((*point, 1), minus)
+            rest = to_affine([add_affine(target, other) for other in negative])
             found += [(a, row_points[b]) for a, b in zip(values, rest, strict=True) if row_points.get(b, a - 1) >= a]
         return found
 
@@ -112,6 +112,6 @@ def sign_counts(basis: Basis, proofs: Sequence[Iterable[Point]], most: int) -> l
     for zeros in range(8):
         line: list[Jacobian] = [(*table.commit([0] * zeros), 1)]
         for _ in range(most):
-            line.append(_add_affine(line[-1], step))
+            line.append(add_affine(line[-1], step))
         counts |= {point: (zeros, ones) for ones, point in enumerate(to_affine(line))}
     return [[counts[point] for point in points if point in counts] for points in proofs]

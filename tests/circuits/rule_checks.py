@@ -26,7 +26,7 @@ from tests.circuits.checks import (
 )
 from tests.circuits.checks import settings as settings_check
 from tests.circuits.harness import Compiled, check_circuit
-from zkmarket.field import P
+from zkmarket.crypto import P
 from zkmarket.rules import squared_norms
 
 SIZE = 3

@@ -9,12 +9,11 @@ from tests.circuits.checks import Opened
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import check_circuit
 from zkmarket import backend
-from zkmarket.backend import blocks_of
-from zkmarket.columns import ROWS, Columns, base_rows
-from zkmarket.commitment import combine
-from zkmarket.field import P, encode_point, scalar_hex
-from zkmarket.placement import lay_out
-from zkmarket.statements import base_circuit
+from zkmarket.backend import blocks_of, lay_out
+from zkmarket.build import ROWS, Columns, base_rows
+from zkmarket.build.statements import base_circuit
+from zkmarket.crypto import P, encode_point, scalar_hex
+from zkmarket.round import combine
 
 
 @pytest.mark.circuit

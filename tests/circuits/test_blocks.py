@@ -11,19 +11,28 @@ from tests.circuits.conftest import Compile
 from tests.circuits.harness import compile_in
 from tests.circuits.test_settings import CIRCUITS
 from tests.circuits.utility_nets import plan_of
-from zkmarket import backend, srs, statements, utility
-from zkmarket.backend import CircuitFiles, block_rows, blocks_of, usable_rows
-from zkmarket.errors import ArtifactError, BackendError
-from zkmarket.field import scalar_hex
-from zkmarket.placement import Operation, check_first_block, lay_out
-from zkmarket.rules import MultiKrum
-from zkmarket.statements import (
+from zkmarket import backend, utility
+from zkmarket.backend import (
+    CircuitFiles,
+    Operation,
+    block_rows,
+    blocks_of,
+    check_first_block,
+    lay_out,
+    srs,
+    usable_rows,
+)
+from zkmarket.build.statements import (
     SALTS,
     Circuit,
     check_settings,
+    settlement,
     settlement_logrows,
     settlement_statement,
 )
+from zkmarket.crypto import scalar_hex
+from zkmarket.errors import ArtifactError, BackendError
+from zkmarket.rules import MultiKrum
 
 pytestmark = pytest.mark.proof
 
@@ -149,5 +158,5 @@ def test_a_settlement_has_one_block_and_no_row_more():
 @pytest.mark.parametrize("short", [0, 1, 2, 3])
 def test_the_number_of_rows_of_a_settlement_is_chosen_below_the_last_three(short: int, monkeypatch: pytest.MonkeyPatch):
     usable = usable_rows(13)
-    monkeypatch.setattr(statements, "settlement_rows", lambda *_: usable - short)
+    monkeypatch.setattr(settlement, "settlement_rows", lambda *_: usable - short)
     assert settlement_logrows(3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley") == (13 if short > 1 else 14)

@@ -13,8 +13,8 @@ from tests.circuits import direct_checks as checks
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Combination, Combine
 from tests.circuits.harness import check_circuit
-from zkmarket.direct import Rule, combine_updates
-from zkmarket.statements import table_bound
+from zkmarket.build.statements import table_bound
+from zkmarket.round.direct import Rule, combine_updates
 
 MEDIAN, TRIMMED, MEAN = Rule("median"), Rule("trimmed", 1), Rule("mean")
 SORTED = [Combine(MEDIAN, 3), Combine(MEDIAN, 4), Combine(TRIMMED, 5)]

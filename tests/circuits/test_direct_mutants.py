@@ -15,12 +15,12 @@ from tests.circuits.harness import Mutation, compile_in, compiled, compiled_with
 from tests.circuits.test_direct_aggregation import SORTED
 from tests.circuits.test_direct_round import FIVE
 from tests.circuits.test_mutants import Mutant, broken
+from zkmarket.backend import check_every_block, check_one_block, lay_out, noise_by_block
 from zkmarket.build import check_refused
-from zkmarket.direct import Rule
+from zkmarket.build.statements import Circuit
 from zkmarket.errors import ArtifactError
-from zkmarket.placement import check_every_block, check_one_block, lay_out, noise_by_block
+from zkmarket.round.direct import Rule
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import Circuit
 
 # ruff: noqa: E501 (a line a mutant)
 pytestmark = pytest.mark.circuit

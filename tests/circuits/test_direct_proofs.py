@@ -11,17 +11,13 @@ import pytest
 
 from tests.circuits.leak import Basis, Table, points_of
 from tests.conftest import build_for, submit
-from zkmarket import direct
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
 from zkmarket.backend import Proof
-from zkmarket.direct import Direct, Rule, aggregation_keys, check_result, round_keys
+from zkmarket.build import Build
+from zkmarket.crypto import P, encode_point
 from zkmarket.errors import DomainError, InputError, OpeningMismatch, ProofRejected, RuleError, StatementFalse
-from zkmarket.field import P, encode_point
-from zkmarket.round import Aggregate
+from zkmarket.round import Aggregate, Outcome, Submission, direct, prove_round, verify_round
+from zkmarket.round.direct import Direct, Rule, aggregation_keys, check_result, prove, round_keys, rules, statements
 from zkmarket.rules import MultiKrum
-from zkmarket.settlement import Outcome
 
 pytestmark = pytest.mark.proof
 
@@ -121,7 +117,7 @@ def test_an_update_beyond_the_table_has_no_proof(weighted: Proven):
     beyond = replace(weighted.openings[0], values=values)
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch, pytest.raises(StatementFalse, match=r"Lookup \(index: 0\) is not satisfied"):
-        patch.setattr(direct, "check_opening", lambda *_: None)
+        patch.setattr(prove, "check_opening", lambda *_: None)
         direct.prove_aggregation(weighted.direct, [beyond, *weighted.openings[1:]], weighted.commitments, WEIGHTS)
 
 
@@ -132,7 +128,7 @@ def test_a_false_result_cannot_be_proven_as_the_right_one(weighted: Proven, monk
     def lie(*arguments) -> np.ndarray:
         return honest(*arguments) + (np.arange(40) == 5)
 
-    monkeypatch.setattr(direct, "combine_updates", lie)
+    monkeypatch.setattr(rules, "combine_updates", lie)
     with pytest.raises(ProofRejected, match="holds the result in 895 rows, wanted all 896"):
         direct.prove_aggregation(weighted.direct, weighted.openings, weighted.commitments, WEIGHTS)
 
@@ -174,8 +170,8 @@ def played(round_build: Build, noises: list[list[int]]) -> Proven:
     openings, commitments = [s.opening for s in submissions], [s.commitment for s in submissions]
     honest = direct.noise
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(direct, "noise", lambda circuit: noises.append(honest(circuit)) or noises[-1])
-        return Proven(made, submissions, *direct.prove_round(made, openings, commitments))
+        patch.setattr(statements, "noise", lambda circuit: noises.append(honest(circuit)) or noises[-1])
+        return Proven(made, submissions, *direct.prove_direct_round(made, openings, commitments))
 
 
 def test_the_direct_round_decides_what_the_folded_path_decides(played: Proven):
@@ -183,7 +179,7 @@ def test_the_direct_round_decides_what_the_folded_path_decides(played: Proven):
     build = played.direct.build
     folded, aggregate = prove_round(build, played.submissions)
     decision = verify_round(build, folded)
-    plain = direct.verify_round(played.direct, played.commitments, build.manifest.beta_max, played.proof)
+    plain = direct.verify_direct_round(played.direct, played.commitments, build.manifest.beta_max, played.proof)
     assert plain.outcome == Outcome(decision.mask, decision.scores, decision.nu)
     assert sum(decision.mask) == 3 and max(decision.scores) > 0
     assert plain.values == tuple(aggregate.values.tolist()) == tuple(played.result.values.tolist())
@@ -196,7 +192,7 @@ def test_lies_about_a_round_are_refused(played: Proven):
 
     def refused(reason: str, proof: Proof = played.proof, by=commitments, bound: int = beta) -> None:
         with pytest.raises(ProofRejected, match=reason):
-            direct.verify_round(made, by, bound, proof)
+            direct.verify_direct_round(made, by, bound, proof)
 
     refused("uses another norm bound", bound=beta - 1)
     refused("the norm bound is from 0 to beta_max", bound=beta + 1)
@@ -212,7 +208,7 @@ def test_lies_about_a_round_are_refused(played: Proven):
 
 def test_too_few_accepted_are_not_opened(played: Proven):
     with pytest.raises(InputError, match="0 updates are accepted, wanted at least 3, or it reveals them"):
-        direct.prove_round(played.direct, played.openings, played.commitments, beta=0)
+        direct.prove_direct_round(played.direct, played.openings, played.commitments, beta=0)
 
 
 # ---------------------------------------------------------------- what the lookups tell

@@ -13,11 +13,11 @@ from tests.circuits import direct_checks as checks
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Played, Rounds, play
 from tests.circuits.harness import check_circuit
-from zkmarket.direct import product_end, round_lookup_rows, round_statement
+from zkmarket.backend import VALUES, WITHOUT_LOOKUP, usable_rows
+from zkmarket.build.statements import table_bound
 from zkmarket.errors import DomainError, RuleError
-from zkmarket.placement import VALUES, WITHOUT_LOOKUP
+from zkmarket.round.direct import product_end, round_lookup_rows, round_statement
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import table_bound, usable_rows
 
 FIVE = Rounds(5, MultiKrum(1, 3))
 ALONE = Rounds(3, MultiKrum(0, 3), "leave-one-out")

@@ -23,10 +23,10 @@ from tests.circuits.direct_checks import Combination, Combine, random_updates
 from tests.circuits.harness import Compiled, Mutation, compiled_with
 from tests.circuits.leak import Basis, Table, points_of, sign_counts
 from zkmarket import backend
-from zkmarket.direct import Rule, noise_of_table
-from zkmarket.field import Point, multiply_add, scalar_hex
+from zkmarket.build.statements import base_circuit, comparisons, sorted_noise
+from zkmarket.crypto import Point, multiply_add, scalar_hex
+from zkmarket.round.direct import Rule, noise_of_table
 from zkmarket.rules import MultiKrum, norm_bound
-from zkmarket.statements import base_circuit, comparisons, sorted_noise
 
 pytestmark = pytest.mark.proof
 

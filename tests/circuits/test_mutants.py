@@ -10,9 +10,9 @@ from tests.circuits import checks
 from tests.circuits.checks import Check, Rules
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import Mutation, compiled
+from zkmarket.build.statements import Circuit, base_circuit
 from zkmarket.errors import ArtifactError
 from zkmarket.rules import MultiKrum
-from zkmarket.statements import Circuit, base_circuit
 
 # ruff: noqa: E501 (a line a mutant)
 pytestmark = pytest.mark.circuit

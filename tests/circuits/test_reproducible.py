@@ -15,12 +15,11 @@ from tests.circuits.checks import Rules
 from tests.circuits.conftest import Compile
 from tests.circuits.golden import CIRCUITS, FILE, facts
 from tests.circuits.harness import Compiled
-from zkmarket import backend, srs
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
-from zkmarket.backend import CircuitFiles
+from zkmarket import backend
+from zkmarket.backend import CircuitFiles, srs
+from zkmarket.build import Build
 from zkmarket.files import cache_folder, sha256_file
-from zkmarket.round import RoundProof
+from zkmarket.round import RoundProof, verify_round
 from zkmarket.rules import MultiKrum
 
 pytestmark = pytest.mark.proof

@@ -10,9 +10,8 @@ from tests.circuits import rule_checks
 from tests.circuits.checks import Check, Rules
 from tests.circuits.conftest import Compile
 from zkmarket.backend import block_rows
-from zkmarket.contribution import SCORES
-from zkmarket.rules import Filter
-from zkmarket.statements import check_settings, settlement_rows
+from zkmarket.build.statements import check_settings, settlement_rows
+from zkmarket.rules import SCORES, Filter
 
 pytestmark = pytest.mark.circuit
 

@@ -14,11 +14,14 @@ import pytest
 from tests.circuits.checks import Rules
 from tests.circuits.conftest import Compile
 from tests.circuits.utility_nets import plan_of
-from zkmarket import build, direct, srs, utility
+from zkmarket import build, utility
+from zkmarket.backend import check_first_block, srs
+from zkmarket.build import keys
+from zkmarket.build.statements import Circuit, base_circuit, check_rows, check_settings
 from zkmarket.errors import ArtifactError
-from zkmarket.placement import check_first_block
+from zkmarket.files import sha256_file
+from zkmarket.round import direct
 from zkmarket.rules import Filter, MultiKrum
-from zkmarket.statements import Circuit, base_circuit, check_rows, check_settings
 
 pytestmark = pytest.mark.circuit
 
@@ -126,9 +129,9 @@ def test_a_recipe_names_the_code_that_asserted_something(name: str):
 @pytest.mark.parametrize("file", ["circuits/__init__.py", "zkmarket/utility.py", "zkmarket/placement.py"])
 def test_other_code_is_another_recipe(file: str, monkeypatch: pytest.MonkeyPatch):
     """The number of noise values, the noise outside the table that must be refused, where lookups must lie."""
-    circuit, ceremony, digest = CIRCUITS["utility"], srs.generate(), build.sha256_file
+    circuit, ceremony, digest = CIRCUITS["utility"], srs.generate(), sha256_file
     before = build.recipe_of(circuit, ceremony)
-    monkeypatch.setattr(build, "sha256_file", lambda path: "0" * 64 if str(path).endswith(file) else digest(path))
+    monkeypatch.setattr(keys, "sha256_file", lambda path: "0" * 64 if str(path).endswith(file) else digest(path))
     after = build.recipe_of(circuit, ceremony)
     assert {key for key in before if before[key] != after[key]} == {"files"}
     assert {key for key in before["files"] if before["files"][key] != after["files"][key]} == {file}

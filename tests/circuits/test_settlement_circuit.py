@@ -13,9 +13,9 @@ from tests.circuits import checks
 from tests.circuits.checks import Rules, Settle, changed_entry, settle
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import FIELD_EDGES, Mutation, Valid, check_circuit
-from zkmarket.field import P
+from zkmarket.build.statements import check_settings, settlement_rows
+from zkmarket.crypto import P
 from zkmarket.rules import SCORE_LIMIT, MultiKrum, krum_scores, multi_krum, norm_bound
-from zkmarket.statements import check_settings, settlement_rows
 
 pytestmark = pytest.mark.circuit
 

@@ -30,14 +30,14 @@ from tests.circuits.utility_nets import (
     sizes,
 )
 from zkmarket import backend, utility
+from zkmarket.backend import Operation, noise_by_block
 from zkmarket.build import check_refused
+from zkmarket.build.statements import check_settings
+from zkmarket.crypto import P
 from zkmarket.errors import ArtifactError, DomainError, StatementFalse
-from zkmarket.field import P
-from zkmarket.integers import Planner, Tensor, _Evaluation, evaluate, exponentials, make_plan, root, rows_of
-from zkmarket.network import network_of_module
-from zkmarket.placement import Operation, noise_by_block
-from zkmarket.quantise import ParameterLayout
-from zkmarket.statements import check_settings
+from zkmarket.networks import Planner, Tensor, evaluate, exponentials, make_plan, network_of_module, root, rows_of
+from zkmarket.networks.evaluation import _Evaluation
+from zkmarket.updates import ParameterLayout
 from zkmarket.utility import check_placement
 
 pytestmark = pytest.mark.circuit

@@ -15,13 +15,13 @@ import pytest
 
 from tests.circuits.leak import Basis, Table, points_of
 from tests.circuits.utility_nets import BATCH, network_named, sizes
-from zkmarket import backend, srs, utility
-from zkmarket.commitment import combine, sum_salts
-from zkmarket.compile import write_build
+from zkmarket import backend, utility
+from zkmarket.backend import srs
+from zkmarket.crypto import P, Point, random_scalars, scalar_hex
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
-from zkmarket.field import P, Point, random_scalars, scalar_hex
-from zkmarket.integers import make_plan
-from zkmarket.utility import Coalition, Utility, UtilityBuild, UtilityProof, Validation
+from zkmarket.networks import make_plan
+from zkmarket.round import combine, sum_salts
+from zkmarket.utility import Coalition, Utility, UtilityBuild, UtilityProof, Validation, proof, write_build
 
 pytestmark = pytest.mark.proof
 
@@ -285,7 +285,7 @@ def test_a_digest_is_of_one_meaning_of_the_constants(name: str, proven: Proven, 
     honest = json.loads((proven.build.folder / "utility.json").read_text())
     other = in_another_order(honest, name)
     assert other["plan"] == honest["plan"] and other["digest"] != honest["digest"]
-    seed = utility._seed(proven.build, CONTEXT, 3, proven.points)
+    seed = proof._seed(proven.build, CONTEXT, 3, proven.points)
     assert utility.public_values(other["plan"], 3, seed) == utility.public_values(honest["plan"], 3, seed)
     if name != "bounds":  # read by its names alone
         folder = tmp_path / "build"

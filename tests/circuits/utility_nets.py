@@ -13,10 +13,9 @@ from torch import nn
 
 from tests.circuits.harness import Compiled
 from zkmarket import backend, utility
-from zkmarket.field import scalar_hex
-from zkmarket.integers import Sizes, evaluate, make_plan
-from zkmarket.network import Network, network_of_module
-from zkmarket.quantise import ParameterLayout
+from zkmarket.crypto import scalar_hex
+from zkmarket.networks import Network, Sizes, evaluate, make_plan, network_of_module
+from zkmarket.updates import ParameterLayout
 
 BATCH, TRAINERS, LOGROWS = 3, 4, 10
 SEED = b"\7" * 32

@@ -11,17 +11,16 @@ import pytest
 from tests.conftest import build_for
 from tests.contracts.harness import Harness, compile_harness, deploy_harness
 from tests.contracts.world import ETHER, Scene
-from zkmarket import market
-from zkmarket.artifacts import Build
-from zkmarket.escrow import Offer, Verifiers
-from zkmarket.market import Chain
+from zkmarket.build import Build
+from zkmarket.chain import Chain, compile_contracts, development_chain
+from zkmarket.market import Offer, Verifiers
 from zkmarket.rules import MultiKrum
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Chain]:
     """One anvil a module: a process has one connection, and a test module may want its own."""
-    with market.development_chain() as chain:
+    with development_chain() as chain:
         yield chain
 
 
@@ -33,7 +32,7 @@ def chain(node: Chain) -> Iterator[Chain]:
 
 @pytest.fixture(scope="session")
 def contracts() -> Any:
-    return market.compile_contracts()
+    return compile_contracts()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 from eth_hash.auto import keccak
 
 from tests.contracts.harness import label
-from zkmarket.field import P
+from zkmarket.crypto import P
 
 SUMS = 520
 

@@ -8,8 +8,8 @@ from eth_abi import decode
 from eth_hash.auto import keccak
 
 from tests.contracts.world import Scene
-from zkmarket.escrow import Verifier
-from zkmarket.market import Chain, CompiledVerifier, Receipt, compile_verifier
+from zkmarket.chain import Chain, CompiledVerifier, Receipt, compile_verifier
+from zkmarket.market import Verifier
 
 HEADER = "// SPDX-License-Identifier: Apache-2.0\npragma solidity 0.8.37;\n\n"
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.contracts.test_chain import write_project
-from zkmarket import market
-from zkmarket.field import P
-from zkmarket.market import Chain
+from zkmarket.chain import Chain, compile_contracts
+from zkmarket.crypto import P
+from zkmarket.processes import ROOT
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "transcript.json").read_text())
 EDGES = [0, 1, 2, P - 2, P - 1]
@@ -71,13 +71,13 @@ def selector(item: dict[str, Any]) -> bytes:
 def compile_harness(folder: Path) -> Any:
     """Harness.sol beside a copy of contracts/lib."""
     place = write_project(folder / "harness")
-    ours = market.ROOT / "contracts"
+    ours = ROOT / "contracts"
     for name in ("lib", "interfaces"):
         shutil.copytree(ours / name, place / "contracts" / name)
     for name in ("MarketErrors.sol", "Types.sol"):
         shutil.copy(ours / name, place / "contracts")
     shutil.copy(Path(__file__).parent / "sol" / "Harness.sol", place / "contracts")
-    return market.compile_contracts(place)
+    return compile_contracts(place)
 
 
 def deploy_harness(node: Chain, compiled: Any) -> Harness:

@@ -14,12 +14,22 @@ from pathlib import Path
 from unittest import mock
 
 from tests.contracts.test_chain import HEADER, LIMITS, SMALL, write_project
-from zkmarket import backend, market, srs
-from zkmarket.backend import CircuitFiles, ProofJob
-from zkmarket.build import keys_of
-from zkmarket.columns import Columns
+from zkmarket import backend
+from zkmarket.backend import CircuitFiles, ProofJob, srs
+from zkmarket.build import Columns, keys_of
+from zkmarket.build.statements import VALUE_BITS, Circuit, project_circuits, settlement_logrows, value_bound
+from zkmarket.chain import (
+    MAX_CODE,
+    VERIFIER_SETTINGS,
+    Chain,
+    chain,
+    compile_contracts,
+    compile_verifier,
+    compiler,
+    development_chain,
+    transacting,
+)
 from zkmarket.rules import Filter, norm_bound
-from zkmarket.statements import VALUE_BITS, Circuit, project_circuits, settlement_logrows, value_bound
 
 RUNS = (1, 200, 1_000_000)
 
@@ -39,9 +49,9 @@ def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]
 def sizes(source: str) -> list[int]:
     out = []
     for runs in RUNS:
-        settings = market.VERIFIER_SETTINGS | {"optimizer": {"enabled": True, "runs": runs}}
-        with mock.patch.multiple(market, VERIFIER_SETTINGS=settings, MAX_CODE=10**6):
-            out.append(len(market._compile_verifier(source).runtime))
+        settings = VERIFIER_SETTINGS | {"optimizer": {"enabled": True, "runs": runs}}
+        with mock.patch.multiple(chain, VERIFIER_SETTINGS=settings, MAX_CODE=10**6):
+            out.append(len(compiler._compile_verifier(source).runtime))
     return out
 
 
@@ -50,20 +60,20 @@ def main(logrows: int, trainers: list[int]) -> None:
     heads = ["circuit", "K", "proof bytes", "instances", *(f"bytes, {runs:,} runs" for runs in RUNS)]
     heads += ["gas to deploy", "gas of a transaction", "gas of a call"]
     print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    with tempfile.TemporaryDirectory() as scratch, market.development_chain() as chain:
+    with tempfile.TemporaryDirectory() as scratch, development_chain() as chain:
         folder = write_project(Path(scratch) / "small", Small=SMALL, Limits=HEADER + LIMITS)
         owner = chain.accounts[0]
-        caller = chain.deploy(market.compile_contracts(folder)["Small"], owner)
+        caller = chain.deploy(compile_contracts(folder)["Small"], owner)
         for name, circuit in circuits(logrows, trainers):
             keys, entry = keys_of(circuit, ceremony, lambda text: print(text, file=sys.stderr))
             files = CircuitFiles(keys, ceremony.path(circuit.how.logrows), entry["proof_bytes"])
             proof = backend.prove([ProofJob(name, files, circuit.sample())])[0]
             source = backend.verifier_source(files)
             row = [name, circuit.how.logrows, len(proof.data), len(proof.instances), *sizes(source)]
-            if row[5] <= market.MAX_CODE:
-                contract = chain.deploy_verifier(market.compile_verifier(source), owner)
+            if row[5] <= MAX_CODE:
+                contract = chain.deploy_verifier(compile_verifier(source), owner)
                 arguments = proof.data, list(proof.instances)
-                with market.transacting(name):
+                with transacting(name):
                     sent = contract.verifyProof(*arguments, {"from": owner})
                     row += [
                         chain.web3.eth.get_transaction_receipt(created(chain, contract.address))["gasUsed"],
@@ -75,7 +85,7 @@ def main(logrows: int, trainers: list[int]) -> None:
             print("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |", flush=True)
 
 
-def created(chain: market.Chain, address: str) -> str:
+def created(chain: Chain, address: str) -> str:
     """Hash of the transaction that made the contract in the latest blocks."""
     for number in range(chain.web3.eth.block_number, -1, -1):
         for hash_ in chain.web3.eth.get_block(number)["transactions"]:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zkmarket.escrow import NOBODY, Phase, Windows
+from zkmarket.chain import NOBODY, Phase
+from zkmarket.market import Windows
 
 SKIPS_ALLOWED = 2
 RUNNING = (Phase.OPEN, Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SETTLED)

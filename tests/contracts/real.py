@@ -19,16 +19,12 @@ from eth_abi import decode, encode
 from eth_hash.auto import keccak
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
-from tests.conftest import honest_updates, build_for, submit
+from tests.conftest import build_for, honest_updates, submit
 from tests.contracts.world import NONCES, pass_deadline
-from zkmarket import market
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import Build
-from zkmarket.columns import Columns
-from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import Offer, Verifiers, Windows, decision_words
-from zkmarket.market import Chain, Market, Project, Receipt
-from zkmarket.round import Aggregate, RoundProof
+from zkmarket.build import Build, Columns
+from zkmarket.chain import Chain, Receipt, compile_contracts
+from zkmarket.market import Market, Offer, Project, Verifiers, Windows, decision_words
+from zkmarket.round import Aggregate, Commitment, RoundId, RoundProof, Submission, prove_round
 from zkmarket.rules import Filter
 
 ETHER = 10**18
@@ -361,7 +357,7 @@ def _error(data: bytes) -> str:
 
 @functools.cache
 def _errors() -> dict[bytes, dict[str, Any]]:
-    items = [item for container in market.compile_contracts() for item in container.abi if item["type"] == "error"]
+    items = [item for container in compile_contracts() for item in container.abi if item["type"] == "error"]
     return {keccak(abi_to_signature(item).encode())[:4]: item for item in items}
 
 

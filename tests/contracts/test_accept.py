@@ -22,7 +22,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.world import ETHER, KEY, WINDOW, Scene, phases_but, refused
-from zkmarket.escrow import NOBODY, Phase
+from zkmarket.chain import NOBODY, Phase
 
 pytestmark = pytest.mark.chain
 

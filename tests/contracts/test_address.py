@@ -28,9 +28,8 @@ from eth_account import Account
 
 from tests.contracts.doubles import deploy_as_verifier
 from tests.contracts.world import CID, ETHER, KEY, Scene, refused
-from zkmarket.escrow import Phase
-from zkmarket.inspection import inspect_origin
-from zkmarket.market import Event, Market, Project, transacting
+from zkmarket.chain import Event, Phase, transacting
+from zkmarket.market import Market, Project, inspect_origin
 
 pytestmark = pytest.mark.chain
 

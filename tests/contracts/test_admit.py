@@ -29,8 +29,8 @@ from typing import Any
 import pytest
 
 from tests.contracts.world import CID, WINDOW, Scene, refused, wrong_signer
-from zkmarket.escrow import NOBODY, Phase, receipt_message, submission_word
-from zkmarket.market import Chain, sign
+from zkmarket.chain import NOBODY, Chain, Phase, sign
+from zkmarket.market import receipt_message, submission_word
 
 pytestmark = pytest.mark.chain
 

@@ -14,12 +14,10 @@ import pytest
 
 from tests.contracts import doubles
 from tests.contracts.real import CID, ETHER, KEY, Real, RealProject, encode_call, layout, made, params_of, real
-from zkmarket.aggregator import Submission
+from zkmarket.chain import Chain, Phase
 from zkmarket.errors import PassedOn
-from zkmarket.escrow import Phase, last_seed
-from zkmarket.history import History, Log
-from zkmarket.market import Chain
-from zkmarket.round import Decision
+from zkmarket.market import History, Log, last_seed
+from zkmarket.round import Decision, Submission
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 __all__ = ["real"]  # the fixture

@@ -14,7 +14,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.world import Scene, phases_but, refused
-from zkmarket.escrow import Phase
+from zkmarket.chain import Phase
 
 pytestmark = pytest.mark.chain
 

@@ -18,12 +18,27 @@ from urllib.parse import urlparse
 
 import pytest
 
-from zkmarket import backend, market
-from zkmarket.artifacts import Build
-from zkmarket.backend import CircuitFiles, Proof, ProofJob
+from zkmarket import backend, processes
+from zkmarket.backend import CircuitFiles, Proof, ProofJob, solidity
+from zkmarket.build import Build
+from zkmarket.chain import (
+    BLOCK_GAS,
+    MAX_CODE,
+    SOLC_VERSION,
+    VERIFIER_SETTINGS,
+    Chain,
+    CompiledVerifier,
+    anvil_node,
+    compile_contracts,
+    compile_verifier,
+    compiler,
+    connect,
+    development_chain,
+    transacting,
+)
+from zkmarket.crypto import P
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, ChainError, InputError, TransactionReverted
-from zkmarket.field import P
-from zkmarket.market import Chain, CompiledVerifier
+from zkmarket.processes import ROOT
 
 pytestmark = pytest.mark.chain
 
@@ -70,8 +85,8 @@ HEADER = "// SPDX-License-Identifier: Apache-2.0\npragma solidity 0.8.37;\n"
 def write_project(folder: Path, **sources: str) -> Path:
     """A project of its own with the compiler settings and libraries of ours."""
     (folder / "contracts").mkdir(parents=True)
-    shutil.copy(market.ROOT / "brownie-config.yaml", folder)
-    (folder / "node_modules").symlink_to(market.ROOT / "node_modules")
+    shutil.copy(ROOT / "brownie-config.yaml", folder)
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
     for name, source in sources.items():
         (folder / "contracts" / f"{name}.sol").write_text(source)
     return folder
@@ -80,7 +95,7 @@ def write_project(folder: Path, **sources: str) -> Path:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = write_project(tmp_path_factory.mktemp("projects") / "small", Small=SMALL, Limits=HEADER + LIMITS)
-    return market.compile_contracts(folder)["Small"]
+    return compile_contracts(folder)["Small"]
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:
@@ -89,7 +104,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        cwd=market.ROOT,
+        cwd=ROOT,
         timeout=300,
     )
 
@@ -143,49 +158,49 @@ assert before == (settings.default, settings._current_profile, os.getcwd())
 
 
 def test_missing_tools_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(market, "ROOT", tmp_path)
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path))
-    with pytest.raises(ChainError, match=r"anvil is missing: run `npm ci"), market.development_chain():
+    with pytest.raises(ChainError, match=r"anvil is missing: run `npm ci"), development_chain():
         pass
     with pytest.raises(ChainError, match=r"compiler is missing: .* run `npm ci"):
-        market.compile_verifier(HEADER + "contract A {}")
+        compile_verifier(HEADER + "contract A {}")
 
 
 # ---------------------------------------------------------------- contracts
 
 
 def test_the_pinned_versions_agree():
-    config = (market.ROOT / "brownie-config.yaml").read_text()
-    package = json.loads((market.ROOT / "package.json").read_text())["dependencies"]
-    number = market.SOLC_VERSION.partition("+")[0]
+    config = (ROOT / "brownie-config.yaml").read_text()
+    package = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    number = SOLC_VERSION.partition("+")[0]
     assert re.search(r"^ +version: (\S+)$", config, re.M)[1] == package["solc"] == number
-    assert f"evm_version: {market.VERIFIER_SETTINGS['evmVersion']}" in config
+    assert f"evm_version: {VERIFIER_SETTINGS['evmVersion']}" in config
 
 
 def test_the_lock_file_names_no_registry():
-    text = (market.ROOT / "package-lock.json").read_text()
+    text = (ROOT / "package-lock.json").read_text()
     assert '"integrity"' in text and '"resolved"' not in text
 
 
 def test_a_contract_with_a_library_from_npm(small: Any):
-    assert small._build["compiler"]["version"] == market.SOLC_VERSION
+    assert small._build["compiler"]["version"] == SOLC_VERSION
     assert "ReentrancyGuardTransient" in small._build["dependencies"]
 
 
 def test_a_compiler_error_is_shown(tmp_path: Path):
     folder = write_project(tmp_path / "bad", Bad=HEADER + "contract Bad { uint256 x = y; }")
     with pytest.raises(ChainError, match=r"do not compile(.|\n)*Undeclared identifier"):
-        market.compile_contracts(folder)
+        compile_contracts(folder)
     (folder / "contracts" / "Bad.sol").write_text(HEADER + "contract Bad { uint256 x = 1; }")
-    assert "Bad" in market.compile_contracts(folder)
+    assert "Bad" in compile_contracts(folder)
 
 
 def test_a_change_in_a_file_without_a_contract_is_seen(tmp_path: Path):
     folder = write_project(tmp_path / "small", Small=SMALL, Limits=HEADER + LIMITS)
 
     def build() -> tuple[str, int]:
-        project = market.compile_contracts.__wrapped__(folder)
+        project = compile_contracts.__wrapped__(folder)
         bytecode = project["Small"].bytecode
         project.close()
         return bytecode, (folder / ".build/brownie/contracts/Small.json").stat().st_mtime_ns
@@ -207,7 +222,7 @@ from pathlib import Path
 from zkmarket import market
 print(market.compile_contracts(Path({str(folder)!r}))["Small"].bytecode)
 """
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, cwd=market.ROOT) for _ in range(2)]
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, cwd=ROOT) for _ in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert outputs[0] == outputs[1] and len(outputs[0]) > 100
     assert [process.returncode for process in both] == [0, 0]
@@ -218,16 +233,16 @@ print(market.compile_contracts(Path({str(folder)!r}))["Small"].bytecode)
 
 @pytest.fixture(params=[31337, 5], ids=["development", "public"])
 def any_chain(request: pytest.FixtureRequest) -> Iterator[Chain]:
-    with market.anvil_node(3, request.param) as rpc_url, market.connect(rpc_url) as chain:
+    with anvil_node(3, request.param) as rpc_url, connect(rpc_url) as chain:
         yield chain
 
 
 def test_a_development_chain():
-    with market.development_chain(accounts=4) as chain:
+    with development_chain(accounts=4) as chain:
         assert chain.id == 31337 and chain.development
         assert len(chain.accounts) == 4 and all(account.balance() == 10**22 for account in chain.accounts)
         block = chain.web3.eth.get_block("latest")
-        assert (block["baseFeePerGas"], block["gasLimit"], block["number"]) == (0, market.BLOCK_GAS, 0)
+        assert (block["baseFeePerGas"], block["gasLimit"], block["number"]) == (0, BLOCK_GAS, 0)
         before = chain.now
         chain.pass_time(7 * 24 * 3600)
         assert 0 <= chain.now - before - 7 * 24 * 3600 <= 60  # and what really passed, on a busy machine
@@ -235,10 +250,10 @@ def test_a_development_chain():
 
 
 def test_two_chains_after_each_other_share_nothing(small: Any):
-    with market.development_chain() as first:
+    with development_chain() as first:
         address = first.deploy(small, first.accounts[0]).address
         first.pass_time(1000)
-    with market.development_chain() as second:
+    with development_chain() as second:
         assert second.rpc_url != first.rpc_url and second.web3.eth.block_number == 0
         assert abs(second.now - time.time()) < 100
         with pytest.raises(ChainError, match=f"no contract at {address} on chain 31337: wanted Small"):
@@ -246,7 +261,7 @@ def test_two_chains_after_each_other_share_nothing(small: Any):
 
 
 def test_what_happens_in_a_rolled_back_block_is_undone(small: Any):
-    with market.development_chain() as chain:
+    with development_chain() as chain:
         owner = chain.accounts[0]
         contract = chain.deploy(small, owner)
         contract.set(1, {"from": owner})
@@ -271,7 +286,7 @@ def test_transactions_and_their_refusals(any_chain: Chain, small: Any, capsys: p
         return any_chain.transact(what, owner, contract.address, data)
 
     def call(value: int, what: str) -> None:
-        with market.transacting(what):
+        with transacting(what):
             contract.set.call(value, {"from": owner})
 
     done = send(3, "set")
@@ -292,7 +307,7 @@ def test_transactions_and_their_refusals(any_chain: Chain, small: Any, capsys: p
 
 
 def test_a_chain_with_value_on_it_cannot_be_played_with():
-    with market.anvil_node(2, 5) as rpc_url, market.connect(rpc_url) as chain:
+    with anvil_node(2, 5) as rpc_url, connect(rpc_url) as chain:
         assert not chain.development
         for play in (lambda: chain.pass_time(1), lambda: chain.rolled_back().__enter__()):
             with pytest.raises(InputError, match="chain 5 is not a development chain"):
@@ -301,27 +316,27 @@ def test_a_chain_with_value_on_it_cannot_be_played_with():
 
 def test_one_chain_a_process():
     with (
-        market.development_chain() as chain,
+        development_chain() as chain,
         pytest.raises(ChainError, match=f"already connected to {chain.rpc_url}"),
-        market.connect(chain.rpc_url),
+        connect(chain.rpc_url),
     ):
         pass
     with (
         pytest.raises(ChainError, match="no chain answers at http://127.0.0.1:9:"),
-        market.connect("http://127.0.0.1:9"),
+        connect("http://127.0.0.1:9"),
     ):
         pass
-    with pytest.raises(InputError, match="starts with http"), market.connect("127.0.0.1:8545"):
+    with pytest.raises(InputError, match="starts with http"), connect("127.0.0.1:8545"):
         pass
 
 
 def test_a_node_that_dies_is_an_error_and_no_more(small: Any):
-    with market.anvil_node(2) as rpc_url, market.connect(rpc_url) as chain:
+    with anvil_node(2) as rpc_url, connect(rpc_url) as chain:
         contract = chain.deploy(small, chain.accounts[0])
         kill_node(rpc_url)
-        with pytest.raises(ChainError, match="asking failed"), market.transacting("asking"):
+        with pytest.raises(ChainError, match="asking failed"), transacting("asking"):
             contract.value()
-    with market.development_chain() as chain:
+    with development_chain() as chain:
         assert chain.web3.eth.block_number == 0
 
 
@@ -343,7 +358,7 @@ with market.development_chain() as chain:
     print(chain.rpc_url, flush=True)
     time.sleep(100)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True, cwd=market.ROOT)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True, cwd=ROOT)
     rpc_url = process.stdout.readline().strip()
     assert answers(rpc_url)
     process.send_signal(signal.SIGKILL)
@@ -353,7 +368,7 @@ with market.development_chain() as chain:
 
 
 def test_an_anvil_that_does_not_start_says_why():
-    with pytest.raises(ChainError, match="anvil did not start: error: unexpected argument"), market.anvil_node(-1):
+    with pytest.raises(ChainError, match="anvil did not start: error: unexpected argument"), anvil_node(-1):
         pass
 
 
@@ -380,11 +395,11 @@ def test_the_source_of_a_verifier_is_always_the_same(small_build: Build, sources
 
 def test_half_a_source_is_none(sources: dict[str, str]):
     source = sources["base"]
-    assert backend._is_whole_verifier(source)
+    assert solidity._is_whole_verifier(source)
     for size in (0, 100, len(source) // 2, len(source) - 3):
-        assert not backend._is_whole_verifier(source[:size])
+        assert not solidity._is_whole_verifier(source[:size])
     for other in (source + "}", source + "contract B {}", source.replace("verifyProof", "verify")):
-        assert not backend._is_whole_verifier(other)
+        assert not solidity._is_whole_verifier(other)
 
 
 def test_a_damaged_key_gives_no_verifier(small_build: Build, tmp_path: Path):
@@ -405,22 +420,22 @@ def test_compiled_verifiers_do_not_depend_on_the_cache(
     sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path))
-    made = market.compile_verifier(sources["base"])
+    made = compile_verifier(sources["base"])
     (path,) = (tmp_path / "verifiers").iterdir()
     kept = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(market, "_compile_verifier", lambda source: pytest.fail("it was in the cache"))
-        assert market.compile_verifier(sources["base"]) == made
+        patch.setattr(compiler, "_compile_verifier", lambda source: pytest.fail("it was in the cache"))
+        assert compile_verifier(sources["base"]) == made
     for damage in (b"", kept[:-10], kept.replace(b'"runtime": "60', b'"runtime": "61'), b"[]", b'{"sha256": 1}'):
         path.write_bytes(damage)
-        assert market.compile_verifier(sources["base"]) == made
+        assert compile_verifier(sources["base"]) == made
         assert path.read_bytes() == kept
 
 
 def test_compiled_verifiers_fit_a_chain_and_name_no_file(sources: dict[str, str]):
     for source in sources.values():
-        verifier = market.compile_verifier(source)
-        assert verifier.runtime in verifier.creation and len(verifier.runtime) <= market.MAX_CODE
+        verifier = compile_verifier(source)
+        assert verifier.runtime in verifier.creation and len(verifier.runtime) <= MAX_CODE
         assert b"ipfs" not in verifier.runtime and b"solc" not in verifier.runtime
         assert [entry["name"] for entry in verifier.abi] == ["verifyProof"]
 
@@ -435,23 +450,23 @@ def test_no_verifier_of_a_source_that_is_none():
         (HEADER + long, "a chain takes from 1 to 24576"),
     ):
         with pytest.raises(ChainError, match=reason):
-            market.compile_verifier(source)
+            compile_verifier(source)
 
 
 def deployed(chain: Chain, source: str) -> tuple[CompiledVerifier, Any]:
-    verifier = market.compile_verifier(source)
+    verifier = compile_verifier(source)
     return verifier, chain.deploy_verifier(verifier, chain.accounts[0])
 
 
 @pytest.fixture(scope="module")
 def on_chain(sources: dict[str, str]) -> Iterator[tuple[Chain, dict[str, Any]]]:
-    with market.development_chain() as chain:
+    with development_chain() as chain:
         yield chain, {name: deployed(chain, source)[1] for name, source in sources.items()}
 
 
 def accepts(contract: Any, proof: bytes, instances: list[int]) -> bool:
     try:
-        with market.transacting("verifying"):
+        with transacting("verifying"):
             return contract.verifyProof.call(proof, instances)
     except TransactionReverted as error:
         assert error.reason == ""
@@ -506,7 +521,7 @@ def test_a_crafted_encoding_hashes_one_copy_and_checks_another(on_chain: Any, pr
     assert int(chain.web3.eth.call(call).hex(), 16) == 1
     first_changed[start + len(proof.data) - 129] ^= 1  # an evaluation of the first copy, which nobody hashes
     call["data"] = selector + len(body).to_bytes(32, "big") + first_changed
-    with pytest.raises(TransactionReverted), market.transacting("verifying"):
+    with pytest.raises(TransactionReverted), transacting("verifying"):
         chain.web3.eth.call(call)
 
 

@@ -32,8 +32,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.world import Scene, refused
-from zkmarket.escrow import Phase
-from zkmarket.market import Chain
+from zkmarket.chain import Chain, Phase
 
 pytestmark = pytest.mark.chain
 

@@ -8,11 +8,10 @@ import pytest
 from eth_account import Account
 
 from tests.contracts.world import ETHER, Scene
+from zkmarket.chain import Phase, Wallet
 from zkmarket.errors import InputError
-from zkmarket.escrow import Phase
 from zkmarket.market import Market, State
-from zkmarket.roles.desk import Desk, Settings
-from zkmarket.wallet import Wallet
+from zkmarket.roles import Desk, Settings
 
 pytestmark = pytest.mark.chain
 

@@ -44,13 +44,13 @@ from eth_hash.auto import keccak
 
 from tests.contracts.doubles import reward_token
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, manifest_digest, point, refused
-from zkmarket.columns import Columns
+from zkmarket.build import Columns
+from zkmarket.build.statements import value_bound
+from zkmarket.chain import NOBODY, Phase, transacting
+from zkmarket.crypto import Q
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import GAS_LIMIT, NOBODY, Phase, settlement_work
-from zkmarket.field import Q
-from zkmarket.market import Project, transacting
+from zkmarket.market import GAS_LIMIT, Project, settlement_work
 from zkmarket.rules import norm_bound
-from zkmarket.statements import value_bound
 
 pytestmark = pytest.mark.chain
 

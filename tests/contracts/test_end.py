@@ -28,9 +28,8 @@ from typing import Any
 import pytest
 
 from tests.contracts.world import ETHER, KEY, PENALTY, Scene, refused
+from zkmarket.chain import Chain, Phase
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import Phase
-from zkmarket.market import Chain
 
 pytestmark = pytest.mark.chain
 

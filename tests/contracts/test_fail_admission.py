@@ -22,8 +22,7 @@ import pytest
 
 from tests.contracts.doubles import reward_token
 from tests.contracts.world import ETHER, PENALTY, WINDOW, Scene, refused
-from zkmarket.escrow import NOBODY, Phase
-from zkmarket.market import Chain
+from zkmarket.chain import NOBODY, Chain, Phase
 
 pytestmark = pytest.mark.chain
 

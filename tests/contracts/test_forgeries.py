@@ -30,15 +30,12 @@ from tests.attacks.test_projection_forgeries import (
 from tests.contracts.real import CHUNK, CID, Real, RealProject, encode_call, made, params_of, real
 from tests.ideal import Sent, Update
 from zkmarket import backend
-from zkmarket.artifacts import Build
 from zkmarket.backend import Proof, ProofJob
-from zkmarket.base import Points
-from zkmarket.commitment import Commitment
-from zkmarket.escrow import point_words
-from zkmarket.field import GENERATOR, P, Point, encode_point, from_ints, multiply_add, to_hex
-from zkmarket.market import Chain
-from zkmarket.round import start_transcript
-from zkmarket.transcript import Transcript
+from zkmarket.build import Build
+from zkmarket.chain import Chain
+from zkmarket.crypto import GENERATOR, P, Point, Transcript, encode_point, from_ints, multiply_add, to_hex
+from zkmarket.market import point_words
+from zkmarket.round import Commitment, Points, start_transcript
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 __all__ = ["real"]  # the fixture

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import bench_gas
 from tests.contracts.real import Real, real
-from zkmarket.escrow import settlement_work
-from zkmarket.market import Chain
+from zkmarket.chain import Chain
+from zkmarket.market import settlement_work
 
 __all__ = ["real"]  # the fixture
 

@@ -8,18 +8,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from eth_hash.auto import keccak
 
 from tests.conftest import build_for
 from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
-from zkmarket import cli, columns, market
-from zkmarket.artifacts import Build
-from zkmarket.chains import LAYER_ONES
+from zkmarket.build import Build, columns
+from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, connection, library_of_creation, sign
+from zkmarket.cli import main
 from zkmarket.errors import ArtifactError, ChainError, InputError
-from zkmarket.escrow import Offer, Verifier, Verifiers, Windows, check_builds, plan_rules
-from zkmarket.inspection import CLONE, Inspection, inspect
-from zkmarket.market import Chain, Market, Project, compile_verifier, compiled_code, keccak, library_of_creation
+from zkmarket.market import (
+    CLONE,
+    Inspection,
+    Market,
+    Offer,
+    Project,
+    Verifier,
+    Verifiers,
+    Windows,
+    check_builds,
+    factory,
+    inspect,
+    membership_message,
+    plan_rules,
+    plan_words,
+)
 from zkmarket.rules import MultiKrum
 from zkmarket.units import DAY
 
@@ -141,10 +155,10 @@ def create(
     base, settlement = scene.mocks
 
     def create(**changes: int) -> Project:
-        honest = market.plan_words(references, verifiers)
+        honest = plan_words(references, verifiers)
         fields = ("settlement", "manifest", "f", "m", "references", "shift")
         told = [tuple((dict(zip(fields, plan, strict=True)) | changes).values()) for plan in honest]
-        monkeypatch.setattr(market, "plan_words", lambda *_: told)
+        monkeypatch.setattr(factory, "plan_words", lambda *_: told)
         return scene.market.create(offer, references, verifiers, scene.owner)
 
     verifiers = Verifiers(base, {4: settlement})
@@ -371,8 +385,8 @@ def run(chain: Chain, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> in
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(market, "connect", lambda _: Connected())
-    return cli.main(["inspect", *map(str, arguments), "--rpc", chain.rpc_url, "--quiet"])
+    monkeypatch.setattr(connection, "connect", lambda _: Connected())
+    return main(["inspect", *map(str, arguments), "--rpc", chain.rpc_url, "--quiet"])
 
 
 def test_exit_codes_and_json(
@@ -416,5 +430,5 @@ def test_a_keystore_account_sends_and_signs(chain: Chain, scene: Scene, tmp_path
     chain.transact("paying", scene.owner, str(account), b"", 5 * ETHER)
     scene.create(aggregator=str(account))
     assert scene.project.accept(account).event("Accepted").arguments["bondWei"] == 3 * ETHER
-    message = market.membership_message(chain.id, scene.project.address, str(account))
-    assert len(market.sign(chain, account, message)) == 65
+    message = membership_message(chain.id, scene.project.address, str(account))
+    assert len(sign(chain, account, message)) == 65

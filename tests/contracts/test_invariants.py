@@ -24,10 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
 from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, point
-from zkmarket.commitment import Commitment, RoundId
-from zkmarket.escrow import NOBODY, Phase, base_words, decision_words, last_seed
-from zkmarket.field import Point
-from zkmarket.round import aggregate_points
+from zkmarket.chain import NOBODY, Phase
+from zkmarket.crypto import Point
+from zkmarket.market import base_words, decision_words, last_seed
+from zkmarket.round import Commitment, RoundId, aggregate_points
 
 pytestmark = pytest.mark.chain
 

@@ -33,9 +33,9 @@ import pytest
 
 from tests.contracts.test_admit import compact, high
 from tests.contracts.world import ETHER, KEY, PENALTY, Scene, phases_but, refused, wrong_signer
+from zkmarket.chain import NOBODY, Phase, sign
 from zkmarket.errors import InputError
-from zkmarket.escrow import NOBODY, Phase, membership_message
-from zkmarket.market import sign
+from zkmarket.market import membership_message
 
 pytestmark = pytest.mark.chain
 

@@ -38,7 +38,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.world import ETHER, PENALTY, Scene, phases_but, refused
-from zkmarket.escrow import Phase
+from zkmarket.chain import Phase
 
 pytestmark = pytest.mark.chain
 

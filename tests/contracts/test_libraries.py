@@ -33,12 +33,9 @@ from tests.contracts.harness import (
     words_of,
 )
 from tests.contracts.world import CID, Scene, point
-from zkmarket import gram
-from zkmarket.commitment import Commitment, RoundId
-from zkmarket.field import GENERATOR, INFINITY, P, Point, Q, multiply_add
-from zkmarket.round import aggregate_points
+from zkmarket.crypto import GENERATOR, INFINITY, P, Point, Q, Transcript, digest_words, multiply_add
+from zkmarket.round import Commitment, RoundId, aggregate_points, gram
 from zkmarket.rules import next_beta
-from zkmarket.transcript import Transcript, digest_words
 
 pytestmark = pytest.mark.chain
 

@@ -12,12 +12,11 @@ from eth_account import Account
 
 from tests.contracts.conftest import PARAMS
 from tests.contracts.world import CID, ETHER, PENALTY, Scene
-from zkmarket import market
-from zkmarket.artifacts import Build
+from zkmarket.build import Build
+from zkmarket.chain import MAX_CODE, NOBODY, Chain, Phase, Wallet, compile_contracts, compiled_code
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
-from zkmarket.escrow import NOBODY, Offer, Phase, Verifiers, check_builds, terms_words
-from zkmarket.market import MAX_CODE, Chain, Market, Project, compiled_code
-from zkmarket.wallet import Wallet
+from zkmarket.market import Market, Offer, Project, Verifiers, check_builds, terms_words
+from zkmarket.processes import ROOT
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
@@ -31,10 +30,10 @@ def test_every_contract_can_be_deployed(name: str) -> None:
     """EIP-170. Verifiers are checked when they are compiled."""
     size = len(compiled_code(name))
     assert 0 < size <= MAX_CODE
-    assert len(market.compile_contracts()[name].bytecode) // 2 <= MOST_CREATION
+    assert len(compile_contracts()[name].bytecode) // 2 <= MOST_CREATION
     if name == "Project":
         assert size <= MOST_PROJECT
-        assert f"{size:,} bytes of code" in (market.ROOT / "contracts" / "README.md").read_text()
+        assert f"{size:,} bytes of code" in (ROOT / "contracts" / "README.md").read_text()
 
 
 def test_terms_are_read_back_as_they_were_offered(

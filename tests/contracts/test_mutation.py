@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import pytest
 
 from tests.contracts.real import CID, Real, RealProject, encode_call, layout, made, params_of, real
-from zkmarket.escrow import last_seed
-from zkmarket.field import P, Q
-from zkmarket.market import Chain
+from zkmarket.chain import Chain
+from zkmarket.crypto import P, Q
+from zkmarket.market import last_seed
 from zkmarket.round import RoundProof
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]

@@ -18,8 +18,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.world import ETHER, WINDOW, Scene, refused
-from zkmarket.escrow import NOBODY, Phase
-from zkmarket.market import Chain
+from zkmarket.chain import NOBODY, Chain, Phase
 
 pytestmark = pytest.mark.chain
 

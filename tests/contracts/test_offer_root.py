@@ -42,10 +42,10 @@ from typing import Any
 import pytest
 
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, refused, wrong_signer
-from zkmarket.commitment import Commitment
-from zkmarket.escrow import NOBODY, Phase, points_hash, submission_word
-from zkmarket.field import Point
-from zkmarket.market import Chain, Receipt
+from zkmarket.chain import NOBODY, Chain, Phase, Receipt
+from zkmarket.crypto import Point
+from zkmarket.market import points_hash, submission_word
+from zkmarket.round import Commitment
 
 pytestmark = pytest.mark.chain
 

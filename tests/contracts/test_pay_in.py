@@ -11,13 +11,12 @@ import pytest
 
 from tests.contracts.test_inspect import creation, fake_factory
 from tests.contracts.world import Scene
-from zkmarket.artifacts import Build
+from zkmarket.build import Build
+from zkmarket.chain import Chain, compiled_code
+from zkmarket.documents import write_json
 from zkmarket.errors import InputError
-from zkmarket.escrow import Offer, Verifiers
-from zkmarket.files import write_json
-from zkmarket.market import Chain, Project, compiled_code
-from zkmarket.roles import owner
-from zkmarket.roles.desk import Desk, Settings
+from zkmarket.market import Offer, Project, Verifiers, prospectus
+from zkmarket.roles import DEPLOYED_FILE, PROSPECTUS_FILE, Desk, Settings, deployment, pay_in
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
@@ -39,16 +38,14 @@ def open_desk(
     def made(factory: str, how: str) -> Desk:
         settlements = {f"settlement-{n}": one.address for n, one in verifiers.settlement.items()}
         kept: dict[str, Any] = {"base": verifiers.base.address, **settlements}
-        write_json(
-            tmp_path / owner.DEPLOYED_FILE, {"verifiers": kept} | ({"factory": factory} if how == "kept" else {})
-        )
-        (tmp_path / owner.PROSPECTUS_FILE).write_bytes(b"a prospectus")
+        write_json(tmp_path / DEPLOYED_FILE, {"verifiers": kept} | ({"factory": factory} if how == "kept" else {}))
+        (tmp_path / PROSPECTUS_FILE).write_bytes(b"a prospectus")
         return Desk(Settings(tmp_path, {"factory": factory} if how == "named" else {}), chain, scene.owner)
 
-    monkeypatch.setattr(owner, "make_builds", lambda *_: builds)
-    monkeypatch.setattr(owner.Prospectus, "from_bytes", staticmethod(lambda blob: None))
+    monkeypatch.setattr(deployment, "make_builds", lambda *_: builds)
+    monkeypatch.setattr(prospectus.Prospectus, "from_bytes", staticmethod(lambda blob: None))
     file = SimpleNamespace(offer=lambda *_: offer)
-    monkeypatch.setattr(owner, "load_project_file", lambda path: file)
+    monkeypatch.setattr(deployment, "load_project_file", lambda path: file)
     return made
 
 
@@ -84,7 +81,7 @@ def test_attack_a_factory_that_keeps_the_pool(kind: str, how: str, scene: Scene,
     desk = open_desk(stub, how)
     had = chain.balance(desk.me), chain.web3.eth.get_transaction_count(desk.me), chain.balance(stub)
     with pytest.raises(InputError, match=f"stay away from {stub}: it is no factory that was created by the sources"):
-        owner.pay_in(desk)
+        pay_in(desk)
     assert (chain.balance(desk.me), chain.web3.eth.get_transaction_count(desk.me), chain.balance(stub)) == had
 
 
@@ -94,7 +91,7 @@ def test_a_factory_of_these_sources_is_paid(
 ) -> None:
     """The honest twin."""
     desk = open_desk(scene.market.address, how)
-    found = owner.pay_in(desk)
+    found = pay_in(desk)
     assert found["paid"] and chain.balance(found["project"]) == offer.pool
     assert Project(chain, found["project"]).terms()["owner"] == desk.me
-    assert owner.pay_in(desk)["paid"] is False
+    assert pay_in(desk)["paid"] is False

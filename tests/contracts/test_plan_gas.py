@@ -9,8 +9,8 @@ import pytest
 
 from tests.contracts.world import CID, Scene
 from tests.unit.test_project_file import DIGITS, load
-from zkmarket.columns import Columns
-from zkmarket.gas import (
+from zkmarket.build import Columns
+from zkmarket.posting import (
     ADMIT_GAS,
     CREATE_MODEL_GAS,
     CREATE_PLAN_GAS,
@@ -23,9 +23,9 @@ from zkmarket.gas import (
     SECOND_GAS,
     SLOT_AGAIN_GAS,
     RoundShape,
+    estimate_cost,
     settle_gas,
 )
-from zkmarket.plan import plan
 
 pytestmark = pytest.mark.chain
 
@@ -78,8 +78,8 @@ def test_a_root_update(scene: Scene) -> None:
 
 def test_the_plan_of_a_project_with_references(tmp_path: Path) -> None:
     """The owner pays for a root update every round, the aggregator for two slots more."""
-    plain = plan(load(tmp_path), DIGITS)
-    found = plan(load(tmp_path, rules__krum="false", rules__cosine="0.1", rules__score='"novel"'), DIGITS)
+    plain = estimate_cost(load(tmp_path), DIGITS)
+    found = estimate_cost(load(tmp_path, rules__krum="false", rules__cosine="0.1", rules__score='"novel"'), DIGITS)
     n, logrows = found["trainers"]["most"], found["logrows"]
     root = GAS["submit.later"] + ROOT_GAS
     assert found["gas"]["offer root"] == found["cost"]["gas"]["owner, a round"] == root

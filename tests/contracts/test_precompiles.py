@@ -27,9 +27,10 @@ from tests.contracts.doubles import HEADER
 from tests.contracts.test_chain import write_project
 from tests.contracts.test_libraries import Harness, Refused, times
 from tests.contracts.world import refused
-from zkmarket import market
-from zkmarket.field import GENERATOR
-from zkmarket.market import Chain, Market
+from zkmarket.chain import Chain, compile_contracts
+from zkmarket.crypto import GENERATOR
+from zkmarket.market import Market
+from zkmarket.processes import ROOT
 
 pytestmark = pytest.mark.chain
 
@@ -76,7 +77,7 @@ def moved(source: str, name: str, to: int) -> str:
 
 
 def library(name: str) -> str:
-    return (market.ROOT / "contracts" / "lib" / f"{name}.sol").read_text()
+    return (ROOT / "contracts" / "lib" / f"{name}.sol").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def callers(node: Chain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         assert not name or sum(
             f"constant {name} = {to};" in sources[f"{part}{at}"] for part in ("Bn254", "Precompiles")
         )
-    made = market.compile_contracts(write_project(tmp_path_factory.mktemp("projects") / "callers", **sources))
+    made = compile_contracts(write_project(tmp_path_factory.mktemp("projects") / "callers", **sources))
     found = {}
     for at, kind in enumerate(kinds):
         container = made[f"Caller{at}"]
@@ -150,11 +151,11 @@ def test_an_answer_of_another_length_is_none(callers: dict[str, Harness]) -> Non
 def test_the_factory_itself_asks(node: Chain, tmp_path: Path) -> None:
     """All contracts as they are, but for the address of the pairing."""
     folder: Any = write_project(tmp_path / "all")
-    shutil.copytree(market.ROOT / "contracts", folder / "contracts", dirs_exist_ok=True)
+    shutil.copytree(ROOT / "contracts", folder / "contracts", dirs_exist_ok=True)
     path = folder / "contracts" / "lib" / "Precompiles.sol"
     path.write_text(moved(library("Precompiles"), "PAIRING", EMPTY))
     assert path.read_text() != library("Precompiles")
-    made = market.compile_contracts(folder)
+    made = compile_contracts(folder)
     node.deploy(made["Proofs"], node.accounts[0])
     with refused(f"WrongPrecompile(which={EMPTY})"):
         node.deploy(made["Factory"], node.accounts[0])

@@ -29,10 +29,9 @@ from tests.contracts.harness import (
     words_of,
 )
 from tests.contracts.world import point
-from zkmarket import projection
-from zkmarket.columns import ROWS, Columns
-from zkmarket.field import P, multiply_add
-from zkmarket.transcript import Transcript
+from zkmarket.build import ROWS, Columns, Shape
+from zkmarket.crypto import P, Transcript, multiply_add
+from zkmarket.round import projection
 
 pytestmark = pytest.mark.chain
 
@@ -113,7 +112,7 @@ def test_v_of_any_shape(harness: Harness, data: Any) -> None:
 def test_v_of_every_k_is_the_engine_s(harness: Harness, logrows: int) -> None:
     columns = Columns(logrows)
     params = 2 * columns.values + 77
-    shape = projection.Shape(5, 3, params, columns.rows, columns.width)
+    shape = Shape(5, 3, params, columns.rows, columns.width)
     sigmas = [pow(11, 70 + k, P) for k in range(shape.rounds)]
     eta, y = 13**80 % P, 17**80 % P
     want = projection.evaluate(shape, projection.Weights.of(shape, Transcript(SEED)), sigmas, eta, y)

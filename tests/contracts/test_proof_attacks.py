@@ -19,17 +19,13 @@ from tests.attacks.forger import add_to, forge_round
 from tests.contracts.real import CID, ETHER, Real, RealProject, item_of, made, params_of, real
 from tests.contracts.test_settle import BASE, DECISION, words_of
 from tests.contracts.world import ACCEPT_ALL, Scene
-from zkmarket import backend, market
-from zkmarket.aggregator import Submission, prove_round
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
-from zkmarket.commitment import Commitment
+from zkmarket import backend
+from zkmarket.build import Build
+from zkmarket.chain import Chain, codec, compile_verifier
+from zkmarket.crypto import GENERATOR, INFINITY, P, Point, Q, is_on_curve, multiply_add
 from zkmarket.errors import ProofRejected, TransactionReverted
-from zkmarket.escrow import Verifier, submission_word
-from zkmarket.field import GENERATOR, INFINITY, P, Point, Q, is_on_curve, multiply_add
-from zkmarket.inspection import inspect
-from zkmarket.market import Chain
-from zkmarket.round import RoundProof
+from zkmarket.market import Verifier, inspect, submission_word
+from zkmarket.round import Commitment, RoundProof, Submission, prove_round, verify_round
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 __all__ = ["real"]  # the fixture
@@ -475,7 +471,7 @@ def test_a_digest_of_a_root_update(submitting: RealProject) -> None:
 
 
 def codehash(build: Build, circuit: str) -> bytes:
-    return keccak(market.compile_verifier(backend.verifier_source(build.files(circuit))).runtime)
+    return keccak(compile_verifier(backend.verifier_source(build.files(circuit))).runtime)
 
 
 def test_a_foreign_verifier_of_the_same_shape(chain: Chain, real: Real) -> None:
@@ -538,7 +534,7 @@ def test_the_verifier_of_another_number_of_trainers(chain: Chain, real: Real) ->
 def test_code_exchanged_under_a_verifier_s_address(locked: Locked) -> None:
     """As a metamorphic contract or an account that delegates would: the code is compared before every use."""
     chain, verifiers = locked.project.chain, locked.project.verifiers
-    accepting = market.compile_verifier(ACCEPT_ALL).runtime
+    accepting = compile_verifier(ACCEPT_ALL).runtime
 
     def exchanged(verifier: Verifier, code: bytes, ask: Callable[[], str]) -> None:
         with chain.rolled_back():
@@ -578,7 +574,7 @@ contract Answers {{
     function verifyProof(bytes calldata, uint256[] calldata) external returns (bool) {{ assembly {{ {body} }} }}
 }}
 """
-    compiled = market.compile_verifier(source)
+    compiled = compile_verifier(source)
     contract = scene.chain.deploy_verifier(compiled, scene.owner)
     scene.trainers = scene.trainers[:3]
     scene.open(base=Verifier(contract.address, keccak(compiled.runtime)).words).to_prove()
@@ -724,13 +720,13 @@ def test_crafted_encodings_of_a_settlement(locked: Locked) -> None:
     assert variants["canonical"] == (canonical, True)
     want = effect(chain, project, canonical)
     types = [collapse_if_tuple(part) for part in item_of(project.project, "settle")["inputs"]]
-    read = market._codec().decode(types, canonical[4:], strict=False)
+    read = codec().decode(types, canonical[4:], strict=False)
     for name, (data, same) in variants.items():
         said = project.answer(data)
         assert (said == "") == same, (name, said)
         if same:
             assert effect(chain, project, data) == want, name
-            assert market._codec().decode(types, data[4:], strict=False) == read, name  # as auditors read it
+            assert codec().decode(types, data[4:], strict=False) == read, name  # as auditors read it
     dirty = bytearray(canonical)
     dirty[-31:] = b"\xff" * 31  # the padding of the signature
     assert effect(chain, project, bytes(dirty)) == want

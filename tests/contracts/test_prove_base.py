@@ -32,10 +32,10 @@ from eth_hash.auto import keccak
 from tests.contracts.doubles import questions
 from tests.contracts.test_settle import GRAM_POINT, LENGTHS, MASK, PROJECTION, SLOT, WORDS, with_point, words_of
 from tests.contracts.world import CID, WINDOW, Scene, point, refused, wrong_signer
+from zkmarket.chain import Chain, Phase, Receipt
+from zkmarket.crypto import P
 from zkmarket.errors import ChainError, ZkmarketError
-from zkmarket.escrow import Phase, all_points, last_seed, point_words, proofs_hash
-from zkmarket.field import P
-from zkmarket.market import Chain, Receipt
+from zkmarket.market import all_points, last_seed, point_words, proofs_hash
 from zkmarket.round import RoundProof
 
 pytestmark = pytest.mark.chain

@@ -11,13 +11,11 @@ import pytest
 
 from tests.conftest import honest_updates
 from tests.contracts.real import CHUNK, CID, Real, RealProject, compared, made, params_of, real
-from zkmarket.aggregator import Submission
-from zkmarket.auditor import open_aggregate, verify_round
+from zkmarket.chain import Chain, Phase
+from zkmarket.crypto import Q
 from zkmarket.errors import OpeningMismatch, ProofRejected
-from zkmarket.escrow import Phase, point_words, points_hash
-from zkmarket.field import Q
-from zkmarket.market import Chain
-from zkmarket.round import Aggregate, Decision, RoundProof
+from zkmarket.market import point_words, points_hash
+from zkmarket.round import Aggregate, Decision, RoundProof, Submission, open_aggregate, verify_round
 from zkmarket.rules import next_beta
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]

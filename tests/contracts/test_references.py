@@ -25,12 +25,12 @@ import pytest
 
 from tests.contracts.doubles import questions
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused
+from zkmarket.build import masked_chunks
+from zkmarket.chain import Chain, Phase, Receipt
+from zkmarket.crypto import Point
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import Phase, base_words, decision_words, points_hash, submission_word
-from zkmarket.field import Point
-from zkmarket.gram import halves, masked_chunks
-from zkmarket.market import Chain, Receipt
-from zkmarket.round import RoundProof
+from zkmarket.market import base_words, decision_words, points_hash, submission_word
+from zkmarket.round import RoundProof, halves
 
 pytestmark = pytest.mark.chain
 

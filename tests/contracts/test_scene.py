@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.world import ETHER, Scene
-from zkmarket.escrow import Phase
+from zkmarket.chain import Phase
 
 pytestmark = pytest.mark.chain
 

@@ -46,10 +46,10 @@ from hypothesis import strategies as st
 from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
 from tests.contracts.test_admit import compact, high
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused, wrong_signer
+from zkmarket.chain import NOBODY, Chain, Phase, Receipt, sign
+from zkmarket.crypto import P, Q
 from zkmarket.errors import ZkmarketError
-from zkmarket.escrow import (
-    NOBODY,
-    Phase,
+from zkmarket.market import (
     all_points,
     base_words,
     decision_words,
@@ -60,8 +60,6 @@ from zkmarket.escrow import (
     publication_message,
     submission_word,
 )
-from zkmarket.field import P, Q
-from zkmarket.market import Chain, Receipt, sign
 from zkmarket.round import RoundProof, aggregate_points
 from zkmarket.rules import next_beta
 

@@ -29,8 +29,8 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, phases_but, refused
-from zkmarket.escrow import Phase, submission_word
-from zkmarket.market import Chain, Receipt
+from zkmarket.chain import Chain, Phase, Receipt
+from zkmarket.market import submission_word
 
 pytestmark = pytest.mark.chain
 

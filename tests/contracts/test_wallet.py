@@ -26,10 +26,24 @@ import pytest
 from eth_account import Account
 
 from tests.contracts.test_chain import kill_node, wait_until
-from zkmarket import market, wallet
+from zkmarket.chain import (
+    NOBODY,
+    Chain,
+    Node,
+    NodeAway,
+    NodeRefused,
+    Wallet,
+    anvil_node,
+    compile_verifier,
+    connect,
+    encoded,
+    send_from_node,
+    transacting,
+)
+from zkmarket.chain import node as node_module
 from zkmarket.errors import ChainError, InputError, TransactionReverted
-from zkmarket.market import Chain
-from zkmarket.wallet import NodeAway, NodeRefused, Wallet
+from zkmarket.market import membership_message
+from zkmarket.processes import ROOT
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "websockets.legacy is deprecated", DeprecationWarning)
@@ -116,7 +130,7 @@ class Bank:
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[str]:
-    with market.anvil_node(3) as rpc_url:
+    with anvil_node(3) as rpc_url:
         yield rpc_url
 
 
@@ -134,7 +148,7 @@ def bank(node: str, tmp_path: Path) -> Iterator[Bank]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look after the transaction five times a second."""
-    monkeypatch.setattr(wallet, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(node_module, "LOOK_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -157,7 +171,7 @@ def test_a_new_keystore_opens_with_its_password_only(tmp_path: Path) -> None:
     assert Web3.is_checksum_address(address) and path.stat().st_mode & 0o777 == 0o600
     opened = Wallet.open(path, "secret")
     assert str(opened) == opened.address == address and opened.outbox is None
-    message = market.membership_message(5, SOMEBODY, OTHER)
+    message = membership_message(5, SOMEBODY, OTHER)
     signature = opened.sign_typed(message)
     from eth_account.messages import encode_typed_data
 
@@ -310,16 +324,16 @@ def test_a_node_that_is_away_at_the_start_is_an_error(bank: Bank) -> None:
 
 @pytest.fixture
 def connected(bank: Bank) -> Iterator[Chain]:
-    with market.connect(bank.rpc_url) as chain:
+    with connect(bank.rpc_url) as chain:
         yield chain
 
 
 def once(chain: Chain, sender: Any) -> Any:
-    return chain.deploy_verifier(market.compile_verifier(ONCE), sender)
+    return chain.deploy_verifier(compile_verifier(ONCE), sender)
 
 
 def take(chain: Chain, contract: Any, sender: Any, value: int = 0) -> Any:
-    return chain.transact("taking", sender, contract.address, market._encoded(contract.take), value)
+    return chain.transact("taking", sender, contract.address, encoded(contract.take), value)
 
 
 def test_a_wallet_deploys_calls_and_is_refused(bank: Bank, connected: Chain) -> None:
@@ -348,7 +362,7 @@ def test_a_transaction_that_is_mined_and_fails_says_why(bank: Bank, connected: C
         "gas": hex(100_000),
         "gasPrice": hex(10**12),
     }
-    bank.ask("eth_sendTransaction", first | {"data": "0x" + market._encoded(contract.take).hex()})
+    bank.ask("eth_sendTransaction", first | {"data": "0x" + encoded(contract.take).hex()})
     bank.mine()
     with pytest.raises(TransactionReverted) as refused:
         taking.result(30)
@@ -366,29 +380,29 @@ def test_an_account_of_the_node_is_waited_for(bank: Bank, connected: Chain, besi
     assert paying.result(30)["status"] == 1 and bank.got() == 3
     who = connected.accounts[0].address
     with pytest.raises(ChainError, match=r"paying: transaction 0x\w{64} was not mined within 1 s"):
-        wallet.send_from_node(bank.web3, "paying", who, SOMEBODY, b"", 1, pace=0.1, deadline=1)
+        send_from_node(bank.web3, "paying", who, SOMEBODY, b"", 1, pace=0.1, deadline=1)
 
 
 @pytest.mark.parametrize("chain_id", [31337, 5], ids=["development", "public"])
 def test_a_connection_survives_its_node(tmp_path: Path, chain_id: int) -> None:
     state, port = tmp_path / "state.json", free_port()
-    with market.anvil_node(2, chain_id, state, port) as rpc_url, market.connect(rpc_url) as chain:
+    with anvil_node(2, chain_id, state, port) as rpc_url, connect(rpc_url) as chain:
         owner = chain.accounts[0]
         contract = once(chain, owner)
         block = chain.web3.eth.block_number
         take(chain, contract, owner, 5)
         assert wait_until(lambda: saved_block(state) == block + 1)
         kill_node(rpc_url)
-        with pytest.raises(ChainError, match="asking failed"), market.transacting("asking"):
+        with pytest.raises(ChainError, match="asking failed"), transacting("asking"):
             contract.by()
         with pytest.raises(ChainError):
             chain.code(contract.address)
-        with market.anvil_node(2, chain_id, state, port) as again:
+        with anvil_node(2, chain_id, state, port) as again:
             assert again == rpc_url and contract.by() == owner.address
             assert chain.web3.eth.block_number == block + 1 and chain.balance(contract.address) == 5
-            with market.transacting("asking"):  # what was before can be read
-                assert contract.by.call(block_identifier=block) == market.NOBODY
-            assert once(chain, owner).by() == market.NOBODY
+            with transacting("asking"):  # what was before can be read
+                assert contract.by.call(block_identifier=block) == NOBODY
+            assert once(chain, owner).by() == NOBODY
             assert chain.web3.eth.get_logs({"fromBlock": 0, "toBlock": "latest"}) == []
 
 
@@ -514,8 +528,8 @@ def test_a_reorganisation_after_the_receipt(bank: Bank, how: str) -> None:
 
 def test_a_reorganisation_while_waiting(bank: Bank, beside: Any, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was mined, but nobody had seen the receipt; then it is in no block and in no pool."""
-    real, blind = wallet._Node.receipt, [True]
-    monkeypatch.setattr(wallet._Node, "receipt", lambda node, *hashes: None if blind[0] else real(node, *hashes))
+    real, blind = Node.receipt, [True]
+    monkeypatch.setattr(Node, "receipt", lambda node, *hashes: None if blind[0] else real(node, *hashes))
     paying = beside(bank.pay)
     assert wait_until(lambda: bank.got() == 1)
     bank.hold()
@@ -547,7 +561,7 @@ def test_the_deadline_leaves_the_transaction_in_the_outbox(bank: Bank, quick: No
 
 def test_a_node_is_killed_and_started_again_while_waiting(tmp_path: Path, beside: Any, quick: None) -> None:
     state, port = tmp_path / "state.json", free_port()
-    with market.anvil_node(2, state=state, port=port) as rpc_url:
+    with anvil_node(2, state=state, port=port) as rpc_url:
         bank = Bank(rpc_url, tmp_path)
         bank.pay(1)
         bank.ask("evm_increaseTime", 10_000)
@@ -560,7 +574,7 @@ def test_a_node_is_killed_and_started_again_while_waiting(tmp_path: Path, beside
         kill_node(rpc_url)
     time.sleep(1)
     assert not paying.done()
-    with market.anvil_node(2, state=state, port=port):
+    with anvil_node(2, state=state, port=port):
         done = paying.result(30)
         assert bank.got() == 3 and bank.nonce == 2 and not bank.outbox.exists()
         assert done["blockNumber"] == block + 1
@@ -568,12 +582,12 @@ def test_a_node_is_killed_and_started_again_while_waiting(tmp_path: Path, beside
 
 
 def test_a_node_that_mines_by_the_clock() -> None:
-    with market.anvil_node(2, block_seconds=1) as rpc_url:
+    with anvil_node(2, block_seconds=1) as rpc_url:
         web3 = Web3(HTTPProvider(rpc_url))
         who = web3.eth.accounts[0]
         started, block = time.monotonic(), web3.eth.block_number
         for _ in range(3):
-            wallet.send_from_node(web3, "paying", who, SOMEBODY, b"", 1, pace=0.1)
+            send_from_node(web3, "paying", who, SOMEBODY, b"", 1, pace=0.1)
         assert web3.eth.get_balance(Web3.to_checksum_address(SOMEBODY)) == 3 and time.monotonic() - started < 2.5
         assert wait_until(lambda: web3.eth.block_number >= block + 3 + 2)
 
@@ -641,7 +655,7 @@ def child(bank: Bank, *values: int, moment: str = "", outbox: str = "outbox.json
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=market.ROOT,
+        cwd=ROOT,
     )
 
 

@@ -42,9 +42,8 @@ from eth_utils import to_checksum_address
 from tests.contracts import doubles
 from tests.contracts.doubles import deploy, reward_token
 from tests.contracts.world import ETHER, KEY, PENALTY, Scene, refused
+from zkmarket.chain import Chain, Phase, transacting
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import Phase
-from zkmarket.market import Chain, transacting
 
 pytestmark = pytest.mark.chain
 

@@ -18,8 +18,8 @@ from eth_utils.abi import abi_to_signature
 
 from tests.contracts.model import Model
 from tests.contracts.world import Scene
-from zkmarket import market
-from zkmarket.market import Project, compile_verifier
+from zkmarket.chain import chain, compile_contracts, compile_verifier, transacting
+from zkmarket.market import Project
 
 BURN = "0x000000000000000000000000000000000000dEaD"
 TRAINERS = ("t0", "t1", "t2", "t3", "t4", "t5")
@@ -125,13 +125,13 @@ class Stage:
         self.accounts = {str(accounts[index]): accounts[index] for index in range(len(ACTORS))}
         token, lens = compile_verifier(TOKEN), compile_verifier(LENS)
         self.token = scene.chain.deploy_verifier(token, accounts[0])
-        with market.transacting("approving"):
+        with transacting("approving"):
             self.token.approve(scene.market.address, 2**255, {"from": accounts[0]})
         self.lens: str = scene.chain.deploy_verifier(lens, accounts[0]).address
         self.projects: dict[str, Project] = {}
         self.signed: dict[Any, bytes] = {}
         self.tally: Counter[str] = Counter()
-        items = [item for made in (*market.compile_contracts(), token, lens) for item in made.abi]
+        items = [item for made in (*compile_contracts(), token, lens) for item in made.abi]
         items.append({"type": "error", "name": "Panic", "inputs": [{"type": "uint256"}]})
         by_topic = {keccak(abi_to_signature(item).encode()): item for item in items if "name" in item}
         self.errors = {"0x" + t[:4].hex(): i["name"] for t, i in by_topic.items() if i["type"] == "error"}
@@ -229,4 +229,4 @@ def address_word(where: str) -> bytes:
 
 
 def address(word: int) -> str:
-    return market.to_checksum_address(word.to_bytes(20, "big"))
+    return chain.to_checksum_address(word.to_bytes(20, "big"))

@@ -17,19 +17,26 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
-from zkmarket import market
 from zkmarket.backend import Proof
-from zkmarket.base import BaseProof, Coefficients, Points
-from zkmarket.columns import Columns
-from zkmarket.commitment import Commitment, RoundId, combine
-from zkmarket.contribution import shares
+from zkmarket.build import SUMS, Columns, Shape, masked_chunks
+from zkmarket.chain import NOBODY, Chain, Phase, Receipt, compile_verifier
+from zkmarket.crypto import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.errors import TransactionReverted
-from zkmarket.escrow import NOBODY, REFERENCES, Phase, Verifier, Windows, submission_word
-from zkmarket.field import GENERATOR, Point, encode_point, multiply_add
-from zkmarket.gram import halves, masked_chunks
-from zkmarket.market import Chain, Market, Project, Receipt, compile_verifier
-from zkmarket.projection import SUMS, Shape, pack
-from zkmarket.round import References, RoundProof, start_transcript
+from zkmarket.market import REFERENCES, Market, Project, Verifier, Windows, submission_word
+from zkmarket.round import (
+    BaseProof,
+    Coefficients,
+    Commitment,
+    Points,
+    References,
+    RoundId,
+    RoundProof,
+    combine,
+    halves,
+    pack,
+    start_transcript,
+)
+from zkmarket.rules import shares
 
 ETHER = 10**18
 PENALTY = 4 * ETHER // 10  # of three trainers at least: more than the reward
@@ -518,7 +525,6 @@ __all__ = [
     "PENALTY",
     "WINDOW",
     "Scene",
-    "market",
     "pass_deadline",
     "phases_but",
     "point",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.town import town_chain
-from zkmarket.market import Chain
+from zkmarket.chain import Chain
 
 
 @pytest.fixture(scope="module")

@@ -109,9 +109,11 @@ class Crashes:
 
 
 def _patch_files(crashes: Crashes) -> None:
-    from zkmarket import build, files, prospectus
+    from zkmarket import files
+    from zkmarket.build import keys, make
+    from zkmarket.market import prospectus
 
-    replacing, new_folder, link, keys = files.replacing, files.new_folder, build.link_or_copy, build.keys_of
+    replacing, new_folder, link, keys_of = files.replacing, files.new_folder, make.link_or_copy, make.keys_of
 
     @contextlib.contextmanager
     def dying_replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
@@ -148,20 +150,19 @@ def _patch_files(crashes: Crashes) -> None:
         crashes.reach("folder:builds:half")
 
     def dying_keys(*given: Any) -> Any:
-        found = keys(*given)
+        found = keys_of(*given)
         crashes.reach("keys")
         return found
 
     files.replacing = dying_replacing
-    files.new_folder = build.new_folder = dying_folder
-    build.link_or_copy = dying_link
-    build.keys_of = dying_keys
-    assert prospectus.build is build.build
+    files.new_folder = make.new_folder = dying_folder
+    make.link_or_copy = dying_link
+    keys.keys_of = make.keys_of = dying_keys
+    assert prospectus.make_build is make.make_build
 
 
 def _patch_transactions(crashes: Crashes) -> None:
-    from zkmarket.market import Chain
-    from zkmarket.wallet import Wallet
+    from zkmarket.chain import Chain, Wallet
 
     transact, settle_outbox, keep, broadcast = Chain.transact, Chain.settle_outbox, Wallet._keep, Wallet._broadcast
     now = {"what": ""}
@@ -193,10 +194,10 @@ def _patch_transactions(crashes: Crashes) -> None:
 
 
 def _patch_store(crashes: Crashes) -> None:
-    from zkmarket import store
-    from zkmarket.roles.desk import Desk
+    from zkmarket.roles import Desk
+    from zkmarket.storage import LocalStore, cid
 
-    put, cid_of_parts, send = store.LocalStore.put, store.cid_of_parts, Desk.put
+    put, cid_of_parts, send = LocalStore.put, cid.cid_of_parts, Desk.put
     now = {"who": ""}
 
     def dying_send(self: Desk, blob: bytes, state: Any) -> str:
@@ -206,7 +207,7 @@ def _patch_store(crashes: Crashes) -> None:
         crashes.reach(f"send:{who}:done")
         return cid
 
-    def dying_put(self: store.LocalStore, data: bytes) -> str:
+    def dying_put(self: LocalStore, data: bytes) -> str:
         now["who"] = sys._getframe(1).f_code.co_name
         crashes.reach(f"store:{now['who']}:begun")
         cid = put(self, data)
@@ -219,15 +220,15 @@ def _patch_store(crashes: Crashes) -> None:
             crashes.reach(f"store:{now['who']}:written")
         return cid
 
-    store.LocalStore.put, store.cid_of_parts, Desk.put = dying_put, dying_cid_of_parts, dying_send  # type: ignore[method-assign]
+    LocalStore.put, cid.cid_of_parts, Desk.put = dying_put, dying_cid_of_parts, dying_send  # type: ignore[method-assign]
 
 
 def _patch_proofs(crashes: Crashes) -> None:
-    from zkmarket import aggregator, backend
-    from zkmarket.base import Attempt
-    from zkmarket.roles import aggregator as role
+    from zkmarket.backend import proofs
+    from zkmarket.roles import aggregator
+    from zkmarket.round import Attempt, prove
 
-    run_child, fresh = backend._run_child, Attempt.fresh
+    run_child, fresh = proofs.run_child, Attempt.fresh
 
     def dying_run_child(tasks: list[dict], folder: Path, progress: Callable[[str], None]) -> None:
         def told(text: str) -> None:
@@ -242,10 +243,10 @@ def _patch_proofs(crashes: Crashes) -> None:
         crashes.record("attempt", [f"{x:x}" for x, _ in points], [f"{y:x}" for y in made.masks.flood])
         return made
 
-    backend._run_child = dying_run_child
-    aggregator.Attempt = SimpleNamespace(fresh=recorded_fresh)
+    proofs.run_child = dying_run_child
+    prove.Attempt = SimpleNamespace(fresh=recorded_fresh)
     if crashes.in_two:
-        role.fits_one = lambda shape: False
+        aggregator.fits_one = lambda shape: False
 
 
 # ---------------------------------------------------------------- the test's side
@@ -311,7 +312,7 @@ def ended(mortals: Mapping[str, Mortal]) -> list[bool]:
 
 def live(place: Town, mortals: Mapping[str, Mortal], readers: tuple[str, ...]) -> None:
     """Move the clock as `Town.conduct` does, and start again whoever has died, until all mortals have ended."""
-    from zkmarket.escrow import Phase
+    from zkmarket.chain import Phase
 
     seen: list[Any] = [None]
 

@@ -14,13 +14,12 @@ import numpy as np
 from eth_abi import encode
 from eth_hash.auto import keccak
 
-from zkmarket import commitment, market, sealing, store
-from zkmarket import trainer as engine
-from zkmarket.commitment import Commitment, Opening
-from zkmarket.escrow import decision_words
+from zkmarket.chain import encoded, transacting
 from zkmarket.files import atomic_write
-from zkmarket.roles import aggregator, owner, trainer
-from zkmarket.roles.desk import Desk
+from zkmarket.market import Project, decision_words, sealing
+from zkmarket.roles import Desk, aggregator, owner, trainer
+from zkmarket.round import Commitment, Opening, commitment
+from zkmarket.storage import cid, cid_of
 
 GARBAGE = ("other-vector", "wrong-value", "salt-twice", "out-of-range", "noise", "no-cid", "never-put", "too-large")
 NO_CID = b"not a CID"
@@ -47,7 +46,7 @@ class Culprit(trainer.Trainer):
     def committed(self, log: Any, started: Any) -> Any:
         kind = self.plan.get(started.round, "")
         fresh = commitment.open_with_fresh_salts
-        engine.open_with_fresh_salts = _salts_twice if kind == "salt-twice" else fresh
+        commitment.open_with_fresh_salts = _salts_twice if kind == "salt-twice" else fresh
         made, cid = super().committed(log, started)
         build = next(iter(self.desk.builds.values()))
         folder = self.desk.round_folder(started.round)
@@ -55,7 +54,7 @@ class Culprit(trainer.Trainer):
         blob = forged(kind, opening, made, started.encryption_key, build.manifest)
         if blob is not None:
             atomic_write(self.sealed_file(started), blob)
-            cid = self.desk.store.put(blob) if kind == "too-large" else store.cid_of(blob)
+            cid = self.desk.store.put(blob) if kind == "too-large" else cid_of(blob)
         return made, NO_CID if kind == "no-cid" else cid
 
     def hand_over(self, state: Any) -> str:
@@ -90,8 +89,8 @@ def _salts_twice(values: Any, manifest: Any) -> Opening:
 def culprit() -> None:
     trusting()
     trainer.Trainer = Culprit  # type: ignore[misc]
-    to_bytes = trainer.cid_to_bytes
-    trainer.cid_to_bytes = lambda cid: cid if isinstance(cid, bytes) else to_bytes(cid)
+    to_bytes = cid.cid_to_bytes
+    cid.cid_to_bytes = lambda given: given if isinstance(given, bytes) else to_bytes(given)
 
 
 # ---------------------------------------------------------------- aggregators
@@ -106,13 +105,13 @@ def relayed() -> None:
     """Settles through the contract at $RELAY."""
 
     def settle(self: Any, sender: Any, proof: Any, cid: bytes, publication: bytes) -> None:
-        with market.transacting("settle"):
+        with transacting("settle"):
             words = self._base_words(proof), decision_words(proof), cid, publication
-            data = market._encoded(self.contract.settle, *words)
+            data = encoded(self.contract.settle, *words)
         call = keccak(b"pass(address,bytes)")[:4] + encode(["address", "bytes"], [self.address, data])
         self.chain.transact("settle", sender, os.environ["RELAY"], call)
 
-    market.Project.settle = settle  # type: ignore[assignment]
+    Project.settle = settle  # type: ignore[assignment]
 
 
 def unserved() -> None:
@@ -151,7 +150,7 @@ class _Hole:
     """A store that keeps nothing."""
 
     def put(self, data: bytes) -> str:
-        return store.cid_of(data)
+        return cid_of(data)
 
 
 # ---------------------------------------------------------------- owners

@@ -6,12 +6,13 @@ import inspect
 import torch  # noqa: F401
 from sklearn.datasets import load_digits
 
-from zkmarket import cli, demo, market  # noqa: F401
-from zkmarket.roles import aggregator, attacker, auditor, owner, trainer, verbs  # noqa: F401
+from zkmarket.chain import compile_contracts  # noqa: F401
+
+# noqa: F401
 
 load_digits()
 torch.set_num_threads(1)
-market.compile_contracts()
+compile_contracts()
 inspect.stack()  # Brownie asks for it when it connects; the first time it looks at every module
 gc.collect()
 gc.freeze()  # or a collection in a forked process would copy every page that it looks at

@@ -13,9 +13,8 @@ from tests.e2e import culprits
 from tests.e2e.test_failures import EVERYBODY, Shop, ask, impatient, lines
 from tests.e2e.test_parties import hasten, next_round, submitted
 from tests.e2e.town import ETHER, TRAINERS, Town, town
+from zkmarket.chain import Chain, Phase
 from zkmarket.errors import StoreError
-from zkmarket.escrow import Phase
-from zkmarket.market import Chain
 
 pytestmark = pytest.mark.e2e
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests.e2e.shell import Done, failed, succeeded, zkmarket
-from zkmarket.artifacts import Manifest
-from zkmarket.commitment import Commitment, Opening
-from zkmarket.field import to_hex, to_ints
-from zkmarket.quantise import load_tensors
+from zkmarket.build import Manifest
+from zkmarket.crypto import to_hex, to_ints
+from zkmarket.round import Commitment, Opening
+from zkmarket.updates import load_tensors
 
 pytestmark = pytest.mark.e2e
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from tests.circuits.utility_nets import network_named
-from zkmarket import srs, utility
+from zkmarket import utility
+from zkmarket.backend import srs
 from zkmarket.cli import main
-from zkmarket.commitment import sum_salts
-from zkmarket.compile import Options, float_utility, search
 from zkmarket.errors import DomainError, InputError
 from zkmarket.files import sha256_file
 from zkmarket.learning import Dataset
-from zkmarket.utility import Coalition, UtilityBuild, Validation
+from zkmarket.round import sum_salts
+from zkmarket.utility import Coalition, Options, UtilityBuild, Validation, float_utility, search
 
 pytestmark = pytest.mark.e2e
 

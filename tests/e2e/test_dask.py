@@ -18,10 +18,9 @@ from typing import Any
 import pytest
 
 from tests.unit.test_executor import collect, job
-from zkmarket import executor
 from zkmarket.errors import BackendError
-from zkmarket.executor import DaskPool, open_pool, run
 from zkmarket.files import sha256_file
+from zkmarket.utility.workers import PIECE, DaskPool, open_pool, run
 
 pytestmark = pytest.mark.e2e
 
@@ -57,7 +56,7 @@ def alive(number: int) -> bool:
 def test_jobs_on_a_cluster(cluster: Any, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files reach the workers once; a worker is killed and its job is done again; nothing is left behind."""
     key, other = tmp_path / "key", tmp_path / "other"
-    key.write_bytes(os.urandom(executor.PIECE + 1000))
+    key.write_bytes(os.urandom(PIECE + 1000))
     other.write_bytes(b"small")
     marks = tmp_path / "marks"
     marks.mkdir()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.shell import Done, failed, succeeded, zkmarket
-from zkmarket.market import anvil_node
+from zkmarket.chain import anvil_node
 
 pytestmark = pytest.mark.e2e
 

@@ -33,14 +33,11 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town
-from zkmarket import market, store
-from zkmarket.artifacts import Build
+from zkmarket.build import Build
+from zkmarket.chain import Chain, Phase, anvil_node, compiler, connect
 from zkmarket.errors import ChainError, StoreError
-from zkmarket.escrow import Phase
-from zkmarket.history import History
-from zkmarket.market import Chain, Project, anvil_node, connect
-from zkmarket.prospectus import Prospectus, theta_digest
-from zkmarket.store import LocalStore
+from zkmarket.market import History, Project, Prospectus, theta_digest
+from zkmarket.storage import IpfsStore, LocalStore
 
 pytestmark = pytest.mark.e2e
 
@@ -232,8 +229,8 @@ class Line:
 
 def impatient(seconds: float) -> None:
     """In a role: how long it waits for an answer of the node, and of a store."""
-    market.RPC_SECONDS = seconds  # type: ignore[misc]
-    store.IpfsStore.__init__.__defaults__ = (seconds, 4)  # type: ignore[misc]
+    compiler.RPC_SECONDS = seconds  # type: ignore[misc]
+    IpfsStore.__init__.__defaults__ = (seconds, 4)  # type: ignore[misc]
 
 
 class Node:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.e2e.shell import Done, failed, killed_at, succeeded, zkmarket
-from zkmarket import srs
-from zkmarket.artifacts import Build
-from zkmarket.commitment import Commitment, Opening, check_opening
+from zkmarket.backend import srs
+from zkmarket.build import Build
+from zkmarket.round import Commitment, Opening, check_opening
 
 pytestmark = pytest.mark.e2e
 

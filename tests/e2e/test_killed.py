@@ -18,12 +18,11 @@ import pytest
 
 from tests.e2e.crash import TEMPORARY, Crashes, Mortal, claims, ended, live, records
 from tests.e2e.town import ETHER, MODEL, PASSWORD, PROJECT, TRAINERS, Role, Town, town
-from zkmarket.artifacts import Build
-from zkmarket.auditor import verify_round
-from zkmarket.commitment import Commitment, Opening, commit
-from zkmarket.escrow import Phase
-from zkmarket.market import Chain, Market, Project, compile_contracts
-from zkmarket.wallet import Wallet
+from zkmarket.build import Build
+from zkmarket.chain import Chain, Phase, Wallet, compile_contracts
+from zkmarket.market import Market, Project
+from zkmarket.round import Commitment, Opening, verify_round
+from zkmarket.round.commitment import commit
 
 pytestmark = pytest.mark.e2e
 

@@ -17,14 +17,10 @@ import pytest
 
 from tests.e2e import culprits
 from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town
-from zkmarket.escrow import Phase
-from zkmarket.files import read_json
-from zkmarket.history import History
-from zkmarket.market import Chain, compile_verifier
-from zkmarket.prospectus import Prospectus, make_builds, theta_digest
-from zkmarket.sealing import kept_key
-from zkmarket.store import LocalStore
-from zkmarket.wallet import Wallet
+from zkmarket.chain import Chain, Phase, Wallet, compile_verifier
+from zkmarket.documents import read_json
+from zkmarket.market import History, Prospectus, kept_key, make_builds, theta_digest
+from zkmarket.storage import LocalStore
 
 pytestmark = pytest.mark.e2e
 

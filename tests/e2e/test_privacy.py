@@ -26,12 +26,11 @@ import pytest
 
 from tests.e2e import town as town_module
 from tests.e2e.town import MODEL, TRAINERS, Town, town, town_chain
-from zkmarket.escrow import Phase
-from zkmarket.field import P
-from zkmarket.files import read_json
-from zkmarket.sealing import SealingKey, open_update, sealed_update_size
-from zkmarket.store import LocalStore, cid_from_bytes
-from zkmarket.wallet import Wallet
+from zkmarket.chain import Phase, Wallet
+from zkmarket.crypto import P
+from zkmarket.documents import read_json
+from zkmarket.market import SealingKey, open_update, sealed_update_size
+from zkmarket.storage import LocalStore, cid_from_bytes
 
 pytestmark = pytest.mark.e2e
 
@@ -206,7 +205,7 @@ class Run:
 
     @property
     def manifest(self) -> Any:
-        from zkmarket.artifacts import Build
+        from zkmarket.build import Build
 
         return Build.load(next((self.place.folder / "ann" / "builds").glob("*/manifest.json")).parent).manifest
 
@@ -352,7 +351,7 @@ def test_no_key_and_no_password_is_where_others_can_see_it(run: Run) -> None:
     wanted = keys(run)
     for name, data in public(run).items():
         assert wanted.found(data) is None, f"a key or the password is in the {name}"
-    assert any(b"zkmarket.backend" in words for words in run.watcher.arguments)  # provers were seen
+    assert any(b"zkmarket.backend.prover" in words for words in run.watcher.arguments)  # provers were seen
     assert any(b"trainer\0run" in words for words in run.watcher.arguments)  # and a role
     assert run.watcher.environments and all(b"PATH=" in one for one in run.watcher.environments)
 

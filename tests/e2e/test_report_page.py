@@ -22,7 +22,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from tests.unit.report_samples import earning, hostile, sample
-from zkmarket.report import write_report
+from zkmarket.demo.report import write_report
 
 pytestmark = pytest.mark.e2e
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e import culprits
 from tests.e2e.town import ETHER, MODEL, TRAINERS, Town, town, town_chain
-from zkmarket.escrow import Phase
+from zkmarket.chain import Phase
 
 pytestmark = pytest.mark.e2e
 

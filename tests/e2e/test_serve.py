@@ -25,8 +25,7 @@ import pytest
 
 from tests.e2e.shell import failed, succeeded, zkmarket
 from zkmarket.errors import InputError, StoreError
-from zkmarket.serve import Limits, only_file, serving
-from zkmarket.store import CHUNK, TEMPORARY, IpfsStore, LocalStore, cid_of
+from zkmarket.storage import CHUNK, TEMPORARY, IpfsStore, Limits, LocalStore, cid_of, only_file, serving
 
 pytestmark = pytest.mark.e2e
 

@@ -14,8 +14,7 @@ import pytest
 
 from tests.e2e.shell import failed, succeeded, zkmarket
 from zkmarket.errors import StoreError
-from zkmarket.kubo import kubo_node, started, stopped
-from zkmarket.store import CHUNK, IpfsStore, cid_of
+from zkmarket.storage import CHUNK, IpfsStore, cid_of, kubo_node, started, stopped
 
 pytestmark = pytest.mark.e2e
 

@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from tests.e2e.shell import SECONDS, Done, failed, killed_at, succeeded, zkmarket
-from zkmarket.artifacts import Manifest
-from zkmarket.commitment import Opening, sum_salts
+from zkmarket.build import Manifest
+from zkmarket.round import Opening, sum_salts
 from zkmarket.utility import Coalition, UtilityBuild, Validation, utility
 
 pytestmark = pytest.mark.e2e
@@ -109,7 +109,7 @@ def kill_one_that_proves(cluster: Any) -> tuple[str, bool]:
         for nanny in list(cluster.workers.values()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 below = psutil.Process(nanny.pid).children(recursive=True)
-                provers = [p for p in below if "zkmarket.backend" in p.cmdline()]
+                provers = [p for p in below if "zkmarket.backend.prover" in p.cmdline()]
                 if provers:
                     address = nanny.worker_address
                     psutil.Process(nanny.pid).kill()

@@ -19,11 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zkmarket import srs
-from zkmarket.escrow import Phase
-from zkmarket.history import Log
-from zkmarket.market import Chain, Project, State, anvil_node, connect
-from zkmarket.wallet import Wallet
+from zkmarket.backend import srs
+from zkmarket.chain import Chain, Phase, Wallet, anvil_node, connect
+from zkmarket.market import Log, Project, State
 
 PASSWORD = "test"
 ETHER = 10**18
@@ -70,10 +68,9 @@ def _child(words: Sequence[str], log: str, environment: Mapping[str, str], prepa
     os.environ |= environment
     if prepare is not None:
         prepare()
-    from zkmarket import cli
-    from zkmarket.roles import attacker
+    from zkmarket.cli import attacker, parser
 
-    main = attacker.main if words[0] == "attack" else cli.main
+    main = attacker.main if words[0] == "attack" else parser.main
     try:
         code = main(list(words[1:] if words[0] == "attack" else words))
     except SystemExit as error:

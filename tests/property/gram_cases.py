@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from zkmarket import gram
-from zkmarket.field import P, from_ints
-from zkmarket.gram import Mask, Products
-from zkmarket.native import Digits
+from zkmarket.build import masked_chunks
+from zkmarket.crypto import P, from_ints
+from zkmarket.round import Digits, Mask, Products
 
 SALTS = 2
 LARGEST = 1 << 18  # Q of 19 bits a value, the largest that a build allows
@@ -85,6 +84,6 @@ def cases(draw, chunks: Sequence[int] = (1, 2, 3, 5, 7, 8), fewest: int = 1) -> 
 
     vectors = draw(table(n - 1, d, VALUE)) + draw(table(1, d, draw(st.sampled_from([VALUE, SUM]))))
     salts = [draw(table(m, SALTS, FIELD)) for _ in range(n)]
-    masked = gram.masked_chunks(m)
+    masked = masked_chunks(m)
     mask = dict(zip(masked, draw(table(len(masked), chunk + SALTS, FIELD)), strict=True))
     return Case(chunk, vectors, salts, mask, m)

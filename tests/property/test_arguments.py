@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from tests.attacks.plain import Prover
 from tests.ideal import Ideal, Round, Update, verify
-from zkmarket import projection
-from zkmarket.columns import ROWS, Columns
+from zkmarket.build import CELLS_BITS, ENTRY_BITS, ROWS, SUMS, Z_BITS, Columns, Shape
+from zkmarket.crypto import P, Transcript, to_ints
 from zkmarket.errors import DomainError, ProofRejected
-from zkmarket.field import P, to_ints
-from zkmarket.projection import CELLS_BITS, SUMS, Z_BITS, Shape, Weights
-from zkmarket.transcript import Transcript
+from zkmarket.round import Weights, projection
 
 pytestmark = pytest.mark.unit
 
@@ -141,7 +139,7 @@ def test_shapes_that_the_argument_says_nothing_of():
     with pytest.raises(DomainError, match="an update has at most 2\\^26 values with its padding: got 67109888"):
         Shape(1, chunks + 1, 1024 * chunks + 1, 33, 32).check()
     # so that |<u_i, u_j>| ≤ 2^26·(2^113)² = 2^252 < p/2 for entries of which the projection says that they are small
-    assert (1 << CELLS_BITS + 2 * projection.ENTRY_BITS) < P // 2
+    assert (1 << CELLS_BITS + 2 * ENTRY_BITS) < P // 2
 
 
 @settings(max_examples=30)

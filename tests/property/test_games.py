@@ -11,19 +11,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from zkmarket import games
 from zkmarket.errors import RuleError
-from zkmarket.games import Coalition, Game, Method, order_of, play, proofs_needed, salts_needed, shuffled
+from zkmarket.utility import Game, Members, Method, games, order_of, play, proofs_needed, salts_needed, shuffled
 
 pytestmark = pytest.mark.unit
 
 SEED = bytes(range(32))
 LOSS = st.integers(0, 10**6)
 SEEDS = st.binary(min_size=32, max_size=32)
-Losses = dict[Coalition, int]
+Losses = dict[Members, int]
 
 
-def coalitions(players) -> list[Coalition]:
+def coalitions(players) -> list[Members]:
     return [s for size in range(len(players) + 1) for s in combinations(sorted(players), size)]
 
 

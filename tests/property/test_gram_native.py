@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.gram_cases import CHALLENGE, FIELD, LARGEST, SALTS, Case, Columns, cases
-from zkmarket import gram
+from zkmarket.build import masked_chunks
+from zkmarket.crypto import P, Transcript
 from zkmarket.errors import BackendError
-from zkmarket.field import P
-from zkmarket.transcript import Transcript
+from zkmarket.round import gram
 
 pytestmark = pytest.mark.unit
 
@@ -93,7 +93,7 @@ def test_slots_of_the_largest_values():
     """±Q in every cell of several chunks, field elements of p − 1 in every mask, challenges of 128 ones."""
     d = 3 * 7
     vectors = [[-LARGEST] * d, [LARGEST] * d, [(1 << 61) - 1] * d]
-    mask = {c: [P - 1] * (7 + SALTS) for c in gram.masked_chunks(3)}
+    mask = {c: [P - 1] * (7 + SALTS) for c in masked_chunks(3)}
     case = Case(7, vectors, [[[P - 1] * SALTS] * 3] * 3, mask, 3)
     assert case.products().gram() == case.matrix()
     r = [(1 << 128) - 1] * 4
@@ -110,9 +110,9 @@ def test_halves():
 def test_where_slot_0_has_chunks():
     """At 0 and the powers of two below m: one more than there are folds."""
     expected = {1: (0,), 2: (0, 1), 3: (0, 1, 2), 4: (0, 1, 2), 5: (0, 1, 2, 4), 8: (0, 1, 2, 4), 9: (0, 1, 2, 4, 8)}
-    assert {m: gram.masked_chunks(m) for m in expected} == expected
+    assert {m: masked_chunks(m) for m in expected} == expected
     for m in range(1, 70):
-        assert len(gram.masked_chunks(m)) == len(gram.halves(m)) + 1 and max(gram.masked_chunks(m)) < m
+        assert len(masked_chunks(m)) == len(gram.halves(m)) + 1 and max(masked_chunks(m)) < m
 
 
 @settings(max_examples=200)

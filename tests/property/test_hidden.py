@@ -17,12 +17,9 @@ import numpy as np
 import pytest
 
 from tests.ideal import Ideal, Update
-from zkmarket import gram, projection, settlement
-from zkmarket.base import Coefficients, opened_column
-from zkmarket.field import P, dot, from_ints, random_scalars, to_ints
-from zkmarket.native import Digits
-from zkmarket.projection import Masks, Shape, Tables, Weights
-from zkmarket.transcript import Transcript, hash_words
+from zkmarket.build import Shape, masked_chunks
+from zkmarket.crypto import P, Transcript, dot, from_ints, hash_words, random_scalars, to_ints
+from zkmarket.round import Coefficients, Digits, Masks, Tables, Weights, gram, opened_column, projection, settlement
 
 pytestmark = pytest.mark.unit
 
@@ -205,7 +202,7 @@ class Folded:
         self.vectors = updates(ideal, data)
         self.digits = [Digits.of(vector.values) for vector in self.vectors]
         self.r = transcript().slot_challenges(1 + self.shape.slots)
-        self.chunks = gram.masked_chunks(self.shape.chunks)
+        self.chunks = masked_chunks(self.shape.chunks)
 
     def of(self, columns: dict[int, list[int]]) -> Row:
         shape = self.shape

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zkmarket import srs
-from zkmarket.commitment import combine
-from zkmarket.field import P, Point, multiply_add
+from zkmarket.backend import DEVELOPMENT_TAU, lagrange_points
+from zkmarket.crypto import P, Point, multiply_add
+from zkmarket.round import combine
 
 pytestmark = pytest.mark.unit
 
@@ -21,8 +21,8 @@ USED = 4  # rows that hold something besides zeros, so that a commitment is quic
 @functools.cache
 def lagrange() -> list[Point]:
     """L_i(τ)·G of the development SRS, by the powers alone."""
-    scalars = [pow(srs.DEVELOPMENT_TAU, i, P) for i in range(1 << LOGROWS)]
-    return srs.lagrange_points([multiply_add([(1, 2)], [s]) for s in scalars])
+    scalars = [pow(DEVELOPMENT_TAU, i, P) for i in range(1 << LOGROWS)]
+    return lagrange_points([multiply_add([(1, 2)], [s]) for s in scalars])
 
 
 def commit(values: list[int]) -> Point:

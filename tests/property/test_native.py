@@ -13,13 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.gram_cases import FIELD
-from zkmarket import native, projection
-from zkmarket.columns import ROWS, Columns
+from zkmarket.build import ROWS, Columns, Shape
+from zkmarket.crypto import P, Transcript, from_ints, random_scalars, to_ints
 from zkmarket.errors import DomainError
-from zkmarket.field import P, from_ints, random_scalars, to_ints
-from zkmarket.native import DIGIT_BITS, Digits
-from zkmarket.projection import Masks, Shape, Weights
-from zkmarket.transcript import Transcript
+from zkmarket.round import DIGIT_BITS, Digits, Masks, Weights, native, projection
 
 pytestmark = pytest.mark.unit
 

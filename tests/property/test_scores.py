@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zkmarket.contribution import GAMES, SCORES, raw_scores, scores, shares
 from zkmarket.rules import (
+    GAMES,
     ROOT_BITS,
+    SCORES,
     Domain,
     Filter,
     MultiKrum,
@@ -22,9 +23,12 @@ from zkmarket.rules import (
     krum_scores,
     median_squared_norm,
     multi_krum,
+    raw_scores,
+    shares,
     squared_norms,
     three_sigma,
 )
+from zkmarket.rules.scores import scores
 
 pytestmark = pytest.mark.unit
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zkmarket.artifacts import Manifest
 from zkmarket.backend import Proof
-from zkmarket.base import BaseProof
-from zkmarket.columns import Columns
-from zkmarket.commitment import Commitment, RoundId
-from zkmarket.field import GENERATOR, P, Q, encode_point
-from zkmarket.games import Method
-from zkmarket.round import RoundProof
+from zkmarket.build import Columns, Manifest
+from zkmarket.build.statements import project_circuits, settlement_logrows
+from zkmarket.crypto import GENERATOR, P, Q, encode_point
+from zkmarket.round import BaseProof, Commitment, RoundId, RoundProof
 from zkmarket.rules import Domain, MultiKrum
-from zkmarket.statements import project_circuits, settlement_logrows
-from zkmarket.utility import UtilityProof
-from zkmarket.utility_round import UtilityRound
+from zkmarket.utility import Method, UtilityProof, UtilityRound
 
 ROUND_ID = RoundId(chain_id=1, project=2, round=3)
 POINTS = (GENERATOR, (1, Q - 2))

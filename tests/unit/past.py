@@ -17,21 +17,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zkmarket import backend
-from zkmarket.artifacts import Manifest
-from zkmarket.build import Spec
-from zkmarket.commitment import RoundId, column_of
+from zkmarket.backend import proofs
+from zkmarket.build import Manifest, Spec
+from zkmarket.chain import Event, Phase
+from zkmarket.crypto import GENERATOR, Point, multiply_add
 from zkmarket.errors import PassedOn, StoreError
-from zkmarket.escrow import Phase, point_words
-from zkmarket.field import GENERATOR, Point, multiply_add
-from zkmarket.history import History, Settled
-from zkmarket.market import Event, State
-from zkmarket.prospectus import Prospectus
-from zkmarket.quantise import ParameterLayout
-from zkmarket.round import Aggregate
+from zkmarket.market import (
+    History,
+    Prospectus,
+    SealingKey,
+    Served,
+    Settled,
+    State,
+    encode_aggregate,
+    encode_keyring,
+    point_words,
+    seal,
+)
+from zkmarket.round import Aggregate, RoundId, column_of
 from zkmarket.rules import MultiKrum
-from zkmarket.sealing import SealingKey, Served, encode_aggregate, encode_keyring, seal
-from zkmarket.store import MAX_BLOB, cid_of, cid_to_bytes
+from zkmarket.storage import MAX_BLOB, cid_of, cid_to_bytes
+from zkmarket.updates import ParameterLayout
 
 MANIFEST = Manifest(json.loads((Path(__file__).parents[2] / "artifacts/golden/build/manifest.json").read_text()))
 STEP = 2.0**-MANIFEST.fixed_point.scale_bits
@@ -71,7 +77,7 @@ def hashed(files: Any, logrows: int, columns: Sequence[Sequence[str]]) -> list[P
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "commit", hashed)
+    monkeypatch.setattr(proofs, "commit", hashed)
 
 
 def aggregate_of(seed: int) -> Aggregate:

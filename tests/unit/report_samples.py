@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from zkmarket.store import cid_of
+from zkmarket.storage import cid_of
 
 REWARD = 10**18
 ATTACKERS = (6, 7)

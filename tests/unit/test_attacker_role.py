@@ -11,11 +11,11 @@ import pytest
 
 from tests.unit.past import ME, OTHER, Past, commits, state_of
 from tests.unit.test_desk import admitting, at, desk_of, kept, opening, past, receipted, seat
-from zkmarket.escrow import Phase, submission_word
-from zkmarket.roles import attacker, trainer
-from zkmarket.roles.desk import Desk
-from zkmarket.sealing import SealingKey
-from zkmarket.store import cid_from_bytes
+from zkmarket.chain import Phase
+from zkmarket.cli import attacker
+from zkmarket.market import SealingKey, submission_word
+from zkmarket.roles import Desk, update
+from zkmarket.storage import cid_from_bytes
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["at", "commits", "past"]  # the fixtures
@@ -26,7 +26,7 @@ def role(past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> attacke
     def commit(build: Any, update: np.ndarray, folder: Path, who: int, round_id: Any, *_: object) -> Any:
         return SimpleNamespace(commitment=kept(folder, opening(3), who, round_id))
 
-    monkeypatch.setattr(trainer, "commit_update", commit)
+    monkeypatch.setattr(update, "commit_update", commit)
     return attacker.Attacker(desk_of(past, tmp_path / "attacker"), learn=lambda lesson: lesson.theta)
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zkmarket.attacks import ATTACKS, REFUSED, attacking, poisoned, wrong_labels
 from zkmarket.demo import Cast, default_attackers, undefeated
 from zkmarket.errors import InputError
-from zkmarket.learning import Dataset
-from zkmarket.roles.trainer import Lesson
+from zkmarket.learning import ATTACKS, REFUSED, Dataset, Lesson, attacking, poisoned, wrong_labels
 
 pytestmark = pytest.mark.unit
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.past import AGGREGATOR, Past
 from tests.unit.test_desk import desk_of
 from zkmarket.errors import ProofRejected
-from zkmarket.roles.auditor import Auditor
+from zkmarket.roles import Auditor
 
 pytestmark = pytest.mark.unit
 

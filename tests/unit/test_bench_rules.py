@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import bench_rules
 from benchmarks.bench_rules import Rule, Town, candidates, play, rules, table
-from zkmarket.roles.trainer import Lesson
+from zkmarket.learning import Lesson
 from zkmarket.rules import Filter
 
 pytestmark = pytest.mark.unit

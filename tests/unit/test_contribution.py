@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zkmarket.contribution import GAMES, SCORES, check_score, raw_scores, scores, shares
 from zkmarket.errors import RuleError
+from zkmarket.rules import GAMES, SCORES, check_score, raw_scores, shares
+from zkmarket.rules.scores import scores
 
 pytestmark = pytest.mark.unit
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zkmarket.delivery import Delivery
 from zkmarket.errors import StoreError
-from zkmarket.store import LocalStore, Store, cid_of
+from zkmarket.roles import Delivery
+from zkmarket.storage import LocalStore, Store, cid_of
 
 pytestmark = pytest.mark.unit
 

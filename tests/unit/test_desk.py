@@ -36,8 +36,10 @@ from tests.unit.past import (
     points_of,
     state_of,
 )
-from zkmarket import backend, cli, sealing
-from zkmarket.commitment import COMMITMENT_FILE, SALTS_FILE, VALUES_FILE, Commitment, Opening, open_with_fresh_salts
+from zkmarket.backend import proofs
+from zkmarket.chain import Phase, wallet
+from zkmarket.cli import main
+from zkmarket.documents import write_json
 from zkmarket.errors import (
     BackendError,
     InputError,
@@ -47,19 +49,47 @@ from zkmarket.errors import (
     StoreError,
     TransactionReverted,
 )
-from zkmarket.escrow import Phase, submission_word
-from zkmarket.files import load_npz, write_json
-from zkmarket.inspection import Inspection
-from zkmarket.market import State
-from zkmarket.prospectus import theta_digest
-from zkmarket.quantise import quantise
-from zkmarket.roles import admission, aggregator, auditor, desk, owner, trainer
-from zkmarket.roles.admission import Admission, Awaited
-from zkmarket.roles.desk import UNAVAILABLE, Desk, Settings
-from zkmarket.round import NO_REFERENCES, Aggregate, Decision
-from zkmarket.sealing import SealingKey, decode_aggregate, unseal
-from zkmarket.store import MAX_BLOB, cid_from_bytes, cid_of, cid_to_bytes
-from zkmarket.trainer import commit_update as engine_commit
+from zkmarket.files import load_npz
+from zkmarket.market import (
+    Inspection,
+    SealingKey,
+    State,
+    decode_aggregate,
+    sealing,
+    submission_word,
+    theta_digest,
+    unseal,
+)
+from zkmarket.roles import (
+    HAND_OVER_AGAIN,
+    UNAVAILABLE,
+    Admission,
+    Awaited,
+    Desk,
+    Settings,
+    admission,
+    aggregator,
+    auditor,
+    desk,
+    owner,
+    trainer,
+    update,
+    withdraw,
+)
+from zkmarket.round import (
+    COMMITMENT_FILE,
+    NO_REFERENCES,
+    SALTS_FILE,
+    VALUES_FILE,
+    Aggregate,
+    Commitment,
+    Decision,
+    Opening,
+    open_with_fresh_salts,
+)
+from zkmarket.round import commit_update as engine_commit
+from zkmarket.storage import MAX_BLOB, cid_from_bytes, cid_of, cid_to_bytes
+from zkmarket.updates.quantise import quantise
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["commits"]  # the fixture
@@ -420,7 +450,7 @@ def committing(monkeypatch: pytest.MonkeyPatch) -> None:
     def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
         return SimpleNamespace(commitment=kept(folder, opening(3), who, round_id))
 
-    monkeypatch.setattr(trainer, "commit_update", commit)
+    monkeypatch.setattr(update, "commit_update", commit)
 
 
 @pytest.mark.parametrize("key", [LOW_ORDER, b"\x01" + bytes(31)], ids=["zeros", "one"])
@@ -450,7 +480,7 @@ def excluded(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> list[np.n
         made = open_with_fresh_salts(committed[-1], MANIFEST)
         return SimpleNamespace(commitment=kept(folder, made, who, round_id))
 
-    monkeypatch.setattr(trainer, "commit_update", commit)
+    monkeypatch.setattr(update, "commit_update", commit)
     monkeypatch.setattr(Desk, "rules", MANIFEST)
     past.started(1)
     past.settled(1, OWNER, AGGREGATOR)
@@ -501,7 +531,7 @@ def test_a_trainer_that_fails_by_itself_sends_no_zero(past: Past, at: Desk) -> N
     past.started(1)
     role = trainer.Trainer(at, learn=lambda lesson: np.zeros(3))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "commit_update", engine_commit)
+        patch.setattr(update, "commit_update", engine_commit)
         said = role.submit(state_of(Phase.SUBMIT, now=LATE))
     assert said and said.startswith("round 1: nothing is submitted: the update has shape (3,)") and not past.sent
 
@@ -605,7 +635,7 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
         assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
         assert past.store.blobs == {cid_of(blobs[1]): blobs[1]}
         past.store.blobs.clear()
-        clock += trainer.HAND_OVER_AGAIN + 1
+        clock += HAND_OVER_AGAIN + 1
     mine["admitted"] = True
     assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
 
@@ -857,7 +887,7 @@ def test_a_machine_that_fails_claims_nothing(past: Past, at: Desk, monkeypatch: 
         raise BackendError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(BackendError):
-        patch.setattr(backend, "commit", fails)
+        patch.setattr(proofs, "commit", fails)
         at.receive(state, log, may_claim=True, verified=set())
     assert not past.sent
     assert "opens its commitment" in at.receive(state, log, may_claim=True, verified=set())
@@ -1109,7 +1139,7 @@ class Fork(Blocks):
 def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Exit code of `zkmarket trainer status` in one folder, on a chain that is given."""
     keystore = SimpleNamespace(address=ME, sent_block=0)
-    monkeypatch.setattr(desk.Wallet, "open", lambda *_: keystore)
+    monkeypatch.setattr(wallet.Wallet, "open", lambda *_: keystore)
     monkeypatch.setattr(trainer, "status", lambda at: {"rounds": []})
 
     def run(chain: Any, *words: str) -> int:
@@ -1117,7 +1147,7 @@ def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int
         chain.settle_outbox = lambda wallet: None
         monkeypatch.setattr(desk, "connect", lambda rpc: contextlib.nullcontext(chain))
         at = ["--state", str(tmp_path), "--rpc", "http://127.0.0.1:1", "--keystore", str(tmp_path / "key")]
-        return cli.main(["trainer", "status", *at, "--json", *words])
+        return main(["trainer", "status", *at, "--json", *words])
 
     return run
 
@@ -1175,7 +1205,7 @@ ACTS: dict[str, Callable[[Desk], Any]] = {
     "train and join": lambda at: trainer.Trainer(at, lambda _: _, join=True).run(),  # type: ignore[arg-type,return-value]
     "start with a bond to fill up": lambda at: aggregator.Aggregator(at).run(),
     "import a keyring": lambda at: at.history.import_keyring(at.folder / "keyring"),
-    "withdraw": trainer.withdraw,
+    "withdraw": withdraw,
     "status": trainer.status,
     "audit": lambda at: auditor.Auditor(at).run(),
 }

@@ -8,10 +8,21 @@ from itertools import product
 import pytest
 
 from circuits import NOISE
-from zkmarket import placement
-from zkmarket.backend import Compilation
-from zkmarket.columns import ROWS
-from zkmarket.direct import (
+from zkmarket.backend import (
+    Compilation,
+    Operation,
+    check_every_block,
+    check_one_block,
+    check_table,
+    noise_by_block,
+    placement,
+    sequence,
+    usable_rows,
+)
+from zkmarket.build import ROWS
+from zkmarket.build.statements import noise_covers, sorted_noise, table_bound
+from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
+from zkmarket.round.direct import (
     MAX_WEIGHT,
     Rule,
     aggregation_statement,
@@ -22,17 +33,7 @@ from zkmarket.direct import (
     round_statement,
     value_domain,
 )
-from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
-from zkmarket.placement import (
-    Operation,
-    check_every_block,
-    check_one_block,
-    check_table,
-    noise_by_block,
-    sequence,
-)
 from zkmarket.rules import Domain, Filter, MultiKrum
-from zkmarket.statements import noise_covers, sorted_noise, table_bound, usable_rows
 
 pytestmark = pytest.mark.unit
 

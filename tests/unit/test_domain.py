@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zkmarket import rules
-from zkmarket.contribution import SCORES, scores
 from zkmarket.errors import DomainError
 from zkmarket.rules import (
     ROOT_BITS,
     SCORE_LIMIT,
+    SCORES,
     Domain,
     Filter,
     MultiKrum,
@@ -25,6 +25,7 @@ from zkmarket.rules import (
     multi_krum,
     score_shift,
 )
+from zkmarket.rules.scores import scores
 
 pytestmark = pytest.mark.unit
 

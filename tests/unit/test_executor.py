@@ -14,10 +14,24 @@ from typing import Any
 
 import pytest
 
-from zkmarket import executor
+from zkmarket import processes
 from zkmarket.errors import BackendError, BackendTimeout, InputError, ProofRejected, StatementFalse
-from zkmarket.executor import ATTEMPTS, Answer, Child, Job, LocalPool, open_pool, run
 from zkmarket.files import sha256_file
+from zkmarket.utility.workers import (
+    ATTEMPTS,
+    Answer,
+    Child,
+    Job,
+    LocalPool,
+    arrived,
+    jobs,
+    missing,
+    on_worker,
+    open_pool,
+    receive,
+    run,
+    worker_folder,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -152,7 +166,7 @@ def test_a_worker_that_does_not_answer_is_given_up() -> None:
 
 
 def test_no_worker_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "PATIENCE", 0.2)
+    monkeypatch.setattr(jobs, "PATIENCE", 0.2)
     with pytest.raises(BackendError, match="no worker is left"):
         collect(Played([], lambda *_: None), [job("0")])
 
@@ -189,7 +203,7 @@ def test_errors_come_back_as_what_they_are() -> None:
 
 
 def test_a_slow_process_is_killed_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "ATTEMPTS", 1)
+    monkeypatch.setattr(jobs, "ATTEMPTS", 1)
     with open_pool(1) as pool, pytest.raises(BackendTimeout):
         collect(pool, [job("0", "note", tmp_path, "x", 60, seconds=4)])
     (mark,) = tmp_path.iterdir()
@@ -199,10 +213,10 @@ def test_a_slow_process_is_killed_and_leaves_nothing(tmp_path: Path, monkeypatch
 def test_a_job_dies_with_who_started_it(tmp_path: Path) -> None:
     """Even if that one is killed: a proof of nobody must not take both cores for minutes."""
     code = (
-        "import sys, time; from pathlib import Path; from zkmarket.executor import Child;"
+        "import sys, time; from pathlib import Path; from zkmarket.utility.workers import Child;"
         "child = Child('tests.jobs:note', {}, (Path(sys.argv[1]), 'x', 60)); time.sleep(60)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(executor.__file__).parents[1])
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=processes.SOURCE_TREE)
     while not (marks := list(tmp_path.iterdir())):
         time.sleep(0.05)
         assert parent.poll() is None
@@ -238,24 +252,24 @@ def test_a_file_arrives_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     given = tmp_path / "given"
     given.write_bytes(bytes(range(256)) * 50)
     digest = sha256_file(given)
-    assert executor.missing([digest]) == [digest]
-    executor.receive("one", given.read_bytes()[:100])
-    executor.receive("one", given.read_bytes()[101:])
+    assert missing([digest]) == [digest]
+    receive("one", given.read_bytes()[:100])
+    receive("one", given.read_bytes()[101:])
     with pytest.raises(ValueError, match="arrived damaged"):
-        executor.arrived("one", digest)
-    assert executor.missing([digest]) == [digest]
-    kind, why = executor.on_worker("tests.jobs:read", {"name": digest}, (), 60)
+        arrived("one", digest)
+    assert missing([digest]) == [digest]
+    kind, why = on_worker("tests.jobs:read", {"name": digest}, (), 60)
     assert (kind, "has not got name" in why) == ("lost", True)
-    executor.receive("two", given.read_bytes()[:100])
-    executor.receive("two", given.read_bytes()[100:])
-    executor.arrived("two", digest)
-    assert executor.missing([digest]) == []
-    assert executor.on_worker("tests.jobs:read", {"name": digest}, (), 60) == ("done", {"name": digest})
-    assert [path.name for path in executor.worker_folder().iterdir()] == [digest]
+    receive("two", given.read_bytes()[:100])
+    receive("two", given.read_bytes()[100:])
+    arrived("two", digest)
+    assert missing([digest]) == []
+    assert on_worker("tests.jobs:read", {"name": digest}, (), 60) == ("done", {"name": digest})
+    assert [path.name for path in worker_folder().iterdir()] == [digest]
 
 
 def test_a_worker_ends_a_late_job_itself(tmp_path: Path) -> None:
-    kind, _ = executor.on_worker("tests.jobs:note", {}, (tmp_path, "x", 60), 4)
+    kind, _ = on_worker("tests.jobs:note", {}, (tmp_path, "x", 60), 4)
     assert kind == "late"
     (mark,) = tmp_path.iterdir()
     assert not Path(f"/proc/{mark.suffix[1:]}").exists()

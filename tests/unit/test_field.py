@@ -10,9 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_ecc import bn128, optimized_bn128
 
-from zkmarket import field
+from zkmarket.crypto import (
+    GENERATOR,
+    INFINITY,
+    P,
+    Point,
+    Q,
+    add,
+    add_affine,
+    bn254,
+    decode_point,
+    dot,
+    double,
+    encode_point,
+    from_ints,
+    is_on_curve,
+    multiply_add,
+    random_scalars,
+    scalar_hex,
+    small_hex,
+    to_affine,
+    to_hex,
+    to_ints,
+)
 from zkmarket.errors import InputError, ProofRejected
-from zkmarket.field import GENERATOR, INFINITY, P, Point, Q, decode_point, encode_point, is_on_curve, multiply_add
 
 pytestmark = pytest.mark.unit
 
@@ -91,10 +112,10 @@ def test_jacobian_additions_agree_with_py_ecc():
     """The double, mixed and general additions that srs.py uses, with denominators other than 1."""
     for a, b in ((2, 3), (4, 4), (5, P - 5), (1, P - 1), (P - 1, P - 1)):
         p, q = oracle(a), oracle(b)
-        doubled = field._double((*p, 1))  # 2a, and a Z that is not 1
-        assert field.to_affine([doubled, field._add_affine(doubled, q)]) == [oracle(2 * a % P), oracle((2 * a + b) % P)]
-        general = field._add(doubled, field._double((*q, 1)))
-        assert field.to_affine([general, (1, 1, 0), doubled]) == [oracle(2 * (a + b) % P), INFINITY, oracle(2 * a % P)]
+        doubled = double((*p, 1))  # 2a, and a Z that is not 1
+        assert to_affine([doubled, add_affine(doubled, q)]) == [oracle(2 * a % P), oracle((2 * a + b) % P)]
+        general = add(doubled, double((*q, 1)))
+        assert to_affine([general, (1, 1, 0), doubled]) == [oracle(2 * (a + b) % P), INFINITY, oracle(2 * a % P)]
 
 
 # ---------------------------------------------------------------- encodings
@@ -129,25 +150,25 @@ def test_what_is_no_finite_point_is_refused():
 
 
 def test_random_scalars_are_canonical_distinct_and_spread():
-    scalars = field.random_scalars(5000)
+    scalars = random_scalars(5000)
     assert (scalars.shape, scalars.dtype) == ((5000, 32), np.uint8)
-    values = field.to_ints(scalars)
+    values = to_ints(scalars)
     assert max(values) < P
     assert len(set(values)) == 5000
     # 254 bits reach past p in 1 draw of 4: without the rejection some would be above; with it the mean is p/2
     assert 0.45 < sum(values) / 5000 / P < 0.55
     assert max(values) > P * 99 // 100
-    assert field.random_scalars(0).shape == (0, 32)
+    assert random_scalars(0).shape == (0, 32)
 
 
 def test_rejection_is_by_the_whole_number(monkeypatch: pytest.MonkeyPatch):
     """p − 1 and p differ in the lowest byte only: the first is kept, the second and all above are not."""
-    monkeypatch.setattr(field.secrets, "token_bytes", lambda size: next(source)[:size].ljust(size, b"\xff"))
+    monkeypatch.setattr(bn254.secrets, "token_bytes", lambda size: next(source)[:size].ljust(size, b"\xff"))
     draws = [P, P - 1, P + 1, 2**254 - 1, P - 2**192, P + 2**64, 0, P - 2**64]
     source = iter([encoded(draws)])
-    assert field.to_ints(field.random_scalars(4)) == [P - 1, P - 2**192, 0, P - 2**64]
+    assert to_ints(random_scalars(4)) == [P - 1, P - 2**192, 0, P - 2**64]
     source = iter([encoded([P] * 99), encoded([7])])  # nothing good in the first draw: there is a second
-    assert field.to_ints(field.random_scalars(1)) == [7]
+    assert to_ints(random_scalars(1)) == [7]
 
 
 def encoded(values: list[int]) -> bytes:
@@ -157,18 +178,18 @@ def encoded(values: list[int]) -> bytes:
 @settings(max_examples=100)
 @given(st.lists(st.integers(-(2**300), 2**300), max_size=8))
 def test_conversions_agree_with_plain_integers(values: list[int]):
-    vector = field.from_ints(values)
+    vector = from_ints(values)
     reduced = [v % P for v in values]
     assert (vector.shape, vector.dtype) == ((len(values), 32), np.uint8)
-    assert field.to_ints(vector) == reduced
-    assert field.to_hex(vector) == [field.scalar_hex(v) for v in values]
-    assert [int.from_bytes(bytes.fromhex(text), "little") for text in field.to_hex(vector)] == reduced
+    assert to_ints(vector) == reduced
+    assert to_hex(vector) == [scalar_hex(v) for v in values]
+    assert [int.from_bytes(bytes.fromhex(text), "little") for text in to_hex(vector)] == reduced
 
 
 @settings(max_examples=100)
 @given(st.lists(st.sampled_from([-(2**25), -1, 0, 1, 2**25 - 1, 77]), max_size=20))
 def test_small_integers_have_the_same_text_as_any_others(values: list[int]):
-    assert field.small_hex(np.array(values, np.int32)) == [field.scalar_hex(v) for v in values]
+    assert small_hex(np.array(values, np.int32)) == [scalar_hex(v) for v in values]
 
 
 @settings(max_examples=100)
@@ -177,4 +198,4 @@ def test_dot_is_the_inner_product_mod_p(pairs: list[tuple[int, int]]):
     expected = 0
     for a, b in pairs:
         expected = (expected + a * b) % P
-    assert field.dot([a for a, _ in pairs], [b for _, b in pairs]) == expected
+    assert dot([a for a, _ in pairs], [b for _, b in pairs]) == expected

@@ -10,15 +10,7 @@ import pytest
 
 from zkmarket import files
 from zkmarket.errors import InputError
-from zkmarket.files import (
-    atomic_write,
-    cache_folder,
-    link_or_copy,
-    locked,
-    new_folder,
-    replacing,
-    sweep,
-)
+from zkmarket.files import atomic_write, cache_folder, link_or_copy, locked, new_folder, replacing, sha256_file, sweep
 
 pytestmark = pytest.mark.unit
 
@@ -141,7 +133,7 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_digest_of_a_file(tmp_path: Path):
     (tmp_path / "value").write_bytes(b"abc" * 100_000)
-    assert files.sha256_file(tmp_path / "value") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    assert sha256_file(tmp_path / "value") == hashlib.sha256(b"abc" * 100_000).hexdigest()
 
 
 def test_link_or_copy_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

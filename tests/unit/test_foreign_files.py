@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zkmarket import files
+from zkmarket.documents import MAX_JSON, read_json, write_json
 from zkmarket.errors import InputError
-from zkmarket.files import NPY_HEADER, load_npy, load_npz, read_json, save_npy, save_npz, write_json
+from zkmarket.files import NPY_HEADER, load_npy, load_npz, save_npy, save_npz
 
 pytestmark = pytest.mark.unit
 
@@ -74,8 +74,8 @@ def test_an_oversized_file_is_refused_before_it_is_read(tmp_path: Path):
     with pytest.raises(InputError, match="value .* has 9 bytes: wanted 1 to 8"):
         read_json(path, "value", limit=8)
     with path.open("wb") as file:
-        file.truncate(files.MAX_JSON + 1)  # sparse: no such file is written
-    with pytest.raises(InputError, match=f"has {files.MAX_JSON + 1} bytes: wanted 1 to {files.MAX_JSON}"):
+        file.truncate(MAX_JSON + 1)  # sparse: no such file is written
+    with pytest.raises(InputError, match=f"has {MAX_JSON + 1} bytes: wanted 1 to {MAX_JSON}"):
         read_json(path, "value")
 
 

@@ -25,15 +25,12 @@ from tests.unit.past import (
     commits,
     last,
 )
-from zkmarket import backend
-from zkmarket import history as history_module
-from zkmarket.commitment import Commitment
+from zkmarket.backend import proofs
+from zkmarket.chain import Event
+from zkmarket.crypto import GENERATOR
 from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError
-from zkmarket.field import GENERATOR
-from zkmarket.history import History, Log
-from zkmarket.market import Event
-from zkmarket.round import Aggregate, Decision, References
-from zkmarket.sealing import SealingKey, Served, encode_aggregate
+from zkmarket.market import History, Log, SealingKey, Served, encode_aggregate, history
+from zkmarket.round import Aggregate, Commitment, Decision, References
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["commits"]  # the fixture
@@ -216,7 +213,7 @@ def test_a_kept_aggregate_stays_when_this_machine_fails(
         raise BackendError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(BackendError):
-        patch.setattr(backend, "commit", fails)
+        patch.setattr(proofs, "commit", fails)
         opened(past.history(tmp_path, READER))
     past.store.blobs.clear()
     assert np.array_equal(opened(past.history(tmp_path, READER)), right())
@@ -306,7 +303,7 @@ def proven_with(past: Past, monkeypatch: pytest.MonkeyPatch, root: Commitment | 
     said = decided(past)
     monkeypatch.setattr(past, "round_proof", lambda *_: SimpleNamespace(commitments=commitments), raising=False)
     monkeypatch.setattr(past, "references", lambda *_: References(root), raising=False)
-    monkeypatch.setattr(history_module, "verify_round", lambda *_, **__: said)
+    monkeypatch.setattr(history, "verify_round", lambda *_, **__: said)
     return commitments
 
 

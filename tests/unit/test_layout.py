@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zkmarket.errors import InputError
-from zkmarket.quantise import ParameterLayout
+from zkmarket.updates import ParameterLayout
 
 pytestmark = pytest.mark.unit
 

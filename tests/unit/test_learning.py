@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from zkmarket import learning
 from zkmarket.errors import InputError
 from zkmarket.learning import (
     MIN_ROWS,
     Dataset,
     Training,
+    digit_scans,
     digits,
     digits_cnn,
     digits_held,
@@ -31,7 +31,7 @@ from zkmarket.learning import (
     load_model,
     train,
 )
-from zkmarket.quantise import ParameterLayout
+from zkmarket.updates import ParameterLayout
 
 pytestmark = pytest.mark.unit
 
@@ -889,7 +889,7 @@ def test_wrong_shares_are_refused(arguments: str, reason: str):
 
 def test_without_scikit_learn_the_digits_say_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    learning._read_scans.cache_clear()
+    digit_scans._read_scans.cache_clear()
     with pytest.raises(InputError, match=r"the digits need scikit-learn .*pip install 'zkmarket\[demo\]'"):
         digits_held()
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from tests.unit import documents
-from zkmarket.artifacts import Build, Manifest, _check_circuits, _check_consistent, check_schema
-from zkmarket.commitment import Opening
+from zkmarket.build import Build, Manifest, check_consistent
+from zkmarket.build.folder import _check_circuits
+from zkmarket.build.statements import settlement_logrows
+from zkmarket.crypto import Q, encode_point
+from zkmarket.documents import check_schema
 from zkmarket.errors import ArtifactError, DomainError, InputError, ProofRejected, RuleError, ZkmarketError
-from zkmarket.field import Q, encode_point
+from zkmarket.round import Opening
 from zkmarket.rules import Domain, Filter, score_shift
-from zkmarket.statements import settlement_logrows
 
 pytestmark = pytest.mark.unit
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.unit
 def check(**changes: Any) -> None:
     value = documents.manifest() | changes
     check_schema(value, "manifest", "manifest")
-    _check_consistent(Manifest(value))
+    check_consistent(Manifest(value))
 
 
 def test_the_honest_manifest_is_consistent():
@@ -102,7 +104,7 @@ def test_a_rule_that_is_not_legal_is_refused(change: dict[str, Any], error: type
 @pytest.mark.parametrize(("params", "chunks"), [(2500, 3), (1792, 2), (40, 1)])
 def test_the_circuits_are_the_same_two_whatever_the_size(tmp_path: Path, params: int, chunks: int):
     value = documents.manifest(params, chunks, layout=None)
-    _check_consistent(Manifest(value))
+    check_consistent(Manifest(value))
     assert list(value["circuits"]) == ["base", "settlement"]
     some = value["circuits"]["settlement"]
     for circuits in ({"settlement": some}, dict.fromkeys(("base", "range", "settlement"), some)):
@@ -113,7 +115,7 @@ def test_the_circuits_are_the_same_two_whatever_the_size(tmp_path: Path, params:
 def test_an_update_in_which_sums_would_wrap_around_is_refused():
     chunks = (1 << 26) // 896
     with pytest.raises(DomainError, match=r"an update has at most 2\^26 values with its padding: got 67109504"):
-        _check_consistent(Manifest(documents.manifest(chunks * 896 + 1, chunks + 1, layout=None)))
+        check_consistent(Manifest(documents.manifest(chunks * 896 + 1, chunks + 1, layout=None)))
 
 
 def test_another_commitment_of_zero_is_in_the_digest():
@@ -191,7 +193,7 @@ def test_every_filter_and_score_has_a_manifest_of_its_own():
     for rules in FURTHER:
         value = further(*rules)
         check_schema(value, "manifest", "manifest")
-        _check_consistent(Manifest(value))
+        check_consistent(Manifest(value))
         digests.add(value["digest"])
     assert len(digests) == len(FURTHER) + 1
 
@@ -219,7 +221,7 @@ def test_the_references_of_a_manifest():
 def test_what_a_novel_score_needs_cannot_contradict_it(change: dict[str, Any], reason: str):
     value = further("multi-krum:f=1,m=4", "novel", 5) | change
     with pytest.raises((ArtifactError, InputError), match=reason):
-        _check_consistent(Manifest(value))
+        check_consistent(Manifest(value))
     if "filter" in change and "norm" in change["filter"]:
         with pytest.raises(InputError, match="does not fit its schema at filter"):
             check_schema(value, "manifest", "manifest")
@@ -230,6 +232,6 @@ def test_a_manifest_without_what_a_novel_score_needs():
         value = further("multi-krum:f=1,m=4", "novel", 5)
         del value[name]
         with pytest.raises(ArtifactError, match="manifest contradicts itself"):
-            _check_consistent(Manifest(value))
+            check_consistent(Manifest(value))
         with pytest.raises(ArtifactError, match="most_trainers and score_shift"):
-            _check_consistent(Manifest(documents.manifest() | {name: 5}))
+            check_consistent(Manifest(documents.manifest() | {name: 5}))

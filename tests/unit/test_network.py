@@ -14,8 +14,8 @@ from torch import nn
 from tests.circuits.utility_nets import NETS, module_of, network_named
 from zkmarket import learning
 from zkmarket.errors import InputError
-from zkmarket.network import Network, network_of, network_of_module, read_network
-from zkmarket.quantise import ParameterLayout
+from zkmarket.networks import Network, network_of, network_of_module, read_network
+from zkmarket.updates import ParameterLayout
 
 pytestmark = pytest.mark.unit
 

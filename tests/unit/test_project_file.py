@@ -19,21 +19,31 @@ from hypothesis import strategies as st
 
 import zkmarket
 from tests.unit import documents
-from zkmarket import gas as gas_module
-from zkmarket import plan as plan_module
-from zkmarket import project_file, units
-from zkmarket.artifacts import Manifest
-from zkmarket.build import Spec, candidate, choose_logrows
-from zkmarket.columns import Columns
+from zkmarket.build import Columns, Manifest, Spec, candidate, choose_logrows
+from zkmarket.build.statements import value_bound
+from zkmarket.chain import NOBODY
 from zkmarket.errors import InputError
-from zkmarket.escrow import NOBODY, Windows
-from zkmarket.gas import GAS, RoundShape, admit_gas, create_gas, lock_gas, settle_gas
-from zkmarket.plan import plan, plan_text
-from zkmarket.project_file import EXAMPLE, ProjectFile, lines_of, load_project_file
-from zkmarket.quantise import ParameterLayout
+from zkmarket.market import Windows
+from zkmarket.posting import (
+    EXAMPLE,
+    FILE_LIMIT,
+    GAS,
+    ProjectFile,
+    RoundShape,
+    admit_gas,
+    create_gas,
+    estimate,
+    estimate_cost,
+    estimate_words,
+    gas,
+    lines_of,
+    load_project_file,
+    lock_gas,
+    settle_gas,
+)
 from zkmarket.rules import Filter, MultiKrum, norm_bound
-from zkmarket.statements import value_bound
-from zkmarket.units import amount_text, duration_text, parse_amount, parse_duration
+from zkmarket.units import DURATIONS, amount_text, duration_text, parse_amount, parse_duration
+from zkmarket.updates import ParameterLayout
 
 pytestmark = pytest.mark.unit
 
@@ -161,7 +171,7 @@ def test_the_example_loads_and_says_what_its_comments_say():
     specs = project.specs(DIGITS)
     assert set(specs) == {6, 7, 8} and {spec.params for spec in specs.values()} == {64 * 32 + 32 + 32 * 10 + 10}
     assert project.least_bond == 3 * ETHER // 2  # "here 1.5 ether"
-    assert plan(project, DIGITS, chain=1)["warnings"] == []
+    assert estimate_cost(project, DIGITS, chain=1)["warnings"] == []
 
 
 def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_path: Path):
@@ -389,7 +399,7 @@ def test_files_that_are_none(tmp_path: Path):
     path.write_bytes(b"[project]\nname = '\xff'\n")
     with pytest.raises(InputError, match=r"PROJECT\.toml:2: a project file is UTF-8 text"):
         load_project_file(path)
-    path.write_bytes(b"#" * (project_file.FILE_LIMIT + 1))
+    path.write_bytes(b"#" * (FILE_LIMIT + 1))
     with pytest.raises(InputError, match="a project file has at most 262144"):
         load_project_file(path)
 
@@ -500,7 +510,7 @@ def test_a_duration_comes_back(seconds: int):
 
 @given(st.tuples(*[st.none() | st.integers(0, 10**6)] * 4), st.sampled_from(["", " "]))
 def test_a_duration_is_the_sum_of_its_parts(counts: tuple[int | None, ...], between: str):
-    sizes = zip(counts, units.DURATIONS.items(), strict=True)
+    sizes = zip(counts, DURATIONS.items(), strict=True)
     parts = [(f"{count}{unit}", count * size) for count, (unit, size) in sizes if count is not None]
     text = between.join(name for name, _ in parts)
     if parts:
@@ -538,7 +548,7 @@ def test_the_width_of_a_value_does_not_depend_on_k(tmp_path: Path):
 def heaviest(trainers: int, logrows: int, references: tuple[str, ...] = ()) -> int:
     """The most parameters of a round that the factory takes."""
     fits, values = 0, Columns(logrows).values
-    while not gas_module.too_heavy(RoundShape(trainers, (fits + 1) * values, logrows, references)):
+    while not gas.too_heavy(RoundShape(trainers, (fits + 1) * values, logrows, references)):
         fits += 1
     return fits * values
 
@@ -559,7 +569,7 @@ def test_a_project_too_heavy_for_a_block_is_refused_with_the_nearest_k(
 
 def test_a_settlement_is_refused_by_gas_calldata_or_what_an_update_may_hold():
     def said(params: int, logrows: int, trainers: int = 3) -> str:
-        return gas_module.too_heavy(RoundShape(trainers, params, logrows))
+        return gas.too_heavy(RoundShape(trainers, params, logrows))
 
     assert said(1 << 26, 20, 10) == "an update has at most 2^26 values with its padding: got 67891200"
     assert said(1_000_000, 17, 32) == ""
@@ -700,7 +710,9 @@ def test_an_hour_is_the_least_except_on_a_development_chain(tmp_path: Path):
     manifest = manifest_for(project, 6)
     project.offer(manifest, bytes(32), b"cid", development=True)
     assert complaints(tmp_path, lambda: project.offer(manifest, bytes(32), b"cid", development=False)) == wanted
-    assert plan(project, DIGITS)["warnings"][-1] == "phases shorter than 1h, for a development chain only: prove"
+    assert (
+        estimate_cost(project, DIGITS)["warnings"][-1] == "phases shorter than 1h, for a development chain only: prove"
+    )
     load(tmp_path, windows__prove='"1h"').check(DIGITS, development=False)
 
 
@@ -742,8 +754,8 @@ def test_seconds_go_through_what_was_measured(tmp_path: Path):
         n, k = shape["trainers"], shape["logrows"]
         text = SMALL.replace("least = 6\nmost = 8", f"least = {n}\nmost = {n}")
         project = load(tmp_path, text, keys__logrows=str(k), rules__three_sigma='"off"')  # as the rows were
-        keys = plan_module._keys(project, shape["params"], k)
-        got = plan_module._seconds(project, shape["params"], k, keys)
+        keys = estimate._keys(project, shape["params"], k)
+        got = estimate._seconds(project, shape["params"], k, keys)
         if "cache" not in shape["note"].removeprefix("keys come from the cache if they are there"):
             assert near(got["keys"], shape["seconds"], 0.2)  # of a build whose keys were all made
         openings = n * candidate(k, n, shape["params"]).trainer_ms / 1000
@@ -753,7 +765,7 @@ def test_seconds_go_through_what_was_measured(tmp_path: Path):
 
 
 def test_the_plan_of_the_example():
-    found = plan(load_project_file(EXAMPLE), DIGITS, gas_price_wei=10 * 10**9)
+    found = estimate_cost(load_project_file(EXAMPLE), DIGITS, gas_price_wei=10 * 10**9)
     assert json.loads(json.dumps(found)) == found
     assert (found["logrows"], found["chunk"], found["chunks"], found["params"]) == (13, 7808, 1, 2410)
     assert found["transactions"] == {"least": 1, "most": 1}
@@ -783,35 +795,35 @@ def test_the_plan_of_the_example():
 
 
 def test_a_plan_without_a_price_says_no_price():
-    found = plan(load_project_file(EXAMPLE), DIGITS)
+    found = estimate_cost(load_project_file(EXAMPLE), DIGITS)
     assert found["cost"]["wei"] == {} and found["cost"]["gas_price_wei"] is None
-    text = plan_text(found)
+    text = estimate_words(found)
     assert "gwei" not in text and not re.search(r"all together.*ether", text)
-    assert re.search(r"all together.*ether", plan_text(plan(load_project_file(EXAMPLE), DIGITS, 10**9)))
+    assert re.search(r"all together.*ether", estimate_words(estimate_cost(load_project_file(EXAMPLE), DIGITS, 10**9)))
 
 
 def test_chunks_plans_and_rates_cost_what_they_add(tmp_path: Path):
-    one = plan(load(tmp_path), DIGITS)["gas"]
-    more = plan(load(tmp_path, project__learning_rates="[1, 1, 1, 1, 1]", project__rounds="5"), DIGITS)["gas"]
-    assert more["create"] - one["create"] == gas_module.CREATE_RATES_GAS
-    two = plan(load(tmp_path, keys__logrows="13"), layout_of(7808 + 1))["gas"]
+    one = estimate_cost(load(tmp_path), DIGITS)["gas"]
+    more = estimate_cost(load(tmp_path, project__learning_rates="[1, 1, 1, 1, 1]", project__rounds="5"), DIGITS)["gas"]
+    assert more["create"] - one["create"] == gas.CREATE_RATES_GAS
+    two = estimate_cost(load(tmp_path, keys__logrows="13"), layout_of(7808 + 1))["gas"]
     assert {name: two[name] for name in ("submit", "create", "verifiers")} == {
         name: one[name] for name in ("submit", "create", "verifiers")
     }, "only a settlement knows how large a model is"
     points = RoundShape(8, 7809, 13).points - RoundShape(8, 7808, 13).points
     added = two["settle"]["most"] - one["settle"]["most"]
-    assert points == 10 and added > points * gas_module.POINT_GAS
-    single = plan(load(tmp_path, rules__least="8"), DIGITS)
-    assert one["create"] - single["gas"]["create"] == 2 * gas_module.CREATE_PLAN_GAS
+    assert points == 10 and added > points * gas.POINT_GAS
+    single = estimate_cost(load(tmp_path, rules__least="8"), DIGITS)
+    assert one["create"] - single["gas"]["create"] == 2 * gas.CREATE_PLAN_GAS
     assert len(single["keys"]) == 2
 
 
 def test_a_settlement_in_two_transactions_is_said(tmp_path: Path):
     project = load(tmp_path, rules__three_sigma='"off"', rules__most="6", rules__least="6")
-    found = plan(project, layout_of(25_600_000))
+    found = estimate_cost(project, layout_of(25_600_000))
     assert found["transactions"] == {"least": 2, "most": 2}
-    assert "a round of 6 trainers is settled in two transactions" in plan_text(found)
-    assert "two transactions" not in plan_text(plan(project, DIGITS))
+    assert "a round of 6 trainers is settled in two transactions" in estimate_words(found)
+    assert "two transactions" not in estimate_words(estimate_cost(project, DIGITS))
 
 
 def test_a_root_update_is_planned_for(tmp_path: Path):
@@ -820,14 +832,10 @@ def test_a_root_update_is_planned_for(tmp_path: Path):
     assert rooted.least_bond == plain.least_bond + SIXTH and rooted.bond_wei == plain.bond_wei + SIXTH
     (line,) = refused(tmp_path, rules__score='"root"', money__bond=f'"{rooted.least_bond - 1} wei"')
     assert "a penalty for each trainer between least and most and for the root update: got" in line
-    found = plan(rooted, DIGITS)
-    assert (
-        found["gas"]["offer root"]
-        == found["cost"]["gas"]["owner, a round"]
-        == GAS["submit.later"] + gas_module.ROOT_GAS
-    )
+    found = estimate_cost(rooted, DIGITS)
+    assert found["gas"]["offer root"] == found["cost"]["gas"]["owner, a round"] == GAS["submit.later"] + gas.ROOT_GAS
     assert "for each root update that is offered and gets no receipt" in found["worst"][0]
-    assert "root update" not in plan(plain, DIGITS)["worst"][0]
+    assert "root update" not in estimate_cost(plain, DIGITS)["worst"][0]
 
 
 def test_deadlines_in_real_time(tmp_path: Path):
@@ -836,7 +844,7 @@ def test_deadlines_in_real_time(tmp_path: Path):
         for i, name in enumerate(("accept", "start", "submit", "admit", "prove", "claim", "lock", "vacancy", "exit"))
     }
     project = load(tmp_path, SMALL + "[windows]\n", **windows, project__rounds="2", project__void_limit="3")
-    found = plan(project, DIGITS, start=datetime(2027, 1, 4, 9, 30))["deadlines"]
+    found = estimate_cost(project, DIGITS, start=datetime(2027, 1, 4, 9, 30))["deadlines"]
     hours = {name: value // 3600 for name, value in found.items() if isinstance(value, int)}
     assert hours == {
         "round_at_least": 4 + 32,
@@ -882,12 +890,12 @@ def test_deadlines_in_real_time(tmp_path: Path):
 )
 def test_what_should_be_known_is_said(tmp_path: Path, change: dict[str, str], warning: str):
     base = load(tmp_path, money__penalty='"0.2 ether"')
-    assert plan(base, DIGITS, 10**10, chain=1)["warnings"] == []
-    found = plan(
+    assert estimate_cost(base, DIGITS, 10**10, chain=1)["warnings"] == []
+    found = estimate_cost(
         load(tmp_path, **({"money__penalty": '"0.2 ether"', "money__stake": '"1 ether"'} | change)), DIGITS, 10**10
     )
     assert any(line.startswith(warning) for line in found["warnings"]), found["warnings"]
-    assert warning[:30] in re.sub(r"\n +", " ", plan_text(found))
+    assert warning[:30] in re.sub(r"\n +", " ", estimate_words(found))
 
 
 @pytest.mark.parametrize(
@@ -903,21 +911,21 @@ def test_what_should_be_known_is_said(tmp_path: Path, change: dict[str, str], wa
 )
 def test_windows_that_an_outage_of_a_sequencer_can_eat(tmp_path: Path, chain: int | None, start: str | None):
     """Who cannot send in time pays, though it did nothing wrong."""
-    found = plan(load(tmp_path), DIGITS, chain=chain)
+    found = estimate_cost(load(tmp_path), DIGITS, chain=chain)
     said = [line for line in found["warnings"] if "sequencer" in line]
     if start is None:
         assert said == []
         return
     (line,) = said
     assert line.startswith(start) and line.endswith("the penalty or the bond: submit (6h), admit (3h), prove (6h)")
-    assert line[:60] in re.sub(r"\n +", " ", plan_text(found))
+    assert line[:60] in re.sub(r"\n +", " ", estimate_words(found))
     days = {f"windows__{name}": '"24h"' for name in ("submit", "admit", "prove")}
-    assert not any("sequencer" in one for one in plan(load(tmp_path, **days), DIGITS, chain=chain)["warnings"])
+    assert not any("sequencer" in one for one in estimate_cost(load(tmp_path, **days), DIGITS, chain=chain)["warnings"])
 
 
 def test_the_text_names_everything(tmp_path: Path):
     project = load(tmp_path, project__void_limit="2")
-    text = plan_text(plan(project, DIGITS, 25 * 10**9, datetime(2027, 1, 4)))
+    text = estimate_words(estimate_cost(project, DIGITS, 25 * 10**9, datetime(2027, 1, 4)))
     for part in (
         "Digits: 2,410 parameters, 6 to 8 trainers, 3 rounds",
         "K = 13: 1 chunk of 7,808 values in 61 rows; 13 bits a value in steps of 2^-12",
@@ -935,7 +943,7 @@ def test_the_text_names_everything(tmp_path: Path):
         money__stake='"1 ether"',
         money__bond='"2 ether"',
     )
-    text = plan_text(plan(token, DIGITS))
+    text = estimate_words(estimate_cost(token, DIGITS))
     assert f"3,300 units of {AGGREGATOR}: 3 × (1,000 units of" in text
     assert "whoever controls it may be able to freeze" in text
 

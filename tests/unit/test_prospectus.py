@@ -11,9 +11,9 @@ import pytest
 
 from zkmarket.build import Spec
 from zkmarket.errors import InputError, RuleError
-from zkmarket.prospectus import Prospectus, digest_of, theta_digest
-from zkmarket.quantise import ParameterLayout
+from zkmarket.market import Prospectus, digest_of, theta_digest
 from zkmarket.rules import MultiKrum
+from zkmarket.updates import ParameterLayout
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from zkmarket.errors import InputError
-from zkmarket.quantise import FixedPoint, dequantise, quantise, squared_norm
+from zkmarket.updates import FixedPoint, dequantise, squared_norm
+from zkmarket.updates.quantise import quantise
 
 pytestmark = pytest.mark.unit
 

@@ -14,9 +14,9 @@ from unittest import mock
 import pytest
 
 from tests.unit.report_samples import earning, hostile, sample
+from zkmarket.backend import WARNING
+from zkmarket.demo.report import COLUMNS, OPTIONAL, REQUIRED, amount, count, fate, page, percent, summary, write_report
 from zkmarket.errors import ArtifactError, InputError
-from zkmarket.report import COLUMNS, OPTIONAL, REQUIRED, amount, count, fate, page, percent, summary, write_report
-from zkmarket.srs import WARNING
 
 pytestmark = pytest.mark.unit
 

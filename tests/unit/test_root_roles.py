@@ -13,15 +13,12 @@ import pytest
 
 from tests.unit.past import MANIFEST, TERMS, TRAINERS, Past, commits, points_of, state_of
 from tests.unit.test_desk import LOW_ORDER, at, desk_of, heard, kept, opening, past, seal_update
-from zkmarket.commitment import Commitment, Opening
+from zkmarket.chain import NOBODY, Phase
 from zkmarket.errors import InputError
-from zkmarket.escrow import NOBODY, Phase, submission_word
-from zkmarket.market import Submitted
-from zkmarket.roles import aggregator, owner, trainer
-from zkmarket.roles.admission import Admission, Awaited
-from zkmarket.roles.desk import Desk
-from zkmarket.sealing import SealingKey, open_update
-from zkmarket.store import cid_from_bytes, cid_of, cid_to_bytes
+from zkmarket.market import SealingKey, Submitted, open_update, submission_word
+from zkmarket.roles import HAND_OVER_AGAIN, Admission, Awaited, Desk, aggregator, owner, update
+from zkmarket.round import Commitment, Opening
+from zkmarket.storage import cid_from_bytes, cid_of, cid_to_bytes
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["at", "commits", "past"]  # the fixtures
@@ -197,7 +194,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Opening]:
         drawn.append(opening(len(drawn) + 1))
         return SimpleNamespace(commitment=kept(folder, drawn[-1], author, round_id))
 
-    monkeypatch.setattr(trainer, "commit_update", commit)
+    monkeypatch.setattr(update, "commit_update", commit)
     monkeypatch.setattr(Desk, "rules", MANIFEST)
     return drawn
 
@@ -256,7 +253,7 @@ def test_it_serves_again_until_there_is_a_receipt(
         past.store.blobs.clear()
         role.step(state_of(Phase.ADMIT, round=2))
         assert not past.store.blobs, "not at every look"
-        clock += trainer.HAND_OVER_AGAIN + 1
+        clock += HAND_OVER_AGAIN + 1
     past.log("RootAdmitted", round=2)
     role.step(state_of(Phase.ADMIT, round=2))
     assert not past.store.blobs

@@ -13,11 +13,11 @@ import pytest
 
 import zkmarket
 from tests.unit import documents
-from zkmarket.artifacts import Manifest, check_schema
-from zkmarket.commitment import Commitment
+from zkmarket.build import Manifest
+from zkmarket.documents import check_schema
 from zkmarket.errors import InputError
-from zkmarket.round import RoundProof
-from zkmarket.utility_round import UtilityRound
+from zkmarket.round import Commitment, RoundProof
+from zkmarket.utility import UtilityRound
 
 pytestmark = pytest.mark.unit
 

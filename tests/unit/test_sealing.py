@@ -12,13 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkmarket import sealing
-from zkmarket.artifacts import Manifest
-from zkmarket.commitment import Opening, open_with_fresh_salts
+from zkmarket.build import Manifest
+from zkmarket.crypto import GENERATOR, INFINITY, Point, Q
 from zkmarket.errors import DomainError, InputError, ProofRejected, SealError
-from zkmarket.field import GENERATOR, INFINITY, Point, Q
-from zkmarket.round import Aggregate
-from zkmarket.sealing import SealingKey, Served
+from zkmarket.market import SealingKey, Served, sealing
+from zkmarket.round import Aggregate, Opening, open_with_fresh_salts
 
 pytestmark = pytest.mark.unit
 

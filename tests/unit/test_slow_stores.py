@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zkmarket.errors import StoreError
-from zkmarket.store import IpfsStore, cid_of
+from zkmarket.storage import IpfsStore, cid_of
 
 pytestmark = pytest.mark.unit
 

@@ -9,13 +9,24 @@ import ezkl
 import pytest
 from py_ecc.optimized_bn128 import G1, G2, b, b2, is_on_curve, multiply, normalize, pairing
 
-from zkmarket import srs
+from zkmarket.backend import (
+    DEVELOPMENT_TAU,
+    ceremony_id,
+    derive,
+    development_g2,
+    identity_of,
+    lagrange_points,
+    powers,
+    powers_file,
+    read_logrows,
+    srs,
+)
+from zkmarket.crypto import GENERATOR, P, Point, Q, multiply_add
 from zkmarket.errors import ArtifactError, InputError, SrsError
-from zkmarket.field import GENERATOR, P, Point, Q, multiply_add
 
 pytestmark = pytest.mark.unit
 
-TAU = srs.DEVELOPMENT_TAU
+TAU = DEVELOPMENT_TAU
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +39,10 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A well-made SRS of 2^6 rows with another trapdoor: what a ceremony's file looks like."""
     tau = 0xDECADE
-    data = b"".join(srs._powers_file(6, tau))[: -len(srs.development_g2())]
+    data = b"".join(powers_file(6, tau))[: -len(development_g2())]
     coordinates = [c for point in (G2, multiply(G2, tau)) for xy in normalize(point) for c in xy.coeffs]
     path = tmp_path_factory.mktemp("srs") / "other.srs"
-    path.write_bytes(data + b"".join(srs._raw(int(c)) for c in coordinates))
+    path.write_bytes(data + b"".join(powers._raw(int(c)) for c in coordinates))
     return path
 
 
@@ -39,12 +50,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def powers(path: Path, logrows: int) -> list[Point]:
-    return srs._read_points(path, 0, 1 << logrows)
+def points(path: Path, logrows: int) -> list[Point]:
+    return powers._read_points(path, 0, 1 << logrows)
 
 
 def lagrange(path: Path, logrows: int) -> list[Point]:
-    return srs._read_points(path, 1 << logrows, 1 << logrows)
+    return powers._read_points(path, 1 << logrows, 1 << logrows)
 
 
 def times(scalar: int) -> Point:
@@ -82,15 +93,15 @@ def test_g2_is_the_generator_and_its_multiple_by_tau():
     tau_g2 = multiply(G2, TAU)
     assert is_on_curve(tau_g2, b2) and is_on_curve(G1, b)
     coordinates = [int(c) for point in (G2, tau_g2) for xy in normalize(point) for c in xy.coeffs]
-    assert srs.development_g2() == b"".join((c * 2**256 % Q).to_bytes(32, "little") for c in coordinates)
+    assert development_g2() == b"".join((c * 2**256 % Q).to_bytes(32, "little") for c in coordinates)
     assert pairing(G2, multiply(G1, TAU)) == pairing(tau_g2, G1)
 
 
 def test_a_smaller_file_derived_from_a_larger_one_is_the_one_made_directly():
     made = srs.generate(6)
     large = made.path(7)
-    assert b"".join(srs._derive(large, 6)) == made.path(6).read_bytes()
-    assert srs.lagrange_points(powers(large, 7)) == lagrange(large, 7)
+    assert b"".join(derive(large, 6)) == made.path(6).read_bytes()
+    assert lagrange_points(powers(large, 7)) == lagrange(large, 7)
     assert made.sizes() == [6, 7]
 
 
@@ -98,8 +109,8 @@ def test_an_imported_ceremony_gives_its_smaller_sizes_and_no_larger(other: Path)
     imported = srs.import_file(other, digest(other))
     assert (imported.kind, imported.sizes()) == ("imported", [6])
     small = imported.path(5)
-    assert srs.read_logrows(small) == 5
-    assert srs.identity_of(small) == imported.id == srs.identity_of(other)
+    assert read_logrows(small) == 5
+    assert identity_of(small) == imported.id == identity_of(other)
     assert powers(small, 5) == powers(other, 6)[:32]
     assert multiply_add(lagrange(small, 5), [1] * 32) == GENERATOR
     with pytest.raises(SrsError, match=r"imported SRS .* has no file of 2\^7 rows or more \(it has \[5, 6\]\): run"):
@@ -195,7 +206,7 @@ def test_the_most_trustworthy_is_selected(other: Path):
 
 
 def test_an_unknown_id_is_refused_and_the_development_one_is_made():
-    assert srs.by_id(srs.ceremony_id(srs.development_g2())).insecure
+    assert srs.by_id(ceremony_id(development_g2())).insecure
     with pytest.raises(ArtifactError, match="the SRS 99999999 of this build is not in"):
         srs.by_id("9" * 64)
 

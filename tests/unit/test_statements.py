@@ -9,10 +9,8 @@ import pytest
 
 from circuits import NOISE
 from zkmarket.backend import block_rows, usable_rows
-from zkmarket.columns import ROWS, Columns, base_rows
-from zkmarket.errors import DomainError
-from zkmarket.rules import Domain, MultiKrum
-from zkmarket.statements import (
+from zkmarket.build import ROWS, Columns, base_rows
+from zkmarket.build.statements import (
     ARGUMENT_BITS,
     HISTOGRAM_BITS,
     base_circuit,
@@ -25,6 +23,8 @@ from zkmarket.statements import (
     table_bound,
     value_bound,
 )
+from zkmarket.errors import DomainError
+from zkmarket.rules import Domain, MultiKrum
 
 pytestmark = pytest.mark.unit
 

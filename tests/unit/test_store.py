@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zkmarket import store
 from zkmarket.errors import InputError, StoreError
-from zkmarket.store import CHUNK, IpfsStore, LocalStore, cid_from_bytes, cid_of, cid_to_bytes, open_store
+from zkmarket.storage import CHUNK, IpfsStore, LocalStore, cid, cid_from_bytes, cid_of, cid_to_bytes, open_store
 
 pytestmark = pytest.mark.unit
 
@@ -99,8 +98,8 @@ def test_a_store_by_its_address(tmp_path: Path) -> None:
 
 def test_a_tree_of_three_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks and few links: the shape of a blob of terabytes. Every byte counts, wherever it is."""
-    monkeypatch.setattr(store, "CHUNK", 4)
-    monkeypatch.setattr(store, "LINKS", 3)
+    monkeypatch.setattr(cid, "CHUNK", 4)
+    monkeypatch.setattr(cid, "LINKS", 3)
     data = bytes(range(100))
     cids = {cid_of(data[:at] + b"\xff" + data[at + 1 :]) for at in range(0, 100, 7)}
     assert len(cids | {cid_of(data)}) == 16

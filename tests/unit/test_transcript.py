@@ -13,16 +13,24 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.vectors import make_transcript
-from zkmarket import gram, projection
-from zkmarket.artifacts import CIRCUITS, Manifest
-from zkmarket.base import Coefficients, Points
-from zkmarket.columns import ROWS, Columns
-from zkmarket.commitment import Commitment, RoundId
+from zkmarket.build import CIRCUITS, ROWS, Columns, Manifest, Shape, masked_chunks
+from zkmarket.crypto import (
+    LABELS,
+    P,
+    Point,
+    Transcript,
+    decode_point,
+    digest_int,
+    digest_words,
+    encode_point,
+    hash_words,
+    multiply_add,
+    scalar,
+    update_digest,
+    word,
+)
 from zkmarket.errors import InputError, ProofRejected
-from zkmarket.field import P, Point, decode_point, encode_point, multiply_add
-from zkmarket.projection import Shape, Weights
-from zkmarket.round import References, context
-from zkmarket.transcript import LABELS, Transcript, digest_int, digest_words, hash_words, scalar, update_digest, word
+from zkmarket.round import Coefficients, Commitment, Points, References, RoundId, Weights, context, gram, projection
 
 pytestmark = pytest.mark.unit
 
@@ -189,7 +197,7 @@ def test_shapes_and_positions(case: dict[str, Any]):
     assert shape.mask_positions == case["mask_positions"]
     assert shape.data_positions == case["data_positions"]
     assert columns.chunks(shape.params) == shape.chunks
-    assert len(case["mask"]) == len(gram.masked_chunks(shape.chunks))
+    assert len(case["mask"]) == len(masked_chunks(shape.chunks))
     assert len(case["projection"]) == len(shape.mask_positions)
 
 

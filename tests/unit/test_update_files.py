@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from zkmarket.errors import InputError
-from zkmarket.quantise import ParameterLayout, load_tensors, load_update
+from zkmarket.updates import ParameterLayout, load_tensors, load_update
 
 pytestmark = pytest.mark.unit
 

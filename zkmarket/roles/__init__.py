@@ -1,4 +1,28 @@
-"""The programs that owner, trainers, aggregator and auditor run against a chain and a store.
+"""The programs of a market: owner, trainer, aggregator, auditor."""
 
-The engine's steps (commit_update, prove_round, verify_round, …) are one folder up; a role strings them together.
-"""
+from .admission import Admission, Awaited
+from .auditor import Auditor
+from .delivery import Delivery
+from .deployment import DEPLOYED_FILE, PROSPECTUS_FILE, create, pay_in
+from .desk import UNAVAILABLE, Desk, Settings, at_desk, withdraw
+from .update import HAND_OVER_AGAIN, TRAINING, learner, seal_for_round
+
+__all__ = [
+    "Admission",
+    "Auditor",
+    "Awaited",
+    "DEPLOYED_FILE",
+    "Delivery",
+    "Desk",
+    "HAND_OVER_AGAIN",
+    "PROSPECTUS_FILE",
+    "Settings",
+    "TRAINING",
+    "UNAVAILABLE",
+    "at_desk",
+    "create",
+    "learner",
+    "pay_in",
+    "seal_for_round",
+    "withdraw",
+]

@@ -14,9 +14,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..aggregator import Submission, admit, load_submission
-from ..artifacts import Build
-from ..commitment import COMMITMENT_FILE, Commitment
+from ..build import Build
+from ..documents import read_json, write_json
 from ..errors import (
     InputError,
     OpeningMismatch,
@@ -27,11 +26,9 @@ from ..errors import (
     StoreError,
     ZkmarketError,
 )
-from ..files import read_json, write_json
-from ..history import Log
-from ..market import State, Submitted
-from ..sealing import SealingKey, open_update, sealed_update_size
-from ..store import cid_from_bytes
+from ..market import Log, SealingKey, State, Submitted, open_update, sealed_update_size
+from ..round import COMMITMENT_FILE, Commitment, Submission, admit, load_submission
+from ..storage import cid_from_bytes
 from .desk import Desk, until
 
 REFUSALS_FILE = "refusals.json"

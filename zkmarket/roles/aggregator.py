@@ -14,23 +14,29 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..aggregator import Submission, check_last, prove_round
-from ..artifacts import Build
-from ..auditor import open_aggregate, verify_round
+from ..build import Build
+from ..chain import NOBODY, Phase
+from ..crypto import Point
+from ..documents import read_json
 from ..errors import ArtifactError, InputError
-from ..escrow import NOBODY, RATE_UNIT, Phase, last_seed
-from ..field import Point
-from ..files import atomic_write, read_json
-from ..gas import RoundShape, fits_one
-from ..history import Log
-from ..market import State
-from ..prospectus import theta_digest
-from ..round import Aggregate, References, RoundProof
-from ..sealing import SealingKey, Served, encode_aggregate, encode_keyring, seal
-from ..store import cid_to_bytes
+from ..files import atomic_write
+from ..market import (
+    RATE_UNIT,
+    Log,
+    SealingKey,
+    Served,
+    State,
+    encode_aggregate,
+    encode_keyring,
+    last_seed,
+    seal,
+    theta_digest,
+)
+from ..posting import RoundShape, fits_one
+from ..round import Aggregate, References, RoundProof, Submission, check_last, open_aggregate, prove_round, verify_round
+from ..storage import cid_to_bytes
 from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
-from .desk import UNAVAILABLE, Desk, until
-from .trainer import withdraw
+from .desk import UNAVAILABLE, Desk, until, withdraw
 
 PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggregate.sealed"
 SERVE_AGAIN = 60.0

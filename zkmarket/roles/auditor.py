@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..chain import Phase
 from ..errors import ProofRejected, StoreError
-from ..escrow import Phase
-from ..history import Log, Settled
-from ..market import State
-from ..sealing import aggregate_size, envelope_limit
+from ..market import Log, Settled, State, aggregate_size, envelope_limit
 from .desk import Desk, until
 
 

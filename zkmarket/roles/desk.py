@@ -26,9 +26,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Build, Manifest
-from ..backend import Progress, quiet
-from ..delivery import Delivery
+from ..build import Build, Manifest
+from ..chain import Chain, Phase, Wallet, connect
+from ..documents import read_json, write_json
 from ..errors import (
     BackendError,
     ChainError,
@@ -39,15 +39,26 @@ from ..errors import (
     StoreError,
     TransactionReverted,
 )
-from ..escrow import Phase
-from ..files import locked, read_json, sweep, write_json
-from ..history import History, Log, Settled, fetch_prospectus
-from ..inspection import Inspection, inspect, inspect_origin
-from ..market import Chain, Project, State, connect
-from ..prospectus import Prospectus, digest_of, make_builds
-from ..sealing import SealingKey, kept_key
-from ..store import Store, open_store
-from ..wallet import Wallet
+from ..files import locked, sweep
+from ..market import (
+    History,
+    Inspection,
+    Log,
+    Project,
+    Prospectus,
+    SealingKey,
+    Settled,
+    State,
+    digest_of,
+    fetch_prospectus,
+    inspect,
+    inspect_origin,
+    kept_key,
+    make_builds,
+)
+from ..progress import Progress, quiet
+from ..storage import Store, open_store
+from .delivery import Delivery
 
 PATIENCE = 3600.0
 """Seconds for which a chain or a store may fail before a role gives up; it can be started again."""
@@ -457,3 +468,18 @@ def until(state: State) -> str:
     """The phase's deadline in words, by the chain's clock."""
     when = datetime.fromtimestamp(state.deadline, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return f"until {when} UTC by the chain's clock"
+
+
+# ---------------------------------------------------------------- verbs beside `run`
+
+
+def withdraw(desk: Desk) -> int:
+    """Take out all that is owed; what was paid, in wei (of native coin)."""
+    own = desk.project.account(desk.me)
+    native = int(desk.terms["token"], 16) == 0
+    ended = desk.project.state().phase == Phase.ENDED
+    if not native and own["credit"]:
+        desk.project.withdraw_token(desk.wallet)
+    if own["refundWei"] or (native and own["credit"]) or (ended and own["stakeWei"]):
+        return desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"]
+    return 0

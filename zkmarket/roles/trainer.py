@@ -10,55 +10,29 @@ submits a zero update, and says so: it keeps the trainer from paying for void ro
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..commitment import COMMITMENT_FILE, Commitment, Opening
-from ..errors import InputError, SealError, TransactionReverted, ZkmarketError
-from ..escrow import Phase, submission_word
-from ..files import atomic_write, read_json, write_json
-from ..history import Log, Started
-from ..market import Receipt, State
-from ..prospectus import theta_digest
-from ..quantise import dequantise
-from ..sealing import SealingKey, seal_update
-from ..store import cid_of, cid_to_bytes
-from ..trainer import commit_update
-from .desk import UNAVAILABLE, Desk, until
+from ..chain import Phase, Receipt
+from ..documents import read_json, write_json
+from ..errors import InputError, TransactionReverted, ZkmarketError
+from ..files import atomic_write
+from ..learning import Learn, Lesson
+from ..market import Log, Started, State, submission_word
+from ..round import COMMITMENT_FILE, Commitment, Opening
+from ..storage import cid_of, cid_to_bytes
+from .desk import UNAVAILABLE, Desk, until, withdraw
+from .update import HAND_OVER_AGAIN, commit_once, keep_update, lesson_of, seal_for_round
 
-UPDATE_FILE = "update.npy"
 ZERO_FILE = "zero-update.json"
 """Why a round's update is zero."""
-HAND_OVER_AGAIN = 60.0
-"""Seconds after which a sealed update without a receipt is put into the store again."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What local training starts from.
-
-    Attributes:
-        theta: (D,) float64, the global model.
-        last: (D,) float64, mean update of the last round that moved the model; None before there is one.
-    """
-
-    round: int
-    theta: np.ndarray
-    last: np.ndarray | None
 
 
 class ModelUnknown(ZkmarketError):
     """The model before a round cannot be known: an aggregate is not served, or not to this trainer."""
-
-
-Learn = Callable[[Lesson], np.ndarray]
-"""Local training: a lesson in, an update (D,) out. The data stay inside."""
 
 
 def join(desk: Desk) -> Receipt | None:
@@ -245,77 +219,6 @@ class Trainer:
                 desk.put(blob, state)  # a store that fails does not end the program: the penalty runs
                 self.handed_over[number] = time.monotonic()
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
-
-
-def lesson_of(desk: Desk, log: Log, number: int, verified: set[int]) -> Lesson:
-    """What training for a round starts from, once all rounds before it are verified. Raises as `History.model`."""
-    history = desk.history
-    last = None
-    for settled in log.settled():
-        if settled.round < number:
-            desk.verify(settled, log, verified)
-    moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
-    if moved:
-        manifest = history.build_of(len(moved[-1].trainers)).manifest
-        served = history.aggregate(moved[-1], log)
-        last = dequantise(served.aggregate.values, manifest.fixed_point) / sum(moved[-1].mask)
-    return Lesson(number, history.model(log, before=number), last)
-
-
-def commit_once(
-    desk: Desk, number: int, folder: Path, learn: Learn, lesson: Callable[[], Lesson], bound: int | None
-) -> Commitment:
-    """Train for a round and commit to it: each is written down before the next, and never made again.
-
-    Args:
-        folder: of this round and this update alone: its salts are in it.
-        bound: on the squared norm, to which a longer update is clipped; None: of any length.
-    """
-    build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
-    if (folder / COMMITMENT_FILE).exists():
-        return Commitment.load(folder / COMMITMENT_FILE, build.manifest)
-    path = folder / UPDATE_FILE
-    if not path.exists():
-        given = lesson()
-        desk.progress(f"round {number}: training from the model {theta_digest(given.theta).hex()[:16]}")
-        keep_update(folder, learn(given))
-    update = np.load(path, allow_pickle=False)
-    author, round_id = int(desk.me, 16), desk.project.round_id(number)
-    return commit_update(build, update, folder, author, round_id, bound, "count", desk.progress).commitment
-
-
-def keep_update(folder: Path, update: np.ndarray) -> None:
-    """What a round's commitment is made of, on disk before it is."""
-    data = io.BytesIO()
-    np.save(data, update, allow_pickle=False)
-    atomic_write(folder / UPDATE_FILE, data.getvalue(), mode=0o600)
-
-
-def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -> bytes:
-    """An update and its points, sealed to the round's key.
-
-    An aggregator may start a round with a key to which nothing can be sealed. Who then did not submit would pay for
-    a void round alone; what nobody can open costs the aggregator its receipt, and the penalty, too.
-    """
-    try:
-        return seal_update(opening, commitment.points, started.encryption_key)
-    except SealError:
-        return seal_update(opening, commitment.points, SealingKey.fresh().public)
-
-
-# ---------------------------------------------------------------- verbs beside `run`
-
-
-def withdraw(desk: Desk) -> int:
-    """Take out all that is owed; what was paid, in wei (of native coin)."""
-    own = desk.project.account(desk.me)
-    native = int(desk.terms["token"], 16) == 0
-    ended = desk.project.state().phase == Phase.ENDED
-    if not native and own["credit"]:
-        desk.project.withdraw_token(desk.wallet)
-    if own["refundWei"] or (native and own["credit"]) or (ended and own["stakeWei"]):
-        return desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"]
-    return 0
 
 
 def status(desk: Desk) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""An EVM chain through Brownie: compiler, node, wallet, contracts."""
+
+from .abi import as_tuples, codec, encoded, plain, transacting
+from .chain import Chain
+from .compiler import (
+    MAX_CODE,
+    SOLC_VERSION,
+    VERIFIER_SETTINGS,
+    CompiledVerifier,
+    compile_contracts,
+    compile_verifier,
+    compiled_code,
+    library_of_creation,
+    tools,
+)
+from .connection import BLOCK_GAS, anvil_node, connect, development_chain
+from .contract import Contract, Event, Receipt, sign
+from .networks import DEVELOPMENT_CHAINS, LAYER_ONES, outage_warning
+from .node import Node, NodeAway, NodeRefused, send_from_node
+from .phase import NOBODY, Phase
+from .wallet import Wallet
+
+__all__ = [
+    "BLOCK_GAS",
+    "Chain",
+    "CompiledVerifier",
+    "Contract",
+    "DEVELOPMENT_CHAINS",
+    "Event",
+    "LAYER_ONES",
+    "MAX_CODE",
+    "NOBODY",
+    "Node",
+    "NodeAway",
+    "NodeRefused",
+    "Phase",
+    "Receipt",
+    "SOLC_VERSION",
+    "VERIFIER_SETTINGS",
+    "Wallet",
+    "anvil_node",
+    "as_tuples",
+    "codec",
+    "compile_contracts",
+    "compile_verifier",
+    "compiled_code",
+    "connect",
+    "development_chain",
+    "encoded",
+    "library_of_creation",
+    "outage_warning",
+    "plain",
+    "send_from_node",
+    "sign",
+    "tools",
+    "transacting",
+]

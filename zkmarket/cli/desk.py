@@ -1,0 +1,141 @@
+"""The command line of the roles. Options are remembered in the role's folder, so later commands need only --state."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..progress import Progress
+from ..roles import TRAINING
+from ..round import read_address
+
+if TYPE_CHECKING:
+    from ..roles import Desk
+
+
+Answer = tuple[dict[str, Any], str]
+AddVerb = Callable[..., argparse.ArgumentParser]
+REMEMBERED = (
+    "rpc",
+    "store",
+    "keystore",
+    "project",
+    "membership",
+    "factory",
+    "confirmations",
+    "model",
+    "data",
+    "root_data",
+    *TRAINING,
+)
+PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
+
+
+# ---------------------------------------------------------------- from arguments to a desk
+
+
+def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool = True) -> AbstractContextManager[Desk]:
+    from ..roles import Settings, at_desk  # Brownie takes a second to import
+
+    given = {name: getattr(arguments, name, None) for name in REMEMBERED}
+    for name in ("project", "factory"):
+        if given[name]:
+            given[name] = address(given[name])
+    if given["keystore"]:
+        given["keystore"] = str(Path(given["keystore"]).resolve())
+    if given["store"] and not given["store"].startswith(("http://", "https://")):
+        given["store"] = str(Path(given["store"]).resolve())
+    settings = Settings.of(arguments.state.resolve(), **given)
+    options = {name: getattr(arguments, name) for name in ("poll", "patience", "grace") if hasattr(arguments, name)}
+    options = {name: value for name, value in options.items() if value is not None}
+    ask = (lambda path: read_password(path, arguments.password_file)) if account else None
+    return at_desk(settings, ask, progress, **options)
+
+
+def address(text: str) -> str:
+    from ..market import address_of
+
+    return address_of(read_address(text))
+
+
+def read_password(keystore: Path, file: Path | None) -> str:
+    """From a file, from $ZKMARKET_PASSWORD, or asked for; never from an argument, which other users can see.
+
+    The variable is taken out of the environment: provers and compilers are children of ours, and need no password.
+    """
+    given = os.environ.pop(PASSWORD_VARIABLE, None)
+    if file is not None:
+        try:
+            return file.read_text().rstrip("\r\n")
+        except OSError as error:
+            raise InputError(f"no password can be read from {file}: {error}") from error
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise InputError(f"{keystore} needs a password: give --password-file, or set {PASSWORD_VARIABLE}")
+    return getpass.getpass(f"password of {keystore}: ")
+
+
+def lines(result: dict[str, Any]) -> str:
+    return "\n".join(f"{name:14} {value}" for name, value in result.items())
+
+
+# ---------------------------------------------------------------- account
+
+
+def account_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from ..chain import Wallet
+
+    password = read_password(arguments.keystore, arguments.password_file)
+    if not password:
+        raise InputError("a keystore wants a password: it was empty")
+    address = Wallet.create(arguments.keystore, password)
+    return {"address": address, "keystore": str(arguments.keystore)}, f"{address}, key in {arguments.keystore}"
+
+
+def withdraw_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from ..roles import withdraw
+
+    with open_desk(arguments, progress) as desk:
+        result = {"account": desk.me, "withdrawn_wei": withdraw(desk)}
+    return result, f"{result['withdrawn_wei']} wei withdrawn to {result['account']}"
+
+
+def add_desk(parser: argparse.ArgumentParser, account: bool = True) -> None:
+    parser.add_argument(
+        "--state", type=Path, required=True, metavar="DIR", help="this role's folder: secrets are in it"
+    )
+    once = "remembered in the folder"
+    parser.add_argument("--rpc", metavar="URL", help=f"the chain; {once}")
+    parser.add_argument("--store", metavar="WHERE", help=f"a folder, or http://… of a store or IPFS node; {once}")
+    parser.add_argument("--project", metavar="ADDRESS", help=f"the project; {once}")
+    parser.add_argument(
+        "--confirmations", metavar="BLOCKS", help=f"blocks on top of what is believed (2; development chains 0); {once}"
+    )
+    if account:
+        parser.add_argument("--keystore", metavar="FILE", help=f"the account; {once}")
+        add_password(parser)
+
+
+def add_password(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--password-file", type=Path, metavar="FILE", help=f"default: ${PASSWORD_VARIABLE}, or it is asked for"
+    )
+
+
+def add_loop(parser: argparse.ArgumentParser, account: bool = True) -> None:
+    add_desk(parser, account)
+    parser.add_argument("--poll", type=float, metavar="SECONDS", help="between two looks at the chain")
+    parser.add_argument("--patience", type=float, metavar="SECONDS", help="for a chain or store that fails (3600)")
+    parser.add_argument("--grace", type=float, metavar="SECONDS", help="for others to call a time-out first")
+
+
+def add_withdraw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--withdraw", action="store_true", help="take out what is owed when the project has ended")

@@ -1,0 +1,263 @@
+"""Verbs of one round: commit, prove, verify, open."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..backend import srs
+from ..build import Build
+from ..crypto import decode_point, encode_point
+from ..documents import read_json
+from ..errors import ArtifactError, InputError
+from ..files import save_npz
+from ..progress import Progress
+from ..round import (
+    COMMITMENT_FILE,
+    JOURNAL_FILE,
+    SALTS_FILE,
+    VALUES_FILE,
+    Aggregate,
+    Commitment,
+    References,
+    RoundId,
+    RoundProof,
+    Submission,
+    address_text,
+    admit,
+    commit_update,
+    export,
+    load_submission,
+    load_submissions,
+    open_aggregate,
+    prove_round,
+    random_address,
+    read_address,
+    sum_updates,
+    verify_round,
+)
+from ..updates import load_update
+from .output import Answer
+from .utility import Scoring, kept_round, prove, verify
+
+
+def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = _load_build(arguments, prover=True)
+    who = read_address(arguments.trainer) if arguments.trainer else _kept_address(arguments.output)
+    committed = commit_update(
+        made,
+        load_update(arguments.update, made.manifest.layout),
+        arguments.output,
+        who,
+        _round_id(arguments),
+        arguments.beta,
+        "count" if arguments.saturate else "refuse",
+        progress,
+    )
+    report = committed.quantised.report()
+    result = {
+        "trainer": address_text(who),
+        "digest": "0x" + committed.commitment.digest().hex(),
+        "points": ["0x" + encode_point(point).hex() for point in committed.commitment.points],
+        "quantisation": report,
+        "folder": str(arguments.output),
+        "insecure": made.manifest.insecure,
+    }
+    text = (
+        f"committed {report['params']} parameters as {address_text(who)} in {arguments.output}"
+        f" (max error {report['max_error']:.3g}, relative L2 error {report['relative_l2_error']:.3g},"
+        f" {report['saturated']} saturated, clipped by {report['clipped']:.3g})\n"
+        f"  digest {result['digest']}\n"
+        f"  the aggregator needs {COMMITMENT_FILE}, {VALUES_FILE} and {SALTS_FILE}; keep the last two from all others"
+    )
+    return result, text
+
+
+def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = _load_build(arguments, prover=True)
+    submissions = load_submissions(made, arguments.updates)
+    for slot, submission in enumerate(submissions, start=1):
+        progress(f"admitting slot {slot}")
+        admit(made, submission, slot)
+    given = _given_references(arguments, made, progress)
+    scoring = Scoring.of(arguments, made, arguments.output, prover=True)
+    proof, aggregate = _prove_once(arguments, made, submissions, given, progress, scoring)
+    place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
+    if aggregate is None:
+        place.unlink(missing_ok=True)  # of an earlier run
+    else:
+        aggregate.save(place)
+    proof.save(arguments.output)
+    served = None if aggregate is None else str(place)
+    result = {"round": str(arguments.output), "aggregate": served, "insecure": made.manifest.insecure}
+    text = f"round proof in {arguments.output}, " + (
+        f"aggregate in {place}" if served else "no aggregate: too few updates are accepted, it would reveal them"
+    )
+    if scoring:
+        more, about = prove(scoring, arguments, made, submissions, proof, progress)
+        result, text = result | more, f"{text}\n{about}"
+    return result, text
+
+
+def _given_references(arguments: argparse.Namespace, made: Build, progress: Progress) -> dict[str, Any]:
+    """What `prove_round` compares with: the owner's folder, admitted like a trainer's, and the last aggregate."""
+    root = last = None
+    if arguments.root:
+        progress("admitting the root update")
+        root = load_submission(made, arguments.root)
+        admit(made, root)
+    if arguments.last:
+        last = Aggregate.load(arguments.last, made.manifest)
+    return {"root": root, "last": last}
+
+
+def _known_references(arguments: argparse.Namespace, made: Build) -> References:
+    """What a verifier knows of a round's references: the owner's commitment, and the last round's verified answer."""
+    root = Commitment.load(arguments.root, made.manifest) if arguments.root else None
+    last = None
+    if arguments.last:
+        answer = read_json(arguments.last, "answer of `zkmarket verify --json`")
+        points = answer.get("aggregate") if isinstance(answer, dict) else None
+        if not isinstance(points, list) or not all(isinstance(point, str) for point in points):
+            raise InputError(f"{arguments.last} is not what `zkmarket verify --json` said of the last round")
+        try:
+            last = tuple(decode_point(bytes.fromhex(point.removeprefix("0x"))) for point in points) or None
+        except ValueError as error:
+            raise InputError(f"{arguments.last}: a point of the aggregate is not hex: {error}") from error
+    return References(root, last)
+
+
+def _prove_once(
+    arguments: argparse.Namespace,
+    made: Build,
+    submissions: list[Submission],
+    given: dict[str, Any],
+    progress: Progress,
+    scoring: Scoring | None,
+) -> tuple[RoundProof, Aggregate | None]:
+    """Prove a round, or, to go on with its coalitions, take the proof that is there."""
+    kept = None
+    if scoring:
+        kept = kept_round(scoring, arguments.output, made, submissions, arguments.beta, given)
+    if kept is None:
+        return prove_round(made, submissions, arguments.beta, progress, **given)
+    proof, decision = kept
+    progress(f"round proof in {arguments.output} is of these updates: kept")
+    if not decision.aggregate:
+        return proof, None
+    return proof, sum_updates(made.manifest, [s.opening for s in submissions], decision.mask)
+
+
+def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = _load_build(arguments)
+    manifest = made.manifest
+    proof = RoundProof.load(arguments.round_file, manifest)
+    scoring = Scoring.of(arguments, made, arguments.round_file, prover=False)
+    known = _known_references(arguments, made)
+    decision = verify_round(made, proof, progress, _expected_round(arguments, proof), known)
+    rid = proof.round_id
+    reward = None if scoring else arguments.reward  # by utility then, below
+    result = decision.to_json(reward) | {
+        "chain_id": rid.chain_id,
+        "project": address_text(rid.project),
+        "round": rid.round,
+        "beta": str(proof.beta),
+        "manifest_digest": manifest.value["digest"],
+        "insecure": manifest.insecure,
+    }
+    lines = [
+        "slot  trainer                                     accepted  score"
+        + ("  share (wei)" if reward is not None else ""),
+        *(
+            f"{row['slot']:4}  {row['trainer']}  {'yes' if row['accepted'] else 'no ':8}  {row['score']}"
+            + (f"  {row['share_wei']}" if reward is not None else "")
+            for row in result["trainers"]
+        ),
+        f"median squared norm {decision.nu}; norm bound {proof.beta}",
+        f"round {rid.round} of project {address_text(rid.project)} on chain {rid.chain_id}",
+        "verified",
+    ]
+    if scoring:
+        more, about = verify(scoring, made, proof, decision, arguments.reward, progress)
+        result, lines = result | more, lines + about
+    if arguments.export:
+        exported = export(made, proof, arguments.export)
+        result["exported"] = [str(place) for _, place in exported]
+        lines.append(
+            f"{len(exported)} proofs in {arguments.export}; in each folder: ezkl verify --proof-path proof.json"
+            " --settings-path settings.json --vk-path vk.key --srs-path kzg.srs"
+        )
+    if made.manifest.insecure:
+        lines.append(srs.WARNING)
+    return result, "\n".join(lines)
+
+
+def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    made = _load_build(arguments)
+    manifest = made.manifest
+    proof = RoundProof.load(arguments.round_file, manifest)
+    known = _known_references(arguments, made)
+    decision = verify_round(made, proof, progress, _expected_round(arguments, proof), known)
+    received = Aggregate.load(arguments.aggregate, manifest)
+    model = load_update(arguments.model, manifest.layout) if arguments.model else None
+    opened = open_aggregate(made, decision, received, model, arguments.rate)
+    tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
+    save_npz(arguments.output, tensors)
+    result = {"model": str(arguments.output), "params": manifest.params, "accepted": sum(decision.mask)}
+    return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
+
+
+def add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
+    add_digest(parser)
+    about = "refuse a proof of another" if expected else "the commitment's"
+    default = None if expected else 0
+    parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
+    parser.add_argument("--project", metavar="ADDRESS", help=f"{about} project")
+    parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
+
+
+def add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="FILE", help="the owner's commitment.json (default: it has none)")
+    parser.add_argument(
+        "--last", type=Path, metavar="FILE", help="what `verify --json` said of the last round (default: there is none)"
+    )
+
+
+def add_digest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--digest", metavar="HEX", help="refuse a build of another manifest digest")
+
+
+def _round_id(arguments: argparse.Namespace) -> RoundId:
+    project = read_address(arguments.project) if arguments.project else 0
+    return RoundId(arguments.chain, project, arguments.round)
+
+
+def _expected_round(arguments: argparse.Namespace, proof: RoundProof) -> RoundId:
+    """What the caller expects; what it does not name is taken from the proof."""
+    found = proof.round_id
+    return RoundId(
+        found.chain_id if arguments.chain is None else arguments.chain,
+        found.project if arguments.project is None else read_address(arguments.project),
+        found.round if arguments.round is None else arguments.round,
+    )
+
+
+def _kept_address(folder: Path) -> int:
+    """The random identity of an interrupted commit, or a new one."""
+    journal = folder / JOURNAL_FILE
+    if not journal.exists():
+        return random_address()
+    value = read_json(journal, "statement of the opening")
+    if not isinstance(value, dict) or not isinstance(value.get("trainer"), str):
+        raise InputError(f"{journal} does not name a trainer: choose a new folder")
+    return read_address(value["trainer"])
+
+
+def _load_build(arguments: argparse.Namespace, prover: bool = False) -> Build:
+    """Load a build; with --digest, only the one that the project pinned."""
+    made = Build.load(arguments.build, prover)
+    digest = made.manifest.value["digest"]
+    if arguments.digest and arguments.digest.lower().removeprefix("0x") != digest[2:]:
+        raise ArtifactError(f"the build is not the pinned one: its digest is {digest}, wanted {arguments.digest}")
+    return made

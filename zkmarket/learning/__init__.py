@@ -1,0 +1,33 @@
+"""Local training: models, data, optimisers, and the attacks that a demo plays."""
+
+from .attacks import ATTACKS, REFUSED, attacking, poisoned, wrong_labels
+from .datasets import Dataset, load_dataset
+from .digit_scans import MIN_ROWS, SPLITS, digits, digits_cnn, digits_held, digits_mlp
+from .lesson import Learn, Lesson
+from .loading import initial_parameters, layout_of, load_callable, load_model
+from .training import Training, evaluate, train
+
+__all__ = [
+    "ATTACKS",
+    "Dataset",
+    "Learn",
+    "Lesson",
+    "MIN_ROWS",
+    "REFUSED",
+    "SPLITS",
+    "Training",
+    "attacking",
+    "digits",
+    "digits_cnn",
+    "digits_held",
+    "digits_mlp",
+    "evaluate",
+    "initial_parameters",
+    "layout_of",
+    "load_callable",
+    "load_dataset",
+    "load_model",
+    "poisoned",
+    "train",
+    "wrong_labels",
+]

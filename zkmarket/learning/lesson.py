@@ -1,0 +1,26 @@
+"""What a trainer is given in a round, and what a way of learning is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What local training starts from.
+
+    Attributes:
+        theta: (D,) float64, the global model.
+        last: (D,) float64, mean update of the last round that moved the model; None before there is one.
+    """
+
+    round: int
+    theta: np.ndarray
+    last: np.ndarray | None
+
+
+Learn = Callable[[Lesson], np.ndarray]
+"""Local training: a lesson in, an update (D,) out. The data stay inside."""

@@ -1,0 +1,186 @@
+"""Models by name: a factory in a module or a file of the user's, or an ONNX file."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, ZkmarketError
+from ..updates import ParameterLayout
+
+if TYPE_CHECKING:
+    import torch
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+# ---------------------------------------------------------------- what a text names
+
+
+def load_callable(text: str) -> Callable[[], Any]:
+    """`package.module:callable`, then `,key=value,…` if it takes arguments, as a function of no arguments.
+
+    Modules are looked up in the current folder first, as by `python -m`. A value is an integer, a float, true,
+    false, or else text. InputError says which part is wrong; whatever the callable raises becomes one, too.
+    """
+    place, *pairs = text.split(",")
+    module_name, _, name = place.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise InputError(f"wanted package.module:callable[,key=value…]: got {text!r}")
+    arguments = _arguments(text, pairs)
+    with current_folder(), blamed_on(f"{text}: cannot import {module_name}"):
+        module = importlib.import_module(module_name)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError(f"{text}: {module_name} has no callable {name!r}")
+    _check_signature(text, function, arguments)
+    return partial(_call, text, function, arguments)
+
+
+def load_model(text: str) -> torch.nn.Module:
+    """The torch module that `package.module:factory[,key=value…]` returns."""
+    import torch
+
+    made = load_callable(text)()
+    if not isinstance(made, torch.nn.Module):
+        raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch.nn.Module")
+    return made
+
+
+def layout_of(text: str) -> ParameterLayout:
+    """The layout of what a factory returns (a torch module, or arrays by name), or of an ONNX file's floats."""
+    with blamed_on(f"{text} has no layout"):
+        return ParameterLayout.of(_named_tensors(text))
+
+
+def initial_parameters(text: str) -> tuple[ParameterLayout, np.ndarray]:
+    """The layout, and the values (D,) float64: the same each time, though a torch factory may draw them at random."""
+    if text.endswith(".onnx"):
+        tensors = _named_tensors(text)
+    else:
+        with initial():
+            tensors = _named_tensors(text)
+    with blamed_on(f"{text} has no layout"):
+        layout = ParameterLayout.of(tensors)
+        theta = layout.flatten(tensors)
+    if not np.isfinite(theta).all():
+        raise InputError(f"{text} starts with NaN or infinite values: nothing can be trained from them")
+    return layout, theta
+
+
+def _named_tensors(text: str) -> Mapping[str, Any]:
+    if text.endswith(".onnx"):
+        return _onnx_tensors(Path(text))
+    if ":" not in text:
+        raise InputError(f"a model is FILE.onnx or package.module:factory[,key=value…]: got {text!r}")
+    made = load_callable(text)()
+    tensors = made.state_dict() if hasattr(made, "state_dict") else made
+    if not isinstance(tensors, Mapping):
+        raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch module, or arrays by name")
+    return tensors
+
+
+def _arguments(text: str, pairs: list[str]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if not key.isidentifier() or not value:
+            raise InputError(f"{text}: an argument is key=value: got {pair!r}")
+        if key in arguments:
+            raise InputError(f"{text}: {key} is given twice")
+        with blamed_on(f"{text}: {key}"):
+            arguments[key] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> int | float | bool | str:
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return {"true": True, "false": False}.get(text, text)
+
+
+def _check_signature(text: str, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some of C's have none: the call will tell
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise InputError(f"{text}: {error}; it takes {signature}") from error
+
+
+def _call(text: str, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    with current_folder(), blamed_on(f"{text} fails"):
+        return function(**arguments)
+
+
+@contextmanager
+def current_folder() -> Iterator[None]:
+    """Let modules of the current folder be imported."""
+    place = str(Path.cwd())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the imported module may have tidied up itself
+            sys.path.remove(place)
+
+
+@contextmanager
+def blamed_on(what: str) -> Iterator[None]:
+    """Code that is not ours raises anything: make it an InputError of one line, with the place in the user's file."""
+    try:
+        yield
+    except ZkmarketError:
+        raise
+    except (Exception, SystemExit) as error:
+        message = " ".join(str(error).split())
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+        place = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
+        raise InputError(f"{what}: {type(error).__name__}: {message}{place}") from error
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a frame is in a file of the user's: below the current folder, neither ours nor a library's."""
+    path = Path(filename)
+    ours = Path(__file__).parent in path.parents or "site-packages" in path.parts
+    return path.is_relative_to(Path.cwd()) and not ours
+
+
+def _onnx_tensors(path: Path) -> dict[str, np.ndarray]:
+    import onnx
+    from onnx import numpy_helper
+
+    if not path.is_file():
+        raise InputError(f"no model at {path}")
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:  # protobuf's own exceptions
+        raise InputError(f"{path} is not an ONNX model: {error}") from error
+    tensors = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    return {name: array for name, array in tensors.items() if array.dtype.kind == "f"}
+
+
+@contextmanager
+def initial() -> Iterator[None]:
+    """Layers that are made inside have the same values everywhere."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

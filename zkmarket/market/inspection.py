@@ -1,0 +1,314 @@
+"""What a trainer or an aggregator should know of a project before it pays a stake or a bond.
+
+Everything is recomputed: the project's code is compared byte for byte with what the sources here compile to,
+its verifiers with what the caller's own builds give, its terms with those builds, and the terms are turned into what
+they mean for the caller's money and time. Nothing that the project says of itself is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_hash.auto import keccak
+from eth_utils import to_checksum_address
+
+from ..build import Build, Columns
+from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
+from ..errors import ChainError
+from ..progress import Progress, quiet
+from .factory import Market, verifier_of
+from .project import Project
+from .terms import REFERENCES, check_builds, plan_rules
+
+CLONE = (bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3"))
+"""Code of an EIP-1167 clone, before and after the address that it delegates to."""
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@dataclass
+class Inspection:
+    """What was found.
+
+    Attributes:
+        wrong: reasons to stay away; any of them makes the command fail.
+        warnings: what is allowed, but should be known.
+        checked: what was compared and is right.
+        money: what the terms mean for money and time.
+    """
+
+    address: str
+    wrong: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    money: list[str] = field(default_factory=list)
+
+    def expect(self, good: bool, what: str, otherwise: str) -> bool:
+        (self.checked if good else self.wrong).append(what if good else otherwise)
+        return good
+
+    def to_json(self) -> dict[str, Any]:
+        lists = {"wrong": self.wrong, "warnings": self.warnings, "checked": self.checked, "money": self.money}
+        return {"project": self.address, "trustworthy": not self.wrong, **lists}
+
+
+def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: Progress = quiet) -> Inspection:
+    """Compare a project with the sources and with the caller's own builds, one for each number of trainers.
+
+    Raises:
+        ChainError: there is no contract at the address, or the node fails.
+        ArtifactError: the builds are not of one project.
+    """
+    found = Inspection(address)
+    progress("code of the project")
+    if not _inspect_code(chain, address, found):
+        return found
+    project = Project(chain, address)
+    terms = project.terms()
+    progress("verifiers")
+    if builds:
+        check_builds(builds)
+        _inspect_shape(terms, next(iter(builds.values())), found)
+        _inspect_verifiers(chain, project, terms, builds, found)
+    for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
+        if n not in builds:
+            found.wrong.append(f"no build for {n} trainers was given: what settles such a round was not compared")
+    for n, build in sorted(builds.items()):
+        source = build.manifest.value["srs"]
+        found.money.append(
+            f"build for {n} trainers: digest {build.manifest.value['digest']}, SRS {source['kind']}"
+            f" {source['id'][:16]}; this inspection is worth as much as the builds: use your own"
+        )
+    insecure = any(build.manifest.insecure for build in builds.values())
+    if insecure and not chain.development:
+        found.wrong.append("the keys come from a development SRS, whose trapdoor is public: anyone can forge proofs")
+    elif insecure:
+        found.warnings.append("development SRS: anyone can forge proofs; for trying things out only")
+    _inspect_references(project.plan(terms["minTrainers"])["references"], found)
+    progress("money")
+    _inspect_money(chain, project, terms, found)
+    return found
+
+
+def inspect_origin(chain: Chain, address: str) -> Inspection:
+    """Only that a project comes from a factory of the sources here: quick, and needs no keys."""
+    found = Inspection(address)
+    _inspect_code(chain, address, found)
+    return found
+
+
+def inspect_factory(chain: Chain, address: str) -> Inspection:
+    """Whether a factory is one of the sources here: to be asked before any money goes to it."""
+    found = Inspection(address)
+    found.expect(
+        made_by_our_code(chain, address),
+        "it was created by Factory.sol, Project.sol and Proofs.sol",
+        "it is no factory that was created by the sources here: it can keep whatever is paid to it",
+    )
+    return found
+
+
+def made_by_our_code(chain: Chain, factory: str) -> bool:
+    """Whether a plain transaction with the creation code of the sources here made a factory, and linked our library.
+
+    Code alone proves nothing: an account can be created with the right code and any storage. A factory that was created
+    by our code has made its projects by our code, and lists them.
+    """
+    created = chain.creation_of(factory, "Deployed(address)")
+    library = library_of_creation("Factory", "Proofs", created) if created else None
+    return library is not None and chain.code(library) == compiled_code("Proofs")
+
+
+def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
+    code = chain.code(address)
+    if not code:
+        raise ChainError(f"no contract at {address} on chain {chain.id}: wanted a project")
+    head, tail = CLONE
+    if not (code.startswith(head) and code.endswith(tail) and len(code) == len(head) + 20 + len(tail)):
+        return found.expect(False, "", "it is not a clone of a project, but some other contract")
+    implementation = to_checksum_address(code[len(head) : len(head) + 20])
+    try:
+        factory = Project(chain, address).factory()
+    except NodeAway:  # says nothing of the contract
+        raise
+    except ChainError:  # it is anything
+        factory = NOBODY
+    if not found.expect(
+        made_by_our_code(chain, factory),
+        "it comes from a factory that was created by Factory.sol, Project.sol and Proofs.sol",
+        "it does not come from a factory that was created by the sources here: nothing in it can be relied on",
+    ):
+        return False
+    market = Market(chain, factory)
+    return found.expect(
+        market.is_project(address) and market.implementation() == implementation,
+        "that factory lists it",
+        "the factory that it names has not made it",
+    ) and _inspect_address(market, Project(chain, address), found)
+
+
+def _inspect_address(market: Market, project: Project, found: Inspection) -> bool:
+    """Whether what is sent to the address can reach these terms only, whatever becomes of the chain's last blocks."""
+    said = market.creation_of(project).arguments
+    terms = said["terms"]
+    plans = [project.plan(n) for n in range(terms["minTrainers"], terms["maxTrainers"] + 1)]
+    kept = (project.terms(), plans, project.rates())
+    logged = (terms, said["plans"], said["rates"])
+    if not project.chain.development and project.chain.now - market.deployed_at() < DAY:
+        found.warnings.append(
+            "its factory is younger than a day: a reorganisation that takes the factory back, too, can put another"
+            " project at this address. Wait, or stay with factories that are older"
+        )
+    return found.expect(
+        kept == logged and market.address_of_logged(said) == project.address,
+        "its address commits to its terms",
+        "its address does not commit to its terms: what is sent to it may reach another project",
+    )
+
+
+def _inspect_shape(terms: dict[str, Any], build: Build, found: Inspection) -> None:
+    manifest = build.manifest
+    wanted = {
+        "params": manifest.params,
+        "logrows": manifest.logrows,
+        "rows": Columns(manifest.logrows).rows,
+        "valueBits": manifest.fixed_point.value_bits,
+        "salts": manifest.salts,
+        "chunks": manifest.chunks,
+        "minAccepted": manifest.min_accepted,
+        "blinding": {"x": manifest.blinding[0], "y": manifest.blinding[1]},
+    }
+    for name, want in wanted.items():
+        found.expect(terms[name] == want, f"{name} is the builds'", f"{name} is {terms[name]}: the builds' is {want}")
+    most = manifest.beta_max
+    wrong = f"the norm bound may reach {terms['betaMax']}: the builds settle bounds up to {most}"
+    found.expect(terms["betaMax"] <= most, "every norm bound can be settled", wrong)
+
+
+def _inspect_verifiers(
+    chain: Chain, project: Project, terms: dict[str, Any], builds: Mapping[int, Build], found: Inspection
+) -> None:
+    pinned = [("the base proof", builds[min(builds)], "base", terms["base"])]
+    for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
+        if n not in builds:
+            continue
+        manifest, plan = builds[n].manifest, project.plan(n)
+        right = plan["manifest"] == manifest.digest()
+        wrong = f"rounds of {n} trainers are settled by another manifest than the build's"
+        found.expect(right, f"rounds of {n} trainers are settled by the build's manifest", wrong)
+        names = ("f", "m", "references", "shift")
+        have, want = tuple(plan[name] for name in names), plan_rules(manifest)
+        for name, said, built in zip(names, have, want, strict=True):
+            wrong = f"{name} of rounds of {n} trainers is {said}: the build's filter and score make it {built}"
+            found.expect(said == built, f"{name} of rounds of {n} trainers is the build's", wrong)
+        pinned.append((f"settlement of {n} trainers", builds[n], "settlement", plan["settlement"]))
+    for what, build, circuit, verifier in pinned:
+        code = verifier_of(build, circuit).runtime
+        right = chain.code(verifier["deployed"]) == code and verifier["codehash"] == keccak(code)
+        wrong = f"the verifier of {what} at {verifier['deployed']} is not the one that the build gives"
+        found.expect(right, f"the verifier of {what} is byte for byte the build's", wrong)
+
+
+def _inspect_references(bits: int, found: Inspection) -> None:
+    """What it means for everybody that rounds are compared with vectors that no trainer has sent."""
+    used = [name for at, name in enumerate(REFERENCES) if bits >> at & 1]
+    if "root" in used:
+        found.warnings.append(
+            "updates are compared with a root update of the owner: it decides what is good. A round for which it"
+            " offers none, or whose root update gets no receipt, accepts every direction, and a root score is then 0"
+            " for all. An offered root update without a receipt costs owner and aggregator a penalty each"
+        )
+    if "last" in used:
+        found.warnings.append(
+            "updates are compared with the last aggregate: whoever takes a vacant office later needs its opening from a"
+            " member, for without it no round can be settled. After an aggregate that was withheld or not served there"
+            " is none, and for one round novelty is not asked for"
+        )
+
+
+def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found: Inspection) -> None:
+    state = project.state()
+    native = terms["token"] == NOBODY
+    unit = "wei" if native else f"units of {terms['token']}"
+    reward, windows = terms["reward"], terms["windows"]
+    held = {Phase.PROVE: reward + terms["fee"], Phase.SETTLED: terms["fee"]}.get(state.phase, 0) + state.pool
+    if native:
+        covered = chain.balance(project.address) >= held + state.bond_wei + state.unburnt_wei
+    else:
+        covered = chain.token_balance(terms["token"], project.address) >= held
+        found.warnings.append(
+            "the reward is a token: whoever controls it may be able to freeze, inflate or take it;"
+            " stakes and bonds do not depend on it"
+        )
+    found.expect(
+        covered, f"the balance covers the pool of {state.pool} {unit}", "the pool is not covered by the balance"
+    )
+    found.expect(state.phase != Phase.ENDED, f"it is running: {state.phase.name}", "it has ended")
+    if state.ending:
+        found.warnings.append("the owner has announced its end: no further round opens")
+    if native and terms["bondWei"] < 2 * reward:
+        found.warnings.append(
+            f"the bond is {terms['bondWei']} wei, less than twice the reward: taking the updates and not settling"
+            " is cheap"
+        )
+    if not native:
+        found.warnings.append(
+            f"the bond, {terms['bondWei']} wei, cannot be compared with the reward, a token: it is all that taking the"
+            " updates and not settling costs"
+        )
+    slash = min(terms["bondWei"], reward) if native else terms["bondWei"] // 2
+    if terms["penaltyWei"] * terms["minTrainers"] < slash:
+        found.warnings.append(
+            f"aggregator: one submission that is never delivered costs its trainer {terms['penaltyWei']} wei, and can"
+            f" burn {slash} wei of the bond"
+        )
+    if terms["owner"] == state.aggregator:
+        found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
+    if windows["exit"] < DAY:
+        found.warnings.append(
+            f"trainers have {_span(windows['exit'])} to leave after a void round, and before a new aggregator may start"
+        )
+    if outage := outage_warning(chain.id, windows):
+        found.warnings.append(outage)
+    if 0 in project.rates():
+        found.warnings.append("a learning rate of 0: the model does not move in that round")
+    if terms["penaltyWei"] == terms["stakeWei"]:
+        found.warnings.append("one penalty takes the whole stake")
+    if terms["openAdmission"]:
+        found.warnings.append("anyone may join: identities cost a stake each, and more than f colluders win the round")
+    short = [name for name, seconds in windows.items() if seconds < HOUR]
+    if short:
+        found.warnings.append(f"phases shorter than an hour: {', '.join(short)}")
+    longest = windows["submit"] + windows["admit"] + windows["prove"]
+    listed = [str(rate) for rate in project.rates()]
+    rates = ", ".join(listed[:5] + ["…"] * (len(listed) > 5))
+    failures = f"{state.voids} of {terms['voidLimit']} failures so far"
+    found.money += [
+        f"owner {terms['owner']}, aggregator {state.aggregator}",
+        f"norm bound {state.beta}, from {terms['betaMin']} to {terms['betaMax']}, next {terms['kappa']}/1000 of the"
+        f" median; learning rates in billionths: {rates}; initial model {terms['model'].hex()}",
+        f"a round pays {reward} {unit} by score to the admitted, equally if all scores are 0; the aggregator's fee"
+        f" is {terms['fee']}",
+        f"{terms['rounds']} rounds, {state.settled} settled; {failures}, the last one ends the project",
+        f"a trainer stakes {terms['stakeWei']} wei; it loses {terms['penaltyWei']} if the aggregator gives no receipt"
+        " for its submission, or if it joined and a round is void for want of submissions, its own among them",
+        f"after a submission the stake is free again at the latest after {_span(longest)}",
+        f"the aggregator's bond is {terms['bondWei']} wei; it loses {terms['penaltyWei']} for every submission that"
+        " gets no receipt, all of it (to the admitted) if it does not settle in time,"
+        f" and {slash} (burnt) if too few get a receipt; it cannot resign",
+        f"per round at least {terms['minTrainers']} and at most {terms['maxTrainers']} trainers; to submit:"
+        f" {_span(windows['submit'])}, to get a receipt: {_span(windows['admit'])}, to settle:"
+        f" {_span(windows['prove'])}",
+        f"between rounds at most {_span(windows['start'])} to start and {_span(windows['claim'])} to claim; a claim"
+        f" that an aggregate is not served holds fee and bond for {_span(windows['lock'])} more",
+    ]
+
+
+def _span(seconds: int) -> str:
+    days, rest = divmod(seconds, DAY)
+    hours, rest = divmod(rest, HOUR)
+    parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours) + [f"{rest} s"] * bool(rest)
+    return " ".join(parts) or "0 s"

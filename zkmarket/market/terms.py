@@ -1,0 +1,206 @@
+"""What a project's contract is told and what it says: terms, calldata, signed messages, phases.
+
+Pure: nothing here talks to a chain (market.py does) or proves anything. Addresses are 20-byte integers in
+the engine and checksummed text on chain; this file turns one into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..build import Build, Manifest
+from ..chain import NOBODY
+from ..errors import ArtifactError, InputError
+
+REFERENCES = ("root", "last")
+"""Bits of `Plan.references`, the lowest first."""
+
+RATE_UNIT = 10**9
+"""A learning rate on chain is in billionths."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Length of every phase in seconds; at least an hour each except on a development chain.
+
+    Attributes:
+        accept: for the aggregator to accept the office.
+        start: from open to start.
+        submit, admit, prove: of a round.
+        claim: to say that an aggregate is not served.
+        lock: how long a claim holds the aggregator's fee and bond.
+        vacancy: to name a new aggregator and have it accept.
+        exit: after that, and after a void round, before the next may start: for trainers to leave.
+    """
+
+    accept: int = 24 * 3600
+    start: int = 24 * 3600
+    submit: int = 6 * 3600
+    admit: int = 3 * 3600
+    prove: int = 6 * 3600
+    claim: int = 24 * 3600
+    lock: int = 7 * 24 * 3600
+    vacancy: int = 3 * 24 * 3600
+    exit: int = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the owner decides, and cannot change afterwards. The rest of the terms follows from the builds.
+
+    Attributes:
+        aggregator: address of who is to accept the office.
+        rounds: T.
+        reward, fee: of one round, in wei or the token's smallest unit.
+        stake_wei, bond_wei, penalty_wei: native coin. The bond is at least reward + fee + one penalty for every trainer
+            between the least and the most, and for a root update if the rules use one (a token's reward and fee do not
+            count); twice the reward is better. The penalty is at least the reward / the least number of trainers,
+            unless the reward is a token, and at most the stake.
+        beta, beta_min, beta_max: bound on squared norms at first, and its limits; beta_min at least D.
+        kappa: thousandths; next bound = kappa · median squared norm.
+        rates: learning rate of each round in billionths; the last holds for all later ones.
+        model, cid: SHA-256 of the initial model, and where it is.
+        void_limit: rounds that may come to nothing before the project ends.
+        token: ERC-20 of the reward; default native coin.
+        open_admission: anyone may join; default only whom the owner has signed for.
+        nonce: tells projects apart that are the same in all else; the address commits to it too.
+    """
+
+    aggregator: str
+    rounds: int
+    reward: int
+    fee: int
+    stake_wei: int
+    bond_wei: int
+    penalty_wei: int
+    beta: int
+    beta_min: int
+    beta_max: int
+    kappa: int = 2000
+    rates: tuple[int, ...] = (RATE_UNIT,)
+    model: bytes = bytes(32)
+    cid: bytes = b"none"
+    void_limit: int = 3
+    token: str = NOBODY
+    open_admission: bool = False
+    windows: Windows = Windows()
+    nonce: int = 0
+
+    @property
+    def pool(self) -> int:
+        """What the owner pays in: T · (R + F)."""
+        return self.rounds * (self.reward + self.fee)
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A deployed verifier: address, and keccak of its code."""
+
+    address: str
+    codehash: bytes
+
+    @property
+    def words(self) -> tuple[str, bytes]:
+        return self.address, self.codehash
+
+
+@dataclass(frozen=True)
+class Verifiers:
+    """The verifiers of a project: one of the settlement for every number of trainers."""
+
+    base: Verifier
+    settlement: Mapping[int, Verifier]
+
+
+def check_builds(builds: Mapping[int, Build]) -> list[int]:
+    """The numbers of trainers, in order; ArtifactError unless the builds are those of one project.
+
+    All keys of a project come from one SRS, and commitments must mean the same whatever N is: the builds
+    differ in the number of trainers, the rule's numbers and the settlement circuit, and in nothing else.
+    """
+    numbers = sorted(builds)
+    if not numbers:
+        raise ArtifactError("a project has a build for each number of trainers: got none")
+    if numbers != list(range(numbers[0], numbers[-1] + 1)):
+        raise ArtifactError(f"a project has a build for each number of trainers from least to most: got {numbers}")
+    first = builds[numbers[0]].manifest
+    for n in numbers:
+        manifest = builds[n].manifest
+        if manifest.trainers != n:
+            raise ArtifactError(f"the build for {n} trainers is one for {manifest.trainers}")
+        for name, value in _shared(first).items():
+            if _shared(manifest)[name] != value:
+                raise ArtifactError(f"builds for {numbers[0]} and {n} trainers are not of one project: {name} differs")
+        if "last" in manifest.references and manifest.most_trainers < numbers[-1]:
+            raise ArtifactError(
+                f"the build for {n} trainers compares with a last aggregate of at most {manifest.most_trainers}"
+                f" updates: rounds have up to {numbers[-1]}, so build it with --most-trainers {numbers[-1]}"
+            )
+    return numbers
+
+
+def _shared(manifest: Manifest) -> dict[str, Any]:
+    value = manifest.value
+    names = ("params", "logrows", "salts", "chunks", "blinding_point", "srs", "layout", "score", "fixed_point")
+    shared = {name: value[name] for name in (*names, "min_accepted", "beta_max")}
+    shared["references of filter and score"] = manifest.references
+    return shared | {name: circuit for name, circuit in value["circuits"].items() if name != "settlement"}
+
+
+def terms_words(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers: Verifiers) -> tuple[Any, ...]:
+    """`Terms` of Types.sol, field by field in its order."""
+    numbers = check_builds(builds)
+    manifest = builds[numbers[0]].manifest
+    if offer.beta_max > manifest.beta_max:
+        raise InputError(f"the builds settle norm bounds up to {manifest.beta_max}: got beta_max {offer.beta_max}")
+    return (
+        owner,
+        offer.stake_wei,
+        offer.aggregator,
+        offer.bond_wei,
+        offer.token,
+        offer.penalty_wei,
+        offer.reward,
+        offer.fee,
+        offer.rounds,
+        offer.void_limit,
+        numbers[0],
+        numbers[-1],
+        manifest.min_accepted,
+        offer.open_admission,
+        manifest.params,
+        manifest.logrows,
+        manifest.columns.rows,
+        manifest.fixed_point.value_bits,
+        manifest.salts,
+        manifest.chunks,
+        offer.kappa,
+        offer.beta,
+        offer.beta_min,
+        offer.beta_max,
+        manifest.blinding,
+        tuple(getattr(offer.windows, item.name) for item in fields(Windows)),
+        verifiers.base.words,
+        offer.model,
+    )
+
+
+def plan_words(builds: Mapping[int, Build], verifiers: Verifiers) -> list[tuple[Any, ...]]:
+    """`Plan` of Types.sol for every number of trainers."""
+    return [
+        (
+            verifiers.settlement[n].words,
+            builds[n].manifest.digest(),
+            *plan_rules(builds[n].manifest),
+        )
+        for n in check_builds(builds)
+    ]
+
+
+def plan_rules(manifest: Manifest) -> tuple[int, int, int, int]:
+    """What `Plan` says of the rules: f, m, references, shift. A filter without Multi-Krum is f = 0, m = N there."""
+    rule = manifest.filter
+    references = sum(1 << REFERENCES.index(name) for name in manifest.references)
+    return rule.f, rule.m or manifest.trainers, references, manifest.score_shift

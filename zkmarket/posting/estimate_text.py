@@ -1,0 +1,89 @@
+"""An estimate in words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from ..units import amount_text, duration_text
+
+# ---------------------------------------------------------------- text
+
+
+def rounded(wei: int) -> str:
+    """About: four digits are enough of what is estimated."""
+    return f"{wei / 10**18:.4g} ether"
+
+
+def estimate_words(found: Mapping[str, Any]) -> str:
+    """`plan` for people."""
+    least, most = found["trainers"]["least"], found["trainers"]["most"]
+    values, seconds, gas, cost = found["values"], found["seconds"], found["gas"], found["cost"]
+    money, deadlines = found["money"], found["deadlines"]
+    native = int(money["token"], 16) == 0
+
+    def coin(name: str) -> str:
+        return wei(name) if native else f"{int(money[name]):,} units of {money['token']}"
+
+    def lasts(name: str) -> str:
+        return duration_text(deadlines[name])
+
+    def wei(name: str) -> str:
+        return amount_text(int(money[name]))
+
+    def span(of: Mapping[str, int | float]) -> str:
+        return " to ".join(dict.fromkeys(f"{of[name]:,}" for name in ("least", "most")))
+
+    def paragraph(text: str) -> str:
+        return textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+    steps = {name: used for name, used in gas.items() if name not in ("market", "verifiers")}
+    work = {role: {n: seconds[n][role] for n in ("least", "most")} for role in ("aggregator", "verifier")}
+    filters = list(dict.fromkeys(found["filters"].values()))
+    in_two = [f"{found['trainers'][name]}" for name, count in found["transactions"].items() if count == 2]
+    lines = [
+        f"{found['project']}: {found['params']:,} parameters, {least} to {most} trainers, {found['rounds']} rounds",
+        f"  {', '.join(filters)}; score {found['score']}",
+        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values"
+        f" in {found['rows'] - 1} rows;"
+        f" {values['value_bits']} bits a value in steps of 2^-{values['scale_bits']}, within ±{values['largest']:.6g}",
+        "",
+        f"Keys to build, about {seconds['keys']:g} s where none is cached",
+        *(f"  {key['name']:<20} 2^{key['logrows']} rows" for key in found["keys"]),
+        "",
+        "Seconds, about, on two cores, without training",
+        f"  trainer      {seconds['trainer']:g} a round",
+        *(f"  {role:<12} {span(needed)} a round" for role, needed in work.items()),
+        "",
+        "Gas, about",
+        *(f"  deploy {name:<28} {used:>12,}  (once a chain)" for name, used in gas["market"].items()),
+        *(f"  deploy verifier {name:<19} {used:>12,}" for name, used in gas["verifiers"].items()),
+        *(f"  {name:<35} {span(u) if isinstance(u, Mapping) else f'{u:,}':>12}" for name, u in steps.items()),
+        *(f"  a round of {n} trainers is settled in two transactions" for n in dict.fromkeys(in_two)),
+        "",
+        "Gas by who pays it" + (f", at {amount_text(int(cost['gas_price_wei']))} a unit" if cost["wei"] else ""),
+    ]
+    for name, used in cost["gas"].items():
+        price = f"  {rounded(int(cost['wei'][name]))}" if cost["wei"] else ""
+        lines.append(f"  {name:<35} {used:>12,}{price}")
+    lines += [
+        "",
+        "Money",
+        f"  the owner pays in   {coin('pool')}: {found['rounds']} × ({coin('reward')} + {coin('fee')})",
+        f"  aggregator's bond   {wei('bond_wei')} (at least {wei('least_bond_wei')})",
+        f"  a trainer's stake   {wei('stake_wei')}, penalty {wei('penalty_wei')}",
+        *map(paragraph, found["worst"]),
+        "",
+        "Time, if every time-out is called at once",
+        paragraph(
+            f"a round takes from {lasts('round_at_least')} to {lasts('round_at_most')}, and up to"
+            f" {lasts('round_claimed_at_most')} if its aggregate is said not to be served"
+        ),
+        f"  the project takes from {lasts('project_at_least')} to {lasts('project_at_most')}, failures included",
+        f"  a stake is bound for {lasts('stake_bound_at_most')} after a round's start at most",
+        *(f"  {row['until']}  {row['what']}, at the latest" for row in deadlines["dates"]),
+    ]
+    if found["warnings"]:
+        lines += ["", "Note", *map(paragraph, found["warnings"])]
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""One round's update on a trainer's disk: learned, committed once, sealed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, SealError
+from ..files import atomic_write
+from ..learning import Learn, Lesson
+from ..market import Log, SealingKey, Started, seal_update, theta_digest
+from ..round import COMMITMENT_FILE, Commitment, Opening, commit_update
+from ..updates import dequantise
+from .desk import Desk
+
+UPDATE_FILE = "update.npy"
+HAND_OVER_AGAIN = 60.0
+"""Seconds after which a sealed update without a receipt is put into the store again."""
+
+
+def lesson_of(desk: Desk, log: Log, number: int, verified: set[int]) -> Lesson:
+    """What training for a round starts from, once all rounds before it are verified. Raises as `History.model`."""
+    history = desk.history
+    last = None
+    for settled in log.settled():
+        if settled.round < number:
+            desk.verify(settled, log, verified)
+    moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
+    if moved:
+        manifest = history.build_of(len(moved[-1].trainers)).manifest
+        served = history.aggregate(moved[-1], log)
+        last = dequantise(served.aggregate.values, manifest.fixed_point) / sum(moved[-1].mask)
+    return Lesson(number, history.model(log, before=number), last)
+
+
+def commit_once(
+    desk: Desk, number: int, folder: Path, learn: Learn, lesson: Callable[[], Lesson], bound: int | None
+) -> Commitment:
+    """Train for a round and commit to it: each is written down before the next, and never made again.
+
+    Args:
+        folder: of this round and this update alone: its salts are in it.
+        bound: on the squared norm, to which a longer update is clipped; None: of any length.
+    """
+    build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
+    if (folder / COMMITMENT_FILE).exists():
+        return Commitment.load(folder / COMMITMENT_FILE, build.manifest)
+    path = folder / UPDATE_FILE
+    if not path.exists():
+        given = lesson()
+        desk.progress(f"round {number}: training from the model {theta_digest(given.theta).hex()[:16]}")
+        keep_update(folder, learn(given))
+    update = np.load(path, allow_pickle=False)
+    author, round_id = int(desk.me, 16), desk.project.round_id(number)
+    return commit_update(build, update, folder, author, round_id, bound, "count", desk.progress).commitment
+
+
+def keep_update(folder: Path, update: np.ndarray) -> None:
+    """What a round's commitment is made of, on disk before it is."""
+    data = io.BytesIO()
+    np.save(data, update, allow_pickle=False)
+    atomic_write(folder / UPDATE_FILE, data.getvalue(), mode=0o600)
+
+
+def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -> bytes:
+    """An update and its points, sealed to the round's key.
+
+    An aggregator may start a round with a key to which nothing can be sealed. Who then did not submit would pay for
+    a void round alone; what nobody can open costs the aggregator its receipt, and the penalty, too.
+    """
+    try:
+        return seal_update(opening, commitment.points, started.encryption_key)
+    except SealError:
+        return seal_update(opening, commitment.points, SealingKey.fresh().public)
+
+
+TRAINING = ("epochs", "batch", "optimiser", "rate", "momentum", "loss", "seed")
+
+
+def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Callable[[Any], Any]:
+    """Local training with the model and the data that the role's settings name; `change` is applied to the data."""
+    from ..learning import Training, load_dataset, load_model, train
+
+    model, own = load_model(desk.settings["model"]), load_dataset(desk.settings[data])
+    own = change(own) if change else own
+    given = {name: desk.settings.get(name) for name in TRAINING}
+    training = Training(**{name: _number(name, value) for name, value in given.items() if value is not None})
+    return lambda lesson: train(model, desk.prospectus.layout, lesson.theta, own, training, lesson.round)
+
+
+def _number(name: str, text: str) -> Any:
+    """A training option in its own type; settings hold text."""
+    kinds = {"epochs": int, "batch": int, "seed": int, "rate": float, "momentum": float}
+    try:
+        return kinds.get(name, str)(text)
+    except ValueError:
+        raise InputError(f"--{name} is a number: got {text!r}") from None

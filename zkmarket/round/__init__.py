@@ -1,0 +1,105 @@
+"""One proven round: commit, prove, verify, open."""
+
+from .aggregate import apply_aggregate, open_aggregate, sum_salts, sum_updates
+from .base import Attempt, BaseProof, Coefficients, Points, opened_column, powers_of
+from .commit import JOURNAL_FILE, Committed, commit_update
+from .commitment import (
+    COMMITMENT_FILE,
+    SALTS_FILE,
+    VALUES_FILE,
+    Commitment,
+    Opening,
+    RoundId,
+    address_text,
+    check_opening,
+    check_salts,
+    column_of,
+    combine,
+    commit_columns,
+    commit_vector,
+    open_with_fresh_salts,
+    random_address,
+    read_address,
+)
+from .gram import Claims, Mask, Products, halves
+from .native import DIGIT_BITS, Digits, squared_length
+from .projection import Masks, Tables, Weights, pack
+from .proof import (
+    NO_REFERENCES,
+    Aggregate,
+    Decision,
+    References,
+    RoundProof,
+    aggregate_points,
+    context,
+    start_transcript,
+)
+from .prove import admit, prove_round
+from .references import check_last, reference_vectors, references_of
+from .settlement import Outcome, combined, decide
+from .submission import Submission, load_submission, load_submissions
+from .verify import export, verify_round
+
+__all__ = [
+    "Aggregate",
+    "Attempt",
+    "BaseProof",
+    "COMMITMENT_FILE",
+    "Claims",
+    "Coefficients",
+    "Commitment",
+    "Committed",
+    "DIGIT_BITS",
+    "Decision",
+    "Digits",
+    "JOURNAL_FILE",
+    "Mask",
+    "Masks",
+    "NO_REFERENCES",
+    "Opening",
+    "Outcome",
+    "Points",
+    "Products",
+    "References",
+    "RoundId",
+    "RoundProof",
+    "SALTS_FILE",
+    "Submission",
+    "Tables",
+    "VALUES_FILE",
+    "Weights",
+    "address_text",
+    "admit",
+    "aggregate_points",
+    "apply_aggregate",
+    "check_last",
+    "check_opening",
+    "check_salts",
+    "column_of",
+    "combine",
+    "combined",
+    "commit_columns",
+    "commit_update",
+    "commit_vector",
+    "context",
+    "decide",
+    "export",
+    "halves",
+    "load_submission",
+    "load_submissions",
+    "open_aggregate",
+    "open_with_fresh_salts",
+    "opened_column",
+    "pack",
+    "powers_of",
+    "prove_round",
+    "random_address",
+    "read_address",
+    "reference_vectors",
+    "references_of",
+    "squared_length",
+    "start_transcript",
+    "sum_salts",
+    "sum_updates",
+    "verify_round",
+]

@@ -1,0 +1,14 @@
+"""A model's tensors as a vector, and a vector as integers."""
+
+from .layout import ParameterLayout, load_tensors, load_update
+from .quantise import FixedPoint, QuantisedUpdate, dequantise, squared_norm
+
+__all__ = [
+    "FixedPoint",
+    "ParameterLayout",
+    "QuantisedUpdate",
+    "dequantise",
+    "load_tensors",
+    "load_update",
+    "squared_norm",
+]

@@ -1,0 +1,198 @@
+"""A compiled model: its folder, manifest and units."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import CircuitFiles, srs
+from ..build import PROVER_FILES, VERIFIER_FILES, check_hash, describe
+from ..build.statements import check_rows, check_settings
+from ..crypto import digest_words
+from ..documents import canonical_json, parse_json, read_json
+from ..errors import ArtifactError, DomainError, InputError
+from ..networks import check_plan
+from ..updates import ParameterLayout
+from .statements import statement
+
+UTILITY_BUILD_FORMAT = "zkmarket-utility-build/3"
+MANIFEST_FILE = "utility.json"
+MAX_LOSS = 1 << 120
+KINDS = ("theta", "update", "validation", "witness")
+
+
+@dataclass(frozen=True)
+class UtilityBuild:
+    """A compiled model: what `zkmarket compile` writes. `value` is the JSON object of utility.json."""
+
+    folder: Path
+    value: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def load(cls, folder: Path, prover: bool = False) -> UtilityBuild:
+        """Read a build and check every hash; the proving key only with `prover`.
+
+        Raises ArtifactError if anything is missing, damaged, or not what the manifest says.
+        """
+        folder = Path(folder).resolve()
+        try:
+            value = read_json(folder / MANIFEST_FILE, "utility build")
+            if not isinstance(value, dict) or value.get("format") != UTILITY_BUILD_FORMAT:
+                raise InputError(f"wanted format {UTILITY_BUILD_FORMAT}, which is compiled again from the model")
+            build = cls(folder, value)
+            check_plan(build.plan)
+            for file in VERIFIER_FILES + (PROVER_FILES if prover else ()):
+                check_hash(folder / "circuit" / file, value["circuit"]["files"][file])
+            circuit, entry = statement(build.plan), value["circuit"]
+            settings = parse_json((folder / "circuit" / "settings.json").read_bytes())
+            check_settings(settings, circuit)
+            check_rows(entry["counted_rows"], circuit, counted=True)
+            build.layout.check()
+            facts = {
+                **{name: (entry[name], wanted) for name, wanted in describe(settings, circuit).items()},
+                "digest": (value["digest"], "0x" + build.digest.hex()),
+                "parameters": (build.layout.size, build.params),
+                "kind of SRS": (value["srs"]["kind"], srs.by_id(value["srs"]["id"]).kind),
+            }
+            check_hash(build.files.srs, value["circuit"]["srs_sha256"])
+        except (InputError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ArtifactError(f"{folder} is not a utility build: {error}") from error
+        for name, (got, wanted) in facts.items():
+            if got != wanted:
+                raise ArtifactError(f"{folder}: the utility build contradicts itself: {name} is {got}, wanted {wanted}")
+        return build
+
+    @property
+    def files(self) -> CircuitFiles:
+        path = srs.by_id(self.value["srs"]["id"]).path(self.logrows)
+        return CircuitFiles(self.folder / "circuit", path, self.value["circuit"]["proof_bytes"])
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return self.value["plan"]
+
+    @property
+    def layout(self) -> ParameterLayout:
+        return ParameterLayout.from_json(self.value["layout"])
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What a proof is bound to: format; SRS; keys, settings and length of proofs; layout; plan."""
+        circuit = self.value["circuit"]
+        return digest_words(
+            [
+                UTILITY_BUILD_FORMAT,
+                bytes.fromhex(self.value["srs"]["id"]),
+                *(bytes.fromhex(circuit["files"][file]) for file in ("vk.key", "settings.json")),
+                circuit["proof_bytes"],
+                _json_digest(self.value["layout"]),
+                _json_digest(self.plan),
+            ]
+        )
+
+    @property
+    def insecure(self) -> bool:
+        return self.value["srs"]["kind"] == "development"
+
+    @property
+    def logrows(self) -> int:
+        return self.plan["logrows"]
+
+    @property
+    def params(self) -> int:
+        return self.plan["params"]
+
+    @property
+    def chunk(self) -> int:
+        return self.plan["chunks"]["update"][0]
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of an update, m."""
+        return len(self.plan["columns"]["update"])
+
+    @property
+    def salts(self) -> int:
+        """Salts of each chunk of an update."""
+        return self.plan["chunks"]["update"][1]
+
+    @property
+    def trainers(self) -> int:
+        """The largest coalition."""
+        return self.plan["trainers"]
+
+    @property
+    def proofs(self) -> int:
+        """How many proofs the salts of one validation batch last for."""
+        return self.plan["chunks"]["validation"][1]
+
+    @property
+    def scale_bits(self) -> int:
+        return self.plan["scale_bits"]
+
+    @property
+    def update_bound(self) -> int:
+        """⌈√β_max⌉: no accepted update may be longer."""
+        return self.plan["bounds"]["update"]
+
+    @property
+    def loss_unit(self) -> float:
+        """What one unit of a utility's loss is: nats, or squared error averaged over outputs; summed over the batch."""
+        return loss_unit(self.plan)
+
+    def quantise_theta(self, theta: np.ndarray) -> np.ndarray:
+        """(D,) floats to (D,) int64 at the updates' scale; what the circuit does not use is 0.
+
+        Raises:
+            InputError: another shape, NaN or infinite values.
+            DomainError: a value beyond the build's bound: compile again with a larger one.
+        """
+        return quantise_theta(self.plan, theta, self.used)
+
+    @property
+    def used(self) -> np.ndarray:
+        return used_parameters(self.plan)
+
+
+def _json_digest(value: Any) -> bytes:
+    """Of what is written, in the order in which it is written: a digest of sorted keys would stand for many texts."""
+    return hashlib.sha256(canonical_json(value).encode()).digest()
+
+
+def loss_unit(plan: dict[str, Any]) -> float:
+    if plan["loss"] == "cross-entropy":
+        return math.log(float.fromhex(plan["base"]))
+    scale = float.fromhex(plan["steps"][-1]["scale"])
+    return 1 / (scale * scale * plan["outputs"])
+
+
+def used_parameters(plan: dict[str, Any]) -> np.ndarray:
+    """(D,) bool: what has an influence on the utility."""
+    mask = np.zeros(plan["params"], bool)
+    for step in plan["steps"]:
+        for term in step.get("terms", ()):
+            for view in (term.get("weight"), term.get("gamma")):
+                if view is not None:
+                    mask[view["offset"] : view["offset"] + view["count"]] = True
+    return mask
+
+
+def quantise_theta(plan: dict[str, Any], theta: np.ndarray, used: np.ndarray) -> np.ndarray:
+    exact = np.asarray(theta, np.float64)
+    if exact.shape != (plan["params"],) or not np.isfinite(exact).all():
+        raise InputError(f"θ is {plan['params']} finite numbers: got shape {list(exact.shape)}")
+    with np.errstate(over="ignore"):
+        scaled = np.where(used, np.rint(np.ldexp(exact, plan["scale_bits"])), 0)
+    bound = plan["bounds"]["theta"]
+    if np.abs(scaled).max() > bound:
+        raise DomainError(
+            f"θ reaches {np.abs(exact[used]).max():.6g}: this build takes {bound / 2.0 ** plan['scale_bits']:.6g};"
+            " compile with a larger --theta-bound"
+        )
+    return scaled.astype(np.int64)

@@ -1,0 +1,317 @@
+"""`zkmarket compile`: from a model and validation data to the utility circuit, its keys and a report.
+
+Scales are searched: of all scales of inputs and activations, the smallest circuit whose accuracy and loss on the
+validation data differ from the float model's by no more than the tolerance. Keys are made as those of a build are,
+and kept in the same cache under the hash of everything that decides them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..backend import Srs
+from ..build import Columns, Spec, choose_logrows, keys_of
+from ..build.statements import SALTS, VALUE_BITS, value_bound
+from ..documents import canonical_json, parse_json, write_json
+from ..errors import ArtifactError, DomainError, InputError
+from ..files import link_or_copy, new_folder
+from ..learning import Dataset, load_dataset
+from ..networks import LOSSES, Network, Sizes, evaluate, make_plan, read_network, root, rows_of, sizes_of
+from ..progress import Progress, quiet
+from ..rules import Filter, norm_bound
+from ..updates import load_update
+from .batch import commit_validation, quantise_batch
+from .build import MANIFEST_FILE, UTILITY_BUILD_FORMAT, UtilityBuild, loss_unit, quantise_theta, used_parameters
+from .statements import statement
+
+INPUT_BITS = (2, 3, 4, 5, 6, 8, 10, 12)
+ACTIVATION_BITS = (4, 6, 8, 9, 10, 11, 12, 13, 14, 16)
+THETA_BOUND = 8.0
+"""Least bound of the parameters; otherwise four times the largest that the model was read with."""
+
+# On the reference machine (2 cores), from `python -m benchmarks.bench_utility`.
+SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.1, 0.16
+MEMORY_GB, GB_PER_1000_ROWS = 0.5, 0.0042
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is compiled, see `zkmarket compile --help`."""
+
+    model: str
+    data: str
+    trainers: int
+    loss: str = "cross-entropy"
+    batch: int = 64
+    value_bits: int | None = None
+    scale_bits: int | None = None
+    beta_max: int | None = None
+    logrows: int | None = None
+    salts: int = SALTS
+    proofs: int = 64
+    tolerance: float = 0.01
+    theta: Path | None = None
+    theta_bound: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plan, and how well it says what the float model says on the validation data.
+
+    Attributes:
+        accuracy, loss: of the integers and of the float model; the loss a sample, in nats or squared error.
+    """
+
+    plan: dict[str, Any]
+    rows: int
+    accuracy: tuple[float, float]
+    loss: tuple[float, float]
+
+    def within(self, tolerance: float) -> bool:
+        """Accuracy as a difference; loss relative to the float model's, where that is above 1."""
+        return abs(self.accuracy[0] - self.accuracy[1]) <= tolerance and abs(
+            self.loss[0] - self.loss[1]
+        ) <= tolerance * max(1.0, self.loss[1])
+
+
+# ---------------------------------------------------------------- the search
+
+
+def float_utility(outputs: np.ndarray, targets: np.ndarray, loss: str) -> tuple[float, float]:
+    """Accuracy and mean loss of a float model's outputs (n, k)."""
+    if loss == "mse":
+        return 0.0, float(((outputs - targets.reshape(outputs.shape)) ** 2).mean())
+    top = outputs.max(1, keepdims=True)
+    total = np.log(np.exp(outputs - top).sum(1)) + top[:, 0]
+    mine = outputs[np.arange(len(outputs)), targets]
+    return float((mine == top[:, 0]).mean()), float((total - mine).mean())
+
+
+def judge(plan: dict[str, Any], network: Network, theta: np.ndarray, data: Dataset) -> Found:
+    """The integer model on all the data, beside the float model."""
+    whole = {**plan, "batch": len(data)}
+    quantised = quantise_theta(plan, theta, used_parameters(plan))
+    nothing = np.zeros(len(theta), np.int64)
+    values = quantise_batch(whole, data.inputs, data.targets)
+    made = evaluate(whole, quantised, nothing, 0, values, witness=False)
+    floats = float_utility(network.evaluate(theta, data.inputs), data.targets, plan["loss"])
+    return Found(
+        plan,
+        rows_of(plan),
+        (made.correct / len(data), floats[0]),
+        (made.loss * loss_unit(plan) / len(data), floats[1]),
+    )
+
+
+def candidates(network: Network, options: Options, theta: np.ndarray, data: Dataset) -> Iterator[Sizes]:
+    """Sizes to try: every pair of scales."""
+    assert options.logrows is not None and options.scale_bits is not None and options.beta_max is not None
+    largest = float(np.abs(theta[network.used()]).max())
+    bound = options.theta_bound or max(THETA_BOUND, 2.0 ** math.ceil(math.log2(max(4 * largest, 1e-9))))
+    reach = float(np.abs(data.inputs).max()) or 1.0
+    for input_bits in INPUT_BITS:
+        for activation_bits in ACTIVATION_BITS:
+            yield Sizes(
+                logrows=options.logrows,
+                salts=options.salts,
+                scale_bits=options.scale_bits,
+                trainers=options.trainers,
+                batch=options.batch,
+                loss=options.loss,
+                proofs=options.proofs,
+                input_bits=input_bits,
+                activation_bits=activation_bits,
+                input_bound=math.ceil(math.ldexp(reach, input_bits)),
+                theta_bound=math.ceil(math.ldexp(bound, options.scale_bits)),
+                update_bound=root(options.beta_max),
+                target_bound=1 << 40 if options.loss == "mse" else 0,
+            )
+
+
+def search(
+    network: Network, options: Options, theta: np.ndarray, data: Dataset, progress: Progress = quiet
+) -> tuple[Found, list[Found]]:
+    """The smallest plan within the tolerance, and all that were judged, smallest first.
+
+    Raises DomainError if none is.
+    """
+    plans, refusal = [], "none was tried"
+    for sizes in candidates(network, options, theta, data):
+        try:
+            plan = make_plan(network, sizes)
+        except DomainError as error:
+            refusal = str(error)
+            continue
+        plans.append((rows_of(plan), plan["input_bits"], plan))
+    plans.sort(key=lambda item: item[:2])
+    judged = []
+    for rows, bits, plan in plans:
+        found = judge(plan, network, theta, data)
+        judged.append(found)
+        progress(
+            f"{rows} rows, {bits} bits an input: accuracy {found.accuracy[0]:.4f} (float {found.accuracy[1]:.4f}),"
+            f" loss {found.loss[0]:.4f} (float {found.loss[1]:.4f})"
+        )
+        if found.within(options.tolerance):
+            return found, judged
+    closest = min((abs(f.accuracy[0] - f.accuracy[1]) for f in judged), default=None)
+    raise DomainError(
+        f"no scales keep accuracy and loss within {options.tolerance} of the float model's:"
+        f" {'the closest accuracy is ' + format(closest, '.4f') + ' off' if judged else refusal};"
+        " raise --tolerance or --logrows"
+    )
+
+
+# ---------------------------------------------------------------- the build
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A compiled model, and how it was found."""
+
+    build: UtilityBuild
+    found: Found
+    judged: int
+
+    def report(self) -> dict[str, Any]:
+        """What `zkmarket compile --json` prints."""
+        build, found, rows = self.build, self.found, self.build.value["circuit"]["rows"]
+        return {
+            "digest": build.value["digest"],
+            "insecure": build.insecure,
+            "parameters": build.params,
+            "chunks": build.chunks,
+            "salts": build.salts,
+            "logrows": build.logrows,
+            "rows": rows,
+            "batch": build.plan["batch"],
+            "trainers": build.trainers,
+            "loss": build.plan["loss"],
+            "loss_unit": build.loss_unit,
+            "input_bits": build.plan["input_bits"],
+            "accuracy": found.accuracy[0],
+            "float_accuracy": found.accuracy[1],
+            "mean_loss": found.loss[0],
+            "float_mean_loss": found.loss[1],
+            "scales_tried": self.judged,
+            "expected_seconds": round(rows * SECONDS_PER_1000_ROWS / 1000, 1),
+            "expected_cpu_seconds": round(rows * CPU_PER_1000_ROWS / 1000, 1),
+            "expected_memory_gb": round(MEMORY_GB + rows * GB_PER_1000_ROWS / 1000, 1),
+            "proof_bytes": build.value["circuit"]["proof_bytes"],
+        }
+
+
+def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progress = quiet) -> CompiledModel:
+    """Read the model, find its scales, make keys, and write the build's folder, whole or not at all.
+
+    Raises:
+        InputError: a model or data that cannot be used, with the operator's name.
+        DomainError: no scales within the tolerance.
+        ArtifactError: a circuit that lost a check on its way through the compiler.
+    """
+    if options.loss not in LOSSES:
+        raise InputError(f"--loss is {' or '.join(LOSSES)}: got {options.loss!r}")
+    data = load_dataset(options.data)
+    if data.labelled != (options.loss == "cross-entropy"):
+        raise InputError(f"{options.loss} does not go with targets of type {data.targets.dtype}")
+    if len(data) < options.batch:
+        raise InputError(f"a batch of {options.batch} needs as many samples: {options.data} has {len(data)}")
+    network = read_network(options.model, data.inputs.shape[1:])
+    if options.loss == "cross-entropy" and int(data.targets.max()) >= network.outputs:
+        raise InputError(f"labels reach {int(data.targets.max())}: the model has {network.outputs} outputs")
+    theta = network.theta if options.theta is None else load_update(options.theta, network.layout)
+    options = with_defaults(options, network.layout.size)
+    assert options.logrows is not None
+    width = Columns(options.logrows).width
+    if not SALTS <= options.salts <= width:
+        raise InputError(f"a chunk has from {SALTS} to {width} salts at K = {options.logrows}: got {options.salts}")
+    progress(f"{len(theta)} parameters, {len(network.nodes)} operations; searching scales")
+    found, judged = search(network, options, theta, data, progress)
+    build = write_build(found.plan, network, ceremony, folder, progress)
+    return CompiledModel(build, found, len(judged))
+
+
+def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress: Progress = quiet) -> UtilityBuild:
+    """Make somebody's build again from one's own copy of the model, and refuse it unless it comes out the same.
+
+    That needs no data: scales and bounds are taken from the build, they are what its plan says; operations, weights'
+    places and keys are not.
+
+    Raises ArtifactError if the build is of another model, or its keys are of another circuit.
+    """
+    given = UtilityBuild.load(other)
+    network = read_network(model, given.plan["input_shape"])
+    plan = make_plan(network, sizes_of(given.plan))
+    if canonical_json(plan) != canonical_json(given.plan) or network.layout != given.layout:
+        raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
+    made = write_build(plan, network, ceremony, folder, progress)
+    if made.digest != given.digest:
+        raise ArtifactError(
+            f"{other} has other keys than its plan: digest {given.value['digest']}, wanted {made.value['digest']}"
+        )
+    return made
+
+
+def with_defaults(options: Options, params: int) -> Options:
+    """K, scale and the largest norm bound as `zkmarket build` chooses them for as many trainers and parameters."""
+    values = dict(vars(options))
+    value_bits = options.value_bits or VALUE_BITS
+    if options.logrows is None:
+        spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=options.salts)
+        values["logrows"] = choose_logrows(spec)[0]
+    if options.scale_bits is None:
+        values["scale_bits"] = value_bits - 1
+    if options.beta_max is None:
+        values["beta_max"] = norm_bound(params, value_bound(value_bits))
+    return Options(**values)
+
+
+def write_build(
+    plan: dict[str, Any], network: Network, ceremony: Srs, folder: Path, progress: Progress = quiet
+) -> UtilityBuild:
+    """Make or fetch the keys of a plan, and write the build."""
+    circuit = statement(plan)
+    source, entry = keys_of(circuit, ceremony, progress)
+    value = {
+        "format": UTILITY_BUILD_FORMAT,
+        "versions": backend.versions(),
+        "srs": {"kind": ceremony.kind, "id": ceremony.id},
+        "plan": plan,
+        "layout": network.layout.to_json(),
+        "circuit": entry,
+    }
+    value["digest"] = "0x" + UtilityBuild(Path(folder), value).digest.hex()
+    with new_folder(Path(folder), replace=is_utility_build(Path(folder))) as fresh:
+        (fresh / "circuit").mkdir()
+        for file in entry["files"]:
+            link_or_copy(source / file, fresh / "circuit" / file)
+        write_json(fresh / MANIFEST_FILE, value)
+    return UtilityBuild.load(folder, prover=True)
+
+
+def commit_batch(build: UtilityBuild, data: str, path: Path) -> tuple[Path, Path]:
+    """Commit to the first B samples; write the batch (secret: for who proves) and its commitments (public)."""
+    samples, batch = load_dataset(data), build.plan["batch"]
+    made = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
+    stem = path.with_suffix("") if path.suffix == ".npz" else path
+    secret, public = (stem.with_name(stem.name + ending) for ending in (".npz", ".public.npz"))
+    if secret.exists():
+        raise InputError(f"{secret} exists: a batch that was published is not committed again, its salts differ")
+    made.save(secret)
+    made.public().save(public, mode=0o644)
+    return secret, public
+
+
+def is_utility_build(folder: Path) -> bool:
+    try:
+        value = parse_json((folder / MANIFEST_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and value.get("format") == UTILITY_BUILD_FORMAT

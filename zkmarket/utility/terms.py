@@ -1,0 +1,172 @@
+"""What the owner fixes before a game is played."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from eth_hash.auto import keccak
+
+from ..build import Build, Manifest
+from ..build.statements import SALTS
+from ..crypto import Point, digest_words, encode_point
+from ..errors import InputError, ProofRejected
+from ..round import RoundProof, combine
+from . import games
+from .build import UtilityBuild
+from .games import Game, Members, Method
+from .proof import Utility, UtilityProof, verify_utility
+
+UTILITY_ROUND_FORMAT = "zkmarket-utility/1"
+
+
+@dataclass(frozen=True)
+class GameTerms:
+    """What prover and verifier agree on, before any coalition is proven.
+
+    Attributes:
+        build, proof, mask: the round, proven, and which slots it accepts.
+        model: the compiled model that the round is scored with.
+        method: how coalitions are chosen and combined.
+        beacon: 32 bytes that nobody knew before the commitments were frozen.
+        theta: (D,) float32, the model of the round.
+        validation: commitment of the owner's batch, made before the round.
+    """
+
+    build: Build
+    proof: RoundProof
+    mask: tuple[int, ...]
+    model: UtilityBuild
+    method: Method
+    beacon: bytes
+    theta: np.ndarray
+    validation: tuple[Point, ...]
+
+    def __post_init__(self) -> None:
+        check_builds(self.build.manifest, self.model, self.method)
+        if len(self.beacon) != 32:
+            raise InputError(f"a beacon is 32 bytes: got {len(self.beacon)}")
+
+    @cached_property
+    def players(self) -> tuple[int, ...]:
+        """Accepted slots in order of their trainers' addresses: the order of the slots must not decide who leads."""
+        accepted = [slot for slot, bit in enumerate(self.mask, start=1) if bit]
+        return tuple(sorted(accepted, key=lambda slot: self.proof.commitments[slot - 1].trainer))
+
+    @cached_property
+    def seed(self) -> bytes:
+        return seed_of(self.build.manifest, self.proof, self.beacon)
+
+    @cached_property
+    def base(self) -> bytes:
+        theta = np.ascontiguousarray(self.model.quantise_theta(self.theta), "<i8")
+        return digest_words(
+            [
+                UTILITY_ROUND_FORMAT,
+                self.build.manifest.digest(),
+                self.model.digest,
+                self.proof.transcript(self.build.manifest).seed,
+                sum(bit << at for at, bit in enumerate(self.mask)),
+                self.seed,
+                keccak(theta.tobytes()),
+                *words_of(self.validation),
+            ]
+        )
+
+    def context(self, coalition: Members) -> bytes:
+        return digest_words([self.base, *coalition])
+
+    def points(self, coalition: Members) -> tuple[Point, ...]:
+        """Commitment of the coalition's sum, one point a chunk; of the empty one the commitment of zero."""
+        manifest = self.build.manifest
+        members = [self.proof.commitments[slot - 1].points for slot in coalition]
+        return tuple(
+            combine([points[chunk] for points in members], [1] * len(members), manifest.blinding)
+            for chunk in range(manifest.chunks)
+        )
+
+    def play(self, losses: Mapping[Members, int]) -> Game:
+        return games.play(self.method, self.players, self.seed, losses)
+
+    def verify(self, coalition: Members, proof: UtilityProof) -> Utility:
+        """What a proof says of a coalition; ProofRejected, naming it, if it is not a proof of that."""
+        try:
+            return verify_utility(
+                self.model,
+                proof,
+                self.theta,
+                self.points(coalition),
+                len(coalition),
+                self.validation,
+                self.context(coalition),
+            )
+        except ProofRejected as error:
+            raise ProofRejected(f"{name_of(coalition)}: {error}") from error
+
+
+def seed_of(manifest: Manifest, proof: RoundProof, beacon: bytes) -> bytes:
+    """What the orders of a round are drawn from: the frozen commitments and the beacon."""
+    rid = proof.round_id
+    frozen = sorted(proof.commitments, key=lambda commitment: commitment.trainer)
+    words: list[int | str | bytes] = [
+        UTILITY_ROUND_FORMAT,
+        manifest.digest(),
+        rid.chain_id,
+        rid.project,
+        rid.round,
+        len(frozen),
+    ]
+    for commitment in frozen:
+        words += [commitment.trainer, *words_of(commitment.points)]
+    return digest_words([*words, beacon])
+
+
+def words_of(points: Sequence[Point]) -> list[bytes]:
+    """Coordinates, two words a point."""
+    return [word for point in points for word in (encode_point(point)[:32], encode_point(point)[32:])]
+
+
+def name_of(coalition: Members) -> str:
+    return f"coalition {{{', '.join(map(str, coalition))}}}"
+
+
+def check_builds(manifest: Manifest, model: UtilityBuild, method: Method) -> None:
+    """Refuse a model that was compiled for other updates, and a build whose salts do not last."""
+    method.check(manifest.trainers)
+    if manifest.score != "equal":
+        raise InputError(
+            f"the settlement of this build publishes {manifest.score} scores, which tell of the updates what the"
+            f" losses do not: build with --score {method}"
+        )
+    for name, got, wanted in (
+        ("parameters", model.params, manifest.params),
+        ("values of a chunk", model.chunk, manifest.chunk),
+        ("salts of a chunk", model.salts, manifest.salts),
+        ("scale bits", model.scale_bits, manifest.fixed_point.scale_bits),
+    ):
+        if got != wanted:
+            raise InputError(f"the model is compiled for other updates: {name} {got}, the build has {wanted}")
+    if model.trainers < manifest.trainers:
+        raise InputError(
+            f"the model is compiled for coalitions of at most {model.trainers}: the build has {manifest.trainers}"
+            " trainers; compile with --trainers"
+        )
+    if manifest.beta_max > model.update_bound**2:
+        raise InputError(
+            f"the model is compiled for accepted updates of at most {model.update_bound}² as squared norm: the build's"
+            f" norm bound reaches {manifest.beta_max}; compile with --beta-max {manifest.beta_max}"
+        )
+    proofs = games.proofs_needed(method, manifest.trainers)
+    if model.proofs < proofs:
+        raise InputError(
+            f"{method} of {manifest.trainers} trainers can need {proofs} proofs a round: the salts of this model's"
+            f" validation batch last for {model.proofs}; compile with --proofs"
+        )
+    needed = SALTS + games.salts_needed(method, manifest.trainers)
+    if manifest.salts < needed:
+        raise InputError(
+            f"{method} of {manifest.trainers} trainers can spend {needed} salts of a chunk: this build has"
+            f" {manifest.salts}; build with --salts {needed}"
+        )
