@@ -3,7 +3,7 @@
     python -m benchmarks.bench_gas            # measures and writes benchmarks/gas.json
     python -m benchmarks.bench_gas --check    # measures, compares with it, exits 1 if anything grew
 
-Real proofs against real verifiers on a fresh anvil: gas depends on the hardfork (zkmarket/market.py), on the
+Real proofs against real verifiers on a fresh anvil: gas depends on the hardfork (zkmarket/chain/connection.py), on the
 compiler, and by a few hundred on the zero bytes of a proof, but not on the machine. It takes some minutes.
 """
 

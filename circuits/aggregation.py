@@ -30,7 +30,7 @@ class Aggregation(torch.nn.Module):
     direction that holds, so that the counts of signs do not depend on data. The digits of the differences
     do: what is said of noise in circuits/settlement.py holds here too, and it holds for one block of columns.
     Hence the order: the table's lookups in the first rows of the first block (inputs take no rows of the blocks),
-    then the noise, then the sorts. zkmarket/direct.py asserts that all of the sorts fit that block. The table's
+    then the noise, then the sorts. zkmarket/round/direct asserts that all of the sorts fit that block. The table's
     lookups of a mean may fill many: `sequence` says in which order, with 128 noise values in each.
     """
 

@@ -15,7 +15,7 @@ class Base(torch.nn.Module):
     Public:     o_1, o_2, o_3, the point as it is given, o_4, in this order.
     Private:    W, U, V (L cells each).
     Not proven: that the point is made of powers of y: whoever verifies compares all of its echo. Anything about the
-                size of entries, or how W, U and V were made: zkmarket/gram.py and zkmarket/projection.py do that.
+                size of entries, or how W, U and V were made: gram.py and projection.py of zkmarket/round do that.
 
     Inputs: ``w``, ``u``, ``v``, (1, L) each, and ``point``, (1, 2K): the pairs (1, y^(2^k)), k = K−1 down to 0. α and β
     are tensor products of pairs; another way to make powers makes the optimiser split the product and add range

@@ -34,7 +34,7 @@ class Round(torch.nn.Module):
     - What is said there holds for one block, so all comparisons stand together: first come the table's lookups and the
       Gram matrix, then by way of one concatenation the noise and all comparisons; the sum comes last. Where they would
       cross into another block, one more product, of `pad` rows, is computed with the Gram matrix: all that it does is
-      to move them to the start of the next block. zkmarket/direct.py asserts that they fit. The table's lookups fill
+      to move them to the start of the next block. zkmarket/round/direct asserts that they fit. The table's lookups fill
       as many blocks as they need: `sequence` says in which order, with 128 noise values in each.
     - The blocks without lookups have running sums that everybody knows, and share the blinding of the others: the
       running sum of the signs is bare by itself. The order of signs must not depend on data either, not only their

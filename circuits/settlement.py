@@ -28,8 +28,8 @@ class Settlement(torch.nn.Module):
     Public:     q, r of every slot, β, mask_1..N, contribution_1..N, ν, in this order. A mask entry that is
                 neither 0 nor 1 says that an s_i is wrong, or a squared norm too long: the verifier refuses it.
     Private:    the upper triangle of G with slot 0, row by row, ‖ salts; s_1..s_N; noise ‖ salts.
-    Not proven: that G is the Gram matrix of anything (zkmarket/gram.py ties q to the vectors), or
-                that its entries are integers of updates (zkmarket/projection.py does).
+    Not proven: that G is the Gram matrix of anything (zkmarket/round/gram.py ties q to the vectors), or
+                that its entries are integers of updates (zkmarket/round/projection.py does).
 
     Inputs: ``gram`` (T + S), T = M(M+1)/2 with M = 1 + N + references; ``public_noise`` = r ‖ β ‖ 128 noise ‖ S salts,
     for cosine-shapley with s_1..s_N after β.

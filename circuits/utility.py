@@ -15,7 +15,7 @@ class Utility(torch.nn.Module):
                 maximum over a window of them. Cross-entropy: for every sample, with logits q_j and M = max_j q_j,
                 t_j = M − q_j, c_j = min(t_j, R − 1), E(x) = round(base^x), T = R/2 − 1, label y:
                 λ = least integer with n·E(λ) >= Σ_j E(T − c_j); loss = λ − T + ν + t_y; correct = (t_y = 0).
-                Mean squares: loss = Σ_j (q_j − target_j)². zkmarket/utility.py says the same in integers.
+                Mean squares: loss = Σ_j (q_j − target_j)². zkmarket/networks/evaluation.py says the same in integers.
     Domain:     digits are in [0, R), R = 2^K − 8, each by one lookup in the one-column table of E. Every number of
                 digits follows from worst cases: θ and the inputs within the plan's bounds, ‖Agg_S/|S|‖ <= √β_max
                 as that of accepted updates is. So no accepted update is unprovable.
@@ -33,7 +33,7 @@ class Utility(torch.nn.Module):
     degree is below batch + channels + height + width (Schwartz and Zippel). All checks of a kind are such sums.
 
     Every lookup is in one operation, and the plan gives its order: in each block of columns there are 128 noise values,
-    as its multiplicities are committed without blinding. No sign is taken at all. zkmarket/utility.py asserts it.
+    as its multiplicities are committed without blinding (zkmarket/utility/statements.py asserts it). No sign is taken.
     """
 
     def __init__(self, plan: dict[str, Any]):

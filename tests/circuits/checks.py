@@ -253,7 +253,7 @@ class Settle:
         return [list(row[1 : self.rules.n + 1]) for row in self.gram[1 : self.rules.n + 1]]
 
     def decision(self) -> Outcome:
-        """The integer oracle of zkmarket/settlement.py."""
+        """The integer oracle of zkmarket/round/settlement.py."""
         manifest = SimpleNamespace(filter=self.rules.filter, domain=self.domain, score=self.rules.score)
         return decide(manifest, [row[1:] for row in self.gram[1:]], self.beta)
 

@@ -130,7 +130,7 @@ class Combination:
         return list(self.weights) or [1] * self.of.n
 
     def result(self) -> list[int]:
-        """The oracle of zkmarket/direct.py."""
+        """The oracle of zkmarket/round/direct."""
         weights = self.used_weights if self.of.rule.name == "mean" else None
         return combine_updates(self.of.rule, np.array(self.updates, np.int64), weights).tolist()
 
@@ -390,7 +390,7 @@ class Played:
         return [[*update, *[0] * (self.of.params - len(update))] for update in self.updates]
 
     def decision(self) -> Outcome:
-        """The integer oracle of zkmarket/direct.py."""
+        """The integer oracle of zkmarket/round/direct."""
         domain = self.of.circuit().domain
         manifest = SimpleNamespace(filter=self.of.filter, domain=domain, score=self.of.score)
         return decide(manifest, self.values(), self.beta)

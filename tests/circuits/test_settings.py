@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import zkmarket
 from tests.circuits.checks import Rules
 from tests.circuits.conftest import Compile
 from tests.circuits.utility_nets import plan_of
@@ -112,21 +113,29 @@ def test_a_row_too_few_or_too_many(name: str, compile_once: Compile):
 # ---------------------------------------------------------------- recipes of cached keys
 
 
+PACKAGE = Path(zkmarket.__file__).parent
+STATEMENTS = {str(path.relative_to(PACKAGE.parent)) for path in (PACKAGE / "build" / "statements").glob("*.py")}
+
+
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_a_recipe_names_the_code_that_asserted_something(name: str):
     """Otherwise keys that were made before a check was there would be taken from the cache after it."""
     circuit = CIRCUITS[name]
     files = build.recipe_of(circuit, srs.generate())["files"]
-    wanted = {"circuits/__init__.py", f"circuits/{circuit.source}", "zkmarket/statements.py", "zkmarket/placement.py"}
+    wanted = {"circuits/__init__.py", f"circuits/{circuit.source}", *STATEMENTS, "zkmarket/backend/placement.py"}
     for part in (circuit.module, circuit.sample, circuit.refused, circuit.placed):
         if part not in (None, dict):
-            wanted.add(f"zkmarket/{Path(part.__code__.co_filename).name}")
-    if name == "utility":
-        wanted.add("zkmarket/integers.py")  # its sample is evaluated there
+            wanted.add(str(Path(part.__code__.co_filename).relative_to(PACKAGE.parent)))
+    if name == "utility":  # its sample is evaluated there
+        wanted |= {f"zkmarket/networks/{file}.py" for file in ("plan", "planner", "layout", "evaluation")}
+    if name.startswith("direct"):
+        wanted.add("zkmarket/round/direct/rules.py")
     assert set(files) == wanted
 
 
-@pytest.mark.parametrize("file", ["circuits/__init__.py", "zkmarket/utility.py", "zkmarket/placement.py"])
+@pytest.mark.parametrize(
+    "file", ["circuits/__init__.py", "zkmarket/utility/statements.py", "zkmarket/backend/placement.py"]
+)
 def test_other_code_is_another_recipe(file: str, monkeypatch: pytest.MonkeyPatch):
     """The number of noise values, the noise outside the table that must be refused, where lookups must lie."""
     circuit, ceremony, digest = CIRCUITS["utility"], srs.generate(), sha256_file

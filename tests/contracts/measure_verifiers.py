@@ -2,7 +2,7 @@
 
     python -m tests.contracts.measure_verifiers [K] [N ...]
 
-Keys come from the cache or are made. Gas is that of anvil's hardfork in zkmarket/market.py.
+Keys come from the cache or are made. Gas is that of anvil's hardfork in zkmarket/chain/connection.py.
 """
 
 from __future__ import annotations

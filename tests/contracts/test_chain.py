@@ -128,7 +128,9 @@ def wait_until(condition, seconds: float = 10) -> bool:
 
 
 def test_the_market_loads_brownie_only_when_it_is_used():
-    done = python("import sys, zkmarket.market; print({'brownie', 'web3', 'hypothesis'} & set(sys.modules))")
+    done = python(
+        "import sys, zkmarket.market, zkmarket.chain; print({'brownie', 'web3', 'hypothesis'} & set(sys.modules))"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "set()\n", "")
 
 

@@ -1,7 +1,7 @@
 """The libraries of contracts/lib by themselves: word for word what the engine computes, and by others' tools.
 
 Points against py_ecc, the transcript against tests/vectors (made without zkmarket), the folding against
-zkmarket/gram.py and zkmarket/round.py, which the provers use.
+zkmarket/round/gram.py and zkmarket/round/proof.py, which the provers use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The slopes of zkmarket/plan.py that benchmarks/gas.json does not hold, measured with verifiers that accept all."""
+"""The slopes of zkmarket/posting/gas.py that benchmarks/gas.json does not hold, with verifiers that accept all."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def test_processes_that_write_the_same_blob(tmp_path: Path) -> None:
     """Whoever looks meanwhile finds the whole blob or none."""
     data = bytes(40 * CHUNK)
     code = f"""
-import sys; from pathlib import Path; from zkmarket.store import LocalStore
+import sys; from pathlib import Path; from zkmarket.storage import LocalStore
 store, data = LocalStore(Path({str(tmp_path / "store")!r})), bytes({len(data)})
 for i in range(8):
     cid = store.put(data)

@@ -732,7 +732,7 @@ def test_gas_is_what_was_measured():
     measured = flat | {name: SNAPSHOT[name] for name in SNAPSHOT if isinstance(SNAPSHOT[name], int)}
     assert set(GAS) <= set(measured)
     wrong = {name: (gas, measured[name]) for name, gas in GAS.items() if not near(gas, measured[name])}
-    assert not wrong, "copy benchmarks/gas.json to zkmarket/gas.py"
+    assert not wrong, "copy benchmarks/gas.json to zkmarket/posting/gas.py"
 
 
 def test_the_formulas_go_through_what_was_measured():
@@ -950,9 +950,9 @@ def test_the_text_names_everything(tmp_path: Path):
 
 def test_reading_and_planning_need_no_torch():
     program = (
-        "import sys; from zkmarket.project_file import EXAMPLE, load_project_file; from zkmarket.plan import plan;"
-        " from zkmarket.quantise import ParameterLayout as L;"
-        " plan(load_project_file(EXAMPLE), L(('w',), ((2410,),), ('float32',)));"
+        "import sys; from zkmarket.posting import EXAMPLE, estimate_cost, load_project_file;"
+        " from zkmarket.updates import ParameterLayout as L;"
+        " estimate_cost(load_project_file(EXAMPLE), L(('w',), ((2410,),), ('float32',)));"
         " sys.exit('torch' in sys.modules or 'ezkl' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

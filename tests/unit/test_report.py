@@ -167,7 +167,7 @@ def test_fate(row: tuple[int, int, int], found: str):
 
 def both(result: dict[str, Any]) -> tuple[str, str]:
     """The words of the screen and of the page, whose plots, which take half a second, are left out."""
-    with mock.patch("zkmarket.report._plots", return_value=[]):
+    with mock.patch("zkmarket.demo.report.web._plots", return_value=[]):
         return " ".join(summary(result).split()), Page(page(result)).text
 
 

@@ -61,11 +61,11 @@ def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
         "versions": backend.versions(),
         "code": [inspect.getsource(part) for part in _MAKING],
         "files": {
-            str(path.relative_to(path.parents[1])): sha256_file(path)
-            for path in (
-                circuits / "__init__.py",
-                circuits / circuit.source,
-                *(engine / path for path in (*statements, "backend/placement.py", *circuit.code)),
+            str(path.relative_to(root)): sha256_file(path)
+            for root, path in (
+                (circuits.parent, circuits / "__init__.py"),
+                (circuits.parent, circuits / circuit.source),
+                *((engine.parent, engine / path) for path in (*statements, "backend/placement.py", *circuit.code)),
             )
         },
     }

@@ -14,7 +14,7 @@ from .factory import Market, refuse_insecure, verifier_of
 from .history import History
 from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_origin, made_by_our_code
 from .log import Log, Settled, Started
-from .project import Project, State, Submitted
+from .project import Project
 from .prospectus import Prospectus, digest_of, fetch_prospectus, make_builds, theta_digest
 from .sealing import (
     SealingKey,
@@ -32,6 +32,7 @@ from .sealing import (
     unseal,
 )
 from .signing import address_of, membership_message, publication_message, receipt_message
+from .state import State, phase_text, until
 from .terms import (
     RATE_UNIT,
     REFERENCES,
@@ -44,6 +45,7 @@ from .terms import (
     plan_words,
     terms_words,
 )
+from .view import ProjectView, Submitted
 from .work import CALLDATA_LIMIT, GAS_LIMIT, Work, settlement_work
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "Market",
     "Offer",
     "Project",
+    "ProjectView",
     "Prospectus",
     "RATE_UNIT",
     "REFERENCES",
@@ -90,6 +93,7 @@ __all__ = [
     "make_builds",
     "membership_message",
     "open_update",
+    "phase_text",
     "plan_rules",
     "plan_words",
     "point_words",
@@ -106,5 +110,6 @@ __all__ = [
     "terms_words",
     "theta_digest",
     "unseal",
+    "until",
     "verifier_of",
 ]

@@ -8,7 +8,7 @@ from ..chain import NOBODY, Event
 from ..crypto import Point
 from ..errors import ChainError, InputError
 from ..storage import cid_from_bytes
-from .project import Submitted
+from .view import Submitted
 
 
 @dataclass(frozen=True)

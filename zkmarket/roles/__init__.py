@@ -4,7 +4,8 @@ from .admission import Admission, Awaited
 from .auditor import Auditor
 from .delivery import Delivery
 from .deployment import DEPLOYED_FILE, PROSPECTUS_FILE, create, pay_in
-from .desk import UNAVAILABLE, Desk, Settings, at_desk, withdraw
+from .desk import UNAVAILABLE, Desk, at_desk, withdraw
+from .settings import Settings
 from .update import HAND_OVER_AGAIN, TRAINING, learner, seal_for_round
 
 __all__ = [

@@ -26,10 +26,10 @@ from ..errors import (
     StoreError,
     ZkmarketError,
 )
-from ..market import Log, SealingKey, State, Submitted, open_update, sealed_update_size
+from ..market import Log, SealingKey, State, Submitted, open_update, sealed_update_size, until
 from ..round import COMMITMENT_FILE, Commitment, Submission, admit, load_submission
 from ..storage import cid_from_bytes
-from .desk import Desk, until
+from .desk import Desk
 
 REFUSALS_FILE = "refusals.json"
 NO_ROOT_FILE = "no-root.json"

@@ -31,12 +31,13 @@ from ..market import (
     last_seed,
     seal,
     theta_digest,
+    until,
 )
 from ..posting import RoundShape, fits_one
 from ..round import Aggregate, References, RoundProof, Submission, check_last, open_aggregate, prove_round, verify_round
 from ..storage import cid_to_bytes
 from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
-from .desk import UNAVAILABLE, Desk, until, withdraw
+from .desk import UNAVAILABLE, Desk, withdraw
 
 PROOF_FILE, AGGREGATE_FILE, SEALED_FILE = "round.json", "aggregate.npz", "aggregate.sealed"
 SERVE_AGAIN = 60.0

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..chain import Phase
 from ..errors import ProofRejected, StoreError
-from ..market import Log, Settled, State, aggregate_size, envelope_limit
-from .desk import Desk, until
+from ..market import Log, Settled, State, aggregate_size, envelope_limit, until
+from .desk import Desk
 
 
 class Auditor:

@@ -18,26 +18,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..build import Build, Manifest
 from ..chain import Chain, Phase, Wallet, connect
-from ..documents import read_json, write_json
 from ..errors import (
-    BackendError,
-    ChainError,
     InputError,
     OpeningMismatch,
     ProofRejected,
     SealError,
     StoreError,
-    TransactionReverted,
 )
 from ..files import locked, sweep
 from ..market import (
@@ -55,10 +48,13 @@ from ..market import (
     inspect_origin,
     kept_key,
     make_builds,
+    phase_text,
 )
 from ..progress import Progress, quiet
 from ..storage import Store, open_store
 from .delivery import Delivery
+from .loop import Loop
+from .settings import Settings
 
 PATIENCE = 3600.0
 """Seconds for which a chain or a store may fail before a role gives up; it can be started again."""
@@ -66,89 +62,9 @@ PATIENCE = 3600.0
 UNAVAILABLE = (StoreError, SealError, OpeningMismatch, InputError)
 """An aggregate that is not served, not to this reader, or not the one that was proven."""
 
-REFUSALS = 5
-"""So many equal refusals of a contract in a row, by a state that has what was latest at the first, are no race."""
-
 OUTGOING = "outgoing"
 FIRST_PUT = 10.0
 """Seconds, at most, that a transaction which names a blob waits for the first attempt to put it; see `Desk.put`."""
-
-
-@dataclass
-class Settings:
-    """What a role was told, kept in settings.json so that it need not be told again."""
-
-    folder: Path
-    value: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, folder: Path, **given: Any) -> Settings:
-        """Those of a folder, with what is given now on top."""
-        path = folder / "settings.json"
-        kept = read_json(path, "settings") if path.exists() else {}
-        if not isinstance(kept, dict):
-            raise InputError(f"{path} does not hold settings: delete it and give them again")
-        given = {name: value for name, value in given.items() if value is not None}
-        settings = cls(folder, kept | given)
-        if "project" in given:
-            settings.belongs_to("project", given["project"], kept.get("project"))
-        return settings
-
-    def belongs_to(self, what: str, given: Any, kept: Any) -> None:
-        """A folder is of one project on one chain: rounds, keys and openings in it go by their numbers."""
-        if kept not in (None, given):
-            raise InputError(f"{self.folder} belongs to {what} {kept}, not to {given}: choose a new folder")
-
-    def save(self) -> None:
-        path = self.folder / "settings.json"
-        if not path.exists() or read_json(path, "settings") != self.value:
-            write_json(path, self.value, mode=0o600)
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self.value:
-            raise InputError(f"{self.folder} does not know its {name}: give --{name.replace('_', '-')}")
-        return self.value[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self.value.get(name, default)
-
-    def set(self, **given: Any) -> None:
-        self.value |= given
-        self.save()
-
-
-@dataclass
-class _Refused:
-    """Equal refusals in a row.
-
-    Attributes:
-        said: what the contract said, without the hashes of transactions.
-        latest: number of the latest block at the first of them; None while the node does not say.
-        times: how many came although the state had that block, so that no further block explains them.
-    """
-
-    said: str = ""
-    latest: int | None = None
-    times: int = 0
-
-    def again(self, error: TransactionReverted, block: int, latest: int | None) -> int:
-        """Count one; how many count by now.
-
-        Args:
-            block: of the state that was acted on.
-            latest: the chain's block now.
-        """
-        said = _HASH.sub("", str(error))
-        if said != self.said:
-            self.said, self.latest, self.times = said, None, 0
-        if self.latest is None:
-            self.latest = latest
-        if self.latest is not None and block >= self.latest:
-            self.times += 1
-        return self.times
-
-
-_HASH = re.compile(r"0x[0-9a-f]{64}")
 
 
 class Desk:
@@ -263,67 +179,18 @@ class Desk:
     # ---- the loop
 
     def run(self, step: Callable[[State], str | None]) -> None:
-        """Look at the chain and take a step, again and again, until a step returns None.
-
-        A step looks at the state and does at most what is due; it returns what it now waits for. It is taken on
-        every new block, and every few seconds besides. Chain, store and prover may fail for `patience` seconds. A
-        contract's refusal is looked at again, since another may have acted first: what that was shows a state of
-        `depth` blocks ago only later. So a refusal counts once the state that was acted on has reached the block that
-        was the latest at the first one, and five of those end the program.
-        """
-        failing_since: float | None = None
-        failures = 0
-        refused = _Refused()
-        last: Any = None
-        looked = 0.0
-        self.delivery.resume()
-        while True:
-            state = None
-            try:
-                block = self.chain.tip()
-                if block == last and time.monotonic() - looked < 20 * self.poll:
-                    time.sleep(self.poll)
-                    continue
-                last, looked = block, time.monotonic()
-                state = self.project.state(self.depth)
-                if self.depth and self._wallet and state.block < self._wallet.sent_block:
-                    waiting: str | None = f"waiting for {self.depth} blocks on top of the last transaction"
-                else:
-                    waiting = step(state)
-                    refused = _Refused()
-            except TransactionReverted as error:
-                last = None
-                if refused.again(error, -1 if state is None else state.block, self._latest()) == REFUSALS:
-                    raise
-                self.waits(f"{error}; looking again")
-                time.sleep(self.poll * 2**refused.times)
-                continue
-            except (ChainError, StoreError, BackendError) as error:
-                now = time.monotonic()
-                failing_since = failing_since or now
-                if now - failing_since > self.patience:
-                    raise
-                self.waits(
-                    f"{error}; trying again for {self.patience - (now - failing_since):.0f} s at most", str(error)
-                )
-                last, failures = None, failures + 1
-                longest = 60.0 if isinstance(error, BackendError) else 5.0  # a prover that fails has worked for it
-                time.sleep(min(longest, 2 * self.poll * 2 ** min(failures, 10)))
-                continue
-            failing_since, failures = None, 0
-            if waiting is None:
-                for cid in self.delivery.waiting():
-                    self.progress(f"the store has never taken {cid}: it is in {self.delivery.folder}")
-                return
-            self.waits(waiting)
-            time.sleep(self.poll)
-
-    def _latest(self) -> int | None:
-        """Number of the latest block; None if the node does not say."""
-        try:
-            return self.chain.tip()[0]
-        except ChainError:
-            return None
+        """Take a step on every new block until it returns None; see `Loop`."""
+        Loop(
+            self.chain,
+            self.project,
+            self._wallet,
+            self.delivery,
+            self.progress,
+            waits=self.waits,
+            depth=self.depth,
+            poll=self.poll,
+            patience=self.patience,
+        ).run(step)
 
     def waits(self, text: str, key: str | None = None) -> None:
         """Say what is waited for, once."""
@@ -456,18 +323,6 @@ def _sweep(folder: Path) -> None:
         sweep(part)
     for part in (folder / "rounds").glob("**"):
         sweep(part)
-
-
-def phase_text(state: State) -> str:
-    """Phase and round in words."""
-    at = f"round {state.round}" if state.phase in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SETTLED) else "project"
-    return f"{at} is {state.phase.name}"
-
-
-def until(state: State) -> str:
-    """The phase's deadline in words, by the chain's clock."""
-    when = datetime.fromtimestamp(state.deadline, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"until {when} UTC by the chain's clock"
 
 
 # ---------------------------------------------------------------- verbs beside `run`

@@ -26,11 +26,12 @@ from ..market import (
     seal,
     seal_update,
     theta_digest,
+    until,
 )
 from ..round import Commitment, Opening
 from ..storage import cid_of, cid_to_bytes
 from .deployment import MODEL_FILE, Deployed
-from .desk import UNAVAILABLE, Desk, until, withdraw
+from .desk import UNAVAILABLE, Desk, withdraw
 from .update import HAND_OVER_AGAIN, commit_once, lesson_of
 
 KEYRING_FILE, KEYRING_NOTE = "members.keyring", "members.json"

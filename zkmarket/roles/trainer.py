@@ -21,10 +21,10 @@ from ..documents import read_json, write_json
 from ..errors import InputError, TransactionReverted, ZkmarketError
 from ..files import atomic_write
 from ..learning import Learn, Lesson
-from ..market import Log, Started, State, submission_word
+from ..market import Log, Started, State, submission_word, until
 from ..round import COMMITMENT_FILE, Commitment, Opening
 from ..storage import cid_of, cid_to_bytes
-from .desk import UNAVAILABLE, Desk, until, withdraw
+from .desk import UNAVAILABLE, Desk, withdraw
 from .update import HAND_OVER_AGAIN, commit_once, keep_update, lesson_of, seal_for_round
 
 ZERO_FILE = "zero-update.json"

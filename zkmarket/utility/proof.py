@@ -3,7 +3,7 @@
     parameters = θ + Agg_S / |S|        Agg_S = Σ_{i in S} u_i, whose commitment is homomorphic
 
 The proof says how many predictions are correct and what the loss is, in integer units of `UtilityBuild.loss_unit`.
-What both are, exactly, is said in zkmarket/integers.py, and computed there; the circuit is circuits/utility.py.
+What both are, exactly, is said in zkmarket/networks, and computed there; the circuit is circuits/utility.py.
 
 The proof's first points are commitments: θ (public, without salts), Agg_S, the validation batch, the prover's
 witness, and a last input of public values and noise. The verifier knows all but the witness's and the last. The

@@ -1,0 +1,53 @@
+"""Where a project stands, as the contract says it in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..chain import Phase
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a project stands, read at one block; in the order of Types.sol.
+
+    Attributes:
+        phase: by the clock.
+        now: the block's time, which decides the phase.
+        deadline: of the phase; ADMIT's own.
+        round: number of the round that was started last; failed ones count.
+        settled, voids: rounds paid, and rounds that came to nothing.
+        aggregator: its address; `NOBODY` while there is none.
+        beta: norm bound of the round, or of the next one.
+        pool: not yet owed, in the reward's unit.
+        claimed: the aggregate of the last round counts as not served.
+        block: its number.
+    """
+
+    phase: Phase
+    now: int
+    deadline: int
+    round: int
+    settled: int
+    voids: int
+    aggregator: str
+    beta: int
+    pool: int
+    bond_wei: int
+    unburnt_wei: int
+    ending: bool
+    claimed: bool
+    block: int
+
+
+def phase_text(state: State) -> str:
+    """Phase and round in words."""
+    at = f"round {state.round}" if state.phase in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SETTLED) else "project"
+    return f"{at} is {state.phase.name}"
+
+
+def until(state: State) -> str:
+    """The phase's deadline in words, by the chain's clock."""
+    when = datetime.fromtimestamp(state.deadline, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"until {when} UTC by the chain's clock"

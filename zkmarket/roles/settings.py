@@ -1,0 +1,55 @@
+"""What a role was told, kept in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..documents import read_json, write_json
+from ..errors import (
+    InputError,
+)
+
+
+@dataclass
+class Settings:
+    """What a role was told, kept in settings.json so that it need not be told again."""
+
+    folder: Path
+    value: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, **given: Any) -> Settings:
+        """Those of a folder, with what is given now on top."""
+        path = folder / "settings.json"
+        kept = read_json(path, "settings") if path.exists() else {}
+        if not isinstance(kept, dict):
+            raise InputError(f"{path} does not hold settings: delete it and give them again")
+        given = {name: value for name, value in given.items() if value is not None}
+        settings = cls(folder, kept | given)
+        if "project" in given:
+            settings.belongs_to("project", given["project"], kept.get("project"))
+        return settings
+
+    def belongs_to(self, what: str, given: Any, kept: Any) -> None:
+        """A folder is of one project on one chain: rounds, keys and openings in it go by their numbers."""
+        if kept not in (None, given):
+            raise InputError(f"{self.folder} belongs to {what} {kept}, not to {given}: choose a new folder")
+
+    def save(self) -> None:
+        path = self.folder / "settings.json"
+        if not path.exists() or read_json(path, "settings") != self.value:
+            write_json(path, self.value, mode=0o600)
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self.value:
+            raise InputError(f"{self.folder} does not know its {name}: give --{name.replace('_', '-')}")
+        return self.value[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.value.get(name, default)
+
+    def set(self, **given: Any) -> None:
+        self.value |= given
+        self.save()
