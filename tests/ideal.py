@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zkmarket.backend import Proof, ProofJob, proofs
+from zkmarket import backend
+from zkmarket.backend import Proof, ProofJob
 from zkmarket.build import Shape
 from zkmarket.crypto import (
     GENERATOR,
@@ -110,8 +111,8 @@ class Ideal:
     def in_place(self) -> Iterator[None]:
         """Put this in the place of ezkl."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(proofs, "commit", self.commit)
-            patch.setattr(proofs, "verify", self.verify)
+            patch.setattr(backend, "commit", self.commit)
+            patch.setattr(backend, "verify", self.verify)
             yield
 
 

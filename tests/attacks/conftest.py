@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zkmarket import backend
-from zkmarket.backend import CircuitFiles, Proof, proofs
+from zkmarket.backend import CircuitFiles, Proof
 
 
 @pytest.fixture
@@ -23,5 +23,5 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> set:
             really_verify(files, proof, what)
             accepted.add(key)
 
-    monkeypatch.setattr(proofs, "verify", verify)
+    monkeypatch.setattr(backend, "verify", verify)
     return accepted

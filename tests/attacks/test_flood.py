@@ -165,7 +165,7 @@ def test_proving_a_round_again_shares_nothing(
         raise BackendTimeout("base proof: prove: no answer")
 
     with monkeypatch.context() as failing:
-        failing.setattr(backend.proofs, "prove", hung)
+        failing.setattr(backend, "prove", hung)
         with pytest.raises(BackendTimeout):
             prove_round(build, submissions)
     proofs = [prove_round(build, submissions)[0] for _ in range(2)]
@@ -191,7 +191,7 @@ def test_no_mask_leaves_the_process(
     """The prover is given W, U and V, which may be seen, and the round proof holds no secret."""
     jobs: list[backend.ProofJob] = []
     prove = backend.prove
-    monkeypatch.setattr(backend.proofs, "prove", lambda given, progress: jobs.extend(given) or prove(given, progress))
+    monkeypatch.setattr(backend, "prove", lambda given, progress: jobs.extend(given) or prove(given, progress))
     proof, _ = prove_round(honest_round.build, honest_round.submissions)
     (attempt,) = drawn
     secrets = {text for column in attempt.mask.columns.values() for text in to_hex(column)}

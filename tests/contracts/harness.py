@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.contracts.test_chain import write_project
 from zkmarket.chain import Chain, compile_contracts
 from zkmarket.crypto import P
-from zkmarket.processes import ROOT
+from zkmarket.processes import SOURCE_TREE
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "transcript.json").read_text())
 EDGES = [0, 1, 2, P - 2, P - 1]
@@ -71,7 +71,7 @@ def selector(item: dict[str, Any]) -> bytes:
 def compile_harness(folder: Path) -> Any:
     """Harness.sol beside a copy of contracts/lib."""
     place = write_project(folder / "harness")
-    ours = ROOT / "contracts"
+    ours = SOURCE_TREE / "contracts"
     for name in ("lib", "interfaces"):
         shutil.copytree(ours / name, place / "contracts" / name)
     for name in ("MarketErrors.sol", "Types.sol"):

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from zkmarket import backend, processes
+from zkmarket import backend
 from zkmarket.backend import CircuitFiles, Proof, ProofJob, solidity
 from zkmarket.build import Build
 from zkmarket.chain import (
@@ -38,7 +38,7 @@ from zkmarket.chain import (
 )
 from zkmarket.crypto import P
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, ChainError, InputError, TransactionReverted
-from zkmarket.processes import ROOT
+from zkmarket.processes import SOURCE_TREE
 
 pytestmark = pytest.mark.chain
 
@@ -85,8 +85,8 @@ HEADER = "// SPDX-License-Identifier: Apache-2.0\npragma solidity 0.8.37;\n"
 def write_project(folder: Path, **sources: str) -> Path:
     """A project of its own with the compiler settings and libraries of ours."""
     (folder / "contracts").mkdir(parents=True)
-    shutil.copy(ROOT / "brownie-config.yaml", folder)
-    (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    shutil.copy(SOURCE_TREE / "brownie-config.yaml", folder)
+    (folder / "node_modules").symlink_to(SOURCE_TREE / "node_modules")
     for name, source in sources.items():
         (folder / "contracts" / f"{name}.sol").write_text(source)
     return folder
@@ -104,7 +104,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        cwd=ROOT,
+        cwd=SOURCE_TREE,
         timeout=300,
     )
 
@@ -144,12 +144,12 @@ def test_brownie_leaves_no_trace(tmp_path: Path):
 import os
 from pathlib import Path
 from hypothesis import settings
-from zkmarket import market
+from zkmarket import chain as chains
 before = settings.default, settings._current_profile, os.getcwd()
-small = market.compile_contracts(Path({str(folder)!r}))["Small"]
-with market.development_chain() as chain:
+small = chains.compile_contracts(Path({str(folder)!r}))["Small"]
+with chains.development_chain() as chain:
     contract = chain.deploy(small, chain.accounts[0])
-    with market.transacting("set"):
+    with chains.transacting("set"):
         contract.set(3, {{"from": chain.accounts[0]}})
 assert os.environ["HOME"] == {str(home)!r}
 assert before == (settings.default, settings._current_profile, os.getcwd())
@@ -160,7 +160,7 @@ assert before == (settings.default, settings._current_profile, os.getcwd())
 
 
 def test_missing_tools_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(processes, "ROOT", tmp_path)
+    monkeypatch.setattr(compiler, "SOURCE_TREE", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path))
     with pytest.raises(ChainError, match=r"anvil is missing: run `npm ci"), development_chain():
@@ -173,15 +173,15 @@ def test_missing_tools_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_pinned_versions_agree():
-    config = (ROOT / "brownie-config.yaml").read_text()
-    package = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    config = (SOURCE_TREE / "brownie-config.yaml").read_text()
+    package = json.loads((SOURCE_TREE / "package.json").read_text())["dependencies"]
     number = SOLC_VERSION.partition("+")[0]
     assert re.search(r"^ +version: (\S+)$", config, re.M)[1] == package["solc"] == number
     assert f"evm_version: {VERIFIER_SETTINGS['evmVersion']}" in config
 
 
 def test_the_lock_file_names_no_registry():
-    text = (ROOT / "package-lock.json").read_text()
+    text = (SOURCE_TREE / "package-lock.json").read_text()
     assert '"integrity"' in text and '"resolved"' not in text
 
 
@@ -221,10 +221,10 @@ def test_two_processes_compile_at_once(tmp_path: Path):
     folder = write_project(tmp_path / "small", Small=SMALL, Limits=HEADER + LIMITS)
     code = f"""
 from pathlib import Path
-from zkmarket import market
-print(market.compile_contracts(Path({str(folder)!r}))["Small"].bytecode)
+from zkmarket.chain import compile_contracts
+print(compile_contracts(Path({str(folder)!r}))["Small"].bytecode)
 """
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, cwd=ROOT) for _ in range(2)]
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, cwd=SOURCE_TREE) for _ in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert outputs[0] == outputs[1] and len(outputs[0]) > 100
     assert [process.returncode for process in both] == [0, 0]
@@ -355,12 +355,12 @@ def kill_node(rpc_url: str) -> None:
 def test_anvil_ends_with_its_process_even_when_that_is_killed():
     code = """
 import time
-from zkmarket import market
-with market.development_chain() as chain:
+from zkmarket.chain import development_chain
+with development_chain() as chain:
     print(chain.rpc_url, flush=True)
     time.sleep(100)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True, cwd=SOURCE_TREE)
     rpc_url = process.stdout.readline().strip()
     assert answers(rpc_url)
     process.send_signal(signal.SIGKILL)

@@ -16,7 +16,7 @@ from zkmarket.build import Build
 from zkmarket.chain import MAX_CODE, NOBODY, Chain, Phase, Wallet, compile_contracts, compiled_code
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
 from zkmarket.market import Market, Offer, Project, Verifiers, check_builds, terms_words
-from zkmarket.processes import ROOT
+from zkmarket.processes import SOURCE_TREE
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
@@ -33,7 +33,7 @@ def test_every_contract_can_be_deployed(name: str) -> None:
     assert len(compile_contracts()[name].bytecode) // 2 <= MOST_CREATION
     if name == "Project":
         assert size <= MOST_PROJECT
-        assert f"{size:,} bytes of code" in (ROOT / "contracts" / "README.md").read_text()
+        assert f"{size:,} bytes of code" in (SOURCE_TREE / "contracts" / "README.md").read_text()
 
 
 def test_terms_are_read_back_as_they_were_offered(

@@ -30,7 +30,7 @@ from tests.contracts.world import refused
 from zkmarket.chain import Chain, compile_contracts
 from zkmarket.crypto import GENERATOR
 from zkmarket.market import Market
-from zkmarket.processes import ROOT
+from zkmarket.processes import SOURCE_TREE
 
 pytestmark = pytest.mark.chain
 
@@ -77,7 +77,7 @@ def moved(source: str, name: str, to: int) -> str:
 
 
 def library(name: str) -> str:
-    return (ROOT / "contracts" / "lib" / f"{name}.sol").read_text()
+    return (SOURCE_TREE / "contracts" / "lib" / f"{name}.sol").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_an_answer_of_another_length_is_none(callers: dict[str, Harness]) -> Non
 def test_the_factory_itself_asks(node: Chain, tmp_path: Path) -> None:
     """All contracts as they are, but for the address of the pairing."""
     folder: Any = write_project(tmp_path / "all")
-    shutil.copytree(ROOT / "contracts", folder / "contracts", dirs_exist_ok=True)
+    shutil.copytree(SOURCE_TREE / "contracts", folder / "contracts", dirs_exist_ok=True)
     path = folder / "contracts" / "lib" / "Precompiles.sol"
     path.write_text(moved(library("Precompiles"), "PAIRING", EMPTY))
     assert path.read_text() != library("Precompiles")

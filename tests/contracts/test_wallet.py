@@ -39,11 +39,11 @@ from zkmarket.chain import (
     encoded,
     send_from_node,
     transacting,
+    wallet,
 )
-from zkmarket.chain import node as node_module
 from zkmarket.errors import ChainError, InputError, TransactionReverted
 from zkmarket.market import membership_message
-from zkmarket.processes import ROOT
+from zkmarket.processes import SOURCE_TREE
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "websockets.legacy is deprecated", DeprecationWarning)
@@ -148,7 +148,7 @@ def bank(node: str, tmp_path: Path) -> Iterator[Bank]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look after the transaction five times a second."""
-    monkeypatch.setattr(node_module, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(wallet, "LOOK_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -614,9 +614,8 @@ import os, signal, sys
 from pathlib import Path
 from eth_account import Account
 from web3 import HTTPProvider, Web3
-from zkmarket import wallet
+from zkmarket.chain import Wallet, wallet
 from zkmarket.errors import ChainError
-from zkmarket.wallet import Wallet
 
 rpc_url, key, outbox, to, moment, *values = sys.argv[1:]
 broadcast = Wallet._broadcast
@@ -655,7 +654,7 @@ def child(bank: Bank, *values: int, moment: str = "", outbox: str = "outbox.json
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
+        cwd=SOURCE_TREE,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Round
 from zkmarket import backend
-from zkmarket.backend import CircuitFiles, Compilation, Proof, ProofJob, proofs, srs
+from zkmarket.backend import CircuitFiles, Compilation, Proof, ProofJob, prover, srs
 from zkmarket.build import Build
 from zkmarket.crypto import P, random_scalars, scalar_hex, to_hex
 from zkmarket.errors import BackendError, BackendTimeout, ProofRejected, StatementFalse
@@ -159,13 +159,13 @@ def test_deadline_of_a_prover_that_hangs(
         "import ezkl, time\nezkl.prove = lambda *a: time.sleep(600)\n"
         "from zkmarket.backend.prover import _child_main\n_child_main()\n"
     )
-    real = proofs.subprocess.Popen
+    real = prover.subprocess.Popen
 
     def popen(command: list[str], **kwargs):
         assert command[1:] == ["-m", "zkmarket.backend.prover"]
         return real([command[0], str(module)], **kwargs)
 
-    monkeypatch.setattr(proofs.subprocess, "Popen", popen)
+    monkeypatch.setattr(prover.subprocess, "Popen", popen)
     said: list[str] = []
     with pytest.raises(BackendTimeout, match="table proof: ezkl gave no answer for 10 s and was stopped"):
         backend.prove([table_of(table, 0)], said.append, seconds=10)
@@ -180,8 +180,8 @@ def test_prover_that_dies(
     """A child that ends early (out of memory, say) is an error of the machine."""
     module = tmp_path / "dying.py"
     module.write_text("import os, sys\nsys.stdin.read()\nos.kill(os.getpid(), 9)\n")
-    real = proofs.subprocess.Popen
-    monkeypatch.setattr(proofs.subprocess, "Popen", lambda command, **kw: real([command[0], str(module)], **kw))
+    real = prover.subprocess.Popen
+    monkeypatch.setattr(prover.subprocess, "Popen", lambda command, **kw: real([command[0], str(module)], **kw))
     with pytest.raises(BackendError, match=r"base proof: the prover process ended early \(exit code -9\)"):
         backend.prove([base_of(one_chunk_build)])
     assert witness_folders(temporary) == []

@@ -34,7 +34,7 @@ import pytest
 
 from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town
 from zkmarket.build import Build
-from zkmarket.chain import Chain, Phase, anvil_node, compiler, connect
+from zkmarket.chain import Chain, Phase, anvil_node, connect
 from zkmarket.errors import ChainError, StoreError
 from zkmarket.market import History, Project, Prospectus, theta_digest
 from zkmarket.storage import IpfsStore, LocalStore
@@ -229,7 +229,7 @@ class Line:
 
 def impatient(seconds: float) -> None:
     """In a role: how long it waits for an answer of the node, and of a store."""
-    compiler.RPC_SECONDS = seconds  # type: ignore[misc]
+    connection.RPC_SECONDS = seconds  # type: ignore[misc]
     IpfsStore.__init__.__defaults__ = (seconds, 4)  # type: ignore[misc]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zkmarket.backend import proofs
+from zkmarket import backend
 from zkmarket.build import Manifest, Spec
 from zkmarket.chain import Event, Phase
 from zkmarket.crypto import GENERATOR, Point, multiply_add
@@ -77,7 +77,7 @@ def hashed(files: Any, logrows: int, columns: Sequence[Sequence[str]]) -> list[P
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proofs, "commit", hashed)
+    monkeypatch.setattr(backend, "commit", hashed)
 
 
 def aggregate_of(seed: int) -> Aggregate:

@@ -36,7 +36,7 @@ from tests.unit.past import (
     points_of,
     state_of,
 )
-from zkmarket.backend import proofs
+from zkmarket import backend
 from zkmarket.chain import Phase, wallet
 from zkmarket.cli import main
 from zkmarket.documents import write_json
@@ -71,6 +71,7 @@ from zkmarket.roles import (
     aggregator,
     auditor,
     desk,
+    loop,
     owner,
     trainer,
     update,
@@ -887,7 +888,7 @@ def test_a_machine_that_fails_claims_nothing(past: Past, at: Desk, monkeypatch: 
         raise BackendError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(BackendError):
-        patch.setattr(proofs, "commit", fails)
+        patch.setattr(backend, "commit", fails)
         at.receive(state, log, may_claim=True, verified=set())
     assert not past.sent
     assert "opens its commitment" in at.receive(state, log, may_claim=True, verified=set())
@@ -1046,7 +1047,7 @@ def test_attack_a_lock_of_somebody_elses_ends_no_process(depth: int, past: Past,
         raise REFUSED
 
     made.run(step)
-    assert refusals > depth and (depth < 10 or refusals > desk.REFUSALS)
+    assert refusals > depth and (depth < 10 or refusals > loop.REFUSALS)
 
 
 @pytest.mark.parametrize("depth", [0, 10])
@@ -1064,7 +1065,7 @@ def test_a_refusal_that_no_block_explains_ends_the_program(depth: int, past: Pas
 
     with pytest.raises(TransactionReverted, match="lock was reverted: WrongPhase"):
         made.run(step)
-    assert len([block for block in blocks if block >= first]) == desk.REFUSALS
+    assert len([block for block in blocks if block >= first]) == loop.REFUSALS
     assert heard(made, "WrongPhase(have=PROVE, want=ADMIT); looking again")
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import re
-import subprocess
-import sys
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,10 +14,6 @@ from zkmarket.errors import OpeningMismatch, ZkmarketError
 pytestmark = pytest.mark.unit
 
 PACKAGE = Path(zkmarket.__file__).parent
-MODULES = sorted(
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-    for path in PACKAGE.rglob("*.py")
-)
 
 
 def drawn() -> dict[str, tuple[str | None, int]]:
@@ -74,74 +66,3 @@ def test_every_error_is_raised_or_has_children():
     parents = {parent for parent, _ in drawn().values()}
     for name in drawn():
         assert name in parents or f"raise {name}(" in source, name
-
-
-# ---------------------------------------------------------------- imports
-
-
-def imports(module: str) -> tuple[set[str], set[str]]:
-    """(modules of the package, top-level names of others) that a module imports, inside functions too."""
-    own, foreign = set(), set()
-    path = PACKAGE / f"{module.replace('.', '/')}.py"
-    inside = not path.exists()
-    path = path.with_suffix("") / "__init__.py" if inside else path
-    here = ["zkmarket", *module.split(".")][: None if inside else -1]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            base = ".".join(here[: len(here) - node.level + 1])
-            base = f"{base}.{node.module}" if node.module else base
-            names = [name if (name := f"{base}.{alias.name}")[9:] in MODULES else base for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            top, _, rest = name.partition(".")
-            if top != "zkmarket":
-                foreign.add(top)
-            elif rest in MODULES:
-                own.add(rest)
-    return own, foreign
-
-
-def test_the_scan_sees_imports():
-    assert imports("base")[0] >= {"backend", "field", "transcript"}
-    assert imports("backend")[1] >= {"ezkl", "torch"}  # both inside functions
-    assert "errors" in MODULES and len(MODULES) > 15
-
-
-def test_no_module_imports_itself_by_a_detour():
-    graph = {module: imports(module)[0] for module in MODULES if module != "__init__"}
-    try:
-        order = list(TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        pytest.fail(f"import circle: {' → '.join(error.args[1])}")
-    assert order[0] == "errors"
-
-
-def test_only_the_backend_imports_ezkl():
-    assert [module for module in MODULES if "ezkl" in imports(module)[1]] == ["backend"]
-
-
-def test_only_the_market_imports_brownie():
-    for name in ("brownie", "hypothesis"):
-        assert [module for module in MODULES if name in imports(module)[1]] == ["market"]
-    assert [module for module in MODULES if "web3" in imports(module)[1]] == ["market", "wallet"]
-
-
-def test_arithmetic_stands_on_nothing_heavy():
-    for module in (
-        "errors", "field", "transcript", "rules", "contribution", "quantise", "files", "columns",
-        "native", "gram", "projection",
-    ):  # fmt: skip
-        assert not imports(module)[0] & {"backend", "artifacts", "build", "cli"}, module
-        assert not imports(module)[1] & {"ezkl", "torch", "onnx"}, module
-
-
-@pytest.mark.parametrize("module", ["zkmarket", "zkmarket.cli", "zkmarket.auditor"])
-def test_a_verifier_need_not_load_torch_or_ezkl(module: str):
-    code = f"import {module}, sys; print(sorted({{'torch', 'ezkl', 'onnx', 'sklearn'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

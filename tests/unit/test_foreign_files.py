@@ -200,8 +200,8 @@ def test_deep_nesting_does_not_kill_a_process_that_made_an_srs(tmp_path: Path, d
     """py_ecc lifts Python's recursion limit to 100,000, at which the parser overflows the stack: SIGSEGV."""
     (tmp_path / "deep.json").write_bytes(data)
     code = (
-        "import sys, pathlib; from zkmarket import errors, files, srs; srs.development_g2()\n"
-        "try: files.read_json(pathlib.Path(sys.argv[1]), 'round proof')\n"
+        "import sys, pathlib; from zkmarket import backend, documents, errors; backend.development_g2()\n"
+        "try: documents.read_json(pathlib.Path(sys.argv[1]), 'round proof')\n"
         "except errors.InputError: print('refused')"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "deep.json"], capture_output=True, text=True)

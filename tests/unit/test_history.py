@@ -25,7 +25,7 @@ from tests.unit.past import (
     commits,
     last,
 )
-from zkmarket.backend import proofs
+from zkmarket import backend
 from zkmarket.chain import Event
 from zkmarket.crypto import GENERATOR
 from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError
@@ -213,7 +213,7 @@ def test_a_kept_aggregate_stays_when_this_machine_fails(
         raise BackendError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(BackendError):
-        patch.setattr(proofs, "commit", fails)
+        patch.setattr(backend, "commit", fails)
         opened(past.history(tmp_path, READER))
     past.store.blobs.clear()
     assert np.array_equal(opened(past.history(tmp_path, READER)), right())

@@ -176,7 +176,7 @@ def test_the_example_loads_and_says_what_its_comments_say():
 
 def test_the_example_explains_every_key_and_its_defaults_are_the_defaults(tmp_path: Path):
     text = EXAMPLE.read_text()
-    schema = json.loads((EXAMPLE.parent / "schemas" / "project.schema.json").read_text())
+    schema = json.loads((EXAMPLE.parents[1] / "schemas" / "project.schema.json").read_text())
     keys = {(name, key) for name, section in schema["properties"].items() for key in section["properties"]}
     assert keys - {("money", "token")} <= set(lines_of(re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", text)))
     assert "`token`" in text

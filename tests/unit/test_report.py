@@ -406,7 +406,7 @@ def test_matplotlib_is_imported_for_plots_alone_and_asks_no_screen():
     code = """
 import sys
 from tests.unit.report_samples import sample
-from zkmarket.report import page, summary
+from zkmarket.demo.report import page, summary
 summary(sample())
 assert not {"matplotlib", "jinja2"} & sys.modules.keys()
 page(sample())

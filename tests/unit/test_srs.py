@@ -50,7 +50,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def points(path: Path, logrows: int) -> list[Point]:
+def powers_in(path: Path, logrows: int) -> list[Point]:
     return powers._read_points(path, 0, 1 << logrows)
 
 
@@ -70,7 +70,7 @@ def times(scalar: int) -> Point:
 @pytest.mark.parametrize("logrows", [6, 7])
 def test_the_files_powers_are_those_of_tau(logrows: int):
     path = srs.generate(logrows).path(logrows)
-    points = powers(path, logrows)
+    points = powers_in(path, logrows)
     assert points[:3] == [GENERATOR, times(TAU), times(TAU**2)]
     assert points[-1] == times(pow(TAU, (1 << logrows) - 1, P))
 
@@ -101,7 +101,7 @@ def test_a_smaller_file_derived_from_a_larger_one_is_the_one_made_directly():
     made = srs.generate(6)
     large = made.path(7)
     assert b"".join(derive(large, 6)) == made.path(6).read_bytes()
-    assert lagrange_points(powers(large, 7)) == lagrange(large, 7)
+    assert lagrange_points(powers_in(large, 7)) == lagrange(large, 7)
     assert made.sizes() == [6, 7]
 
 
@@ -111,7 +111,7 @@ def test_an_imported_ceremony_gives_its_smaller_sizes_and_no_larger(other: Path)
     small = imported.path(5)
     assert read_logrows(small) == 5
     assert identity_of(small) == imported.id == identity_of(other)
-    assert powers(small, 5) == powers(other, 6)[:32]
+    assert powers_in(small, 5) == powers_in(other, 6)[:32]
     assert multiply_add(lagrange(small, 5), [1] * 32) == GENERATOR
     with pytest.raises(SrsError, match=r"imported SRS .* has no file of 2\^7 rows or more \(it has \[5, 6\]\): run"):
         imported.path(7)

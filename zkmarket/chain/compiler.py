@@ -31,7 +31,7 @@ SOLC_VERSION = "0.8.37+commit.f401782d"
 
 MAX_CODE = 24_576
 """EIP-170: the most bytes of code that a contract may have."""
-COMPILE_SECONDS, START_SECONDS, RPC_SECONDS = 300, 30, 60
+COMPILE_SECONDS, START_SECONDS = 300, 30
 
 VERIFIER_SETTINGS = {
     # 200 runs: the same size as 1 run and

@@ -12,8 +12,6 @@ from typing import Any
 from ..errors import ChainError
 
 DEADLINE_SECONDS = 600.0
-LOOK_SECONDS = 2.0
-"""Between two looks whether the node still knows the transaction, and whether its nonce is still free."""
 
 PACE = 2.0
 """The longest pause between two questions for a receipt, in seconds."""

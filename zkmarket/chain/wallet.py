@@ -26,10 +26,13 @@ from eth_utils import to_checksum_address
 from ..documents import parse_json, read_json
 from ..errors import ChainError, InputError
 from ..files import atomic_write, locked
-from .node import DEADLINE_SECONDS, LOOK_SECONDS, PACE, Node, NodeAway, NodeRefused, NonceTaken, genesis_hash, pauses
+from .node import DEADLINE_SECONDS, PACE, Node, NodeAway, NodeRefused, NonceTaken, genesis_hash, pauses
 
 BUMP_SECONDS = 60.0
 """After so long a transaction is replaced by one that pays a quarter more."""
+
+LOOK_SECONDS = 2.0
+"""Between two looks whether the node still knows the transaction, and whether its nonce is still free."""
 
 TAKEN_LOOKS = 3
 """A nonce counts as used by another transaction when so many looks have found it used, and no receipt."""
