@@ -34,7 +34,7 @@ import pytest
 
 from tests.e2e.town import ETHER, PASSWORD, SECONDS, TRAINERS, Role, Town, town
 from zkmarket.build import Build
-from zkmarket.chain import Chain, Phase, anvil_node, connect
+from zkmarket.chain import Chain, Phase, anvil_node, connect, connection
 from zkmarket.errors import ChainError, StoreError
 from zkmarket.market import History, Project, Prospectus, theta_digest
 from zkmarket.storage import IpfsStore, LocalStore
