@@ -47,6 +47,7 @@ from zkmarket.rules import (
     Domain,
     Filter,
     Reference,
+    RuleSet,
     accepted,
     median_squared_norm,
     next_beta,
@@ -148,7 +149,7 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
     """All rounds under one rule."""
     d, n = len(town.start), town.trainers
     most = norm_bound(d, FIXED.high + 1)
-    penalty = Domain.of(n, d, FIXED.high + 1, most, rule.filter, rule.score, 13).penalty if rule.filter else 0
+    penalty = Domain.of(RuleSet(n, d, FIXED.high + 1, most, rule.filter, rule.score), 13).penalty if rule.filter else 0
     first = cut(town.updates(Lesson(1, town.start, None))[n], None)
     theta, last, past, beta = town.start, None, np.zeros(d, np.int64), int(KAPPA * (first @ first))
     paid, rejected = [0] * n, [0] * n

@@ -19,6 +19,7 @@ from zkmarket.rules import (
     Filter,
     MultiKrum,
     Reference,
+    RuleSet,
     accepted,
     krum_scores,
     median_squared_norm,
@@ -144,7 +145,7 @@ def test_mask_and_scores_do_not_depend_on_the_order_of_slots(kind: str, vectors:
     rule = MultiKrum(data.draw(st.integers(0, (n - 3) // 2)), data.draw(st.integers(3, n)))
     beta = data.draw(st.integers(0, D * Q * Q))
     order = data.draw(st.permutations(range(n)))
-    penalty = Domain.of(n, D, Q, beta, rule, kind, 8).penalty
+    penalty = Domain.of(RuleSet(n, D, Q, beta, rule, kind), 8).penalty
 
     gram, moved = gram_of(vectors), gram_of([vectors[i] for i in order])
     mask, moved_mask = multi_krum(gram, rule, beta, penalty), multi_krum(moved, rule, beta, penalty)
@@ -161,7 +162,7 @@ def test_an_accepted_update_is_always_within_beta(vectors: Updates, data: st.Dat
     rule = MultiKrum(data.draw(st.integers(0, (n - 3) // 2)), data.draw(st.integers(3, n)))
     beta = data.draw(st.integers(0, D * Q * Q))
     gram = gram_of(vectors)
-    mask = multi_krum(gram, rule, beta, Domain.of(n, D, Q, beta, rule, "shapley", 8).penalty)
+    mask = multi_krum(gram, rule, beta, Domain.of(RuleSet(n, D, Q, beta, rule, "shapley"), 8).penalty)
     within = [gram[i][i] <= beta for i in range(n)]
     assert all(inside for inside, bit in zip(within, mask, strict=True) if bit)
     assert sum(mask) >= min(rule.m, sum(within))  # those within are ranked before all others

@@ -1,6 +1,16 @@
 """The integer rules of a round: filters, scores, and how large their numbers get."""
 
-from .bounds import DIGITS_LIMIT, INTEGER_LIMIT, ROOT_BITS, SCORE_LIMIT, Domain, largest_beta, norm_bound, score_shift
+from .bounds import (
+    DIGITS_LIMIT,
+    INTEGER_LIMIT,
+    ROOT_BITS,
+    SCORE_LIMIT,
+    Domain,
+    RuleSet,
+    largest_beta,
+    norm_bound,
+    score_shift,
+)
 from .filters import (
     MAX_DENOMINATOR,
     MAX_NUMERATOR,
@@ -37,6 +47,7 @@ __all__ = [
     "MultiKrum",
     "ROOT_BITS",
     "Reference",
+    "RuleSet",
     "SCORES",
     "SCORE_LIMIT",
     "SIGMA",
