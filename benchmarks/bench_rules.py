@@ -59,7 +59,7 @@ from zkmarket.rules.scores import scores
 from zkmarket.updates import FixedPoint
 from zkmarket.updates.quantise import quantise
 
-LOGROWS, KAPPA = 13, 4.0
+LOGROWS, KAPPA = 13, 4000
 FIXED = FixedPoint(LOGROWS - 1, LOGROWS)
 UNIT = 10**18
 ATTACKS_PLAYED = ["nobody", *(attack for attack in ATTACKS if attack != "copy")]
@@ -151,7 +151,7 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
     most = norm_bound(d, FIXED.high + 1)
     penalty = Domain.of(RuleSet(n, d, FIXED.high + 1, most, rule.filter, rule.score), 13).penalty if rule.filter else 0
     first = cut(town.updates(Lesson(1, town.start, None))[n], None)
-    theta, last, past, beta = town.start, None, np.zeros(d, np.int64), int(KAPPA * (first @ first))
+    theta, last, past, beta = town.start, None, np.zeros(d, np.int64), int(KAPPA * (first @ first) / 1000)
     paid, rejected = [0] * n, [0] * n
     for number in range(1, rounds + 1):
         lesson = Lesson(number, theta, last)

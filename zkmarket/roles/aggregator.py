@@ -144,7 +144,7 @@ class Aggregator:
             return missing
         if not late:
             self.catch_up(log, number)
-        without = "root" in desk.rules.references and log.offered_root(number) is None
+        without = "root" in desk.manifest.references and log.offered_root(number) is None
         if without and not late:
             soon = "it is started without one when half of the time is gone"
             return f"round {number}: the owner has offered no root update; {soon}, {until(state)}"
@@ -160,12 +160,12 @@ class Aggregator:
 
     def missing(self, log: Log, number: int) -> str | None:
         """Why a round must not be started: one that cannot be proven costs the bond."""
-        if "last" not in self.desk.rules.references:
+        if "last" not in self.desk.manifest.references:
             return None
         try:
             last = self.desk.history.last_aggregate(log, number)
             if last is not None:
-                check_last(self.desk.rules, last)
+                check_last(self.desk.manifest, last)
         except UNAVAILABLE as error:
             return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
         return None
@@ -253,7 +253,7 @@ class Aggregator:
                 place = folder / AGGREGATE_FILE
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
-        last = desk.history.last_aggregate(log, number) if "last" in desk.rules.references else None
+        last = desk.history.last_aggregate(log, number) if "last" in desk.manifest.references else None
         proof, aggregate = prove_round(build, slots, state.beta, desk.progress, root=root, last=last)
         (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
         if aggregate is None:
@@ -272,7 +272,7 @@ class Aggregator:
 
     def last_points(self, number: int) -> tuple[Point, ...] | None:
         """Of the last aggregate, where the rules compare with it and there is one."""
-        held = "last" in self.desk.rules.references
+        held = "last" in self.desk.manifest.references
         return (self.desk.project.last_aggregate(number) or None) if held else None
 
     def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:

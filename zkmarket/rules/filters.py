@@ -258,10 +258,10 @@ def median_squared_norm(gram: Gram) -> int:
     return sorted(squared_norms(gram))[(len(gram) - 1) // 2]
 
 
-def next_beta(beta: int, nu: int, kappa: float, beta_min: int, beta_max: int) -> int:
+def next_beta(beta: int, nu: int, kappa: int, beta_min: int, beta_max: int) -> int:
     """Next round's norm bound: κ·ν clamped to [β/2, 2β] and to [β_min, β_max] (Andrew et al. 2021).
 
-    κ is applied as an integer number of thousandths, as a contract would.
+    Args: kappa: κ in thousandths, as the contract has it.
     """
-    target = round(kappa * 1000) * nu // 1000
+    target = kappa * nu // 1000
     return min(max(target, beta // 2, beta_min), 2 * beta, beta_max)
