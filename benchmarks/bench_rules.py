@@ -46,7 +46,7 @@ from zkmarket.rules import (
     MIN_ACCEPTED,
     Domain,
     Filter,
-    Reference,
+    ReferenceProducts,
     RuleSet,
     accepted,
     median_squared_norm,
@@ -160,8 +160,8 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
         updates = np.stack([cut(update, None if town.is_bad(i) else bound) for i, update in enumerate(made)])
         gram = inner(updates, updates)
         root = cut(root, bound)
-        owners = Reference(int(root @ root), tuple(int(v) for v in updates @ root))
-        before = Reference(int(past @ past), tuple(int(v) for v in updates @ past))
+        owners = ReferenceProducts(int(root @ root), tuple(int(v) for v in updates @ root))
+        before = ReferenceProducts(int(past @ past), tuple(int(v) for v in updates @ past))
         mask = accepted(gram, rule.filter, beta, penalty, owners) if rule.filter else [1] * n
         for i, share in enumerate(shares(UNIT, scores(gram, mask, rule.score, owners, before))[0]):
             paid[i] += share

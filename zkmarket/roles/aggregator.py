@@ -34,7 +34,16 @@ from ..market import (
     until,
 )
 from ..posting import RoundShape, fits_one
-from ..round import Aggregate, References, RoundProof, Submission, check_last, open_aggregate, prove_round, verify_round
+from ..round import (
+    Aggregate,
+    KnownReferences,
+    RoundProof,
+    Submission,
+    check_last,
+    open_aggregate,
+    prove_round,
+    verify_round,
+)
 from ..storage import cid_to_bytes
 from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
 from .desk import UNAVAILABLE, Desk, withdraw
@@ -247,7 +256,7 @@ class Aggregator:
         root = self.root_of(log, key, number)
         if (folder / PROOF_FILE).is_file():
             proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
-            known = References(root.commitment if root else None, self.last_points(number))
+            known = KnownReferences(root.commitment if root else None, self.last_points(number))
             same = (proof.manifest_digest, proof.beta) == (build.manifest.digest(), state.beta)
             if same and (proof.commitments, proof.references) == (tuple(one.commitment for one in slots), known):
                 place = folder / AGGREGATE_FILE
