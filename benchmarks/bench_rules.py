@@ -189,7 +189,7 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
 
 def cut(update: np.ndarray, beta: int | None) -> np.ndarray:
     """(D,) int64 in fixed point; values out of range are cut, as an attacker who wants to be admitted must."""
-    return quantise(update, FIXED, beta, saturate="count").values.astype(np.int64)
+    return quantise(update, FIXED, beta, saturate=True).values.astype(np.int64)
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> list[list[int]]:

@@ -52,7 +52,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         who,
         _round_id(arguments),
         arguments.beta,
-        "count" if arguments.saturate else "refuse",
+        arguments.saturate,
         progress,
     )
     report = committed.quantised.report()
