@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from zkmarket.backend import srs
 from zkmarket.build import Build, Spec, make_build
@@ -28,6 +29,16 @@ from zkmarket.rules import MultiKrum
 
 # py_ecc lifts the recursion limit at import, so far that a test of deep nesting would crash the process
 sys.setrecursionlimit(1000)
+
+# No deadline and no check of its own speed: a slow machine is not a false law.
+# data_too_large: a few numbers of 254 bits are already much to hypothesis.
+settings.register_profile(
+    "zkmarket",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("zkmarket")
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

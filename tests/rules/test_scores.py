@@ -1,4 +1,4 @@
-"""Scores and pay on small games worked out by hand; tests/property/test_scores.py has the laws."""
+"""Scores and pay on small games worked out by hand; tests/rules/test_score_laws.py has the laws."""
 
 from __future__ import annotations
 

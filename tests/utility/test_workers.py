@@ -37,7 +37,7 @@ pytestmark = pytest.mark.unit
 
 
 def job(name: str, function: str = "square", *arguments: Any, seconds: float = 60, **files: Path) -> Job:
-    return Job(name, f"tests.jobs:{function}", files, arguments, seconds)
+    return Job(name, f"tests.support.jobs:{function}", files, arguments, seconds)
 
 
 class Played:
@@ -214,7 +214,7 @@ def test_a_job_dies_with_who_started_it(tmp_path: Path) -> None:
     """Even if that one is killed: a proof of nobody must not take both cores for minutes."""
     code = (
         "import sys, time; from pathlib import Path; from zkmarket.utility.workers import Child;"
-        "child = Child('tests.jobs:note', {}, (Path(sys.argv[1]), 'x', 60)); time.sleep(60)"
+        "child = Child('tests.support.jobs:note', {}, (Path(sys.argv[1]), 'x', 60)); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=processes.SOURCE_TREE)
     while not (marks := list(tmp_path.iterdir())):
@@ -230,7 +230,7 @@ def test_a_job_dies_with_who_started_it(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_job_goes_with_it(tmp_path: Path) -> None:
-    child = Child("tests.jobs:note", {}, (tmp_path, "x", 60))
+    child = Child("tests.support.jobs:note", {}, (tmp_path, "x", 60))
     folder = Path(child.folder.name)
     assert folder.stat().st_mode & 0o777 == 0o700
     child.close()
@@ -258,18 +258,18 @@ def test_a_file_arrives_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ValueError, match="arrived damaged"):
         arrived("one", digest)
     assert missing([digest]) == [digest]
-    kind, why = on_worker("tests.jobs:read", {"name": digest}, (), 60)
+    kind, why = on_worker("tests.support.jobs:read", {"name": digest}, (), 60)
     assert (kind, "has not got name" in why) == ("lost", True)
     receive("two", given.read_bytes()[:100])
     receive("two", given.read_bytes()[100:])
     arrived("two", digest)
     assert missing([digest]) == []
-    assert on_worker("tests.jobs:read", {"name": digest}, (), 60) == ("done", {"name": digest})
+    assert on_worker("tests.support.jobs:read", {"name": digest}, (), 60) == ("done", {"name": digest})
     assert [path.name for path in worker_folder().iterdir()] == [digest]
 
 
 def test_a_worker_ends_a_late_job_itself(tmp_path: Path) -> None:
-    kind, _ = on_worker("tests.jobs:note", {}, (tmp_path, "x", 60), 4)
+    kind, _ = on_worker("tests.support.jobs:note", {}, (tmp_path, "x", 60), 4)
     assert kind == "late"
     (mark,) = tmp_path.iterdir()
     assert not Path(f"/proc/{mark.suffix[1:]}").exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.gram_cases import CHALLENGE, FIELD, LARGEST, SALTS, Case, Columns, cases
+from tests.support.gram_cases import CHALLENGE, FIELD, LARGEST, SALTS, Case, Columns, cases
 from zkmarket.build import masked_chunks
 from zkmarket.crypto import P, Transcript
 from zkmarket.errors import BackendError

@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from tests.unit.report_samples import earning, hostile, sample
+from tests.support.report_samples import earning, hostile, sample
 from zkmarket.backend import WARNING
 from zkmarket.demo.report import COLUMNS, OPTIONAL, REQUIRED, amount, count, fate, page, percent, summary, write_report
 from zkmarket.errors import ArtifactError, InputError
@@ -405,7 +405,7 @@ def test_a_missing_library_is_named(library: str, monkeypatch: pytest.MonkeyPatc
 def test_matplotlib_is_imported_for_plots_alone_and_asks_no_screen():
     code = """
 import sys
-from tests.unit.report_samples import sample
+from tests.support.report_samples import sample
 from zkmarket.demo.report import page, summary
 summary(sample())
 assert not {"matplotlib", "jinja2"} & sys.modules.keys()

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.ideal import Ideal, Update
+from tests.support.ideal import Ideal, Update
 from zkmarket.build import Shape, masked_chunks
 from zkmarket.crypto import P, Transcript, dot, from_ints, hash_words, random_scalars, to_ints
 from zkmarket.round import Coefficients, Digits, Masks, Tables, Weights, gram, opened_column, projection, settlement

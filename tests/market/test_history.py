@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.past import (
+from tests.support.past import (
     AGGREGATOR,
     ETHER,
     ME,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.past import ME, OTHER, Past, commits, state_of
-from tests.unit.test_desk import admitting, at, desk_of, kept, opening, past, receipted, seat
+from tests.roles.test_desk import admitting, at, desk_of, kept, opening, past, receipted, seat
+from tests.support.past import ME, OTHER, Past, commits, state_of
 from zkmarket.chain import Phase
 from zkmarket.cli import attacker
 from zkmarket.market import SealingKey, submission_word

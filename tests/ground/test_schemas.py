@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 import zkmarket
-from tests.unit import documents
+from tests.support import documents
 from zkmarket.build import Manifest
 from zkmarket.documents import check_schema
 from zkmarket.errors import InputError

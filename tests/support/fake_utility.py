@@ -59,7 +59,7 @@ def prove_job(model: FakeModel, theta: np.ndarray, coalition: Coalition, validat
     found = utility(model, theta, coalition, validation)
     return Job(
         "fake",
-        "tests.fake_utility:make",
+        "tests.support.fake_utility:make",
         {},
         (statement(model, theta, points, coalition.size, validation.points, context), found.correct, found.loss),
     )

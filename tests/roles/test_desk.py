@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.past import (
+from tests.support.past import (
     AGGREGATOR,
     BUILD,
     ETHER,

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zkmarket
-from tests.unit import documents
+from tests.support import documents
 from zkmarket.build import Columns, Manifest, Spec, candidate, choose_logrows
 from zkmarket.build.statements import value_bound
 from zkmarket.chain import NOBODY

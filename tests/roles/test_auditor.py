@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.past import AGGREGATOR, Past
-from tests.unit.test_desk import desk_of
+from tests.roles.test_desk import desk_of
+from tests.support.past import AGGREGATOR, Past
 from zkmarket.errors import ProofRejected
 from zkmarket.roles import Auditor
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.attacks.plain import Prover
-from tests.ideal import Ideal, Round, Update, verify
+from tests.support.ideal import Ideal, Round, Update, verify
 from zkmarket.build import CELLS_BITS, ENTRY_BITS, ROWS, SUMS, Z_BITS, Columns, Shape
 from zkmarket.crypto import P, Transcript, to_ints
 from zkmarket.errors import DomainError, ProofRejected

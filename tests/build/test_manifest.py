@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit import documents
+from tests.support import documents
 from zkmarket.build import Build, Manifest, check_consistent
 from zkmarket.build.folder import _check_circuits
 from zkmarket.build.statements import settlement_logrows

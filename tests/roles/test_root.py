@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.past import MANIFEST, TERMS, TRAINERS, Past, commits, points_of, state_of
-from tests.unit.test_desk import LOW_ORDER, at, desk_of, heard, kept, opening, past, seal_update
+from tests.roles.test_desk import LOW_ORDER, at, desk_of, heard, kept, opening, past, seal_update
+from tests.support.past import MANIFEST, TERMS, TRAINERS, Past, commits, points_of, state_of
 from zkmarket.chain import NOBODY, Phase
 from zkmarket.errors import InputError
 from zkmarket.market import SealingKey, Submitted, open_update, submission_word

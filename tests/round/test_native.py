@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.gram_cases import FIELD
+from tests.support.gram_cases import FIELD
 from zkmarket.build import ROWS, Columns, Shape
 from zkmarket.crypto import P, Transcript, from_ints, random_scalars, to_ints
 from zkmarket.errors import DomainError
