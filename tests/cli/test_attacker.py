@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.roles.test_desk import admitting, at, desk_of, kept, opening, past, receipted, seat
+from tests.support.desks import admitting, at, desk_of, kept, opening, past, receipted, seat
 from tests.support.past import ME, OTHER, Past, commits, state_of
 from zkmarket.chain import Phase
 from zkmarket.cli import attacker

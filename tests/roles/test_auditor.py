@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.roles.test_desk import desk_of
+from tests.support.desks import desk_of
 from tests.support.past import AGGREGATOR, Past
 from zkmarket.errors import ProofRejected
 from zkmarket.roles import Auditor

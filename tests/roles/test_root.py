@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.roles.test_desk import LOW_ORDER, at, desk_of, heard, kept, opening, past, seal_update
-from tests.support.past import MANIFEST, TERMS, TRAINERS, Past, commits, points_of, state_of
+from tests.support.desks import LOW_ORDER, desk_of, heard, kept, opening, seal_update
+from tests.support.past import MANIFEST, TERMS, TRAINERS, Past, points_of, state_of
 from zkmarket.chain import NOBODY, Phase
 from zkmarket.errors import InputError
 from zkmarket.market import SealingKey, Submitted, open_update, submission_word
@@ -21,7 +21,6 @@ from zkmarket.round import Commitment, Opening
 from zkmarket.storage import cid_from_bytes, cid_of, cid_to_bytes
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
-__all__ = ["at", "commits", "past"]  # the fixtures
 
 OWNER = "0x" + "0f" * 20
 RULES = SimpleNamespace(references=("root",))
