@@ -64,7 +64,7 @@ def test_a_last_aggregate_that_cannot_be_worked_with_keeps_the_office_untaken(
 ) -> None:
     """Attack: a predecessor that leaves an aggregate with which no round could be proven; the bond would be lost."""
     monkeypatch.setattr(Desk, "inspected", lambda self: None)
-    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=("last",)))
+    monkeypatch.setattr(Desk, "manifest", SimpleNamespace(references=("last",)))
     past.started(1)
     past.settled(1, at.sealing_key)
     role = aggregator.Aggregator(at)

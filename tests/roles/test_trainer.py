@@ -95,7 +95,7 @@ def excluded(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> list[np.n
         return SimpleNamespace(commitment=kept(folder, made, who, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
-    monkeypatch.setattr(Desk, "rules", MANIFEST)
+    monkeypatch.setattr(Desk, "manifest", MANIFEST)
     past.started(1)
     past.settled(1, OWNER, AGGREGATOR)
     past.started(2)
