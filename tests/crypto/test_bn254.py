@@ -6,10 +6,11 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from py_ecc import bn128, optimized_bn128
 
+from tests.support.tiers import examples
 from zkmarket.crypto import (
     GENERATOR,
     INFINITY,
@@ -175,7 +176,7 @@ def encoded(values: list[int]) -> bytes:
     return b"".join(v.to_bytes(32, "little") for v in values)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(st.integers(-(2**300), 2**300), max_size=8))
 def test_conversions_agree_with_plain_integers(values: list[int]):
     vector = from_ints(values)
@@ -186,13 +187,13 @@ def test_conversions_agree_with_plain_integers(values: list[int]):
     assert [int.from_bytes(bytes.fromhex(text), "little") for text in to_hex(vector)] == reduced
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(st.sampled_from([-(2**25), -1, 0, 1, 2**25 - 1, 77]), max_size=20))
 def test_small_integers_have_the_same_text_as_any_others(values: list[int]):
     assert small_hex(np.array(values, np.int32)) == [scalar_hex(v) for v in values]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(st.tuples(st.sampled_from(EDGES), st.integers(0, P - 1)), max_size=12))
 def test_dot_is_the_inner_product_mod_p(pairs: list[tuple[int, int]]):
     expected = 0

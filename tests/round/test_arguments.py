@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.attacks.plain import Prover
 from tests.support.ideal import Ideal, Round, Update, verify
+from tests.support.tiers import examples
 from zkmarket.build import CELLS_BITS, ENTRY_BITS, ROWS, SUMS, Z_BITS, Columns, Shape
 from zkmarket.crypto import P, Transcript, to_ints
 from zkmarket.errors import DomainError, ProofRejected
@@ -48,13 +49,13 @@ def rounds(draw) -> Round:
     return Round(ideal, [Update.of(ideal, kinds[name](), salted=name != "absent") for name in names])
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(rounds())
 def test_the_verifier_accepts_the_honest_prover(case: Round):
     verify(case.ideal, case.sent)
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(rounds())
 def test_the_prover_sends_what_is_defined(case: Round):
     """Given the same masks, every message and all three columns are those of big integers, cell by cell."""
@@ -71,7 +72,7 @@ def test_the_prover_sends_what_is_defined(case: Round):
     assert case.ideal.columns[0][:3] == case.ideal.columns[-1][:3]
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(rounds(), st.sampled_from([1, -1, 1 << 200]))
 def test_the_verifier_rejects_another_q(case: Round, error: int):
     """A wrong Gram entry shows as a wrong q."""
@@ -79,7 +80,7 @@ def test_the_verifier_rejects_another_q(case: Round, error: int):
         verify(case.ideal, replace(case.sent, q=(case.sent.q + error) % P))
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(rounds())
 def test_the_verifier_rejects_swapped_commitments(case: Round):
     points = case.points
@@ -142,7 +143,7 @@ def test_shapes_that_the_argument_says_nothing_of():
     assert (1 << CELLS_BITS + 2 * ENTRY_BITS) < P // 2
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(1, 300), st.integers(2, 70), st.sampled_from([8, 32, 128, 512]), st.binary(min_size=32, max_size=32))
 def test_bits_are_those_of_the_hashes_each_once(blocks: int, rows: int, width: int, seed: bytes):
     """Window by window from the definition: part after part in whole windows, 42 windows a hash, lowest bit first."""

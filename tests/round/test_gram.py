@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gram_cases import CHALLENGE, FIELD, LARGEST, SALTS, Case, Columns, cases
+from tests.support.tiers import examples
 from zkmarket.build import masked_chunks
 from zkmarket.crypto import P, Transcript
 from zkmarket.errors import BackendError
@@ -38,13 +39,13 @@ def naive_fold(columns: Columns, chunk: int, transcript: Transcript, q: int):
     return tuple(claims), tuple(rhos), claim, columns[0]
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(cases())
 def test_the_matrix_is_that_of_big_integers(case: Case):
     assert case.products().gram() == case.matrix()
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(cases(), st.data())
 def test_products_of_chunks_are_those_of_big_integers(case: Case, data: st.DataObject):
     """<w_c, w_c'> for all pairs, of w_c = Σ_i r_i u_{i,c}."""
@@ -54,7 +55,7 @@ def test_products_of_chunks_are_those_of_big_integers(case: Case, data: st.DataO
     assert case.products().of_chunks(r).tolist() == wanted
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(cases(), st.binary(min_size=32, max_size=32), st.data())
 def test_the_fold_is_that_of_big_integers(case: Case, seed: bytes, data: st.DataObject):
     r = data.draw(st.lists(CHALLENGE, min_size=len(case.slots), max_size=len(case.slots)))
@@ -64,7 +65,7 @@ def test_the_fold_is_that_of_big_integers(case: Case, seed: bytes, data: st.Data
     assert claim == sum(v * v for v in column[: case.chunk]) % P
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(cases(), st.lists(CHALLENGE, min_size=3, max_size=3))
 def test_the_factors_of_chunks_give_the_folded_column(case: Case, rhos: list[int]):
     """W = Σ_c factor_c w_c, values and salts: what a fold does one after the other, at once."""
@@ -115,7 +116,7 @@ def test_where_slot_0_has_chunks():
         assert len(masked_chunks(m)) == len(gram.halves(m)) + 1 and max(masked_chunks(m)) < m
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(*[st.lists(FIELD, min_size=3, max_size=3)] * 2, CHALLENGE)
 def test_next_claim_is_the_norm_of_the_folded_pair(low: list[int], high: list[int], rho: int):
     """T' = ‖lo + ρ·hi‖², from T = ‖lo‖² + ‖hi‖², A = ‖lo‖² and X = <lo, hi>."""

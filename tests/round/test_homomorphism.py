@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.tiers import examples
 from zkmarket.backend import DEVELOPMENT_TAU, lagrange_points
 from zkmarket.crypto import P, Point, multiply_add
 from zkmarket.round import combine
@@ -34,7 +35,7 @@ def commit(values: list[int]) -> Point:
 VECTORS = st.lists(st.lists(st.integers(-(2**20), 2**20), min_size=USED, max_size=USED), min_size=1, max_size=4)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(VECTORS, st.data())
 def test_a_combination_of_commitments_is_the_commitment_of_the_combination(vectors, data: st.DataObject):
     """With field elements as coefficients, as in the fold, and with a 0/1 mask, as in the aggregate."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gram_cases import FIELD
+from tests.support.tiers import examples
 from zkmarket.build import ROWS, Columns, Shape
 from zkmarket.crypto import P, Transcript, from_ints, random_scalars, to_ints
 from zkmarket.errors import DomainError
@@ -24,7 +25,7 @@ Q = 1 << DIGIT_BITS  # of 19 bits a value, sign included
 EDGES = [0, 1, -1, Q, -Q, Q - 1, Q + 1, -Q - 1, 1 << 36, 1 - (1 << 36), (1 << 61) - 1, 1 - (1 << 61)]
 LONG = st.one_of(st.sampled_from(EDGES), st.integers(1 - (1 << 61), (1 << 61) - 1))
 SMALL = st.one_of(st.sampled_from([-Q, Q - 1, 0, -1]), st.integers(-Q, Q))
-quick = settings(max_examples=60)
+quick = examples(60)
 
 FULL = (1 << 253) - 1
 """A field element whose limbs are as large as they can be."""

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.tiers import examples
 from zkmarket import rules
 from zkmarket.errors import DomainError
 from zkmarket.rules import (
@@ -62,7 +63,7 @@ def compared(updates, q_beta: int, rule: MultiKrum, score: str, penalty: int) ->
     }
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_no_update_in_range_exceeds_a_bound(data: st.DataObject):
     """Random updates and the corners of the cube; β anywhere, so that some, none or all are penalised."""
@@ -131,7 +132,7 @@ def compared_further(
     return out
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_no_reference_and_no_update_in_range_exceeds_a_bound_of_further_rules(data: st.DataObject):
     n, d, q = data.draw(st.integers(3, 6)), data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 4, 508]))

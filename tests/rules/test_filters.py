@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.tiers import examples
 from zkmarket import rules
 from zkmarket.errors import DomainError, RuleError
 from zkmarket.rules import (
@@ -77,7 +78,7 @@ VECTORS = st.integers(3, 9).flatmap(
 # ---------------------------------------------------------------- the paper
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(VECTORS)
 def test_multi_krum_is_the_papers(case: tuple[list[list[int]], int, int]):
     """ "Multi-Krum selects the m vectors of smallest score"; equal scores at the edge are all selected here."""

@@ -8,9 +8,10 @@ from math import factorial, isqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.tiers import examples
 from zkmarket.rules import (
     GAMES,
     ROOT_BITS,
@@ -82,14 +83,14 @@ def shapley_by_coalitions(vectors: Updates) -> list[Fraction]:
 # ---------------------------------------------------------------- the games
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(updates(largest=5))
 def test_the_closed_form_is_the_shapley_value(vectors: Updates):
     closed = raw_scores(gram_of(vectors), [1] * len(vectors), "shapley")
     assert closed == shapley_by_orders(vectors) == shapley_by_coalitions(vectors)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(updates())
 def test_the_closed_form_is_leave_one_out(vectors: Updates):
     everybody = range(len(vectors))
@@ -97,7 +98,7 @@ def test_the_closed_form_is_leave_one_out(vectors: Updates):
     assert raw_scores(gram_of(vectors), [1] * len(vectors), "leave-one-out") == expected
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(updates(smallest=2, largest=5), st.data())
 def test_the_game_is_played_by_the_accepted_only(vectors: Updates, data: st.DataObject):
     mask = data.draw(st.lists(st.integers(0, 1), min_size=len(vectors), max_size=len(vectors)))
@@ -110,7 +111,7 @@ def test_the_game_is_played_by_the_accepted_only(vectors: Updates, data: st.Data
 # ---------------------------------------------------------------- axioms
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(updates())
 def test_efficiency_before_clipping(vectors: Updates):
     grand = value(vectors, range(len(vectors)))
@@ -119,7 +120,7 @@ def test_efficiency_before_clipping(vectors: Updates):
 
 
 @pytest.mark.parametrize("kind", SCORES)
-@settings(max_examples=50)
+@examples(50)
 @given(vectors=updates())
 def test_symmetry(kind: str, vectors: Updates):
     """Two equal updates score the same."""
@@ -129,7 +130,7 @@ def test_symmetry(kind: str, vectors: Updates):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SCORES if kind != "equal"])
-@settings(max_examples=50)
+@examples(50)
 @given(vectors=updates())
 def test_a_null_player_gets_nothing_and_changes_nothing(kind: str, vectors: Updates):
     with_null = [*vectors, [0] * D]
@@ -138,7 +139,7 @@ def test_a_null_player_gets_nothing_and_changes_nothing(kind: str, vectors: Upda
 
 
 @pytest.mark.parametrize("kind", SCORES)
-@settings(max_examples=100)
+@examples(100)
 @given(vectors=updates(smallest=3), data=st.data())
 def test_mask_and_scores_do_not_depend_on_the_order_of_slots(kind: str, vectors: Updates, data: st.DataObject):
     n = len(vectors)
@@ -155,7 +156,7 @@ def test_mask_and_scores_do_not_depend_on_the_order_of_slots(kind: str, vectors:
     assert median_squared_norm(moved) == median_squared_norm(gram)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(updates(smallest=3), st.data())
 def test_an_accepted_update_is_always_within_beta(vectors: Updates, data: st.DataObject):
     n = len(vectors)
@@ -168,7 +169,7 @@ def test_an_accepted_update_is_always_within_beta(vectors: Updates, data: st.Dat
     assert sum(mask) >= min(rule.m, sum(within))  # those within are ranked before all others
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(updates(smallest=3), st.integers(0, D * Q * Q))
 def test_the_oracles_are_exact_beyond_64_bits(vectors: Updates, beta: int):
     """2^40 times as long: the same mask, every score 2^80 times as large, to the last bit."""
@@ -197,7 +198,7 @@ def vector(low: int = -Q, high: int = Q - 1) -> st.SearchStrategy[list[int]]:
 masks = st.lists(st.integers(0, 1), min_size=6, max_size=6)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(updates(), masks, vector(), vector())
 def test_root_scores_are_the_shapley_value_of_a_linear_game(vectors: Updates, mask, root, other):
     """v(S) = <Σ_{i∈S} u_i, root>: efficiency and linearity, over the accepted."""
@@ -212,7 +213,7 @@ def test_root_scores_are_the_shapley_value_of_a_linear_game(vectors: Updates, ma
     assert score([a + b for a, b in zip(root, other, strict=True)]) == both
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(updates(), masks, vector(), st.integers(-5, 5))
 def test_what_resends_the_last_aggregate_scores_nothing(vectors: Updates, mask, last, times: int):
     """A multiple of P scores 0; the others score what they do with their part orthogonal to P, times ‖P‖²."""
@@ -238,7 +239,7 @@ def raw_scores_exact(vectors, mask) -> list[Fraction]:
     return [sum(a * b for a, b in zip(u, total, strict=True)) * bit for u, bit in zip(vectors, mask, strict=True)]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(updates(smallest=2), masks, st.integers(2, 9))
 def test_cosine_shapley_is_the_cosine_with_the_aggregate(vectors: Updates, mask, times: int):
     """‖Agg‖·cos, to 2^-16; it does not depend on an update's length while the aggregate is the same."""
@@ -288,7 +289,7 @@ def filters(draw: st.DrawFn, n: int) -> Filter:
     return Filter(draw(st.integers(0, (n - 3) // 2)), draw(st.integers(3, n)), sigma, tau)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(updates(smallest=3), vector(), vector(), st.data())
 def test_filters_and_scores_do_not_depend_on_the_order_of_slots(vectors: Updates, root, last, data: st.DataObject):
     n = len(vectors)
@@ -307,7 +308,7 @@ def test_filters_and_scores_do_not_depend_on_the_order_of_slots(vectors: Updates
     assert all(v <= beta for v, bit in zip(squared_norms(gram_of(vectors)), mask, strict=True) if bit)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(updates(smallest=3), st.data())
 def test_three_sigma_is_a_bound_on_the_distance_from_the_others(vectors: Updates, data: st.DataObject):
     """In floats, from the definition: squared distances from the mean of the others selected, μ and σ of those."""
@@ -355,7 +356,7 @@ def test_three_sigma_takes_in_what_krum_did_not_select():
     assert accepted(gram, both, 10**4, 1 << 40) == [1, 1, 1, 1, 0]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(updates(smallest=3), vector(), st.sampled_from([Fraction(0), Fraction(1, 10), Fraction(4, 5), Fraction(1)]))
 def test_the_cosine_filter_is_a_bound_on_the_angle(vectors: Updates, root, tau: Fraction):
     mask = accepted(gram_of(vectors), Filter(tau=tau), D * Q * Q, 0, along(vectors, root))
@@ -378,7 +379,7 @@ def test_without_a_root_update_everybody_passes_the_cosine():
 # ---------------------------------------------------------------- pay
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.integers(0, 10**30), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40))
 def test_the_reward_is_conserved(reward: int, score: list[int]):
     paid, dust = shares(reward, score)

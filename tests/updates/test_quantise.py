@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support.tiers import examples
 from zkmarket.errors import InputError
 from zkmarket.updates import FixedPoint, dequantise, squared_norm
 from zkmarket.updates.quantise import quantise
@@ -33,7 +34,7 @@ def test_a_half_is_rounded_to_the_even_neighbour():
     assert integers_of([x / 8 for x in halves], EIGHTHS) == [-2, -2, 0, 0, 2, 2, 126]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.floats(-15, 15, width=32), min_size=1, max_size=20))
 def test_rounding_is_that_of_exact_fractions(values: list[float]):
     """Python rounds a Fraction half to even, exactly."""
@@ -112,20 +113,20 @@ def test_a_scale_that_leaves_float64_is_refused(value: float, scale: int):
 # ---------------------------------------------------------------- the clip to β
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.lists(st.floats(-100, 100) | st.floats(-1e6, 1e6), min_size=1, max_size=50), st.integers(0, 10**6))
 def test_the_squared_norm_is_never_above_beta(values: list[float], beta: int):
     assert squared_norm(quantise(np.array(values), UNITS, beta=beta, saturate=True).values) <= beta
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.integers(-100, 100), min_size=1, max_size=50), st.integers(0, 1000))
 def test_what_meets_the_bound_is_left_alone(values: list[int], spare: int):
     made = quantise(np.array(values), UNITS, beta=sum(v * v for v in values) + spare)
     assert (made.values.tolist(), made.clipped) == (values, 1.0)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=50), st.integers(900, 10**5))
 def test_a_clipped_update_is_not_needlessly_short(values: list[float], beta: int):
     """Rounding takes at most √D/2 from the norm and the room left for it as much again; 1 for ⌊√β⌋."""
@@ -210,7 +211,7 @@ def test_a_zero_update_has_no_error():
     assert quantise(np.zeros(3), UNITS, beta=0).report()["relative_l2_error"] == 0.0
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.integers(-32, 64), st.integers(2, 26), st.data())
 def test_integers_come_back_bit_for_bit(scale: int, bits: int, data: st.DataObject):
     fixed_point = FixedPoint(scale, bits)
