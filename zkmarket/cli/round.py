@@ -38,8 +38,122 @@ from ..round import (
     verify_round,
 )
 from ..updates import load_update
+from .options import add_build, amount
 from .output import Answer
-from .utility import Scoring, kept_round, prove, verify
+from .utility import Scoring, add_options, kept_round, prove, verify
+from .verbs import Verbs
+
+
+def add(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "commit",
+        commit_verb,
+        "commit to an update: quantise it, and write its points and what opens them",
+        "zkmarket commit BUILD update.npz -o updates/trainer-0",
+        "Nothing is proven here. What opens the commitment is for the aggregator alone.",
+    )
+    add_build(parser)
+    parser.add_argument("update", type=Path, metavar="UPDATE", help="the update: .npy, .npz or .safetensors")
+    parser.add_argument(
+        "--trainer", metavar="HEX", help="address of the trainer, which the digest is bound to (default: random)"
+    )
+    _add_round(parser)
+    parser.add_argument("--beta", type=int, metavar="INT", help="clip to this squared norm of the integers")
+    parser.add_argument("--saturate", action="store_true", help="cut values that do not fit, and count them")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="TRAINER", help="the trainer's folder")
+
+    parser = verbs.add(
+        "prove",
+        prove_verb,
+        "filter, score and aggregate the updates of a round, and prove it",
+        "zkmarket prove BUILD --updates updates -o round.json",
+    )
+    add_build(parser)
+    parser.add_argument(
+        "--updates",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with one folder of `zkmarket commit` a trainer",
+    )
+    parser.add_argument(
+        "--beta", type=int, metavar="INT", help="norm bound of the round (default: the build's largest)"
+    )
+    _add_digest(parser)
+    parser.add_argument(
+        "--aggregate", type=Path, metavar="FILE", help="where the aggregate goes (default: beside the round proof)"
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the owner's root update, from `zkmarket commit`")
+    parser.add_argument("--last", type=Path, metavar="FILE", help="the last round's aggregate (default: there is none)")
+    add_options(parser, prover=True)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="round.json", help="where the round proof goes"
+    )
+
+    parser = verbs.add(
+        "verify",
+        verify_verb,
+        "verify a round proof and show who is accepted, with which score",
+        "zkmarket verify BUILD round.json --reward 1000000000000000000",
+        "It needs neither an update nor a proving key.",
+    )
+    add_build(parser)
+    _add_proof(parser)
+    parser.add_argument(
+        "--reward", type=amount, metavar="WEI", help="reward of the round, to show each trainer's share"
+    )
+    parser.add_argument("--export", type=Path, metavar="DIR", help="write the inner proofs here, for `ezkl verify`")
+    _add_references(parser)
+    _add_round(parser, expected=True)
+    add_options(parser, prover=False)
+
+    parser = verbs.add(
+        "open",
+        open_verb,
+        "check an aggregate against a verified round, and apply it to a model",
+        "zkmarket open BUILD round.json round.aggregate.npz -o model.npz",
+    )
+    add_build(parser)
+    _add_proof(parser)
+    parser.add_argument("aggregate", type=Path, metavar="AGGREGATE", help="the aggregate that `zkmarket prove` wrote")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="the model before the round (default: zeros)")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="server learning rate (1.0)")
+    _add_references(parser)
+    _add_round(parser, expected=True)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="model.npz", help="where the model after the round goes"
+    )
+
+
+def _add_proof(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("round_file", type=Path, metavar="round.json", help="the round proof")
+
+
+def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
+    """Which round it is: what a commitment is bound to, or what a proof is expected to be of."""
+    _add_digest(parser)
+    chain, project, number = (
+        ("refuse a proof of another chain id", "refuse a proof of another project", "refuse a proof of another round")
+        if expected
+        else ("chain id that the digest is bound to (0)", "project that it is bound to (0)", "round it is bound to (0)")
+    )
+    default = None if expected else 0
+    parser.add_argument("--chain", type=int, default=default, metavar="ID", help=chain)
+    parser.add_argument("--project", metavar="ADDRESS", help=project)
+    parser.add_argument("--round", type=int, default=default, metavar="ROUND", help=number)
+
+
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", type=Path, metavar="FILE", help="commitment.json of the owner's root update (default: there is none)"
+    )
+    parser.add_argument(
+        "--last", type=Path, metavar="FILE", help="what `verify --json` said of the last round (default: there is none)"
+    )
+
+
+def _add_digest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--digest", metavar="HEX", help="refuse a build that has another manifest digest")
 
 
 def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -206,26 +320,6 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     save_npz(arguments.output, tensors)
     result = {"model": str(arguments.output), "params": manifest.params, "accepted": sum(decision.mask)}
     return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
-
-
-def add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
-    add_digest(parser)
-    about = "refuse a proof of another" if expected else "the commitment's"
-    default = None if expected else 0
-    parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
-    parser.add_argument("--project", metavar="ADDRESS", help=f"{about} project")
-    parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
-
-
-def add_references(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the owner's commitment.json (default: it has none)")
-    parser.add_argument(
-        "--last", type=Path, metavar="FILE", help="what `verify --json` said of the last round (default: there is none)"
-    )
-
-
-def add_digest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--digest", metavar="HEX", help="refuse a build of another manifest digest")
 
 
 def _round_id(arguments: argparse.Namespace) -> RoundId:

@@ -35,26 +35,32 @@ def score_and_salts(score: str, salts: int | None, trainers: int) -> tuple[str, 
 
 def add_options(parser: argparse.ArgumentParser, prover: bool) -> None:
     """The options that both sides need to agree on the game, and the prover's workers."""
-    group = parser.add_argument_group("scores by the model's own loss (with --score)")
+    group = parser.add_argument_group("scores by the model's own loss (all of them with --score)")
     group.add_argument(
-        "--score", metavar="utility:…", help="loo | shapley | permutations:R | gtg:R,eps=E, after utility:"
+        "--score",
+        metavar="utility:…",
+        help="the game: utility:loo, utility:shapley, utility:permutations:R or utility:gtg:R,eps=E",
     )
     group.add_argument("--utility", type=Path, metavar="COMPILED", help="the model, from `zkmarket compile`")
     group.add_argument("--theta", type=Path, metavar="FILE", help="the model's parameters before the round")
     about = "the owner's batch" if prover else "the owner's commitment to its batch"
-    group.add_argument("--validation", type=Path, metavar="FILE", help=about)
+    group.add_argument("--validation", type=Path, metavar="FILE", help=f"{about}, from `zkmarket compile --commit`")
     group.add_argument(
-        "--beacon", metavar="HEX", help="32 bytes that nobody knew before the commitments: a later block's hash"
+        "--beacon",
+        metavar="HEX",
+        help="32 bytes that nobody knew before the commitments, such as a later block's hash: they draw the orders",
     )
     group.add_argument(
-        "--coalitions", type=Path, metavar="FILE", help="utility proofs (default: beside the round proof)"
+        "--coalitions", type=Path, metavar="FILE", help="the utility proofs (default: beside the round proof)"
     )
     if prover:
-        group.add_argument("--workers", type=int, default=1, metavar="N", help="proofs at a time on this machine (1)")
+        group.add_argument(
+            "--workers", type=int, default=1, metavar="COUNT", help="proofs at a time on this machine (1)"
+        )
         group.add_argument(
             "--scheduler",
             metavar="tcp://HOST:PORT",
-            help="Dask cluster to prove on, your own: it learns the updates (needs zkmarket[dask])",
+            help="Dask cluster to prove on; it must be your own, for it learns the updates (needs zkmarket[dask])",
         )
 
 

@@ -1,0 +1,58 @@
+"""The verb `inspect`: what somebody should know of a project before paying anything into it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..build import Build
+from ..errors import InputError
+from ..progress import Progress
+from ..round import read_address
+from .output import Answer
+from .verbs import Verbs
+
+
+def add(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "inspect",
+        inspect_verb,
+        "check a project's code, verifiers and terms before paying",
+        "zkmarket inspect 0x5FbDB2315678afecb367f032d93F642f64180aa3 --rpc http://127.0.0.1:8545 --build BUILD",
+        "It says what is wrong, and what the terms mean for your money and time. The exit code is 1 if anything is"
+        " wrong. Without --build the project's verifiers are not compared with yours.",
+    )
+    parser.add_argument("project", metavar="ADDRESS", help="address of the project's contract")
+    parser.add_argument("--rpc", required=True, metavar="URL", help="RPC address of the chain")
+    parser.add_argument(
+        "--build",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="BUILD",
+        help="your own build of the project; give one for each number of trainers that it settles",
+    )
+    parser.add_argument("--verbose", action="store_true", help="list what is right, too")
+
+
+def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from ..chain import connect  # Brownie takes a second to import
+    from ..market import address_of, inspection
+
+    builds: dict[int, Build] = {}
+    for folder in arguments.build:
+        made = Build.load(folder)
+        if made.manifest.trainers in builds:
+            raise InputError(f"two builds for {made.manifest.trainers} trainers: give one for each number")
+        builds[made.manifest.trainers] = made
+    address = address_of(read_address(arguments.project))
+    with connect(arguments.rpc) as chain:
+        found = inspection.inspect(chain, address, builds, progress)
+    lines = [f"right    {text}" for text in found.checked] if arguments.verbose else []
+    lines += [f"note     {text}" for text in found.money]
+    lines += [f"warning  {text}" for text in found.warnings]
+    lines += [f"WRONG    {text}" for text in found.wrong]
+    lines.append(
+        f"{len(found.wrong)} things are wrong: stay away" if found.wrong else f"{len(found.checked)} checks, all right"
+    )
+    return found.to_json() | {"exit_code": 1 if found.wrong else 0}, "\n".join(lines)
