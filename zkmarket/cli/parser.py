@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -60,15 +62,28 @@ letters in the options:
 
 CODES = """\
 exit codes:
-  0   done
-  1   the statement is false, a proof is rejected, or a project is not what it says
-  2   wrong usage or input
-  3   a tool, artifact or SRS is missing or does not match
-  4   a transaction was reverted"""
+  0    done
+  1    the statement is false, a proof is rejected, or a project is not what it says
+  2    wrong usage or input
+  3    a tool, artifact or SRS is missing or does not match
+  4    a transaction was reverted
+  130  interrupted
+  141  nobody reads the output any more"""
 
 
 def main(argv: list[str] | None = None, run: Callable[..., Answer] | None = None) -> int:
     """Run a verb; `run` in its place, if given."""
+    try:
+        try:
+            return _run(argv, run)
+        finally:  # here, where it can be caught; a help page ends by SystemExit
+            sys.stdout.flush()
+            sys.stderr.flush()
+    except BrokenPipeError:
+        return _nobody_reads()
+
+
+def _run(argv: list[str] | None, run: Callable[..., Answer] | None) -> int:
     arguments = make_parser().parse_args(argv)
     run = run or arguments.run
     try:
@@ -86,6 +101,21 @@ def main(argv: list[str] | None = None, run: Callable[..., Answer] | None = None
         return fail(arguments, error, 3)
     print(json.dumps(result, indent=1) if arguments.json else text)
     return int(result.get("exit_code", 0))
+
+
+def _nobody_reads() -> int:
+    """Quietly, as programs that the signal ends: who reads our output (`… | head`) has had enough of it.
+
+    The interpreter flushes both streams once more when it ends; they go nowhere from here on.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    return 128 + signal.SIGPIPE
 
 
 def make_parser() -> argparse.ArgumentParser:
