@@ -1,6 +1,6 @@
 """The program: its verbs by group, its help page, and how errors become exit codes.
 
-Results go to stdout (one object with --json), progress to stderr.
+Results go to stdout (one object with --json), progress to stderr (with --json also events, a line of JSON each).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _run(argv: list[str] | None, run: Callable[..., Answer] | None) -> int:
     arguments = make_parser().parse_args(argv)
     run = run or arguments.run
     try:
-        with progress_on(arguments.quiet) as progress:
+        with progress_on(arguments.quiet, events=arguments.json) as progress:
             result, text = run(arguments, progress)
     except ZkmarketError as error:
         return fail(arguments, error, error.exit_code)

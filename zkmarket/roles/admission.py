@@ -114,6 +114,7 @@ class Admission:
                     self.give_receipts([one for one in wanted if one in self.ready])
                 elif not fetched:
                     break
+        self.tell_refusals(number)
         held = f" {len(self.ready)} receipts wait for others," if self.ready else ""
         return (
             f"round {number}: {missing} sealed updates are not in the store yet, {len(self.refusals(number))} are"
@@ -137,12 +138,18 @@ class Admission:
         self.desk.progress(f"round {one.round}: refused {one.trainer}: {text}")
         write_json(self._refusals_file(one.round), self.refusals(one.round) | {one.trainer: text})
 
+    def tell_refusals(self, number: int) -> None:
+        """Where no thread of ours checks an update: the streams are turned away from us while ezkl works."""
+        for trainer in self.refusals(number):
+            self.desk.tell("refused", round=number, trainer=trainer)
+
     def refuse_undelivered(self, missing: list[Awaited]) -> None:
         """Reasons for those that have not come in time."""
         for one in missing:
             if one not in self.refused:
                 self.refused.add(one)
                 self.note_refusal(one, self.undelivered.get(one, "StoreError: not delivered in time"))
+                self.tell_refusals(one.round)
 
     def _try(self, log: Log, key: SealingKey, one: Awaited) -> ZkmarketError | None:
         """None if the update is here and opens its commitment; else why not."""

@@ -73,6 +73,7 @@ class Auditor:
         root = log.root_admitted(settled.round) if uses_root else None
         compared = {None: "", True: " with the owner's root update", False: " without a root update"}[root]
         desk.progress(f"round {settled.round}: verified{compared}; aggregate {served}")
+        desk.tell("verified", round=settled.round)
         return {
             "round": settled.round,
             "verified": True,

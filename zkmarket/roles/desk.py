@@ -50,7 +50,7 @@ from ..market import (
     make_builds,
     phase_text,
 )
-from ..progress import Progress, quiet
+from ..progress import Progress, quiet, tell
 from ..storage import Store, open_store
 from .delivery import Delivery
 from .loop import Loop
@@ -88,6 +88,7 @@ class Desk:
         self.depth = int(settings.get("confirmations", 0 if chain.development else 2))
         self._first_seen: dict[Any, float] = {}
         self._said = ""
+        self._told: set[tuple[Any, ...]] = set()
 
     # ---- what it works with
 
@@ -198,6 +199,13 @@ class Desk:
             self._said = key or text
             getattr(self.progress, "waiting", self.progress)(text)
 
+    def tell(self, event: str, **facts: Any) -> None:
+        """Tell other programs of an event, once; see ../progress.py."""
+        told = (event, *facts.items())
+        if told not in self._told:
+            self._told.add(told)
+            tell(self.progress, event, **facts)
+
     def due(self, key: Any, grace: float) -> bool:
         """Whether it is `grace` seconds, and a little by chance, since this was first seen."""
         first = self._first_seen.setdefault(key, time.monotonic() + grace * random.uniform(0, 0.5))
@@ -248,6 +256,7 @@ class Desk:
         settled = log.last_settled(state.round)
         self.verify(settled, log, verified)
         if settled.withheld:
+            self.tell("received", round=settled.round)
             return f"round {settled.round} is settled, its aggregate is withheld: waiting for the next round"
         mine = self._claimed_by_me(log, settled)
         try:
@@ -260,6 +269,7 @@ class Desk:
             return f"round {settled.round}: the aggregate cannot be had yet: {error}"
         if mine:
             self.project.unclaim(self.wallet)
+        self.tell("received", round=settled.round)
         return f"round {settled.round} is settled and its aggregate opens its commitment: waiting for the next round"
 
     def verify(self, settled: Settled, log: Log, verified: set[int]) -> None:
@@ -268,6 +278,7 @@ class Desk:
             self.history.verify(settled, log)
             verified.add(settled.round)
             self.progress(f"round {settled.round}: verified, {sum(settled.mask)} of {len(settled.mask)} accepted")
+            self.tell("verified", round=settled.round)
 
     def _claimed_by_me(self, log: Log, settled: Settled) -> bool | None:
         """True: my claim stands; False: I took it back; None: I have not claimed."""
