@@ -106,7 +106,7 @@ def _errors() -> dict[str, list[dict[str, Any]]]:
 
 def named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
     """ABI values by the names of their components, structs and arrays of structs as dicts."""
-    named = {}
+    fields: dict[str, Any] = {}
     for item, value in zip(outputs, values, strict=True):
         if item["type"] == "tuple":
             value = named(item["components"], value)
@@ -116,8 +116,8 @@ def named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
             value = bytes.fromhex(str(value)[2:]) if isinstance(value, str) else bytes(value)
         elif isinstance(value, tuple):
             value = list(value)
-        named[item["name"]] = value
-    return named
+        fields[item["name"]] = value
+    return fields
 
 
 def encoded(method: Any, *arguments: Any) -> bytes:
