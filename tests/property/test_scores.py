@@ -18,7 +18,7 @@ from zkmarket.rules import (
     Domain,
     Filter,
     MultiKrum,
-    Reference,
+    ReferenceProducts,
     RuleSet,
     accepted,
     krum_scores,
@@ -185,9 +185,9 @@ def test_the_oracles_are_exact_beyond_64_bits(vectors: Updates, beta: int):
 # ---------------------------------------------------------------- references
 
 
-def along(vectors: Updates, reference: list[int]) -> Reference:
+def along(vectors: Updates, reference: list[int]) -> ReferenceProducts:
     inner = tuple(sum(a * b for a, b in zip(u, reference, strict=True)) for u in vectors)
-    return Reference(sum(x * x for x in reference), inner)
+    return ReferenceProducts(sum(x * x for x in reference), inner)
 
 
 def vector(low: int = -Q, high: int = Q - 1) -> st.SearchStrategy[list[int]]:

@@ -19,7 +19,7 @@ from zkmarket.rules import (
     Domain,
     Filter,
     MultiKrum,
-    Reference,
+    ReferenceProducts,
     RuleSet,
     accepted,
     krum_scores,
@@ -155,7 +155,7 @@ def test_no_reference_and_no_update_in_range_exceeds_a_bound_of_further_rules(da
 def scores_of(vectors: dict[str, np.ndarray], beta: int, rule: Filter, score: str, penalty: int) -> list[int]:
     u = vectors["updates"].astype(object)
     along = {
-        name: Reference(int(vectors[name].astype(object) @ vectors[name]), tuple(map(int, u @ vectors[name])))
+        name: ReferenceProducts(int(vectors[name].astype(object) @ vectors[name]), tuple(map(int, u @ vectors[name])))
         for name in ("root", "last")
     }
     gram = (u @ u.T).tolist()

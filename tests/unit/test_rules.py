@@ -299,16 +299,16 @@ def test_the_median_is_the_lower_one():
 @pytest.mark.parametrize(
     ("beta", "nu", "kappa", "expected"),
     [
-        (100, 60, 2.0, 120),
-        (100, 60, 1.5, 90),
-        (100, 1, 2.0, 50),  # not below β/2
-        (100, 10**9, 2.0, 200),  # not above 2β
-        (101, 0, 2.0, 50),
-        (12, 0, 1.0, 10),  # not below β_min
-        (900, 900, 2.0, 1000),  # not above β_max
-        (100, 77, 1.0005, 77),  # thousandths of κ, then floor
-        (100, 77, 1.019, 78),
+        (100, 60, 2000, 120),
+        (100, 60, 1500, 90),
+        (100, 1, 2000, 50),  # not below β/2
+        (100, 10**9, 2000, 200),  # not above 2β
+        (101, 0, 2000, 50),
+        (12, 0, 1000, 10),  # not below β_min
+        (900, 900, 2000, 1000),  # not above β_max
+        (100, 77, 1000, 77),  # floor
+        (100, 77, 1019, 78),
     ],
 )
-def test_the_next_beta_is_clamped(beta: int, nu: int, kappa: float, expected: int):
+def test_the_next_beta_is_clamped(beta: int, nu: int, kappa: int, expected: int):
     assert next_beta(beta, nu, kappa, beta_min=10, beta_max=1000) == expected

@@ -15,8 +15,8 @@ from ..round import (
     NO_REFERENCES,
     BaseProof,
     Commitment,
+    KnownReferences,
     Points,
-    References,
     RoundId,
     RoundProof,
     replay,
@@ -46,7 +46,7 @@ def base_words(proof: RoundProof, cids: Sequence[bytes], references: Sequence[Se
 
     Args:
         cids: that were submitted, of slots 1..N, and then of the root update if one was admitted.
-        references: points of every reference slot, as `References.points` gives them.
+        references: points of every reference slot, as `KnownReferences.points` gives them.
     """
     base = proof.base
     return (
@@ -94,7 +94,7 @@ def round_proof_of(
     round_id: RoundId,
     beta: int,
     trainers: Sequence[int],
-    references: References = NO_REFERENCES,
+    references: KnownReferences = NO_REFERENCES,
 ) -> RoundProof:
     """The round proof behind `base_words` and `decision_words`: what the contract computes is computed again.
 
@@ -138,7 +138,7 @@ def last_seed(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> 
     """The transcript's seed when it has absorbed all that the prover sent: what names a base proof on chain.
 
     Args:
-        references: points of every reference slot, as `References.points` gives them.
+        references: points of every reference slot, as `KnownReferences.points` gives them.
     """
     rid = proof.round_id
     trainers = [commitment.trainer for commitment in proof.commitments]

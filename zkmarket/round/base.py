@@ -146,12 +146,25 @@ class Unproven:
         return BaseProof(self.t0, self.z, self.claims, self.rounds, proof)
 
 
+@dataclass(frozen=True)
+class Slots:
+    """All that the prover holds of slots 1..N+R. Secret.
+
+    Attributes:
+        vectors, digits: what each opens to, and the same as rows of digits.
+        products: inner products of their chunks, and of the mask's.
+        points: commitments of the slots and the masks.
+    """
+
+    vectors: Sequence[Vector] = field(repr=False)
+    digits: Sequence[Digits] = field(repr=False)
+    products: gram.Products = field(repr=False)
+    points: Points
+
+
 def prove_job(
     build: Build,
-    vectors: Sequence[Vector],
-    digits: Sequence[Digits],
-    products: gram.Products,
-    points: Points,
+    slots: Slots,
     attempt: Attempt,
     transcript: Transcript,
     r: Sequence[int],
@@ -161,7 +174,6 @@ def prove_job(
     """All of the prover's work but the base proof itself.
 
     Args:
-        vectors, digits: of slots 1..N+R.
         transcript: has absorbed the commitments and nothing else. r: drawn from it. q: Σ_ij r_i r_j G_ij.
 
     Raises:
@@ -172,12 +184,13 @@ def prove_job(
     size = shape.values
     progress("projecting the updates")
     weights = Weights.of(shape, transcript)
+    vectors, digits = slots.vectors, slots.digits
     data = digits[: shape.slots]
     projected = projection.project(shape, weights, data, attempt.masks)
     transcript.absorb_projection(q, projected.t0, projected.z)
     eta = transcript.challenge("eta")
     progress("folding the chunks")
-    claims, rhos, _ = gram.fold(products.of_chunks(r), q, transcript)
+    claims, rhos, _ = gram.fold(slots.products.of_chunks(r), q, transcript)
     progress("summing over the blocks")
     tables = projection.Tables.of(shape, weights, projected, data, attempt.masks, eta)
     claim = projection.first_claim(shape, projected.z, projected.t0, eta)
@@ -196,7 +209,7 @@ def prove_job(
     committed = [encode_point(backend.commit(build.files("base"), manifest.logrows, [column])[0]) for column in padded]
     transcript.absorb_points(committed)
     tau, y = transcript.challenge("tau"), transcript.challenge("y")
-    check_combination(points, opened, committed, tau, manifest.blinding)
+    check_combination(slots.points, opened, committed, tau, manifest.blinding)
     point = to_hex(from_ints(powers_of(y, manifest.logrows)))
     job = ProofJob("base proof", build.files("base"), [*padded, point])
     return Unproven(projected.t0, projected.z, claims, rounds, job)
