@@ -96,8 +96,8 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         layout=layout,
         most_trainers=arguments.most_trainers,
     )
-    made = make_build(spec, srs.select(arguments.srs), arguments.output, progress)
-    manifest = made.manifest
+    build = make_build(spec, srs.select(arguments.srs), arguments.output, progress)
+    manifest = build.manifest
     result = manifest.value
     lines = [
         f"build of {manifest.params} parameters, {manifest.trainers} trainers, {manifest.filter}, {manifest.score}",

@@ -99,10 +99,10 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         theta=arguments.theta,
         theta_bound=arguments.theta_bound,
     )
-    made = compile_model(options, srs.select(arguments.srs), arguments.output, progress)
-    result = made.report() | {"folder": str(arguments.output)}
+    compiled = compile_model(options, srs.select(arguments.srs), arguments.output, progress)
+    result = compiled.report() | {"folder": str(arguments.output)}
     if arguments.commit:
-        result["validation"] = [str(path) for path in commit_batch(made.build, arguments.data, arguments.commit)]
+        result["validation"] = [str(path) for path in commit_batch(compiled.build, arguments.data, arguments.commit)]
     lines = [
         f"{result['parameters']} parameters in {result['chunks']} chunks, batch of {result['batch']}:"
         f" {result['rows']} rows of 2^{result['logrows']}, proof {result['proof_bytes']} bytes",
@@ -112,6 +112,6 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"  digest {result['digest']}",
         *(f"  validation batch: {path}" for path in result.get("validation", [])),
     ]
-    if made.build.insecure:
+    if compiled.build.insecure:
         lines.append(f"  {srs.WARNING}")
     return result, "\n".join(lines)

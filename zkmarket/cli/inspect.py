@@ -41,18 +41,20 @@ def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     builds: dict[int, Build] = {}
     for folder in arguments.build:
-        made = Build.load(folder)
-        if made.manifest.trainers in builds:
-            raise InputError(f"two builds for {made.manifest.trainers} trainers: give one for each number")
-        builds[made.manifest.trainers] = made
+        build = Build.load(folder)
+        if build.manifest.trainers in builds:
+            raise InputError(f"two builds for {build.manifest.trainers} trainers: give one for each number")
+        builds[build.manifest.trainers] = build
     address = address_of(read_address(arguments.project))
     with connect(arguments.rpc) as chain:
-        found = inspection.inspect(chain, address, builds, progress)
-    lines = [f"right    {text}" for text in found.checked] if arguments.verbose else []
-    lines += [f"note     {text}" for text in found.money]
-    lines += [f"warning  {text}" for text in found.warnings]
-    lines += [f"WRONG    {text}" for text in found.wrong]
+        report = inspection.inspect(chain, address, builds, progress)
+    lines = [f"right    {text}" for text in report.checked] if arguments.verbose else []
+    lines += [f"note     {text}" for text in report.money]
+    lines += [f"warning  {text}" for text in report.warnings]
+    lines += [f"WRONG    {text}" for text in report.wrong]
     lines.append(
-        f"{len(found.wrong)} things are wrong: stay away" if found.wrong else f"{len(found.checked)} checks, all right"
+        f"{len(report.wrong)} things are wrong: stay away"
+        if report.wrong
+        else f"{len(report.checked)} checks, all right"
     )
-    return found.to_json() | {"exit_code": 1 if found.wrong else 0}, "\n".join(lines)
+    return report.to_json() | {"exit_code": 1 if report.wrong else 0}, "\n".join(lines)

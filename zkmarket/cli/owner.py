@@ -122,8 +122,8 @@ def owner_plan(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     file, layout, _ = _project_file(arguments.file)
     gwei = arguments.gas_price
-    found = estimate_cost(file, layout, None if gwei is None else int(gwei * 10**9), chain=arguments.chain)
-    return found, estimate_words(found)
+    estimate = estimate_cost(file, layout, None if gwei is None else int(gwei * 10**9), chain=arguments.chain)
+    return estimate, estimate_words(estimate)
 
 
 def _project_file(path: Path) -> tuple[Any, Any, Any]:

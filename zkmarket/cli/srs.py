@@ -60,8 +60,7 @@ def srs_import(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def srs_info(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    found = srs.installed()
-    rows = [_srs_row(item) for item in found]
+    rows = [_srs_row(item) for item in srs.installed()]
     return {"srs": rows}, "\n".join(map(_srs_text, rows)) or "no SRS installed"
 
 
