@@ -171,11 +171,11 @@ class Desk:
 
     def inspected(self) -> Inspection:
         """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
-        found = inspect(self.chain, self.project.address, self.builds, self.progress)
-        for warning in found.warnings:
+        inspection = inspect(self.chain, self.project.address, self.builds, self.progress)
+        for warning in inspection.warnings:
             self.progress(f"note: {warning}")
-        stay_away(found)
-        return found
+        stay_away(inspection)
+        return inspection
 
     # ---- the loop
 
@@ -284,12 +284,12 @@ class Desk:
         """True: my claim stands; False: I took it back; None: I have not claimed."""
         if self._wallet is None:
             return None
-        found = None
+        stands = None
         for event in log.events:
-            said = event.arguments
-            if event.name in ("Claimed", "Unclaimed") and (said["round"], said["who"]) == (settled.round, self.me):
-                found = event.name == "Claimed"
-        return found
+            claim = event.arguments
+            if event.name in ("Claimed", "Unclaimed") and (claim["round"], claim["who"]) == (settled.round, self.me):
+                stands = event.name == "Claimed"
+        return stands
 
 
 @contextlib.contextmanager
@@ -322,10 +322,10 @@ def at_desk(
             yield Desk(settings, chain, wallet, progress, **options)
 
 
-def stay_away(found: Inspection) -> None:
+def stay_away(inspection: Inspection) -> None:
     """InputError with all that is wrong, if anything is."""
-    if found.wrong:
-        raise InputError(f"stay away from {found.address}: " + "; ".join(found.wrong))
+    if inspection.wrong:
+        raise InputError(f"stay away from {inspection.address}: " + "; ".join(inspection.wrong))
 
 
 def _sweep(folder: Path) -> None:
