@@ -150,11 +150,11 @@ class Stage:
 
         if not self.chain.development or not len(self.chain.accounts):
             raise ChainError(f"{self.rpc} is chain {self.chain.id}: a demo wants a development node with coins to give")
-        found = {}
+        accounts = {}
         for name in ("owner", "aggregator", *self.names):
-            found[name] = Wallet.create(self.folder / name / "keystore.json", PASSWORD, light=True)
-            self.chain.transact("funding", self.chain.accounts[0], found[name], b"", FUNDS)
-        return found
+            accounts[name] = Wallet.create(self.folder / name / "keystore.json", PASSWORD, light=True)
+            self.chain.transact("funding", self.chain.accounts[0], accounts[name], b"", FUNDS)
+        return accounts
 
     def words(self, name: str, *words: str) -> list[str]:
         """The command line of a role."""
