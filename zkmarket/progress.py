@@ -23,4 +23,4 @@ def tell(progress: Progress, event: str, **facts: Any) -> None:
 
 
 def quiet(_: str) -> None:
-    """The progress callback of who wants none."""
+    """Discards progress."""
