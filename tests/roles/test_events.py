@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.past import ME, OTHER, Past, commits, state_of
+from tests.support.past import ME, OTHER, Past, commits, state_of
 from tests.unit.test_desk import admitting, at, opening, past, seat
 from zkmarket.chain import Phase
 from zkmarket.cli.output import progress_on
