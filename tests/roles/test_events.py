@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.desks import admitting, at, opening, past, seat
 from tests.support.past import ME, OTHER, Past, commits, state_of
-from tests.unit.test_desk import admitting, at, opening, past, seat
 from zkmarket.chain import Phase
 from zkmarket.cli.output import progress_on
 from zkmarket.demo.stage import Stage, events_in
