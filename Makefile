@@ -11,14 +11,14 @@ demo: $(SETUP)
 	$(BIN)/zkmarket demo $(ARGS)
 
 test: $(SETUP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	$(BIN)/pytest $(ARGS)
 
 quick: $(VENV)/installed
 	$(BIN)/pytest -m unit $(ARGS)
 
 lint: $(VENV)/installed
-	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/mypy
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench_round $(ARGS)
@@ -34,4 +34,4 @@ $(NODE_STAMP): package.json package-lock.json .npmrc
 	touch $@
 
 clean:
-	rm -rf $(VENV) node_modules .build *.egg-info build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules .build *.egg-info build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

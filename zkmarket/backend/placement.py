@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from circuits import NOISE
 
@@ -47,7 +48,7 @@ VALUES = "SIGMOID"
 MARGIN = 16
 """Lookups of data before the noise in a block of columns."""
 
-Runs = list[list]
+Runs = list[list[Any]]
 """Runs [kind, first, count] in the order of their rows; those of kind "noise" count the noise values."""
 
 
@@ -157,7 +158,7 @@ def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> 
     Returns:
         The runs, [kind, first, count] each, those of kind "noise" among them; and how many of 128 these are.
     """
-    usable, queue = usable_rows(logrows), [list(run) for run in data]
+    usable, queue = usable_rows(logrows), list(data)
     runs: Runs = []
     row, groups = start, 0
 
@@ -171,7 +172,7 @@ def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> 
             if part == many:
                 queue.pop(0)
             else:
-                queue[0] = [kind, first + part, many - part]
+                queue[0] = (kind, first + part, many - part)
 
     while queue:
         move(1 if not runs else MARGIN)

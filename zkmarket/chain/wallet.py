@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from ..documents import parse_json, read_json
 from ..errors import ChainError, InputError

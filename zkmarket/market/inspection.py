@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from ..build import Build, Columns
 from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
