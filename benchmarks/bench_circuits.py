@@ -27,7 +27,7 @@ from zkmarket.build.statements import (
 )
 from zkmarket.errors import DomainError
 from zkmarket.progress import quiet
-from zkmarket.rules import Filter, norm_bound
+from zkmarket.rules import Filter, RuleSet, norm_bound
 
 
 def main() -> None:
@@ -46,12 +46,13 @@ def main() -> None:
         bound, d = value_bound(VALUE_BITS), arguments.params
         longest = norm_bound(d, bound)
         for rule in dict.fromkeys((Filter.krum(n), Filter.default(n))):
+            rules = RuleSet(n, d, bound, longest, rule, "shapley")
             try:
-                logrows = settlement_logrows(n, d, bound, longest, rule, "shapley")
+                logrows = settlement_logrows(rules)
             except DomainError as error:
                 tell(f"settlement N={n}, {rule}: {error}")
                 continue
-            circuit = settlement_statement(logrows, n, d, bound, longest, rule, "shapley", SALTS)
+            circuit = settlement_statement(logrows, rules, SALTS)
             bench(rows, f"settlement N={n} {rule}", circuit, arguments.repeat, tell)
 
 

@@ -156,7 +156,9 @@ def steps(rows: Rows, made: Build, submissions: list[Submission], repeat: int, t
             transcript = start_transcript(manifest, ROUND, beta, trainers, points, committed.point)
             r = transcript.slot_challenges(manifest.slots)
             q = settlement.combined(matrix, r)
-            unproven = base.prove_job(made, openings, digits, products, points, attempt, transcript, r, q, tell)
+            unproven = base.prove_job(
+                made, base.Slots(openings, digits, products, points), attempt, transcript, r, q, tell
+            )
         native.append(took)
         tell("base proof")
         with measured() as took:

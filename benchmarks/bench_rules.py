@@ -46,7 +46,8 @@ from zkmarket.rules import (
     MIN_ACCEPTED,
     Domain,
     Filter,
-    Reference,
+    ReferenceProducts,
+    RuleSet,
     accepted,
     median_squared_norm,
     next_beta,
@@ -58,7 +59,7 @@ from zkmarket.rules.scores import scores
 from zkmarket.updates import FixedPoint
 from zkmarket.updates.quantise import quantise
 
-LOGROWS, KAPPA = 13, 4.0
+LOGROWS, KAPPA = 13, 4000
 FIXED = FixedPoint(LOGROWS - 1, LOGROWS)
 UNIT = 10**18
 ATTACKS_PLAYED = ["nobody", *(attack for attack in ATTACKS if attack != "copy")]
@@ -148,9 +149,9 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
     """All rounds under one rule."""
     d, n = len(town.start), town.trainers
     most = norm_bound(d, FIXED.high + 1)
-    penalty = Domain.of(n, d, FIXED.high + 1, most, rule.filter, rule.score, 13).penalty if rule.filter else 0
+    penalty = Domain.of(RuleSet(n, d, FIXED.high + 1, most, rule.filter, rule.score), 13).penalty if rule.filter else 0
     first = cut(town.updates(Lesson(1, town.start, None))[n], None)
-    theta, last, past, beta = town.start, None, np.zeros(d, np.int64), int(KAPPA * (first @ first))
+    theta, last, past, beta = town.start, None, np.zeros(d, np.int64), int(KAPPA * (first @ first) / 1000)
     paid, rejected = [0] * n, [0] * n
     for number in range(1, rounds + 1):
         lesson = Lesson(number, theta, last)
@@ -159,8 +160,8 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
         updates = np.stack([cut(update, None if town.is_bad(i) else bound) for i, update in enumerate(made)])
         gram = inner(updates, updates)
         root = cut(root, bound)
-        owners = Reference(int(root @ root), tuple(int(v) for v in updates @ root))
-        before = Reference(int(past @ past), tuple(int(v) for v in updates @ past))
+        owners = ReferenceProducts(int(root @ root), tuple(int(v) for v in updates @ root))
+        before = ReferenceProducts(int(past @ past), tuple(int(v) for v in updates @ past))
         mask = accepted(gram, rule.filter, beta, penalty, owners) if rule.filter else [1] * n
         for i, share in enumerate(shares(UNIT, scores(gram, mask, rule.score, owners, before))[0]):
             paid[i] += share
@@ -188,7 +189,7 @@ def play(town: Town, rule: Rule, rounds: int) -> dict[str, Any]:
 
 def cut(update: np.ndarray, beta: int | None) -> np.ndarray:
     """(D,) int64 in fixed point; values out of range are cut, as an attacker who wants to be admitted must."""
-    return quantise(update, FIXED, beta, saturate="count").values.astype(np.int64)
+    return quantise(update, FIXED, beta, saturate=True).values.astype(np.int64)
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> list[list[int]]:

@@ -183,7 +183,7 @@ class Round:
         digits = [Digits.of(vector.values) for vector in self.vectors]
         products = gram.Products.of(digits, self.attempt.mask, manifest.chunk, manifest.chunks)
         q = settlement.combined(products.gram(), r)
-        given: Any = (ideal, self.vectors, digits, products, self.points, self.attempt, transcript, r, q)
+        given: Any = (ideal, base.Slots(self.vectors, digits, products, self.points), self.attempt, transcript, r, q)
         with ideal.in_place():
             unproven = base.prove_job(*given)
         return Sent(self.points, unproven.proven(ideal.prove(unproven.job)), q)

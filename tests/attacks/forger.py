@@ -80,7 +80,7 @@ def forge_round(
     with pytest.MonkeyPatch.context() as careless:
         careless.setattr(gram, "fold", lambda *given: careless_fold(*given, solve))
         careless.setattr(base, "check_combination", lambda *_: None)
-        unproven = base.prove_job(build, vectors, digits, products, points, attempt, transcript, r, q)
+        unproven = base.prove_job(build, base.Slots(vectors, digits, products, points), attempt, transcript, r, q)
     shown, settled = backend.prove([unproven.job, settlement.prove_job(build, committed, r, beta)])
     return RoundProof(
         manifest.digest(),

@@ -24,7 +24,7 @@ from zkmarket.round import (
     Aggregate,
     Commitment,
     Digits,
-    References,
+    KnownReferences,
     RoundProof,
     Submission,
     aggregate_points,
@@ -54,7 +54,7 @@ class Referred:
     submissions: tuple[Submission, ...]
     root: Submission
     last: Aggregate
-    known: References
+    known: KnownReferences
     proof: RoundProof
     folder: Path
 
@@ -88,7 +88,7 @@ def referred(honest_round: Round, tmp_path_factory: pytest.TempPathFactory) -> R
     files = ("--updates", folder / "updates", "--root", folder / "root", "--last", folder / "last.npz")
     assert main(list(map(str, ("prove", build.folder, *files, "-o", folder / "round.json", "--quiet")))) == 0
     proof = RoundProof.load(folder / "round.json", build.manifest)
-    return Referred(build, submissions, root, last, References(root.commitment, points), proof, folder)
+    return Referred(build, submissions, root, last, KnownReferences(root.commitment, points), proof, folder)
 
 
 def verify_by(referred: Referred, *words: object) -> int:
@@ -144,33 +144,33 @@ def test_the_round_reads_back_as_it_was_written(referred: Referred) -> None:
 # ---------------------------------------------------------------- other references
 
 
-def other_last(referred: Referred) -> References:
+def other_last(referred: Referred) -> KnownReferences:
     """This round's aggregate in the place of the last one's."""
     points = aggregate_points(referred.build.manifest, referred.proof.commitments, [1, 1, 1, 1, 0])
     return replace(referred.known, last=points)
 
 
-def other_root(referred: Referred) -> References:
+def other_root(referred: Referred) -> KnownReferences:
     """A trainer's commitment as the owner's root: whoever is like it is accepted and paid."""
     return replace(referred.known, root=referred.submissions[0].commitment)
 
 
-def other_owner(referred: Referred) -> References:
+def other_owner(referred: Referred) -> KnownReferences:
     """The owner's points under another name."""
     return replace(referred.known, root=replace(referred.root.commitment, trainer=OWNER + 1))
 
 
-def swapped(referred: Referred) -> References:
+def swapped(referred: Referred) -> KnownReferences:
     known = referred.known
     assert known.root and known.last
-    return References(replace(known.root, points=known.last), known.root.points)
+    return KnownReferences(replace(known.root, points=known.last), known.root.points)
 
 
 OTHERS = [other_last, other_root, other_owner, swapped]
 
 
 @pytest.mark.parametrize("change", OTHERS)
-def test_the_proof_claims_other_references(referred: Referred, change: Callable[[Referred], References]) -> None:
+def test_the_proof_claims_other_references(referred: Referred, change: Callable[[Referred], KnownReferences]) -> None:
     lie = replace(referred.proof, references=change(referred))
     with pytest.raises(ProofRejected, match="another (last aggregate|root update) than the known one: they differ"):
         verify_round(referred.build, lie, references=referred.known)
@@ -178,7 +178,7 @@ def test_the_proof_claims_other_references(referred: Referred, change: Callable[
 
 @pytest.mark.parametrize("change", [other_last, other_root, swapped])
 def test_the_proof_is_of_other_references_than_it_claims(
-    referred: Referred, change: Callable[[Referred], References]
+    referred: Referred, change: Callable[[Referred], KnownReferences]
 ) -> None:
     """The prover compared with something else and writes the right points over it: the challenges come from them."""
     claimed = change(referred)
@@ -310,7 +310,7 @@ def test_the_longest_last_aggregate(referred: Referred, at: int) -> None:
     assert Digits.of(last.values).count == 2 and abs(int(last.values[at])) > 1 << 19
     check_last(build.manifest, last)
     proof, _ = prove_round(build, referred.submissions, root=referred.root, last=last)
-    known = References(referred.root.commitment, commit_vector(build, last.values, last.salts))
+    known = KnownReferences(referred.root.commitment, commit_vector(build, last.values, last.salts))
     decision = verify_round(build, proof, expected=ROUND, references=known)
     assert decision.mask == (1, 1, 1, 1, 0)
     last.values[at] -= 1

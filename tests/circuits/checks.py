@@ -27,7 +27,17 @@ from zkmarket.build.statements import SALTS, Circuit, check_settings, settlement
 from zkmarket.crypto import P, scalar_hex
 from zkmarket.errors import StatementFalse
 from zkmarket.round import Outcome, combined, decide
-from zkmarket.rules import SCORE_LIMIT, Domain, Filter, Gram, krum_scores, norm_bound, reference_slots, squared_norms
+from zkmarket.rules import (
+    SCORE_LIMIT,
+    Domain,
+    Filter,
+    Gram,
+    RuleSet,
+    krum_scores,
+    norm_bound,
+    reference_slots,
+    squared_norms,
+)
 
 Check = Callable[[Compiled], None]
 
@@ -210,11 +220,15 @@ class Rules:
     bound: int = 508
     beta_max: int | None = None
 
+    @property
+    def set(self) -> RuleSet:
+        beta_max = self.beta_max or norm_bound(self.params, self.bound)
+        return RuleSet(self.n, self.params, self.bound, beta_max, self.filter, self.score)
+
     @functools.cache  # noqa: B019 (a handful of rules a session)
     def circuit(self) -> Circuit:
-        beta_max = self.beta_max or norm_bound(self.params, self.bound)
-        project = (self.n, self.params, self.bound, beta_max, self.filter, self.score)
-        made = settlement_statement(settlement_logrows(*project), *project, SALTS)
+        project = self.set
+        made = settlement_statement(settlement_logrows(project), project, SALTS)
         MADE[id(made)] = self
         return made
 

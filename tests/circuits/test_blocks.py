@@ -32,7 +32,7 @@ from zkmarket.build.statements import (
 )
 from zkmarket.crypto import scalar_hex
 from zkmarket.errors import ArtifactError, BackendError
-from zkmarket.rules import MultiKrum
+from zkmarket.rules import MultiKrum, RuleSet
 
 pytestmark = pytest.mark.proof
 
@@ -151,7 +151,8 @@ def test_a_settlement_has_one_block_and_no_row_more():
     check_first_block([Operation("SIGN", 0, block)], LOGROWS)
     with pytest.raises(ArtifactError, match=f"lays out {block + 1} rows: wanted at most {block}"):
         check_first_block([Operation("SIGN", 0, 9), Operation("TOPK", 9, block + 1)], LOGROWS)
-    circuit = settlement_statement(13, 3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley", SALTS)
+    rules = RuleSet(3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley")
+    circuit = settlement_statement(13, rules, SALTS)
     assert circuit.blocks == 1 and circuit.rows[1] <= block_rows(13)
 
 
@@ -159,4 +160,5 @@ def test_a_settlement_has_one_block_and_no_row_more():
 def test_the_number_of_rows_of_a_settlement_is_chosen_below_the_last_three(short: int, monkeypatch: pytest.MonkeyPatch):
     usable = usable_rows(13)
     monkeypatch.setattr(settlement, "settlement_rows", lambda *_: usable - short)
-    assert settlement_logrows(3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley") == (13 if short > 1 else 14)
+    rules = RuleSet(3, 40, 508, 40 * 508**2, MultiKrum(0, 3), "shapley")
+    assert settlement_logrows(rules) == (13 if short > 1 else 14)

@@ -55,6 +55,6 @@ def test_the_row_estimate_holds_for_every_combination(compile_once: Compile, sco
     for n, text in [*((4, text) for text in FILTERS), (12, EVERY_PART)]:
         compiled = compile_once(Rules(n, Filter.parse(text), score).circuit(), cut=True)
         check_settings(compiled.settings, compiled.circuit)
-        estimate = settlement_rows(n, Filter.parse(text), score, compiled.circuit.domain)
+        estimate = settlement_rows(Rules(n, Filter.parse(text), score).set, compiled.circuit.domain)
         rows = compiled.settings["num_rows"]
         assert rows <= estimate <= min(1.02 * rows, block_rows(compiled.circuit.how.logrows)), (n, text)

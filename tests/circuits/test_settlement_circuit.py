@@ -220,7 +220,7 @@ def test_the_row_estimate_is_an_upper_one(compile_once: Compile, n: int, params:
         compiled = compile_once(Rules(n, rule, params=params).circuit(), cut=True)
         check_settings(compiled.settings, compiled.circuit)
         domain = compiled.circuit.domain
-        estimate = settlement_rows(n, rule, "shapley", domain)
+        estimate = settlement_rows(Rules(n, rule, params=params).set, domain)
         assert compiled.settings["num_rows"] <= estimate <= 1.02 * compiled.settings["num_rows"]
         args = compiled.settings["run_args"]
         assert args["decomp_legs"] == domain.digits

@@ -29,7 +29,7 @@ from zkmarket.chain import (
     development_chain,
     transacting,
 )
-from zkmarket.rules import Filter, norm_bound
+from zkmarket.rules import Filter, RuleSet, norm_bound
 
 RUNS = (1, 200, 1_000_000)
 
@@ -39,8 +39,9 @@ def circuits(logrows: int, trainers: list[int]) -> Iterator[tuple[str, Circuit]]
     params, bound = Columns(logrows).values, value_bound(VALUE_BITS)
     for n in trainers:
         rule, beta_max = Filter.krum(n), norm_bound(params, bound)
-        settlement = settlement_logrows(n, params, bound, beta_max, rule, "shapley")
-        made = project_circuits(n, params, logrows, VALUE_BITS, settlement, beta_max, rule, "shapley")
+        rules = RuleSet(n, params, bound, beta_max, rule, "shapley")
+        settlement = settlement_logrows(rules)
+        made = project_circuits(logrows, settlement, rules)
         if n == trainers[0]:
             yield "base", made["base"]
         yield f"settlement, N = {n}", made["settlement"]

@@ -381,6 +381,6 @@ def test_the_next_norm_bound_is_the_engine_s(
 ) -> None:
     scene.open(kappa=kappa, beta=beta, betaMin=least, betaMax=most, valueBits=19).to_prove(scene.trainers[:3])
     settled = scene.settle(nu=nu).event("Settled").arguments["settlement"]
-    want = next_beta(beta, nu, kappa / 1000, least, most)
+    want = next_beta(beta, nu, kappa, least, most)
     assert settled["beta"] == want == scene.project.state().beta
     assert settled["cid"] == CID

@@ -57,7 +57,7 @@ def settle_and_check(
     ]
     assert list(outcome["scores"]) == packed
     offer = project.offer
-    want = next_beta(before.beta, decision.nu, offer.kappa / 1000, offer.beta_min, offer.beta_max)
+    want = next_beta(before.beta, decision.nu, offer.kappa, offer.beta_min, offer.beta_max)
     assert result["beta"] == outcome["beta"] == after.beta == want
     assert result["rate"] == outcome["rate"] == offer.rates[min(before.settled, len(offer.rates) - 1)]
     assert after.phase == Phase.SETTLED and after.settled == before.settled + 1

@@ -525,7 +525,7 @@ def test_pay_and_next_bound_are_the_engines(
         expected = {f"credit of trainer {slot}": amount for slot, amount in enumerate(pay, start=1)}
         expected["credit of owner"] = dust
         assert scene.moved(before) == {name: amount for name, amount in expected.items() if amount}
-        want = next_beta(scene.values["beta"], nu, 1.337, scene.values["betaMin"], scene.values["betaMax"])
+        want = next_beta(scene.values["beta"], nu, 1337, scene.values["betaMin"], scene.values["betaMax"])
         assert scene.project.state().beta == settled["beta"] == want
         assert bool(settled["aggregate"]) == (sum(mask) >= 3)
 
@@ -563,7 +563,7 @@ def test_the_next_bound_is_clamped(scene: Scene, case: str) -> None:
     beta, least, most, kappa, nu, want = BETAS[case]
     scene.reach(Phase.PROVE, beta=beta, betaMin=least, betaMax=most, kappa=kappa, valueBits=19)
     scene.settle(nu=nu)
-    assert scene.project.state().beta == want == next_beta(beta, nu, kappa / 1000, least, most)
+    assert scene.project.state().beta == want == next_beta(beta, nu, kappa, least, most)
 
 
 def test_learning_rates_follow_their_schedule_and_the_last_one_stays(scene: Scene) -> None:
@@ -601,7 +601,7 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
         "pay": scene.pays(scores)[0],
         "aggregate": words,
         "cid": CID,
-        "beta": next_beta(beta, 1234, 2.0, 1500, 10**9),
+        "beta": next_beta(beta, 1234, 2000, 1500, 10**9),
         "rate": 10**9,
         "nu": 1234,
         "proofs": proofs_hash(proof.base.proof.data, proof.settlement.data),

@@ -27,8 +27,8 @@ from zkmarket.round import (
     BaseProof,
     Coefficients,
     Commitment,
+    KnownReferences,
     Points,
-    References,
     RoundId,
     RoundProof,
     combine,
@@ -433,7 +433,7 @@ class Scene:
             gram_point,
             BaseProof(t0, z, tuple(claims), tuple(rounds), base),
             Proof(encode_point(gram_point), (q, *r, beta, *mask, *scores, nu)),
-            References(root, held.get("last")),
+            KnownReferences(root, held.get("last")),
         )
 
     def settle(self, proof: RoundProof | None = None, cid: bytes = CID, sender: Any = None, **made_up: Any) -> Receipt:

@@ -18,7 +18,8 @@ from zkmarket.rules import (
     Domain,
     Filter,
     MultiKrum,
-    Reference,
+    ReferenceProducts,
+    RuleSet,
     accepted,
     krum_scores,
     median_squared_norm,
@@ -144,7 +145,7 @@ def test_mask_and_scores_do_not_depend_on_the_order_of_slots(kind: str, vectors:
     rule = MultiKrum(data.draw(st.integers(0, (n - 3) // 2)), data.draw(st.integers(3, n)))
     beta = data.draw(st.integers(0, D * Q * Q))
     order = data.draw(st.permutations(range(n)))
-    penalty = Domain.of(n, D, Q, beta, rule, kind, 8).penalty
+    penalty = Domain.of(RuleSet(n, D, Q, beta, rule, kind), 8).penalty
 
     gram, moved = gram_of(vectors), gram_of([vectors[i] for i in order])
     mask, moved_mask = multi_krum(gram, rule, beta, penalty), multi_krum(moved, rule, beta, penalty)
@@ -161,7 +162,7 @@ def test_an_accepted_update_is_always_within_beta(vectors: Updates, data: st.Dat
     rule = MultiKrum(data.draw(st.integers(0, (n - 3) // 2)), data.draw(st.integers(3, n)))
     beta = data.draw(st.integers(0, D * Q * Q))
     gram = gram_of(vectors)
-    mask = multi_krum(gram, rule, beta, Domain.of(n, D, Q, beta, rule, "shapley", 8).penalty)
+    mask = multi_krum(gram, rule, beta, Domain.of(RuleSet(n, D, Q, beta, rule, "shapley"), 8).penalty)
     within = [gram[i][i] <= beta for i in range(n)]
     assert all(inside for inside, bit in zip(within, mask, strict=True) if bit)
     assert sum(mask) >= min(rule.m, sum(within))  # those within are ranked before all others
@@ -184,9 +185,9 @@ def test_the_oracles_are_exact_beyond_64_bits(vectors: Updates, beta: int):
 # ---------------------------------------------------------------- references
 
 
-def along(vectors: Updates, reference: list[int]) -> Reference:
+def along(vectors: Updates, reference: list[int]) -> ReferenceProducts:
     inner = tuple(sum(a * b for a, b in zip(u, reference, strict=True)) for u in vectors)
-    return Reference(sum(x * x for x in reference), inner)
+    return ReferenceProducts(sum(x * x for x in reference), inner)
 
 
 def vector(low: int = -Q, high: int = Q - 1) -> st.SearchStrategy[list[int]]:

@@ -9,7 +9,7 @@ from zkmarket.build import Columns, Manifest
 from zkmarket.build.statements import project_circuits, settlement_logrows
 from zkmarket.crypto import GENERATOR, P, Q, encode_point
 from zkmarket.round import BaseProof, Commitment, RoundId, RoundProof
-from zkmarket.rules import Domain, MultiKrum
+from zkmarket.rules import Domain, MultiKrum, RuleSet
 from zkmarket.utility import Method, UtilityProof, UtilityRound
 
 ROUND_ID = RoundId(chain_id=1, project=2, round=3)
@@ -38,10 +38,10 @@ def utility_round() -> UtilityRound:
 
 def manifest(params: int = 2500, chunks: int = 3, layout: list | None = LAYOUT) -> dict[str, Any]:
     """N = 5, K = 10, consistent in itself."""
-    rule = (5, params, 512, 10**7, MultiKrum(1, 4), "shapley")
-    logrows = settlement_logrows(*rule)
-    domain = Domain.of(*rule, logrows - 1)
-    circuits = project_circuits(5, params, 10, 10, logrows, *rule[3:])
+    rules = RuleSet(5, params, 512, 10**7, MultiKrum(1, 4), "shapley")
+    logrows = settlement_logrows(rules)
+    domain = Domain.of(rules, logrows - 1)
+    circuits = project_circuits(10, logrows, rules)
     value = {
         "format": "zkmarket-manifest/2",
         "insecure": True,

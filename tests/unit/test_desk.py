@@ -482,7 +482,7 @@ def excluded(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> list[np.n
         return SimpleNamespace(commitment=kept(folder, made, who, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
-    monkeypatch.setattr(Desk, "rules", MANIFEST)
+    monkeypatch.setattr(Desk, "manifest", MANIFEST)
     past.started(1)
     past.settled(1, OWNER, AGGREGATOR)
     past.started(2)
@@ -777,7 +777,7 @@ def test_a_last_aggregate_that_cannot_be_worked_with_keeps_the_office_untaken(
 ) -> None:
     """Attack: a predecessor that leaves an aggregate with which no round could be proven; the bond would be lost."""
     monkeypatch.setattr(Desk, "inspected", lambda self: None)
-    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=("last",)))
+    monkeypatch.setattr(Desk, "manifest", SimpleNamespace(references=("last",)))
     past.started(1)
     past.settled(1, at.sealing_key)
     role = aggregator.Aggregator(at)

@@ -33,7 +33,7 @@ from zkmarket.round.direct import (
     round_statement,
     value_domain,
 )
-from zkmarket.rules import Domain, Filter, MultiKrum
+from zkmarket.rules import Domain, Filter, MultiKrum, RuleSet
 
 pytestmark = pytest.mark.unit
 
@@ -208,7 +208,7 @@ def test_the_noise_covers_what_an_argument_reveals(logrows: int):
 def test_a_rounds_domain_holds_a_number_and_its_opposite():
     """A sign is decided by sorting 2x + 1 and −2x − 1: their difference, plus 1, is twice the settled bound, plus 1."""
     rule, q = MultiKrum(2, 6), table_bound(13)
-    settled = Domain.of(8, 1210, q, 1210 * q * q, rule, "leave-one-out", 12)
+    settled = Domain.of(RuleSet(8, 1210, q, 1210 * q * q, rule, "leave-one-out"), 12)
     domain = round_domain(13, 8, 1210, 1210 * q * q, rule, "leave-one-out")
     assert domain.penalty == settled.penalty
     for name, bound in settled.bounds.items():

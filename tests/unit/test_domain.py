@@ -19,7 +19,8 @@ from zkmarket.rules import (
     Domain,
     Filter,
     MultiKrum,
-    Reference,
+    ReferenceProducts,
+    RuleSet,
     accepted,
     krum_scores,
     multi_krum,
@@ -28,6 +29,12 @@ from zkmarket.rules import (
 from zkmarket.rules.scores import scores
 
 pytestmark = pytest.mark.unit
+
+
+def domain_of(
+    n: int, d: int, q: int, beta_max: int, rule: Filter, score: str, digit_bits: int, most: int | None = None
+) -> Domain:
+    return Domain.of(RuleSet(n, d, q, beta_max, rule, score, most), digit_bits)
 
 
 def gram_of(updates) -> list[list[int]]:
@@ -66,7 +73,7 @@ def test_no_update_in_range_exceeds_a_bound(data: st.DataObject):
     beta_max = data.draw(st.sampled_from([0, d * q * q, 10 * d * q * q]))
     beta = data.draw(st.integers(0, beta_max))
     score = data.draw(st.sampled_from(["shapley", "leave-one-out"]))
-    domain = Domain.of(n, d, q, beta_max, rule, score, digit_bits=7)
+    domain = domain_of(n, d, q, beta_max, rule, score, digit_bits=7)
     assert domain.penalty > max(krum_scores(gram_of(updates), rule.f))
     found = compared(updates, beta, rule, score, domain.penalty)
     assert found.keys() == domain.bounds.keys()
@@ -137,18 +144,18 @@ def test_no_reference_and_no_update_in_range_exceeds_a_bound_of_further_rules(da
     most = n + data.draw(st.integers(0, 2))
     inside = updates[(updates.astype(object) ** 2).sum(1) <= beta_max]  # of a past round, some more than once
     past = np.array(data.draw(st.lists(st.sampled_from([*inside.tolist(), [0] * d]), max_size=most)) or [[0] * d])
-    domain = Domain.of(n, d, q, beta_max, rule, score, 7, most)
+    domain = domain_of(n, d, q, beta_max, rule, score, 7, most)
     vectors = {"updates": updates, "root": root, "last": past.sum(0)}
     for name, found in compared_further(vectors, beta, rule, score, domain.penalty).items():
         assert found <= domain.bounds[name], name
     largest = max(scores_of(vectors, beta, rule, score, domain.penalty))
-    assert largest >> score_shift(n, d, q, beta_max, score, most) < SCORE_LIMIT
+    assert largest >> score_shift(RuleSet(n, d, q, beta_max, rule, score, most)) < SCORE_LIMIT
 
 
 def scores_of(vectors: dict[str, np.ndarray], beta: int, rule: Filter, score: str, penalty: int) -> list[int]:
     u = vectors["updates"].astype(object)
     along = {
-        name: Reference(int(vectors[name].astype(object) @ vectors[name]), tuple(map(int, u @ vectors[name])))
+        name: ReferenceProducts(int(vectors[name].astype(object) @ vectors[name]), tuple(map(int, u @ vectors[name])))
         for name in ("root", "last")
     }
     gram = (u @ u.T).tolist()
@@ -157,38 +164,39 @@ def scores_of(vectors: dict[str, np.ndarray], beta: int, rule: Filter, score: st
 
 def test_the_shift_is_the_least_that_brings_a_novel_score_below_64_bits():
     """N·β·(most²·β): 5 · 2^20 · 25 · 2^20 is below 2^47; with β = 2^30 it is of 67 bits."""
-    assert score_shift(5, 10**6, 508, 1 << 20, "novel") == 0
-    assert score_shift(5, 10**6, 508, 1 << 30, "novel") == 3
+    rule = Filter(1, 4)
+    assert score_shift(RuleSet(5, 10**6, 508, 1 << 20, rule, "novel")) == 0
+    assert score_shift(RuleSet(5, 10**6, 508, 1 << 30, rule, "novel")) == 3
     assert (5 * 25 << 60) >> 3 < SCORE_LIMIT <= (5 * 25 << 60) >> 2
-    assert score_shift(5, 10**6, 508, 1 << 30, "novel", most=10) == 5
-    assert [score_shift(5, 1000, 508, 1 << 30, score) for score in SCORES if score != "novel"] == [0] * 5
+    assert score_shift(RuleSet(5, 10**6, 508, 1 << 30, rule, "novel", most_trainers=10)) == 5
+    assert [score_shift(RuleSet(5, 1000, 508, 1 << 30, rule, score)) for score in SCORES if score != "novel"] == [0] * 5
 
 
 def test_the_bounds_of_further_rules_can_be_lowered_by_beta_max():
     """A million parameters at K = 17: three-sigma needs a norm bound that is nearer to what updates have."""
     rule = (Filter(2, 6, Fraction(3)), "shapley", 16)
     with pytest.raises(DomainError, match="'distance to the centre against the deviation' is .* or --beta-max"):
-        Domain.of(8, 10**6, 65532, 10**6 * 65532**2, *rule)
-    assert Domain.of(8, 10**6, 65532, 1 << 41, *rule)
+        domain_of(8, 10**6, 65532, 10**6 * 65532**2, *rule)
+    assert domain_of(8, 10**6, 65532, 1 << 41, *rule)
     with pytest.raises(DomainError, match="'sign of the score' is .* or --beta-max"):
-        Domain.of(8, 10**6, 65532, 10**6 * 65532**2, Filter(2, 6), "novel", 16, most=1000)
+        domain_of(8, 10**6, 65532, 10**6 * 65532**2, Filter(2, 6), "novel", 16, most=1000)
 
 
 def test_the_bounds_are_reached_where_they_can_be():
     """All updates at −Q: the largest squared norm, and with all of them accepted the largest score."""
     n, d, q = 5, 3, 508
     rule = MultiKrum(1, 5)
-    domain = Domain.of(n, d, q, 0, rule, "shapley", digit_bits=8)
+    domain = domain_of(n, d, q, 0, rule, "shapley", digit_bits=8)
     found = compared([[-q] * d] * n, d * q * q, rule, "shapley", domain.penalty)
     assert found["sign of the score"] == domain.bounds["sign of the score"] == 2 * n * d * q * q + 1
 
 
 def test_a_domain_that_does_not_fit_says_what_to_lower():
     fits = (8, 100_000, 4092, 2**60, MultiKrum(2, 6), "shapley", 8)
-    assert max(Domain.of(*fits).bounds.values()) <= 1 << 120
+    assert max(domain_of(*fits).bounds.values()) <= 1 << 120
     with pytest.raises(DomainError, match=r"'squared norm against beta' is 2\^121, wanted at most 2\^120.*--beta-max"):
-        Domain.of(*fits[:3], 1 << 119, *fits[4:])
-    assert Domain.of(*fits[:3], (1 << 119) - 1, *fits[4:])
+        domain_of(*fits[:3], 1 << 119, *fits[4:])
+    assert domain_of(*fits[:3], (1 << 119) - 1, *fits[4:])
     for name, d in (
         ("squared norm against beta", 1 << 96),
         ("order of distances", 1 << 95),
@@ -197,17 +205,17 @@ def test_a_domain_that_does_not_fit_says_what_to_lower():
         with pytest.raises(
             DomainError, match=rf"'{name}.*' is 2\^12\d, .*: lower the number of parameters, of trainers"
         ):
-            Domain.of(8, d, *fits[2:])
+            domain_of(8, d, *fits[2:])
 
 
 def test_a_score_beyond_64_bits_says_what_to_lower():
     """Q = 2^19 − 4 (K = 20) and N = 8: D · Q² · N < 2^64 holds up to D = 2^23."""
     rest = (2**19 - 4, 0, MultiKrum(0, 3), "shapley", 8)
-    assert Domain.of(8, 1 << 23, *rest)
+    assert domain_of(8, 1 << 23, *rest)
     with pytest.raises(DomainError, match=r"a score can reach 2\^65, wanted less than 2\^64 .*: lower the bits"):
-        Domain.of(8, 1 << 24, *rest)
+        domain_of(8, 1 << 24, *rest)
     with pytest.raises(DomainError, match=r"a score can reach 2\^66"):  # leave-one-out: 2N + 1 times, not N times
-        Domain.of(8, 1 << 23, *rest[:3], "leave-one-out", 8)
+        domain_of(8, 1 << 23, *rest[:3], "leave-one-out", 8)
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -219,8 +227,8 @@ def test_a_median_beyond_64_bits_is_refused_whatever_the_score(score: str):
         nu = d * rules.median_squared_norm(longest)
         if rules.norm_bound(d, q) >= SCORE_LIMIT:
             with pytest.raises(DomainError, match=r"median ν, can reach D·Q² = 2\^65|a score can reach"):
-                Domain.of(5, d, q, *rest)
+                domain_of(5, d, q, *rest)
             continue
         assert nu < SCORE_LIMIT
         if score not in ("shapley", "leave-one-out"):
-            assert Domain.of(5, d, q, *rest)
+            assert domain_of(5, d, q, *rest)

@@ -30,7 +30,7 @@ from zkmarket.chain import Event
 from zkmarket.crypto import GENERATOR
 from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError
 from zkmarket.market import History, Log, SealingKey, Served, encode_aggregate, history
-from zkmarket.round import Aggregate, Commitment, Decision, References
+from zkmarket.round import Aggregate, Commitment, Decision, KnownReferences
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 __all__ = ["commits"]  # the fixture
@@ -302,7 +302,7 @@ def proven_with(past: Past, monkeypatch: pytest.MonkeyPatch, root: Commitment | 
     commitments = [Commitment(past.round_id(1), int(who, 16), (GENERATOR,)) for who in TRAINERS]
     said = decided(past)
     monkeypatch.setattr(past, "round_proof", lambda *_: SimpleNamespace(commitments=commitments), raising=False)
-    monkeypatch.setattr(past, "references", lambda *_: References(root), raising=False)
+    monkeypatch.setattr(past, "references", lambda *_: KnownReferences(root), raising=False)
     monkeypatch.setattr(history, "verify_round", lambda *_, **__: said)
     return commitments
 

@@ -16,7 +16,7 @@ from zkmarket.crypto import Q, encode_point
 from zkmarket.documents import check_schema
 from zkmarket.errors import ArtifactError, DomainError, InputError, ProofRejected, RuleError, ZkmarketError
 from zkmarket.round import Opening
-from zkmarket.rules import Domain, Filter, score_shift
+from zkmarket.rules import Domain, Filter, RuleSet, score_shift
 
 pytestmark = pytest.mark.unit
 
@@ -156,16 +156,16 @@ def test_values_of_more_bits_than_the_argument_takes():
 def further(rule: str, score: str, most: int | None = None) -> dict[str, Any]:
     """A manifest of other rules, consistent in itself."""
     value = documents.manifest()
-    project = 5, 2500, 512, 10**7, Filter.parse(rule), score
-    logrows = settlement_logrows(*project, most)
-    domain = Domain.of(*project, logrows - 1, most)
+    rules = RuleSet(5, 2500, 512, 10**7, Filter.parse(rule), score, most)
+    logrows = settlement_logrows(rules)
+    domain = Domain.of(rules, logrows - 1)
     numbers = {name: getattr(domain, name) for name in ("digit_bits", "digits")}
     bounds = {name: str(bound) for name, bound in domain.bounds.items()}
     value |= {"filter": rule, "score": score}
     value["domain"] = {"bounds": bounds, "penalty": str(domain.penalty), **numbers}
     value["circuits"]["settlement"] = value["circuits"]["settlement"] | {"logrows": logrows}
     if most is not None:
-        value |= {"most_trainers": most, "score_shift": score_shift(*project[:4], score, most)}
+        value |= {"most_trainers": most, "score_shift": score_shift(rules)}
     return value | {"digest": "0x" + Manifest(value).digest().hex()}
 
 

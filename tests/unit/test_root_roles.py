@@ -31,7 +31,7 @@ EARLY, LATE = 930, 960  # of the time to start, 910 to 1010
 @pytest.fixture
 def rooted(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """The aggregator's desk in a project whose rules use a root; three trainers have joined."""
-    monkeypatch.setattr(Desk, "rules", RULES)
+    monkeypatch.setattr(Desk, "manifest", RULES)
     vars(at)["terms"] = TERMS | {"owner": OWNER}
     for who in TRAINERS:
         past.log("Joined", trainer=who, stakeWei=10**18, encryptionKey=SealingKey.fresh().public)
@@ -90,7 +90,7 @@ def test_it_starts_on_a_digest_and_asks_no_store_for_more(past: Past, rooted: De
 
 
 def test_rules_without_a_root_wait_for_none(past: Past, rooted: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Desk, "rules", SimpleNamespace(references=()))
+    monkeypatch.setattr(Desk, "manifest", SimpleNamespace(references=()))
     assert aggregator.Aggregator(rooted).start(state_of(Phase.OPEN, now=EARLY)) == "started"
 
 
@@ -195,7 +195,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Opening]:
         return SimpleNamespace(commitment=kept(folder, drawn[-1], author, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
-    monkeypatch.setattr(Desk, "rules", MANIFEST)
+    monkeypatch.setattr(Desk, "manifest", MANIFEST)
     return drawn
 
 

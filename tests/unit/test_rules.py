@@ -17,6 +17,7 @@ from zkmarket.rules import (
     Domain,
     Filter,
     MultiKrum,
+    RuleSet,
     accepted,
     krum_scores,
     largest_beta,
@@ -28,6 +29,13 @@ from zkmarket.rules import (
 )
 
 pytestmark = pytest.mark.unit
+
+
+def domain_of(
+    n: int, d: int, q: int, beta_max: int, rule: Filter, score: str, digit_bits: int, most: int | None = None
+) -> Domain:
+    return Domain.of(RuleSet(n, d, q, beta_max, rule, score, most), digit_bits)
+
 
 NO_BOUND = 1 << 62
 PENALTY = 1 << 63
@@ -189,16 +197,16 @@ def test_a_model_too_large_for_the_default_is_told_of_multi_krum():
     )
     numbers = (16, 10**5, 4092, 10**5 * 4092**2)
     with pytest.raises(DomainError, match=reason):
-        Domain.of(*numbers, Filter.default(16), "shapley", 12)
-    Domain.of(*numbers, Filter.krum(16), "shapley", 12)
-    Domain.of(*numbers[:3], 2**35, Filter.default(16), "shapley", 12)
-    largest = largest_beta(16, 10**5, 4096, Filter.default(16), "shapley")
-    Domain.of(16, 10**5, 4096, largest, Filter.default(16), "shapley", 12)
+        domain_of(*numbers, Filter.default(16), "shapley", 12)
+    domain_of(*numbers, Filter.krum(16), "shapley", 12)
+    domain_of(*numbers[:3], 2**35, Filter.default(16), "shapley", 12)
+    largest = largest_beta(RuleSet(16, 10**5, 4096, 0, Filter.default(16), "shapley"))
+    domain_of(16, 10**5, 4096, largest, Filter.default(16), "shapley", 12)
     with pytest.raises(DomainError, match=reason):
-        Domain.of(16, 10**5, 4096, 2 * largest, Filter.default(16), "shapley", 12)
-    assert largest_beta(16, 10**5, 4096, Filter.krum(16), "shapley") == norm_bound(10**5, 4096)
+        domain_of(16, 10**5, 4096, 2 * largest, Filter.default(16), "shapley", 12)
+    assert largest_beta(RuleSet(16, 10**5, 4096, 0, Filter.krum(16), "shapley")) == norm_bound(10**5, 4096)
     with pytest.raises(DomainError, match=r"a score can reach 2\^66"):  # whatever the bound on accepted norms
-        largest_beta(8, 1 << 24, 1 << 19, Filter.krum(8), "shapley")
+        largest_beta(RuleSet(8, 1 << 24, 1 << 19, 0, Filter.krum(8), "shapley"))
 
 
 def test_parse_reads_what_str_writes():
@@ -291,16 +299,16 @@ def test_the_median_is_the_lower_one():
 @pytest.mark.parametrize(
     ("beta", "nu", "kappa", "expected"),
     [
-        (100, 60, 2.0, 120),
-        (100, 60, 1.5, 90),
-        (100, 1, 2.0, 50),  # not below β/2
-        (100, 10**9, 2.0, 200),  # not above 2β
-        (101, 0, 2.0, 50),
-        (12, 0, 1.0, 10),  # not below β_min
-        (900, 900, 2.0, 1000),  # not above β_max
-        (100, 77, 1.0005, 77),  # thousandths of κ, then floor
-        (100, 77, 1.019, 78),
+        (100, 60, 2000, 120),
+        (100, 60, 1500, 90),
+        (100, 1, 2000, 50),  # not below β/2
+        (100, 10**9, 2000, 200),  # not above 2β
+        (101, 0, 2000, 50),
+        (12, 0, 1000, 10),  # not below β_min
+        (900, 900, 2000, 1000),  # not above β_max
+        (100, 77, 1000, 77),  # floor
+        (100, 77, 1019, 78),
     ],
 )
-def test_the_next_beta_is_clamped(beta: int, nu: int, kappa: float, expected: int):
+def test_the_next_beta_is_clamped(beta: int, nu: int, kappa: int, expected: int):
     assert next_beta(beta, nu, kappa, beta_min=10, beta_max=1000) == expected

@@ -24,7 +24,7 @@ from zkmarket.build.statements import (
     value_bound,
 )
 from zkmarket.errors import DomainError
-from zkmarket.rules import Domain, MultiKrum
+from zkmarket.rules import Domain, MultiKrum, RuleSet
 
 pytestmark = pytest.mark.unit
 
@@ -32,7 +32,7 @@ RULE = MultiKrum(2, 6)
 
 
 def circuits(d: int, logrows: int = 10) -> dict:
-    return project_circuits(8, d, logrows, 10, 13, 10**9, RULE, "shapley")
+    return project_circuits(logrows, 13, RuleSet(8, d, value_bound(10), 10**9, RULE, "shapley"))
 
 
 def test_sizes_are_those_of_the_protocol():
@@ -107,16 +107,16 @@ def test_the_noise_covers_what_a_proof_reveals():
 
 @pytest.mark.parametrize("n", [3, 8, 16, 32])
 def test_the_settlement_has_the_smallest_number_of_rows_that_fits(n: int):
-    project = (n, 100_000, 4092, 10**12, MultiKrum.krum(n), "shapley")
-    logrows = settlement_logrows(*project)
+    project = RuleSet(n, 100_000, 4092, 10**12, MultiKrum.krum(n), "shapley")
+    logrows = settlement_logrows(project)
     for k, fits in ((logrows, True), (logrows - 1, False)):
         if k >= 11:
-            rows = settlement_rows(n, *project[4:6], Domain.of(*project, k - 1))
+            rows = settlement_rows(project, Domain.of(project, k - 1))
             assert (rows <= 2**k - 8) is fits  # one block: two rows less than are usable
-    how = settlement_statement(logrows, *project, 8).how
-    assert how.decomp_base**how.decomp_legs > max(Domain.of(*project, logrows - 1).bounds.values())
+    how = settlement_statement(logrows, project, 8).how
+    assert how.decomp_base**how.decomp_legs > max(Domain.of(project, logrows - 1).bounds.values())
 
 
 def test_too_many_trainers_are_refused():
     with pytest.raises(DomainError, match=r"the settlement of 300 trainers needs more than 2\^20 rows: lower N"):
-        settlement_logrows(300, 1000, 508, 10**9, MultiKrum.krum(300), "shapley")
+        settlement_logrows(RuleSet(300, 1000, 508, 10**9, MultiKrum.krum(300), "shapley"))

@@ -30,7 +30,17 @@ from zkmarket.crypto import (
     word,
 )
 from zkmarket.errors import InputError, ProofRejected
-from zkmarket.round import Coefficients, Commitment, Points, References, RoundId, Weights, context, gram, projection
+from zkmarket.round import (
+    Coefficients,
+    Commitment,
+    KnownReferences,
+    Points,
+    RoundId,
+    Weights,
+    context,
+    gram,
+    projection,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -69,7 +79,7 @@ def references(case: dict[str, Any]) -> list[tuple[Point, ...]]:
     root = Commitment(RoundId(), 1, held["root"]) if held.get("root") else None
     blinding = decode_point(raw(case["blinding"]))
     manifest: Any = SimpleNamespace(references=tuple(held), blinding=blinding, chunks=case["chunks"])
-    return References(root, held.get("last")).points(manifest)
+    return KnownReferences(root, held.get("last")).points(manifest)
 
 
 def all_points(case: dict[str, Any]) -> Points:

@@ -8,6 +8,7 @@ circuit, because ezkl's optimiser drops silently what no output depends on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .. import backend
@@ -17,7 +18,7 @@ from ..documents import write_json
 from ..errors import ArtifactError, DomainError, InputError
 from ..files import link_or_copy, new_folder
 from ..progress import Progress, quiet
-from ..rules import MIN_ACCEPTED, largest_beta, norm_bound, reference_slots, score_shift
+from ..rules import MIN_ACCEPTED, RuleSet, largest_beta, norm_bound, reference_slots, score_shift
 from ..updates import FixedPoint
 from .columns import Columns
 from .folder import Build, is_build
@@ -47,32 +48,33 @@ def make_build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -
     FixedPoint(scale_bits, value_bits)  # raises if it is none
     bound = value_bound(value_bits)
     longest = norm_bound(spec.params, bound)
-    held = reference_slots(spec.filter, spec.score)
-    most = (spec.most_trainers or spec.trainers) if "last" in held else None
+    references = reference_slots(spec.filter, spec.score)
+    most = (spec.most_trainers or spec.trainers) if "last" in references else None
+    rules = RuleSet(spec.trainers, spec.params, bound, longest, spec.filter, spec.score, most)
     beta_max = spec.beta_max
     if beta_max is None:
-        beta_max = largest_beta(spec.trainers, spec.params, bound, spec.filter, spec.score, most)
+        beta_max = largest_beta(rules)
         if beta_max < longest:
             progress(f"norm bounds up to {beta_max}, not D·Q² = {longest}: the integers of {spec.filter} hold no more")
     if not 0 < beta_max <= longest:
         raise DomainError(f"--beta-max is from 1 to D·Q² = {longest}: got {beta_max}")
 
-    n, d = spec.trainers, spec.params
-    shape = projection_shape(n, d, logrows, held)
+    rules = replace(rules, beta_max=beta_max)
+
+    shape = projection_shape(spec.trainers, spec.params, logrows, references)
     shape.check()
     progress(f"what the projection's answers tell of an update: at most 2^-{shape.leak_bits(bound)}")
-    settlement = settlement_logrows(n, d, bound, beta_max, spec.filter, spec.score, most)
-    made = project_circuits(n, d, logrows, value_bits, settlement, beta_max, spec.filter, spec.score, spec.salts, most)
+    circuits = project_circuits(logrows, settlement_logrows(rules), rules, spec.salts)
 
     entries = {}
     folders = {}
-    for name, circuit in made.items():
+    for name, circuit in circuits.items():
         folders[name], entries[name] = keys_of(circuit, srs, progress)
     base_files = CircuitFiles(folders["base"], srs.path(logrows))
     blinding = backend.commit(base_files, logrows, [[scalar_hex(0)]])[0]
     if blinding == INFINITY:
         raise ArtifactError("the commitment of zero is the point at infinity: the unusable rows are not what they were")
-    domain = made["settlement"].domain
+    domain = circuits["settlement"].domain
     assert domain is not None
     value = {
         "format": MANIFEST_FORMAT,
@@ -105,7 +107,7 @@ def make_build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -
         "layout": spec.layout.to_json() if spec.layout else None,
     }
     if most is not None:
-        value |= {"most_trainers": most, "score_shift": score_shift(n, d, bound, beta_max, spec.score, most)}
+        value |= {"most_trainers": most, "score_shift": score_shift(rules)}
     value["digest"] = "0x" + Manifest(value).digest().hex()
     with new_folder(Path(folder), replace=is_build(Path(folder))) as fresh:
         for name, source in folders.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..crypto import Point, decode_point, digest_words, encode_point
 from ..errors import ArtifactError
-from ..rules import Domain, Filter, norm_bound, reference_slots, score_shift
+from ..rules import Domain, Filter, RuleSet, norm_bound, reference_slots, score_shift
 from ..updates import FixedPoint, ParameterLayout
 from .columns import Columns
 from .shape import Shape
@@ -141,17 +141,12 @@ class Manifest:
 
     def circuits(self) -> dict[str, Circuit]:
         """The statements that this manifest's numbers stand for."""
-        return project_circuits(
-            self.trainers,
-            self.params,
-            self.logrows,
-            self.fixed_point.value_bits,
-            self.settlement_logrows,
-            self.beta_max,
-            self.filter,
-            self.score,
-            self.salts,
-            self.most_trainers,
+        return project_circuits(self.logrows, self.settlement_logrows, self.rules, self.salts)
+
+    @property
+    def rules(self) -> RuleSet:
+        return RuleSet(
+            self.trainers, self.params, self.bound, self.beta_max, self.filter, self.score, self.most_trainers
         )
 
     @property
@@ -241,23 +236,12 @@ def check_consistent(manifest: Manifest) -> None:
         "insecure": (manifest.insecure, value["srs"]["kind"] == "development"),
     }
     manifest.filter.check(manifest.trainers)
-    domain = Domain.of(
-        manifest.trainers,
-        manifest.params,
-        manifest.bound,
-        manifest.beta_max,
-        manifest.filter,
-        manifest.score,
-        value["domain"]["digit_bits"],
-        manifest.most_trainers,
-    )
-    facts["domain"] = (manifest.domain, domain)
+    facts["domain"] = (manifest.domain, Domain.of(manifest.rules, value["domain"]["digit_bits"]))
     facts["filter"] = (value["filter"], str(manifest.filter))
     if "last" in manifest.references:
-        numbers = manifest.trainers, manifest.params, manifest.bound, manifest.beta_max, manifest.score
         most = value.get("most_trainers", 0)
         facts["most trainers"] = (most, max(most, manifest.trainers))
-        facts["score_shift"] = (value.get("score_shift"), score_shift(*numbers, most))
+        facts["score_shift"] = (value.get("score_shift"), score_shift(manifest.rules))
     else:
         facts["most_trainers and score_shift"] = (value.keys() & {"most_trainers", "score_shift"}, set())
     if manifest.layout is not None:

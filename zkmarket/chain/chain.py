@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eth_utils.address import to_checksum_address
 from eth_utils.abi import event_signature_to_log_topic
+from eth_utils.address import to_checksum_address
 
 from ..errors import ChainError, InputError, TransactionReverted
 from .abi import CALLS_ONLY, REVERTED, encoded, transacting

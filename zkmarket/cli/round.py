@@ -20,7 +20,7 @@ from ..round import (
     VALUES_FILE,
     Aggregate,
     Commitment,
-    References,
+    KnownReferences,
     RoundId,
     RoundProof,
     Submission,
@@ -52,7 +52,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         who,
         _round_id(arguments),
         arguments.beta,
-        "count" if arguments.saturate else "refuse",
+        arguments.saturate,
         progress,
     )
     report = committed.quantised.report()
@@ -112,7 +112,7 @@ def _given_references(arguments: argparse.Namespace, made: Build, progress: Prog
     return {"root": root, "last": last}
 
 
-def _known_references(arguments: argparse.Namespace, made: Build) -> References:
+def _known_references(arguments: argparse.Namespace, made: Build) -> KnownReferences:
     """What a verifier knows of a round's references: the owner's commitment, and the last round's verified answer."""
     root = Commitment.load(arguments.root, made.manifest) if arguments.root else None
     last = None
@@ -125,7 +125,7 @@ def _known_references(arguments: argparse.Namespace, made: Build) -> References:
             last = tuple(decode_point(bytes.fromhex(point.removeprefix("0x"))) for point in points) or None
         except ValueError as error:
             raise InputError(f"{arguments.last}: a point of the aggregate is not hex: {error}") from error
-    return References(root, last)
+    return KnownReferences(root, last)
 
 
 def _prove_once(

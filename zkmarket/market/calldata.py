@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +10,16 @@ from eth_hash.auto import keccak
 
 from ..backend import Proof
 from ..build import Manifest, masked_chunks
-from ..crypto import P, Point, Transcript, digest_words, encode_point
+from ..crypto import Point, Transcript, digest_words, encode_point
 from ..round import (
     NO_REFERENCES,
     BaseProof,
     Commitment,
+    KnownReferences,
     Points,
-    References,
     RoundId,
     RoundProof,
-    Weights,
-    gram,
-    powers_of,
-    projection,
+    replay,
     start_transcript,
 )
 
@@ -48,7 +46,7 @@ def base_words(proof: RoundProof, cids: Sequence[bytes], references: Sequence[Se
 
     Args:
         cids: that were submitted, of slots 1..N, and then of the root update if one was admitted.
-        references: points of every reference slot, as `References.points` gives them.
+        references: points of every reference slot, as `KnownReferences.points` gives them.
     """
     base = proof.base
     return (
@@ -96,7 +94,7 @@ def round_proof_of(
     round_id: RoundId,
     beta: int,
     trainers: Sequence[int],
-    references: References = NO_REFERENCES,
+    references: KnownReferences = NO_REFERENCES,
 ) -> RoundProof:
     """The round proof behind `base_words` and `decision_words`: what the contract computes is computed again.
 
@@ -109,27 +107,15 @@ def round_proof_of(
     words, _, q, t0, z, folds, rounds, salt_square, base_proof = base
     mask, scores, nu, settlement_proof = decision
     points = list(zip(words[::2], words[1::2], strict=True))
-    n, chunks, shape = len(trainers), manifest.chunks, manifest.projection
+    n, chunks = len(trainers), manifest.chunks
     slots = [tuple(points[at * chunks : (at + 1) * chunks]) for at in range(n + len(manifest.references))]
     rest = points[len(slots) * chunks : -1]
     own = len(masked_chunks(chunks))
     all_points = Points(tuple(slots), tuple(rest[:own]), tuple(rest[own:]))
     transcript = start_transcript(manifest, round_id, beta, trainers, all_points, points[-1])
     r = transcript.slot_challenges(manifest.slots)
-    claims, messages = _pairs(folds), _pairs(rounds)
-    proof = Proof(bytes(base_proof), ())
-
-    weights = Weights.of(shape, transcript)
-    transcript.absorb_projection(q, t0, bytes(z))
-    eta = transcript.challenge("eta")
-    _, folded = gram.check_folds(claims, q, chunks, transcript)
-    sigmas, claim = projection.check_rounds(
-        messages, projection.first_claim(shape, bytes(z), t0, eta), shape, transcript
-    )
-    transcript.absorb_points([proof.point(at) for at in range(3)])
-    y = transcript.challenge("y")
-    value = projection.evaluate(shape, weights, sigmas, eta, y)
-    outputs = ((folded + salt_square) % P, salt_square, claim, *powers_of(y, manifest.logrows), value)
+    sent = BaseProof(t0, bytes(z), _pairs(folds), _pairs(rounds), Proof(bytes(base_proof), ()))
+    outputs = replay(manifest, transcript, q, sent).outputs(salt_square, manifest.logrows)
     return RoundProof(
         manifest.digest(),
         round_id,
@@ -138,7 +124,7 @@ def round_proof_of(
         all_points.mask,
         all_points.projection,
         points[-1],
-        BaseProof(t0, bytes(z), claims, messages, Proof(proof.data, outputs)),
+        dataclasses.replace(sent, proof=Proof(sent.proof.data, outputs)),
         Proof(bytes(settlement_proof), (q, *r, beta, *(mask >> at & 1 for at in range(n)), *scores, nu)),
         references,
     )
@@ -152,14 +138,11 @@ def last_seed(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> 
     """The transcript's seed when it has absorbed all that the prover sent: what names a base proof on chain.
 
     Args:
-        references: points of every reference slot, as `References.points` gives them.
+        references: points of every reference slot, as `KnownReferences.points` gives them.
     """
-    rid, base = proof.round_id, proof.base
+    rid = proof.round_id
     trainers = [commitment.trainer for commitment in proof.commitments]
     context = digest_words([proof.manifest_digest, rid.chain_id, rid.project, rid.round, proof.beta, *trainers])
     transcript = Transcript.start(context, all_points(proof, references))
-    transcript.absorb_projection(proof.settlement.instances[0], base.t0, base.z)
-    for message in (*base.claims, *base.rounds):
-        transcript.absorb(*message)
-    transcript.absorb_points([base.proof.point(at) for at in range(3)])
+    proof.base.absorbed_by(transcript, proof.settlement.instances[0])
     return transcript.seed

@@ -18,15 +18,13 @@ from ..build import Build, Columns
 from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
 from ..errors import ChainError
 from ..progress import Progress, quiet
+from ..units import DAY, HOUR
 from .factory import Market, verifier_of
 from .project import Project
 from .terms import REFERENCES, check_builds, plan_rules
 
 CLONE = (bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3"))
 """Code of an EIP-1167 clone, before and after the address that it delegates to."""
-
-HOUR = 3600
-DAY = 24 * HOUR
 
 
 @dataclass

@@ -14,7 +14,7 @@ from ..build import Manifest
 from ..chain import NOBODY, Chain, Contract, Event, Phase, codec, plain, transacting
 from ..crypto import Point
 from ..errors import ChainError, PassedOn
-from ..round import Commitment, References, RoundId, RoundProof
+from ..round import Commitment, KnownReferences, RoundId, RoundProof
 from .calldata import proofs_hash, round_proof_of, submission_word
 from .state import State
 
@@ -169,9 +169,9 @@ class ProjectView(Contract):
         settled = self._of_round("Settled", before[-1]["round"])[0].arguments["settlement"]
         return _points(settled["aggregate"])
 
-    def references(self, manifest: Manifest, round_number: int) -> References:
+    def references(self, manifest: Manifest, round_number: int) -> KnownReferences:
         """What updates of a round are compared with, where the rules of a manifest compare with anything."""
-        return References(
+        return KnownReferences(
             self.root_commitment(round_number) if "root" in manifest.references else None,
             (self.last_aggregate(round_number) or None) if "last" in manifest.references else None,
         )

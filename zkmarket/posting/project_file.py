@@ -19,7 +19,7 @@ from ..build.statements import VALUE_BITS, Circuit, project_circuits, settlement
 from ..chain import NOBODY
 from ..errors import InputError
 from ..market import Offer, Windows
-from ..rules import Filter, largest_beta, norm_bound, reference_slots
+from ..rules import Filter, RuleSet, largest_beta, norm_bound, reference_slots
 from ..units import HOUR, duration_text
 from ..updates import FixedPoint, ParameterLayout
 from .complaints import Complaints, Place
@@ -140,9 +140,13 @@ class ProjectFile:
 
     def circuits(self, params: int, logrows: int, trainers: int) -> dict[str, Circuit]:
         """The statements of a round of so many trainers; DomainError if they cannot be proven."""
-        rule, most, beta_max = self.filters[trainers], self.last_of(trainers), self.largest_bound(params)
-        settlement = settlement_logrows(trainers, params, value_bound(self.bits), beta_max, rule, self.score, most)
-        return project_circuits(trainers, params, logrows, self.bits, settlement, beta_max, rule, self.score, most=most)
+        rules = self.rules(params, trainers, self.largest_bound(params))
+        return project_circuits(logrows, settlement_logrows(rules), rules)
+
+    def rules(self, params: int, trainers: int, beta_max: int) -> RuleSet:
+        """Of a round of so many trainers."""
+        bound, most = value_bound(self.bits), self.last_of(trainers)
+        return RuleSet(trainers, params, bound, beta_max, self.filters[trainers], self.score, most)
 
     def last_of(self, trainers: int) -> int | None:
         """Of how many updates at most the last aggregate is, where a round of so many compares with it."""
@@ -152,10 +156,7 @@ class ProjectFile:
         """β_max: the file's, or the largest that rounds of every number of trainers can settle."""
         if self.beta_max is not None:
             return self.beta_max
-        bound = value_bound(self.bits)
-        return min(
-            largest_beta(n, params, bound, rule, self.score, self.last_of(n)) for n, rule in self.filters.items()
-        )
+        return min(largest_beta(self.rules(params, n, 0)) for n in self.filters)
 
     def refusal(self, params: int, logrows: int) -> str:
         """Why a K cannot be used for so many parameters; empty if it can."""

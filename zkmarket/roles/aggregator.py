@@ -34,7 +34,16 @@ from ..market import (
     until,
 )
 from ..posting import RoundShape, fits_one
-from ..round import Aggregate, References, RoundProof, Submission, check_last, open_aggregate, prove_round, verify_round
+from ..round import (
+    Aggregate,
+    KnownReferences,
+    RoundProof,
+    Submission,
+    check_last,
+    open_aggregate,
+    prove_round,
+    verify_round,
+)
 from ..storage import cid_to_bytes
 from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
 from .desk import UNAVAILABLE, Desk, withdraw
@@ -144,7 +153,7 @@ class Aggregator:
             return missing
         if not late:
             self.catch_up(log, number)
-        without = "root" in desk.rules.references and log.offered_root(number) is None
+        without = "root" in desk.manifest.references and log.offered_root(number) is None
         if without and not late:
             soon = "it is started without one when half of the time is gone"
             return f"round {number}: the owner has offered no root update; {soon}, {until(state)}"
@@ -160,12 +169,12 @@ class Aggregator:
 
     def missing(self, log: Log, number: int) -> str | None:
         """Why a round must not be started: one that cannot be proven costs the bond."""
-        if "last" not in self.desk.rules.references:
+        if "last" not in self.desk.manifest.references:
             return None
         try:
             last = self.desk.history.last_aggregate(log, number)
             if last is not None:
-                check_last(self.desk.rules, last)
+                check_last(self.desk.manifest, last)
         except UNAVAILABLE as error:
             return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
         return None
@@ -247,13 +256,13 @@ class Aggregator:
         root = self.root_of(log, key, number)
         if (folder / PROOF_FILE).is_file():
             proof = RoundProof.load(folder / PROOF_FILE, build.manifest)
-            known = References(root.commitment if root else None, self.last_points(number))
+            known = KnownReferences(root.commitment if root else None, self.last_points(number))
             same = (proof.manifest_digest, proof.beta) == (build.manifest.digest(), state.beta)
             if same and (proof.commitments, proof.references) == (tuple(one.commitment for one in slots), known):
                 place = folder / AGGREGATE_FILE
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
-        last = desk.history.last_aggregate(log, number) if "last" in desk.rules.references else None
+        last = desk.history.last_aggregate(log, number) if "last" in desk.manifest.references else None
         proof, aggregate = prove_round(build, slots, state.beta, desk.progress, root=root, last=last)
         (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
         if aggregate is None:
@@ -272,7 +281,7 @@ class Aggregator:
 
     def last_points(self, number: int) -> tuple[Point, ...] | None:
         """Of the last aggregate, where the rules compare with it and there is one."""
-        held = "last" in self.desk.rules.references
+        held = "last" in self.desk.manifest.references
         return (self.desk.project.last_aggregate(number) or None) if held else None
 
     def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:

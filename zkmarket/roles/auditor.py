@@ -13,6 +13,7 @@ from typing import Any
 from ..chain import Phase
 from ..errors import ProofRejected, StoreError
 from ..market import Log, Settled, State, aggregate_size, envelope_limit, until
+from ..rules import next_beta
 from .desk import Desk
 
 
@@ -62,14 +63,14 @@ class Auditor:
         rates = desk.project.rates()
         wanted = {"learning rate": rates[min(place, len(rates) - 1)]}
         found = {"learning rate": settled.rate}
-        target = max(terms["kappa"] * decision.nu // 1000, settled.beta // 2, terms["betaMin"])
-        wanted["next norm bound"] = min(target, 2 * settled.beta, terms["betaMax"])
+        limits = terms["betaMin"], terms["betaMax"]
+        wanted["next norm bound"] = next_beta(settled.beta, decision.nu, terms["kappa"], *limits)
         found["next norm bound"] = settled.next_beta
         for name, want in wanted.items():
             if found[name] != want:
                 raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
         served = self.served(settled)
-        uses_root = "root" in desk.rules.references
+        uses_root = "root" in desk.manifest.references
         root = log.root_admitted(settled.round) if uses_root else None
         compared = {None: "", True: " with the owner's root update", False: " without a root update"}[root]
         desk.progress(f"round {settled.round}: verified{compared}; aggregate {served}")

@@ -153,7 +153,7 @@ class Desk:
         return make_builds(self.prospectus, self.folder / "builds", self.progress)
 
     @property
-    def rules(self) -> Manifest:
+    def manifest(self) -> Manifest:
         """Of any build: filter and score ask for the same references whatever the number of trainers."""
         return next(iter(self.builds.values())).manifest
 

@@ -84,7 +84,7 @@ class Owner:
         self.handed_over: dict[int, float] = {}
 
     def run(self) -> dict[str, Any]:
-        used = "root" in self.desk.rules.references
+        used = "root" in self.desk.manifest.references
         if self.learn and not used:
             raise InputError("the project's rules compare with no root update: leave --root-data out")
         if used and not self.learn:
@@ -201,7 +201,7 @@ class Owner:
         """A committed root update for the holder of an office's key; SealError if the key is none."""
         path = folder / f"root-{key.hex()[:16]}.sealed"
         if not path.exists():
-            opening = Opening.load(folder, self.desk.rules)
+            opening = Opening.load(folder, self.desk.manifest)
             atomic_write(path, seal_update(opening, commitment.points, key), mode=0o600)
         return path.read_bytes()
 

@@ -191,7 +191,7 @@ class Trainer:
         desk, folder = self.desk, self.desk.round_folder(number)
         desk.progress(f"round {number}: WARNING: a zero update is submitted, which earns nothing by most scores: {why}")
         write_json(folder / ZERO_FILE, {"reason": why})
-        keep_update(folder, np.zeros(desk.rules.params))
+        keep_update(folder, np.zeros(desk.manifest.params))
 
     # ---- ADMIT
 
@@ -212,7 +212,7 @@ class Trainer:
             return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
         desk.progress(f"round {number}: handing the sealed update over")
         folder = desk.round_folder(number)
-        digest = Commitment.load(folder / COMMITMENT_FILE, desk.rules).digest()
+        digest = Commitment.load(folder / COMMITMENT_FILE, desk.manifest).digest()
         blobs = [path.read_bytes() for path in sorted(folder.glob("update-*.sealed"))]
         for blob in blobs:  # one for each key that the round had; again after a while, should the store lose it
             if submission_word(digest, cid_to_bytes(cid_of(blob))) == seats[desk.me]["submission"]:

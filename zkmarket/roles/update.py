@@ -55,8 +55,16 @@ def commit_once(
         desk.progress(f"round {number}: training from the model {theta_digest(given.theta).hex()[:16]}")
         keep_update(folder, learn(given))
     update = np.load(path, allow_pickle=False)
-    author, round_id = int(desk.me, 16), desk.project.round_id(number)
-    return commit_update(build, update, folder, author, round_id, bound, "count", desk.progress).commitment
+    return commit_update(
+        build,
+        update,
+        folder,
+        trainer=int(desk.me, 16),
+        round_id=desk.project.round_id(number),
+        beta=bound,
+        saturate=True,
+        progress=desk.progress,
+    ).commitment
 
 
 def keep_update(folder: Path, update: np.ndarray) -> None:

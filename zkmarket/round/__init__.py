@@ -1,7 +1,7 @@
 """One proven round: commit, prove, verify, open."""
 
 from .aggregate import apply_aggregate, open_aggregate, sum_salts, sum_updates
-from .base import Attempt, BaseProof, Coefficients, Points, opened_column, powers_of
+from .base import Attempt, BaseProof, Coefficients, Points, opened_column, powers_of, replay
 from .commit import JOURNAL_FILE, Committed, commit_update
 from .commitment import (
     COMMITMENT_FILE,
@@ -28,7 +28,7 @@ from .proof import (
     NO_REFERENCES,
     Aggregate,
     Decision,
-    References,
+    KnownReferences,
     RoundProof,
     aggregate_points,
     context,
@@ -60,7 +60,7 @@ __all__ = [
     "Outcome",
     "Points",
     "Products",
-    "References",
+    "KnownReferences",
     "RoundId",
     "RoundProof",
     "SALTS_FILE",
@@ -97,6 +97,7 @@ __all__ = [
     "read_address",
     "reference_vectors",
     "references_of",
+    "replay",
     "squared_length",
     "start_transcript",
     "sum_salts",

@@ -78,6 +78,18 @@ class BaseProof:
         """o_2: the part of <W, W> that is the salts'."""
         return self.proof.instances[1]
 
+    @property
+    def columns(self) -> list[bytes]:
+        """Commitments of W, U and V, as the base proof begins with them."""
+        return [self.proof.point(at) for at in range(3)]
+
+    def absorbed_by(self, transcript: Transcript, q: int) -> None:
+        """All that the prover sends, absorbed in its order without a question: `replay` for who wants the seed only."""
+        transcript.absorb_projection(q, self.t0, self.z)
+        for message in (*self.claims, *self.rounds):
+            transcript.absorb(*message)
+        transcript.absorb_points(self.columns)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "t0": _hex(self.t0),
@@ -134,12 +146,25 @@ class Unproven:
         return BaseProof(self.t0, self.z, self.claims, self.rounds, proof)
 
 
+@dataclass(frozen=True)
+class Slots:
+    """All that the prover holds of slots 1..N+R. Secret.
+
+    Attributes:
+        vectors, digits: what each opens to, and the same as rows of digits.
+        products: inner products of their chunks, and of the mask's.
+        points: commitments of the slots and the masks.
+    """
+
+    vectors: Sequence[Vector] = field(repr=False)
+    digits: Sequence[Digits] = field(repr=False)
+    products: gram.Products = field(repr=False)
+    points: Points
+
+
 def prove_job(
     build: Build,
-    vectors: Sequence[Vector],
-    digits: Sequence[Digits],
-    products: gram.Products,
-    points: Points,
+    slots: Slots,
     attempt: Attempt,
     transcript: Transcript,
     r: Sequence[int],
@@ -149,7 +174,6 @@ def prove_job(
     """All of the prover's work but the base proof itself.
 
     Args:
-        vectors, digits: of slots 1..N+R.
         transcript: has absorbed the commitments and nothing else. r: drawn from it. q: Σ_ij r_i r_j G_ij.
 
     Raises:
@@ -160,12 +184,13 @@ def prove_job(
     size = shape.values
     progress("projecting the updates")
     weights = Weights.of(shape, transcript)
+    vectors, digits = slots.vectors, slots.digits
     data = digits[: shape.slots]
     projected = projection.project(shape, weights, data, attempt.masks)
     transcript.absorb_projection(q, projected.t0, projected.z)
     eta = transcript.challenge("eta")
     progress("folding the chunks")
-    claims, rhos, _ = gram.fold(products.of_chunks(r), q, transcript)
+    claims, rhos, _ = gram.fold(slots.products.of_chunks(r), q, transcript)
     progress("summing over the blocks")
     tables = projection.Tables.of(shape, weights, projected, data, attempt.masks, eta)
     claim = projection.first_claim(shape, projected.z, projected.t0, eta)
@@ -184,7 +209,7 @@ def prove_job(
     committed = [encode_point(backend.commit(build.files("base"), manifest.logrows, [column])[0]) for column in padded]
     transcript.absorb_points(committed)
     tau, y = transcript.challenge("tau"), transcript.challenge("y")
-    check_combination(points, opened, committed, tau, manifest.blinding)
+    check_combination(slots.points, opened, committed, tau, manifest.blinding)
     point = to_hex(from_ints(powers_of(y, manifest.logrows)))
     job = ProofJob("base proof", build.files("base"), [*padded, point])
     return Unproven(projected.t0, projected.z, claims, rounds, job)
@@ -227,6 +252,41 @@ def verify(build: Build, proof: BaseProof, points: Points, transcript: Transcrip
     proof. At the end it has absorbed all that the prover sent. Raises ProofRejected with the reason.
     """
     manifest = build.manifest
+    replayed = replay(manifest, transcript, q, proof)
+    check_outputs(manifest, proof, replayed)
+    opened = Coefficients.of(manifest.projection, manifest.slots, r, replayed.rhos, replayed.sigmas)
+    check_combination(points, opened, proof.columns, replayed.tau, manifest.blinding)
+    backend.verify(build.files("base"), proof.proof, "base proof")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The verifier's side of the transcript: its challenges, and the claims that the messages come to.
+
+    Attributes:
+        rhos, sigmas: of the folds, of the sumcheck's rounds. tau, y: after W, U and V.
+        folded: T, the last claim of the folds. claim: the sumcheck's last claim. value: V at y.
+    """
+
+    rhos: tuple[int, ...]
+    sigmas: tuple[int, ...]
+    tau: int
+    y: int
+    folded: int
+    claim: int
+    value: int
+
+    def outputs(self, salt_square: int, logrows: int) -> tuple[int, ...]:
+        """The instances of a base proof that shows all of this; `salt_square` is the salts' part of <W, W>."""
+        return ((self.folded + salt_square) % P, salt_square, self.claim, *powers_of(self.y, logrows), self.value)
+
+
+def replay(manifest: Manifest, transcript: Transcript, q: int, proof: BaseProof) -> Replay:
+    """Absorb what the prover sends, in order, and draw what it was asked. `proof` may have no instances yet.
+
+    `transcript` has absorbed the commitments and nothing else. Raises ProofRejected for messages of a wrong number
+    or size.
+    """
     shape = manifest.projection
     weights = Weights.of(shape, transcript)
     transcript.absorb_projection(q, proof.t0, proof.z)
@@ -234,29 +294,23 @@ def verify(build: Build, proof: BaseProof, points: Points, transcript: Transcrip
     rhos, folded = gram.check_folds(proof.claims, q, manifest.chunks, transcript)
     claim = projection.first_claim(shape, proof.z, proof.t0, eta)
     sigmas, claim = projection.check_rounds(proof.rounds, claim, shape, transcript)
-    committed = [proof.proof.point(at) for at in range(3)]
-    transcript.absorb_points(committed)
+    transcript.absorb_points(proof.columns)
     tau, y = transcript.challenge("tau"), transcript.challenge("y")
-    check_outputs(manifest, proof, folded, claim, y, projection.evaluate(shape, weights, sigmas, eta, y))
-    check_combination(
-        points, Coefficients.of(shape, manifest.slots, r, rhos, sigmas), committed, tau, manifest.blinding
-    )
-    backend.verify(build.files("base"), proof.proof, "base proof")
+    return Replay(rhos, sigmas, tau, y, folded, claim, projection.evaluate(shape, weights, sigmas, eta, y))
 
 
-def check_outputs(manifest: Manifest, proof: BaseProof, folded: int, claim: int, y: int, value: int) -> None:
+def check_outputs(manifest: Manifest, proof: BaseProof, replayed: Replay) -> None:
     """Raise ProofRejected unless the base proof shows both last claims, and V at the point y."""
-    given = proof.proof.instances
-    wanted = 4 + 2 * manifest.logrows
+    given, wanted = proof.proof.instances, 4 + 2 * manifest.logrows
     if len(given) != wanted:
         raise ProofRejected(f"base proof has {len(given)} instances: wanted {wanted}")
-    if given[0] != (folded + given[1]) % P:
+    if given[0] != (replayed.folded + given[1]) % P:
         raise ProofRejected("base proof: <W, W> is not the folded claim T (a fold claim or the Gram matrix is false)")
-    if given[2] != claim:
+    if given[2] != replayed.claim:
         raise ProofRejected("base proof: <U, V> is not the sumcheck's last claim (an update's entries are not as sent)")
-    if given[3:-1] != tuple(powers_of(y, manifest.logrows)):
+    if given[3:-1] != tuple(powers_of(replayed.y, manifest.logrows)):
         raise ProofRejected("base proof: V is evaluated at another point than the transcript's")
-    if given[-1] != value:
+    if given[-1] != replayed.value:
         raise ProofRejected("base proof: V is not the block that the rows' bits and challenges give")
 
 

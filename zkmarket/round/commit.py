@@ -49,7 +49,7 @@ def commit_update(
     trainer: int,
     round_id: RoundId | None = None,
     beta: int | None = None,
-    saturate: str = "refuse",
+    saturate: bool = False,
     progress: Progress = quiet,
 ) -> Committed:
     """Quantise an update and commit to it, into ``folder``.
@@ -60,7 +60,7 @@ def commit_update(
         update: (D,) floats.
         trainer: address, 160 bits; the commitment's digest is worthless to any other.
         beta: the round's bound on squared norms; a longer update is clipped to it.
-        saturate: "refuse" or "count" values that do not fit.
+        saturate: cut values that do not fit, and count them; else they are refused.
 
     Raises:
         InputError: the update does not fit the build, or the folder is of a version that proved ranges.

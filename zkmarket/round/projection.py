@@ -33,7 +33,7 @@ e_{520+t}. So the prover needs <v, U_b> for each block once, and folds two table
 Zero knowledge: z is flooded; all other messages and U are linear in the masks' uniform coordinates, and their rank is
 full but for the verifier's own two relations (tests/property counts it). V is public. Nothing is looked up.
 
-References: approximate range proofs by random projection, eprint 2021/1397 and 2022/1341.
+KnownReferences: approximate range proofs by random projection, eprint 2021/1397 and 2022/1341.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ ROUND_PROOF_FORMAT = "zkmarket-round/2"
 
 
 @dataclass(frozen=True)
-class References:
+class KnownReferences:
     """The reference vectors of a round, as everybody knows them. None is the zero vector: the round has none.
 
     Attributes:
@@ -51,7 +51,7 @@ class References:
         if self.root is not None and self.root.round_id != round_id:
             raise ProofRejected(f"the root update is of another round: got {self.root.round_id}, wanted {round_id}")
 
-    def check_known(self, known: References) -> None:
+    def check_known(self, known: KnownReferences) -> None:
         """Raise ProofRejected unless these, which a proof claims, are those that the verifier knows."""
         for name, mine, claimed in (
             ("last aggregate", known.last, self.last),
@@ -67,14 +67,14 @@ class References:
         return root | ({} if self.last is None else {"last": ["0x" + encode_point(p).hex() for p in self.last]})
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> References:
+    def from_json(cls, value: dict[str, Any]) -> KnownReferences:
         return cls(
             Commitment.from_json(value["root"]) if "root" in value else None,
             tuple(decode_point(bytes.fromhex(point[2:])) for point in value["last"]) if "last" in value else None,
         )
 
 
-NO_REFERENCES = References()
+NO_REFERENCES = KnownReferences()
 
 
 def _identity(root: Commitment | None) -> tuple | None:
@@ -104,7 +104,7 @@ class RoundProof:
     gram_point: Point
     base: BaseProof
     settlement: Proof
-    references: References = NO_REFERENCES
+    references: KnownReferences = NO_REFERENCES
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -135,7 +135,7 @@ class RoundProof:
             decode_point(bytes.fromhex(value["gram_point"][2:])),
             BaseProof.from_json(value["base"]),
             Proof.from_json(value["settlement"]),
-            References.from_json(value.get("references", {})),
+            KnownReferences.from_json(value.get("references", {})),
         )
         check_canonical(proof.to_json(), value, "round proof")
         return proof

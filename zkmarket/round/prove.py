@@ -10,7 +10,7 @@ from ..errors import InputError, StatementFalse
 from ..progress import Progress, quiet
 from . import base, gram, settlement
 from .aggregate import sum_updates
-from .base import Attempt, Points
+from .base import Attempt, Points, Slots
 from .commitment import check_opening
 from .native import Digits
 from .proof import Aggregate, RoundProof, check_slots, is_withheld, start_transcript
@@ -69,7 +69,7 @@ def prove_round(
     transcript = start_transcript(manifest, round_id, beta, trainers, points, committed.point)
     r = transcript.slot_challenges(manifest.slots)
     q = settlement.combined(matrix, r)
-    unproven = base.prove_job(build, vectors, digits, products, points, attempt, transcript, r, q, progress)
+    unproven = base.prove_job(build, Slots(vectors, digits, products, points), attempt, transcript, r, q, progress)
     settlement_job = settlement.prove_job(build, committed, r, beta, outcome.scores)
     shown, settled = backend.prove([unproven.job, settlement_job], progress)
     proof = RoundProof(

@@ -8,11 +8,11 @@ from ..build import Build, Manifest
 from ..errors import InputError, OpeningMismatch
 from .commitment import Opening, RoundId, check_opening, commit_vector
 from .native import squared_length
-from .proof import Aggregate, References
+from .proof import Aggregate, KnownReferences
 from .submission import Submission
 
 
-def references_of(build: Build, round_id: RoundId, root: Submission | None, last: Aggregate | None) -> References:
+def references_of(build: Build, round_id: RoundId, root: Submission | None, last: Aggregate | None) -> KnownReferences:
     """The references of a round by their commitments.
 
     Raises ProofRejected, OpeningMismatch, or InputError for an aggregate that is no sum of a round's updates.
@@ -22,7 +22,7 @@ def references_of(build: Build, round_id: RoundId, root: Submission | None, last
     if last is not None:
         check_last(manifest, last)
         points = commit_vector(build, last.values, last.salts)
-    references = References(root.commitment if root else None, points)
+    references = KnownReferences(root.commitment if root else None, points)
     references.check(manifest, round_id)
     if root is not None:
         try:

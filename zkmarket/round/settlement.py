@@ -19,7 +19,7 @@ from ..build import Build, Manifest
 from ..build.statements import sorted_noise
 from ..crypto import P, Point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
 from ..errors import DomainError, ProofRejected
-from ..rules import SCORE_LIMIT, Gram, Reference, accepted, median_squared_norm, reference_slots
+from ..rules import SCORE_LIMIT, Gram, ReferenceProducts, accepted, median_squared_norm, reference_slots
 from ..rules.scores import scores
 
 
@@ -45,7 +45,7 @@ def decide(manifest: Manifest, gram: Gram, beta: int) -> Outcome:
     n = len(gram) - len(held)
     own = [row[:n] for row in gram[:n]]
     along = {
-        name: Reference(int(gram[slot][slot]), tuple(int(gram[i][slot]) for i in range(n)))
+        name: ReferenceProducts(int(gram[slot][slot]), tuple(int(gram[i][slot]) for i in range(n)))
         for slot, name in enumerate(held, start=n)
     }
     mask = accepted(own, manifest.filter, beta, manifest.domain.penalty, along.get("root"))

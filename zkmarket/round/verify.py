@@ -12,7 +12,7 @@ from ..files import link_or_copy, new_folder
 from ..progress import Progress, quiet
 from . import base, settlement
 from .commitment import RoundId
-from .proof import NO_REFERENCES, Decision, References, RoundProof, aggregate_points, check_slots
+from .proof import NO_REFERENCES, Decision, KnownReferences, RoundProof, aggregate_points, check_slots
 
 
 def verify_round(
@@ -20,7 +20,7 @@ def verify_round(
     proof: RoundProof,
     progress: Progress = quiet,
     expected: RoundId | None = None,
-    references: References = NO_REFERENCES,
+    references: KnownReferences = NO_REFERENCES,
 ) -> Decision:
     """Verify a whole round: that every update is well-formed, and that the decision follows.
 

@@ -1,6 +1,16 @@
 """The integer rules of a round: filters, scores, and how large their numbers get."""
 
-from .bounds import DIGITS_LIMIT, INTEGER_LIMIT, ROOT_BITS, SCORE_LIMIT, Domain, largest_beta, norm_bound, score_shift
+from .bounds import (
+    DIGITS_LIMIT,
+    INTEGER_LIMIT,
+    ROOT_BITS,
+    SCORE_LIMIT,
+    Domain,
+    RuleSet,
+    largest_beta,
+    norm_bound,
+    score_shift,
+)
 from .filters import (
     MAX_DENOMINATOR,
     MAX_NUMERATOR,
@@ -10,7 +20,7 @@ from .filters import (
     Filter,
     Gram,
     MultiKrum,
-    Reference,
+    ReferenceProducts,
     accepted,
     distances,
     krum_scores,
@@ -36,7 +46,8 @@ __all__ = [
     "MIN_ACCEPTED",
     "MultiKrum",
     "ROOT_BITS",
-    "Reference",
+    "ReferenceProducts",
+    "RuleSet",
     "SCORES",
     "SCORE_LIMIT",
     "SIGMA",

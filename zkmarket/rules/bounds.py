@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..crypto import P
 from ..errors import DomainError
@@ -22,6 +22,32 @@ DIGITS_LIMIT = 126
 
 ROOT_BITS = 16
 """A cosine-shapley score is in units of 2^-16: at least 16 bits of it are right whatever the updates' scale."""
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules of a round, and the numbers that they work on.
+
+    Attributes:
+        trainers: N. params: D. bound: Q, values are in [−Q, Q). beta_max: the largest bound on a squared norm.
+        most_trainers: of how many updates at most the last aggregate is a sum, where the rules compare with it.
+    """
+
+    trainers: int
+    params: int
+    bound: int
+    beta_max: int
+    filter: Filter
+    score: str
+    most_trainers: int | None = None
+
+    @property
+    def norm_bound(self) -> int:
+        return norm_bound(self.params, self.bound)
+
+    @property
+    def most(self) -> int:
+        return self.trainers if self.most_trainers is None else self.most_trainers
 
 
 @dataclass(frozen=True)
@@ -47,20 +73,11 @@ class Domain:
         return self.bounds.get("score against its cap", 1) >> 1
 
     @classmethod
-    def of(
-        cls,
-        n: int,
-        d: int,
-        q: int,
-        beta_max: int,
-        rule: Filter,
-        score: str,
-        digit_bits: int,
-        most: int | None = None,
-    ) -> Domain:
-        """Bounds for n updates of squared norm D·Q² at most, which the settlement proves; the last aggregate is a sum
+    def of(cls, rules: RuleSet, digit_bits: int) -> Domain:
+        """Bounds for N updates of squared norm D·Q² at most, which the settlement proves; the last aggregate is a sum
         of at most `most` updates within beta_max."""
-        norm = norm_bound(d, q)
+        n, beta_max, rule, score, most = rules.trainers, rules.beta_max, rules.filter, rules.score, rules.most
+        norm = rules.norm_bound
         within = min(beta_max, norm)
         krum, penalty = (n - rule.f - 2) * 4 * norm, 0
         bounds = {"squared norm against beta": 2 * max(beta_max, norm) + 1}
@@ -81,7 +98,7 @@ class Domain:
         if rule.tau is not None:
             bounds["sign of the cosine"] = 2 * norm + 1
             bounds["cosine against tau"] = 2 * rule.tau.denominator**2 * within * norm + 1
-        bounds |= score_bounds(n, norm, within, score, n if most is None else most)
+        bounds |= score_bounds(n, norm, within, score, most)
         for name, bound in bounds.items():
             if bound > INTEGER_LIMIT:
                 raise DomainError(
@@ -89,7 +106,7 @@ class Domain:
                     " lower the number of parameters, of trainers, the bits of a value or --beta-max"
                     + (f", or do without three-sigma: {Filter.krum(n)}" if "distance to the centre" in name else "")
                 )
-        largest = largest_score(n, norm, within, score, n if most is None else most)
+        largest = largest_score(n, norm, within, score, most)
         if largest >= SCORE_LIMIT and score != "novel":
             raise DomainError(
                 f"a score can reach 2^{largest.bit_length()}, wanted less than 2^64 (the contract's width):"
@@ -115,17 +132,20 @@ def norm_bound(d: int, q: int) -> int:
 
 
 @functools.cache
-def largest_beta(n: int, d: int, q: int, rule: Filter, score: str, most: int | None = None) -> int:
+def largest_beta(rules: RuleSet) -> int:
     """The largest norm bound that can be settled: D·Q², or with three-sigma in large models a power of two less.
 
     Its integers grow with the square of the bound, and an honest update is far shorter than D·Q².
 
+    Args:
+        rules: their own beta_max counts for nothing.
+
     Raises DomainError if no bound from D on will do.
     """
-    beta, refusal = norm_bound(d, q), None
+    beta, d, refusal = rules.norm_bound, rules.params, None
     while beta >= d:
         try:
-            Domain.of(n, d, q, beta, rule, score, 1, most)
+            Domain.of(replace(rules, beta_max=beta), 1)
         except DomainError as error:
             refusal, beta = refusal or error, beta // 2
         else:
@@ -169,8 +189,8 @@ def score_bounds(n: int, norm: int, within: int, score: str, most: int) -> dict[
     }
 
 
-def score_shift(n: int, d: int, q: int, beta_max: int, score: str, most: int | None = None) -> int:
+def score_shift(rules: RuleSet) -> int:
     """How many low bits of a proven score are dropped, so that what is kept is below 2^64: 0 but for ``novel``."""
-    norm = norm_bound(d, q)
-    largest = largest_score(n, norm, min(beta_max, norm), score, n if most is None else most)
+    norm = rules.norm_bound
+    largest = largest_score(rules.trainers, norm, min(rules.beta_max, norm), rules.score, rules.most)
     return max(0, largest.bit_length() - SCORE_LIMIT.bit_length() + 1)

@@ -3,7 +3,7 @@
 The oracles are written from the papers, not from the circuit (circuits/settlement.py), and must agree
 with it in every bit. A Gram matrix here is an N×N matrix of Python ints, G_ij = <u_i, u_j>, without
 the mask's row. Where a rule compares with a vector that is no trainer's (the owner's root update, the last
-aggregate), that is a `Reference`. No oracle divides or takes a root: both sides are squared and multiplied
+aggregate), that is a `ReferenceProducts`. No oracle divides or takes a root: both sides are squared and multiplied
 out, signs first. See circuits/README.md for the relation that is proven.
 """
 
@@ -156,14 +156,14 @@ def _ratio(text: str) -> Fraction:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceProducts:
     """What a rule knows of a vector R that is no trainer's: G_RR, and G_iR = <u_i, R> of every trainer."""
 
     norm: int
     inner: tuple[int, ...]
 
     @classmethod
-    def absent(cls, n: int) -> Reference:
+    def absent(cls, n: int) -> ReferenceProducts:
         """The zero vector, which stands for a reference that a round does not have."""
         return cls(0, (0,) * n)
 
@@ -227,7 +227,7 @@ def three_sigma(gram: Gram, selected: Sequence[int], within: Sequence[int], sigm
     ]
 
 
-def cosine(gram: Gram, root: Reference, tau: Fraction) -> list[int]:
+def cosine(gram: Gram, root: ReferenceProducts, tau: Fraction) -> list[int]:
     """Whose cosine with the root update is at least τ = a/b (Cao et al. 2021): G_iR >= 0, b²·G_iR² >= a²·G_ii·G_RR.
 
     FLTrust weighs by the clipped cosine; here it is a threshold, and weights are the score's affair. Without a
@@ -240,7 +240,7 @@ def cosine(gram: Gram, root: Reference, tau: Fraction) -> list[int]:
     ]
 
 
-def accepted(gram: Gram, rule: Filter, beta: int, penalty: int, root: Reference | None = None) -> list[int]:
+def accepted(gram: Gram, rule: Filter, beta: int, penalty: int, root: ReferenceProducts | None = None) -> list[int]:
     """The accepted mask, one 0 or 1 an update: every part of the filter, in its order."""
     rule.check(len(gram))
     within = [int(norm <= beta) for norm in squared_norms(gram)]
@@ -248,7 +248,7 @@ def accepted(gram: Gram, rule: Filter, beta: int, penalty: int, root: Reference 
     if rule.sigma is not None:
         mask = three_sigma(gram, mask, within, rule.sigma)
     if rule.tau is not None:
-        passed = cosine(gram, root or Reference.absent(len(gram)), rule.tau)
+        passed = cosine(gram, root or ReferenceProducts.absent(len(gram)), rule.tau)
         mask = [bit & other for bit, other in zip(mask, passed, strict=True)]
     return mask
 
@@ -258,10 +258,10 @@ def median_squared_norm(gram: Gram) -> int:
     return sorted(squared_norms(gram))[(len(gram) - 1) // 2]
 
 
-def next_beta(beta: int, nu: int, kappa: float, beta_min: int, beta_max: int) -> int:
+def next_beta(beta: int, nu: int, kappa: int, beta_min: int, beta_max: int) -> int:
     """Next round's norm bound: κ·ν clamped to [β/2, 2β] and to [β_min, β_max] (Andrew et al. 2021).
 
-    κ is applied as an integer number of thousandths, as a contract would.
+    Args: kappa: κ in thousandths, as the contract has it.
     """
-    target = round(kappa * 1000) * nu // 1000
+    target = kappa * nu // 1000
     return min(max(target, beta // 2, beta_min), 2 * beta, beta_max)

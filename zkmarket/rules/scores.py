@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import RuleError
 from .bounds import ROOT_BITS
-from .filters import Filter, Gram, Reference
+from .filters import Filter, Gram, ReferenceProducts
 
 GAMES = ("shapley", "leave-one-out")
 """Scores of the trainers' updates alone."""
@@ -47,7 +47,11 @@ def reference_slots(rule: Filter, score: str) -> tuple[str, ...]:
 
 
 def raw_scores(
-    gram: Gram, mask: Sequence[int], kind: str, root: Reference | None = None, last: Reference | None = None
+    gram: Gram,
+    mask: Sequence[int],
+    kind: str,
+    root: ReferenceProducts | None = None,
+    last: ReferenceProducts | None = None,
 ) -> list[int]:
     """Scores of the accepted before clipping; 0 for the rejected. cosine-shapley has no negative ones to begin with.
 
@@ -59,7 +63,7 @@ def raw_scores(
     n = len(gram)
     accepted = [j for j, bit in enumerate(mask) if bit]
     phi = [sum(int(gram[i][j]) for j in accepted) for i in range(n)]
-    root, last = root or Reference.absent(n), last or Reference.absent(n)
+    root, last = root or ReferenceProducts.absent(n), last or ReferenceProducts.absent(n)
     values: dict[str, Callable[[int], int]] = {
         "shapley": lambda i: phi[i],
         "leave-one-out": lambda i: 2 * phi[i] - int(gram[i][i]),
@@ -72,7 +76,11 @@ def raw_scores(
 
 
 def scores(
-    gram: Gram, mask: Sequence[int], kind: str, root: Reference | None = None, last: Reference | None = None
+    gram: Gram,
+    mask: Sequence[int],
+    kind: str,
+    root: ReferenceProducts | None = None,
+    last: ReferenceProducts | None = None,
 ) -> list[int]:
     """Scores as they are proven: clipped at 0. Of a ``novel`` one the contract keeps the high bits."""
     return [max(0, value) for value in raw_scores(gram, mask, kind, root, last)]

@@ -67,7 +67,7 @@ class QuantisedUpdate:
 
 
 def quantise(
-    update: np.ndarray, fixed_point: FixedPoint, beta: int | None = None, saturate: str = "refuse"
+    update: np.ndarray, fixed_point: FixedPoint, beta: int | None = None, saturate: bool = False
 ) -> QuantisedUpdate:
     """Quantise one flat update.
 
@@ -75,13 +75,11 @@ def quantise(
         update: (D,) floats, D >= 1, all finite.
         fixed_point: scale and width.
         beta: bound on the squared norm *of the integers*; a longer update is scaled down to meet it.
-        saturate: "refuse" raises when a value does not fit, "count" cuts it and counts it.
+        saturate: cut a value that does not fit, and count it.
 
     Raises:
-        InputError: wrong shape or type, NaN or infinity, or a value out of range with "refuse".
+        InputError: wrong shape or type, NaN or infinity, or without `saturate` a value out of range.
     """
-    if saturate not in ("refuse", "count"):
-        raise InputError(f"saturate is 'refuse' or 'count': got {saturate!r}")
     exact = flat_floats(update)
     with np.errstate(over="ignore"):
         scaled = np.ldexp(exact, fixed_point.scale_bits)
@@ -91,7 +89,7 @@ def quantise(
     scaled = scaled * factor
     rounded = np.rint(scaled)
     outside = int(np.count_nonzero((rounded < fixed_point.low) | (rounded > fixed_point.high)))
-    if outside and saturate == "refuse":
+    if outside and not saturate:
         worst = float(np.abs(exact).max())
         raise InputError(
             f"{outside} of {len(rounded)} values do not fit {fixed_point.value_bits} bits at scale"

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from ...rules import Filter
+from ...rules import RuleSet
 from .base import base_circuit
 from .settlement import settlement_statement
-from .statement import SALTS, Circuit, value_bound
+from .statement import SALTS, Circuit
 
 
-def project_circuits(
-    n: int,
-    d: int,
-    logrows: int,
-    value_bits: int,
-    settlement: int,
-    beta_max: int,
-    rule: Filter,
-    score: str,
-    salts: int = SALTS,
-    most: int | None = None,
-) -> dict[str, Circuit]:
-    """Every circuit of a project by name, in the order of the manifest."""
-    return {
-        "base": base_circuit(logrows),
-        "settlement": settlement_statement(
-            settlement, n, d, value_bound(value_bits), beta_max, rule, score, salts, most
-        ),
-    }
+def project_circuits(logrows: int, settlement: int, rules: RuleSet, salts: int = SALTS) -> dict[str, Circuit]:
+    """Every circuit of a project by name, in the order of the manifest. Args: settlement: K of its circuit."""
+    return {"base": base_circuit(logrows), "settlement": settlement_statement(settlement, rules, salts)}

@@ -7,40 +7,28 @@ from circuits import NOISE
 from ...backend import Compilation, block_rows, check_first_block
 from ...crypto import random_scalars, scalar_hex, to_hex
 from ...errors import DomainError
-from ...rules import DIGITS_LIMIT, ROOT_BITS, Domain, Filter, norm_bound, reference_slots
+from ...rules import DIGITS_LIMIT, ROOT_BITS, Domain, RuleSet, reference_slots
 from ..columns import MAX_LOGROWS
 from .statement import SALTS, Circuit, Inputs, counted_rows, noise_covers, sorted_noise
 
 
-def settlement_logrows(
-    n: int, d: int, bound: int, beta_max: int, rule: Filter, score: str, most: int | None = None
-) -> int:
+def settlement_logrows(rules: RuleSet) -> int:
     """The smallest K at which the settlement of N trainers fits one block of columns.
 
     One block, because every further block would be a lookup argument of its own without noise; and
     columns are what a verifier on chain pays for.
     """
     for logrows in range(11, MAX_LOGROWS + 1):
-        domain = Domain.of(n, d, bound, beta_max, rule, score, logrows - 1, most)
-        if domain.bits <= DIGITS_LIMIT and settlement_rows(n, rule, score, domain) <= block_rows(logrows):
+        domain = Domain.of(rules, logrows - 1)
+        if domain.bits <= DIGITS_LIMIT and settlement_rows(rules, domain) <= block_rows(logrows):
             return logrows
-    raise DomainError(f"the settlement of {n} trainers needs more than 2^{MAX_LOGROWS} rows: lower N")
+    raise DomainError(f"the settlement of {rules.trainers} trainers needs more than 2^{MAX_LOGROWS} rows: lower N")
 
 
-def settlement_statement(
-    logrows: int,
-    n: int,
-    d: int,
-    bound: int,
-    beta_max: int,
-    rule: Filter,
-    score: str,
-    salts: int,
-    most: int | None = None,
-) -> Circuit:
+def settlement_statement(logrows: int, rules: RuleSet, salts: int) -> Circuit:
     """The settlement circuit of exactly N trainers. Digits are as wide as their table allows: fewer, fewer rows."""
-    digit_bits = logrows - 1
-    domain = Domain.of(n, d, bound, beta_max, rule, score, digit_bits, most)
+    n, rule, score, digit_bits = rules.trainers, rules.filter, rules.score, logrows - 1
+    domain = Domain.of(rules, digit_bits)
     if domain.bits > DIGITS_LIMIT:
         raise DomainError(
             f"digits of {digit_bits} bits would have {domain.bits} bits together, wanted at most {DIGITS_LIMIT}:"
@@ -53,22 +41,22 @@ def settlement_statement(
         "f": rule.f,
         "m": rule.m,
         "penalty": domain.penalty,
-        "longest": norm_bound(d, bound),
+        "longest": rules.norm_bound,
         "score": score,
         "salts": salts,
         "sorted_noise": sorted_noise(domain.bits),
     }
-    held = reference_slots(rule, score)
+    references = reference_slots(rule, score)
     if rule.sigma is not None:
         numbers["sigma"] = rule.sigma.as_integer_ratio()
     if rule.tau is not None:
         numbers["tau"] = rule.tau.as_integer_ratio()
-    if held:
-        numbers["references"] = held
+    if references:
+        numbers["references"] = references
     roots = n if score == "cosine-shapley" else 0
     if roots:
         numbers |= {"cap": domain.cap, "root_bits": ROOT_BITS}
-    slots = 1 + n + len(held)
+    slots = 1 + n + len(references)
     entries = slots * (slots + 1) // 2
     last_norm = slot_entry(slots, n)
 
@@ -86,7 +74,7 @@ def settlement_statement(
         ]
 
     beyond = 1 << domain.bits
-    rows, counted = settlement_rows(n, rule, score, domain), counted_rows(n, rule, score, domain)
+    rows, counted = settlement_rows(rules, domain), counted_rows(rules, domain)
     return Circuit(
         "settlement.py",
         module,
@@ -94,7 +82,7 @@ def settlement_statement(
         Compilation(logrows, decomp_base=1 << digit_bits, decomp_legs=domain.digits),
         lookups=[],
         range_checks=[[-1, 1], [0, (1 << digit_bits) - 1]],
-        sorts=settlement_sorts(n, rule, domain),
+        sorts=settlement_sorts(rules, domain),
         rows=(rows * 49 // 50, min(rows, block_rows(logrows))),
         counted=(counted * 49 // 50, counted * 51 // 50 + 2 * (salts - SALTS)),
         instances=slots + 2 * n + 3,
@@ -115,21 +103,23 @@ def slot_entry(slots: int, slot: int) -> int:
     return slot * slots - slot * (slot - 1) // 2
 
 
-def settlement_sorts(n: int, rule: Filter, domain: Domain) -> list[int]:
+def settlement_sorts(rules: RuleSet, domain: Domain) -> list[int]:
     """How many values each sort has: of noise, of distances and scores with Multi-Krum, of the squared norms."""
-    return [sorted_noise(domain.bits), *([n - 1] * n + [n] if rule.m else []), n]
+    n = rules.trainers
+    return [sorted_noise(domain.bits), *([n - 1] * n + [n] if rules.filter.m else []), n]
 
 
-def settlement_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
+def settlement_rows(rules: RuleSet, domain: Domain) -> int:
     """An upper estimate of the rows that the settlement circuit lays out, within 2 % of what it does (tests/circuits).
 
     ezkl's own count, less what takes no rows in a proof: inputs, slices (of the noise, twice), sorted values, copies.
     """
-    held = reference_slots(rule, score)
-    slots, roots = 1 + n + len(held), n if score == "cosine-shapley" else 0
+    n, rule, score = rules.trainers, rules.filter, rules.score
+    references = reference_slots(rule, score)
+    slots, roots = 1 + n + len(references), n if score == "cosine-shapley" else 0
     inputs = slots * (slots + 1) // 2 + slots + 1 + roots + NOISE + 2 * SALTS
-    free = inputs + sum(settlement_sorts(n, rule, domain)) + 2 * NOISE + 18 + 6 * n
-    free += 30 * (rule.m > 0) + 12 * n * (rule.tau is not None) + (6 * n + n * n // 3) * ("last" in held)
-    free -= 2 * n * ("root" in held)
-    rows = counted_rows(n, rule, score, domain) - free
+    free = inputs + sum(settlement_sorts(rules, domain)) + 2 * NOISE + 18 + 6 * n
+    free += 30 * (rule.m > 0) + 12 * n * (rule.tau is not None) + (6 * n + n * n // 3) * ("last" in references)
+    free -= 2 * n * ("root" in references)
+    rows = counted_rows(rules, domain) - free
     return rows + rows // 200 + 16  # what is free differs a little from rule to rule

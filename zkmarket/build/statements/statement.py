@@ -16,7 +16,7 @@ from typing import Any
 from circuits import NOISE
 
 from ...backend import Compilation, Operation, usable_rows
-from ...rules import Domain, Filter, reference_slots
+from ...rules import Domain, Filter, RuleSet, reference_slots
 from ..columns import ROWS, Columns
 
 SALTS = 8
@@ -121,11 +121,12 @@ def comparisons(n: int, noise_sorted: int, rule: Filter, score: str) -> int:
     return krum + n - 1 + 2 * n + longest + further + scored + NOISE + noise_sorted
 
 
-def counted_rows(n: int, rule: Filter, score: str, domain: Domain) -> int:
+def counted_rows(rules: RuleSet, domain: Domain) -> int:
     """An estimate of ezkl's own count, within 2 %.
 
     Besides the digits: what Multi-Krum with Shapley scores takes, then what each other part takes more or less.
     """
+    n, rule, score = rules.trainers, rules.filter, rules.score
     noise = sorted_noise(domain.bits)
     own = n * (n - rule.f - 2) + 53 * n * n // 2 + 132 * n + 1750 + SORT_ROWS * noise
     own += len(reference_slots(rule, score)) * (28 * n + 3 * n * n // 8 + 14)

@@ -14,7 +14,7 @@ from ...build import Columns
 from ...build.statements import SALTS, Circuit, Inputs, noise_covers, sorted_noise, table_bound
 from ...crypto import random_scalars, scalar_hex, to_hex
 from ...errors import DomainError, InputError, RuleError
-from ...rules import GAMES, INTEGER_LIMIT, Domain, MultiKrum, check_score
+from ...rules import GAMES, INTEGER_LIMIT, Domain, MultiKrum, RuleSet, check_score
 from .rules import OUTPUTS, Rule
 
 TABLE = [{"Sigmoid": {"scale": 1.0}}]
@@ -149,7 +149,7 @@ def value_domain(logrows: int) -> Domain:
 
 def round_domain(logrows: int, n: int, d: int, beta_max: int, rule: MultiKrum, score: str) -> Domain:
     """What a round compares: the settlement's bounds, where those of a sign are of 2x + 1 against its opposite."""
-    settled = Domain.of(n, d, table_bound(logrows), beta_max, rule, score, logrows - 1)
+    settled = Domain.of(RuleSet(n, d, table_bound(logrows), beta_max, rule, score), logrows - 1)
     signs = ("squared norm against beta", "krum score against the m-th", "sign of the score")
     bounds = {name: 2 * bound + 1 if name in signs else bound for name, bound in settled.bounds.items()}
     if max(bounds.values()) > INTEGER_LIMIT:
