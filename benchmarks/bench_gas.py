@@ -66,7 +66,11 @@ def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
     real = Real.deploy(chain)
     deployed = {"factory+project": gas_to_deploy(chain, real.market.address)}
     deployed["libraries"] = gas_to_deploy(chain, None) - deployed["factory+project"]
-    settle, parts, submit, steps, in_two = {}, {}, {}, {}, {}
+    settle: dict[str, int] = {}
+    parts: dict[str, Any] = {}
+    submit: dict[str, int] = {}
+    steps: dict[str, int] = {}
+    in_two: dict[str, Any] = {}
     for name in PROJECTS:
         with chain.rolled_back():
             project = settled(real, name, tell)
@@ -183,7 +187,7 @@ def calls_of(chain: Chain, transaction: str) -> Sequence[dict[str, Any]]:
 
 
 def flat(value: dict[str, Any], path: str = "") -> dict[str, int]:
-    out = {}
+    out: dict[str, int] = {}
     for key, item in value.items():
         name = f"{path}{key}"
         if isinstance(item, dict) and key not in ("projects", "settle_parts"):

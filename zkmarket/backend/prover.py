@@ -73,16 +73,16 @@ def _child_main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever ezkl prints must not mix with the answers
     ezkl = library()
+    steps: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "witness": lambda t: ezkl.gen_witness(t["input"], t["compiled"], t["witness"]),
+        "mock": lambda t: ezkl.mock(t["witness"], t["compiled"]),
+        "prove": lambda t: ezkl.prove(t["witness"], t["compiled"], t["pk"], t["proof"], t["srs"]),
+        "verify": lambda t: ezkl.verify(t["proof"], t["settings"], t["vk"], t["srs"], True),
+    }
     for task in json.load(sys.stdin):
-        steps: dict[str, Callable[[], Any]] = {
-            "witness": lambda t=task: ezkl.gen_witness(t["input"], t["compiled"], t["witness"]),
-            "mock": lambda t=task: ezkl.mock(t["witness"], t["compiled"]),
-            "prove": lambda t=task: ezkl.prove(t["witness"], t["compiled"], t["pk"], t["proof"], t["srs"]),
-            "verify": lambda t=task: ezkl.verify(t["proof"], t["settings"], t["vk"], t["srs"], True),
-        }
         for step, run in steps.items():
             try:
-                run()
+                run(task)
             except BaseException as error:
                 print(json.dumps({"step": step, "error": f"{step}: {error}"}), file=answers)
                 answers.flush()

@@ -52,8 +52,8 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
 
 def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
     """Everything that decides the bytes of a circuit's keys, and what was asserted of them when they were made."""
-    circuits, engine = (Path(importlib.import_module(name).__file__).parent for name in ("circuits", "zkmarket"))
-    statements = sorted(path.relative_to(engine) for path in (engine / "build" / "statements").glob("*.py"))
+    circuits, engine = (Path(str(importlib.import_module(name).__file__)).parent for name in ("circuits", "zkmarket"))
+    statements = sorted(str(path.relative_to(engine)) for path in (engine / "build" / "statements").glob("*.py"))
     return {
         "numbers": circuit.numbers,
         "compilation": vars(circuit.how),

@@ -94,7 +94,8 @@ def brownie_project() -> ModuleType:
             warnings.filterwarnings("ignore", "websockets.legacy is deprecated", DeprecationWarning)
             from hypothesis import settings
 
-            profile = settings._current_profile
+            # hypothesis has no public name for it
+            profile = settings._current_profile  # type: ignore[attr-defined]
             import brownie
     finally:
         if saved is None:

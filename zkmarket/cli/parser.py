@@ -85,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, run: Callable[..., Answer], about: str, parent: Any = verbs) -> argparse.ArgumentParser:
-        made = parent.add_parser(name, help=about, description=about)
+        made: argparse.ArgumentParser = parent.add_parser(name, help=about, description=about)
         made.set_defaults(run=run)
         made.add_argument("--json", action="store_true", help="one JSON object on stdout")
         made.add_argument("--quiet", action="store_true", help="no progress on stderr")

@@ -167,8 +167,8 @@ def store_serve(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..demo import run_demo
 
-    names = ("rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score")
-    names += ("chain", "store", "report")
+    names = ["rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score"]
+    names += ["chain", "store", "report"]
     given = {name: getattr(arguments, name) for name in names}
     return run_demo(**given, folder=arguments.output, progress=progress)
 

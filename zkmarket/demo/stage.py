@@ -76,7 +76,8 @@ class Program:
         except subprocess.TimeoutExpired:
             raise BackendError(f"{self.name} did not end within {SECONDS} s: see {self.log}") from None
         self.check()
-        return json.loads(self.output.read_text())
+        output: dict[str, Any] = json.loads(self.output.read_text())
+        return output
 
     def stop(self) -> None:
         if self.process.poll() is None:

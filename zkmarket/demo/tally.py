@@ -101,7 +101,8 @@ class Tally:
 
     def reason(self, address: str, number: int) -> str | None:
         """Why a trainer has no slot: what the aggregator says."""
-        return self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {}).get(address)
+        reasons: dict[str, str] = self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {})
+        return reasons.get(address)
 
     def withdrawn(self, address: str) -> int:
         return sum(e.arguments["wei_"] for e in self.log.of("Withdrawn") if e.arguments["who"] == address)

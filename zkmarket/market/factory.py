@@ -50,11 +50,11 @@ class Market(Contract):
 
     def is_project(self, address: str) -> bool:
         """Whether this factory made it."""
-        return self._call("isProject", address)
+        return bool(self._call("isProject", address))
 
     def implementation(self) -> str:
         """The contract whose code its projects share."""
-        return self._call("implementation")
+        return str(self._call("implementation"))
 
     def deploy_verifiers(self, builds: Mapping[int, Build], sender: Any, progress: Progress = quiet) -> Verifiers:
         """The verifiers of a project: one of the base proof, and a settlement for every N.
@@ -89,7 +89,7 @@ class Market(Contract):
         """The time of the block in which it was deployed."""
         (event,) = self._logged(0, "latest", [self._topic("Deployed")])
         with transacting("reading a block"):
-            return self.chain.web3.eth.get_block(event.block)["timestamp"]
+            return int(self.chain.web3.eth.get_block(event.block)["timestamp"])
 
     def projects_of(self, owner: str) -> list[str]:
         """Addresses of the projects that this factory made for an owner, in order."""
@@ -108,7 +108,7 @@ class Market(Contract):
     def address_of_logged(self, said: Mapping[str, Any]) -> str:
         """Where a project that was made of what ProjectCreated logged stands: the address commits to all of it."""
         names = ("terms", "plans", "rates", "cid", "nonce")
-        return self._call("addressOf", *(as_tuples(said[name]) for name in names))
+        return str(self._call("addressOf", *(as_tuples(said[name]) for name in names)))
 
     def create(self, offer: Offer, builds: Mapping[int, Build], verifiers: Verifiers, sender: Any) -> Project:
         """A project with its whole pool in escrow; the sender is its owner. A token's pool is approved first.

@@ -78,7 +78,7 @@ class Log:
         accepted = self.of("Accepted")
         if not accepted:
             raise ChainError("the log has no aggregator: a reorganisation, or a node that is behind")
-        return accepted[-1].arguments["encryptionKey"]
+        return bytes(accepted[-1].arguments["encryptionKey"])
 
     def offered_root(self, number: int) -> Submitted | None:
         """The owner's root update for a round: the last offer counts. None: there is none."""
@@ -149,13 +149,15 @@ class Log:
         stakes: dict[str, int] = {}
         for event in self.events:
             said = event.arguments
-            who = said.get("trainer")
+            if event.name not in ("Joined", "Skipped", "Refused", "Left"):
+                continue
+            who = said["trainer"]
             if event.name == "Joined":
                 keys[who] = said["encryptionKey"]
                 stakes[who] = stakes.get(who, 0) + said["stakeWei"]
             elif event.name in ("Skipped", "Refused"):
                 stakes[who] = 0 if said.get("removed") else stakes.get(who, 0) - said["burntWei"]
-            elif event.name == "Left":
+            else:
                 stakes[who] = 0
         return {who: key for who, key in keys.items() if stakes[who] > 0}
 

@@ -133,9 +133,10 @@ def check_builds(builds: Mapping[int, Build]) -> list[int]:
         for name, value in _shared(first).items():
             if _shared(manifest)[name] != value:
                 raise ArtifactError(f"builds for {numbers[0]} and {n} trainers are not of one project: {name} differs")
-        if "last" in manifest.references and manifest.most_trainers < numbers[-1]:
+        most = manifest.most_trainers or 0
+        if "last" in manifest.references and most < numbers[-1]:
             raise ArtifactError(
-                f"the build for {n} trainers compares with a last aggregate of at most {manifest.most_trainers}"
+                f"the build for {n} trainers compares with a last aggregate of at most {most}"
                 f" updates: rounds have up to {numbers[-1]}, so build it with --most-trainers {numbers[-1]}"
             )
     return numbers

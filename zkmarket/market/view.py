@@ -71,7 +71,7 @@ class ProjectView(Contract):
             raise ChainError(
                 f"no project at {self.address} at block {block} yet: wait, or read less than {depth} blocks deep"
             ) from None
-        return State(Phase(phase), *rest, block)
+        return State(Phase(phase), *rest, block=block)
 
     def factory(self) -> str:
         """Who made the project; believe it only if that factory lists it."""

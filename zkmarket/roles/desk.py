@@ -336,5 +336,5 @@ def withdraw(desk: Desk) -> int:
     if not native and own["credit"]:
         desk.project.withdraw_token(desk.wallet)
     if own["refundWei"] or (native and own["credit"]) or (ended and own["stakeWei"]):
-        return desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"]
+        return int(desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"])
     return 0

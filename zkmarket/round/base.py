@@ -36,8 +36,11 @@ class Vector(Protocol):
         values: (D,) integers. salts: (m, S, 32) uint8.
     """
 
-    values: np.ndarray
-    salts: np.ndarray
+    @property
+    def values(self) -> np.ndarray: ...
+
+    @property
+    def salts(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -364,7 +367,8 @@ class Coefficients:
 
 def powers_of(y: int, logrows: int) -> list[int]:
     """The point as the circuit takes it: (1, y^(2^k)) for k = K − 1 down to 0."""
-    out, power = [], y
+    out: list[int] = []
+    power = y
     for _ in range(logrows):
         out = [1, power, *out]
         power = power * power % P

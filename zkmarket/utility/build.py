@@ -98,19 +98,19 @@ class UtilityBuild:
 
     @property
     def insecure(self) -> bool:
-        return self.value["srs"]["kind"] == "development"
+        return bool(self.value["srs"]["kind"] == "development")
 
     @property
     def logrows(self) -> int:
-        return self.plan["logrows"]
+        return int(self.plan["logrows"])
 
     @property
     def params(self) -> int:
-        return self.plan["params"]
+        return int(self.plan["params"])
 
     @property
     def chunk(self) -> int:
-        return self.plan["chunks"]["update"][0]
+        return int(self.plan["chunks"]["update"][0])
 
     @property
     def chunks(self) -> int:
@@ -120,26 +120,26 @@ class UtilityBuild:
     @property
     def salts(self) -> int:
         """Salts of each chunk of an update."""
-        return self.plan["chunks"]["update"][1]
+        return int(self.plan["chunks"]["update"][1])
 
     @property
     def trainers(self) -> int:
         """The largest coalition."""
-        return self.plan["trainers"]
+        return int(self.plan["trainers"])
 
     @property
     def proofs(self) -> int:
         """How many proofs the salts of one validation batch last for."""
-        return self.plan["chunks"]["validation"][1]
+        return int(self.plan["chunks"]["validation"][1])
 
     @property
     def scale_bits(self) -> int:
-        return self.plan["scale_bits"]
+        return int(self.plan["scale_bits"])
 
     @property
     def update_bound(self) -> int:
         """⌈√β_max⌉: no accepted update may be longer."""
-        return self.plan["bounds"]["update"]
+        return int(self.plan["bounds"]["update"])
 
     @property
     def loss_unit(self) -> float:

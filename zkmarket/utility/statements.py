@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import WITHOUT_LOOKUP, Compilation, Operation, check_every_block, check_table, usable_rows
+from ..backend import WITHOUT_LOOKUP, Compilation, Exportable, Operation, check_every_block, check_table, usable_rows
 from ..build.statements import Circuit, Inputs
 from ..crypto import LOW_128, P, digest_int, hash_words, random_scalars, scalar_hex, small_hex, to_hex
 from ..errors import ArtifactError
@@ -64,7 +64,7 @@ def statement(plan: dict[str, Any]) -> Circuit:
     instances = plan["public"]["noise"][0] + 1 + len(check_names(plan)) + 2
     check_every_block(plan["sequence"], plan["first_lookup"], plan["logrows"])
 
-    def module():
+    def module() -> Exportable:
         from circuits.utility import Utility as Module
 
         return Module(plan)

@@ -15,7 +15,7 @@ from typing import Any
 
 from circuits import NOISE
 
-from ...backend import Compilation, Operation, usable_rows
+from ...backend import Compilation, Exportable, Operation, usable_rows
 from ...rules import Domain, Filter, RuleSet, reference_slots
 from ..columns import ROWS, Columns
 
@@ -87,7 +87,7 @@ class Circuit:
     """
 
     source: str
-    module: Callable[[], Any]
+    module: Callable[[], Exportable]
     numbers: dict[str, Any]
     how: Compilation
     lookups: list[dict[str, Any]]
