@@ -18,7 +18,7 @@ from zkmarket.crypto import Point, digest_words
 from zkmarket.errors import ProofRejected
 from zkmarket.networks import root
 from zkmarket.round import commit_vector
-from zkmarket.utility import Coalition, Utility, UtilityProof, Validation, words_of
+from zkmarket.utility import BatchResult, Coalition, UtilityProof, Validation, words_of
 from zkmarket.utility.workers import Job
 
 
@@ -46,11 +46,11 @@ class FakeModel:
         return np.rint(np.asarray(theta, np.float64) * 2**self.scale_bits).astype(np.int64)
 
 
-def utility(model: FakeModel, theta: np.ndarray, coalition: Coalition, validation: Validation) -> Utility:
+def utility(model: FakeModel, theta: np.ndarray, coalition: Coalition, validation: Validation) -> BatchResult:
     away = 60 * (model.quantise_theta(theta) - validation.values)
     if coalition.size:
         away = away + 60 // coalition.size * coalition.values
-    return Utility(int((away == 0).sum()), int(np.abs(away).sum()))
+    return BatchResult(int((away == 0).sum()), int(np.abs(away).sum()))
 
 
 def prove_job(model: FakeModel, theta: np.ndarray, coalition: Coalition, validation: Validation, context: bytes) -> Job:
@@ -84,9 +84,9 @@ def verify_utility(
     size: int,
     validation_points: Sequence[Point],
     context: bytes,
-) -> Utility:
+) -> BatchResult:
     correct, loss = proof.proof.instances
     words = statement(model, theta, coalition_points, size, validation_points, context)
     if make(Path(), words, correct, loss) != proof.proof:
         raise ProofRejected("utility proof does not verify")
-    return Utility(correct, loss)
+    return BatchResult(correct, loss)

@@ -36,6 +36,7 @@ from zkmarket.utility import (
     score,
     verify_utilities,
 )
+from zkmarket.utility import terms as terms_module
 from zkmarket.utility.workers import Job
 
 pytestmark = pytest.mark.proof
@@ -66,19 +67,10 @@ def salted(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "utility", fake_module())
+    monkeypatch.setattr(score, "utility", fake_utility.utility)
+    monkeypatch.setattr(score, "prove_job", fake_utility.prove_job)
+    monkeypatch.setattr(terms_module, "verify_utility", fake_utility.verify_utility)
     monkeypatch.setattr(score, "proof_job", lambda job: job)
-
-
-def fake_module() -> Any:
-    from zkmarket.utility import Coalition
-
-    return SimpleNamespace(
-        utility=fake_utility.utility,
-        prove_job=fake_utility.prove_job,
-        verify_utility=fake_utility.verify_utility,
-        Coalition=Coalition,
-    )
 
 
 def some_base(*instances: int) -> BaseProof:

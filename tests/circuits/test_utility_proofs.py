@@ -21,7 +21,7 @@ from zkmarket.crypto import P, Point, random_scalars, scalar_hex
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
 from zkmarket.networks import make_plan
 from zkmarket.round import combine, sum_salts
-from zkmarket.utility import Coalition, Utility, UtilityBuild, UtilityProof, Validation, proof, write_build
+from zkmarket.utility import BatchResult, Coalition, UtilityBuild, UtilityProof, Validation, proof, write_build
 
 pytestmark = pytest.mark.proof
 
@@ -38,7 +38,7 @@ class Proven:
     validation: Validation
     proof: UtilityProof
 
-    def verify(self, proof: UtilityProof | None = None, **changes) -> Utility:
+    def verify(self, proof: UtilityProof | None = None, **changes) -> BatchResult:
         values = {
             "theta": self.theta,
             "coalition_points": self.points,

@@ -13,7 +13,7 @@ from .compile import (
     write_build,
 )
 from .games import PREFIX, Game, Members, Method, order_of, play, proofs_needed, salts_needed, shuffled
-from .proof import Utility, UtilityProof, prove_job, prove_utility, utility, verify_utility
+from .proof import BatchResult, UtilityProof, prove_job, prove_utility, utility, verify_utility
 from .score import UtilityRound, coalition_of, prove_utilities, verify_utilities
 from .statements import (
     Coalition,
@@ -35,7 +35,7 @@ __all__ = [
     "Method",
     "Options",
     "PREFIX",
-    "Utility",
+    "BatchResult",
     "UtilityBuild",
     "UtilityProof",
     "UtilityRound",

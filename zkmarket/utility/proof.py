@@ -42,7 +42,7 @@ UTILITY_PROOF_FORMAT = "zkmarket-utility-proof/1"
 
 
 @dataclass(frozen=True)
-class Utility:
+class BatchResult:
     """What a proof says of a coalition: correct predictions of the batch, and the batch's summed loss in units."""
 
     correct: int
@@ -80,7 +80,7 @@ def _seed(build: UtilityBuild, context: bytes, size: int, points: Sequence[Point
 # ---------------------------------------------------------------- prove
 
 
-def utility(build: UtilityBuild, theta: np.ndarray, coalition: Coalition, validation: Validation) -> Utility:
+def utility(build: UtilityBuild, theta: np.ndarray, coalition: Coalition, validation: Validation) -> BatchResult:
     """The definition, in integers; bit by bit what the circuit proves. Fast, no proof.
 
     Raises InputError or DomainError for what is not the build's.
@@ -89,7 +89,7 @@ def utility(build: UtilityBuild, theta: np.ndarray, coalition: Coalition, valida
     _check_coalition(build, coalition)
     check_validation(build, validation)
     made = evaluate(build.plan, theta_q, coalition.values, coalition.size, validation.values, witness=False)
-    return Utility(made.correct, made.loss)
+    return BatchResult(made.correct, made.loss)
 
 
 def _check_coalition(build: UtilityBuild, coalition: Coalition) -> None:
@@ -179,7 +179,7 @@ def verify_utility(
     size: int,
     validation_points: Sequence[Point],
     context: bytes,
-) -> Utility:
+) -> BatchResult:
     """Check a proof against commitments.
 
     Args:
@@ -208,7 +208,7 @@ def _read(
     size: int,
     validation: Sequence[Point],
     context: bytes,
-) -> Utility:
+) -> BatchResult:
     """Everything that is checked of a proof besides the proof itself."""
     plan, what, inner = build.plan, "utility proof", proof.proof
     names = check_names(plan)
@@ -240,4 +240,4 @@ def _read(
     correct, loss = inner.instances[-2:]
     if correct > plan["batch"] or loss >= MAX_LOSS:
         raise ProofRejected(f"{what}: {correct} correct predictions and a loss of {loss} are no result of a batch")
-    return Utility(correct, loss)
+    return BatchResult(correct, loss)

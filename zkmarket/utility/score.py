@@ -45,7 +45,7 @@ from ..round import Submission, address_text, sum_updates
 from ..rules import shares
 from .batch import Validation
 from .games import Game, Members, Method
-from .proof import Utility, UtilityProof, prove_job, utility
+from .proof import BatchResult, UtilityProof, prove_job, utility
 from .statements import Coalition
 from .terms import UTILITY_ROUND_FORMAT, GameTerms, name_of
 from .workers import Job, Pool, proof_job, run
@@ -107,7 +107,7 @@ class UtilityDecision:
     trainers: tuple[int, ...]
     scores: tuple[int, ...]
     game: Game
-    utilities: Mapping[Members, Utility]
+    utilities: Mapping[Members, BatchResult]
     loss_unit: float
 
     def shares(self, reward: int) -> tuple[list[int], int]:
@@ -157,7 +157,7 @@ def prove_utilities(
     if validation.points != terms.validation:
         raise InputError("the validation batch is not the committed one: its points differ")
     sums = {}
-    known: dict[Members, Utility] = {}
+    known: dict[Members, BatchResult] = {}
     while missing := terms.play({s: u.loss for s, u in known.items()}).missing:
         for coalition in missing:
             sums[coalition] = coalition_of(terms.build.manifest, submissions, coalition)
@@ -229,7 +229,7 @@ def verify_utilities(terms: GameTerms, made: UtilityRound, progress: Progress = 
     ):
         if got != wanted:
             raise ProofRejected(f"utility proofs are of another {name}: got {got}, wanted {wanted}")
-    proven: dict[Members, Utility] = {}
+    proven: dict[Members, BatchResult] = {}
     while missing := (game := terms.play({s: u.loss for s, u in proven.items()})).missing:
         for coalition in missing:
             if coalition not in made.proofs:

@@ -17,7 +17,7 @@ from ..round import RoundProof, combine
 from . import games
 from .build import UtilityBuild
 from .games import Game, Members, Method
-from .proof import Utility, UtilityProof, verify_utility
+from .proof import BatchResult, UtilityProof, verify_utility
 
 UTILITY_ROUND_FORMAT = "zkmarket-utility/1"
 
@@ -90,7 +90,7 @@ class GameTerms:
     def play(self, losses: Mapping[Members, int]) -> Game:
         return games.play(self.method, self.players, self.seed, losses)
 
-    def verify(self, coalition: Members, proof: UtilityProof) -> Utility:
+    def verify(self, coalition: Members, proof: UtilityProof) -> BatchResult:
         """What a proof says of a coalition; ProofRejected, naming it, if it is not a proof of that."""
         try:
             return verify_utility(
