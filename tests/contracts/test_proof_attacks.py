@@ -24,7 +24,7 @@ from zkmarket.build import Build
 from zkmarket.chain import Chain, codec, compile_verifier
 from zkmarket.crypto import GENERATOR, INFINITY, P, Point, Q, is_on_curve, multiply_add
 from zkmarket.errors import ProofRejected, TransactionReverted
-from zkmarket.market import Verifier, inspect, submission_word
+from zkmarket.market import Verifier, inspect, struct_words, submission_word
 from zkmarket.round import Commitment, RoundProof, Submission, prove_round, verify_round
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
@@ -497,7 +497,7 @@ def test_a_foreign_verifier_of_the_same_shape(chain: Chain, real: Real) -> None:
     found = inspect(chain, project.project.address, honest)
     assert any("settlement" in reason for reason in found.wrong), found.wrong
     plan = project.project.plan(3)
-    assert plan["settlement"]["codehash"] == codehash(foreign[3], "settlement") != codehash(build, "settlement")
+    assert plan.settlement.codehash == codehash(foreign[3], "settlement") != codehash(build, "settlement")
     trustworthy = real.open(honest, verifiers=verifiers)
     assert not inspect(chain, trustworthy.project.address, honest).wrong
 
@@ -538,12 +538,12 @@ def test_code_exchanged_under_a_verifier_s_address(locked: Locked) -> None:
 
     def exchanged(verifier: Verifier, code: bytes, ask: Callable[[], str]) -> None:
         with chain.rolled_back():
-            chain.web3.provider.make_request("anvil_setCode", [verifier.address, "0x" + code.hex()])
+            chain.web3.provider.make_request("anvil_setCode", [verifier.deployed, "0x" + code.hex()])
             have, want = keccak(code).hex(), verifier.codehash.hex()
-            assert ask() == f"VerifierChanged({verifier.address.lower()}, 0x{have}, 0x{want})"
+            assert ask() == f"VerifierChanged({verifier.deployed.lower()}, 0x{have}, 0x{want})"
         assert ask() == ""
 
-    for code in (accepting, bytes.fromhex("ef0100") + bytes.fromhex(str(verifiers.base.address)[2:]), b"\0"):
+    for code in (accepting, bytes.fromhex("ef0100") + bytes.fromhex(str(verifiers.base.deployed)[2:]), b"\0"):
         exchanged(verifiers.base, code, locked.answer)
         exchanged(verifiers.settlement[3], code, locked.answer)
 
@@ -577,7 +577,7 @@ contract Answers {{
     compiled = compile_verifier(source)
     contract = scene.chain.deploy_verifier(compiled, scene.owner)
     scene.trainers = scene.trainers[:3]
-    scene.open(base=Verifier(contract.address, keccak(compiled.runtime)).words).to_prove()
+    scene.open(base=struct_words(Verifier(contract.address, keccak(compiled.runtime)))).to_prove()
     if good:
         assert scene.settle().event("Settled")
         return
@@ -759,7 +759,7 @@ def test_a_crafted_call_that_a_verifier_takes_is_refused_by_the_project(locked: 
     never read or the proof is refused.
     """
     project, proof = locked.project, locked.proof
-    verifier = project.verifiers.base.address
+    verifier = project.verifiers.base.deployed
     data, instances = proof.base.proof.data, list(proof.base.proof.instances)
     tail = number(len(data)) + data
     numbers = number(len(instances)) + b"".join(map(number, instances))

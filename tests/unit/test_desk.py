@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +54,7 @@ from zkmarket.files import load_npz
 from zkmarket.market import (
     Inspection,
     SealingKey,
+    Seat,
     State,
     decode_aggregate,
     sealing,
@@ -201,7 +203,7 @@ def test_a_bad_envelope_of_an_earlier_aggregator_does_not_stop_the_next(
     monkeypatch.setattr(aggregator, "verify_round", lambda build, proof: proven)
     role = aggregator.Aggregator(at)
     monkeypatch.setattr(role, "proven", lambda *_: ("the proof", aggregate_of(2)))
-    past.taken = [{"trainer": who} for who in TRAINERS]
+    past.taken = [Seat(who, False, bytes(32)) for who in TRAINERS]
 
     assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
     name, proof, cid, publication = past.sent[-1]
@@ -263,7 +265,7 @@ def seat(past: Past, key: SealingKey, sent: Opening, who: str = OTHER) -> Awaite
 def seated(past: Past, digest: bytes, cid: bytes, who: str = OTHER) -> Awaited:
     past.log("Submitted", round=1, trainer=who, digest=digest, cid=cid)
     word = submission_word(digest, cid)
-    past.taken.append({"trainer": who, "submission": word, "admitted": False})
+    past.taken.append(Seat(who, False, word))
     return Awaited(1, who, word)
 
 
@@ -418,7 +420,7 @@ def test_a_receipt_waits_for_others_but_not_long(past: Past, at: Desk, monkeypat
     clock += admission.GATHER + 1
     role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
     assert receipted(past) == [[OTHER]]
-    past.taken[0]["admitted"] = True
+    past.taken[0] = replace(past.taken[0], admitted=True)
     past.store.blobs.update(blobs)
     role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
     assert receipted(past) == [[OTHER], [late.trainer]]
@@ -629,8 +631,8 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
         blobs.append(seal_update(sent, SealingKey.fresh().public))
         (folder / f"update-{number}.sealed").write_bytes(blobs[-1])
     words = [submission_word(digest, cid_to_bytes(cid_of(blob))) for blob in blobs]
-    mine = {"trainer": ME, "submission": words[1], "admitted": False}
-    past.taken = [{"trainer": OTHER, "submission": words[0], "admitted": False}, mine]
+    mine = Seat(ME, False, words[1])
+    past.taken = [Seat(OTHER, False, words[0]), mine]
     role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
     for _ in range(2):
         assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
@@ -647,7 +649,7 @@ def seated_with_blob(past: Past, at: Desk) -> bytes:
     blob = seal_update(sent, SealingKey.fresh().public)
     digest = kept(folder, sent, int(ME, 16), past.round_id(1)).digest()
     (folder / "update-0.sealed").write_bytes(blob)
-    past.taken = [{"trainer": ME, "submission": submission_word(digest, cid_to_bytes(cid_of(blob))), "admitted": False}]
+    past.taken = [Seat(ME, False, submission_word(digest, cid_to_bytes(cid_of(blob))))]
     return blob
 
 
@@ -669,7 +671,7 @@ def test_attack_peek_by_reorg(depth: int, past: Past, tmp_path: Path) -> None:
         return state_of(Phase.ADMIT if block >= full else Phase.SUBMIT, now=900, block=block)
 
     past.state = state  # type: ignore[attr-defined]
-    past.own |= {"lastRound": 1}
+    past.own = replace(past.own, last_round=1)
     role = trainer.Trainer(made, learn=lambda lesson: lesson.theta)
     seen: list[int] = []
 
@@ -747,7 +749,7 @@ def test_an_update_that_can_earn_nothing_any_more_is_put_nowhere(past: Past, at:
 @pytest.mark.parametrize("root", ["none", "admitted", "missing"])
 def test_a_round_is_locked_early_when_everything_that_was_offered_is_admitted(root: str, past: Past, at: Desk) -> None:
     """The root update, too: without its receipt it costs both a penalty, and the contract refuses an early lock."""
-    past.taken = [{"trainer": who, "submission": bytes(32), "admitted": True} for who in TRAINERS]
+    past.taken = [Seat(who, True, bytes(32)) for who in TRAINERS]
     if root != "none":
         past.log("RootOffered", round=1, digest=bytes(32), cid=b"Qm")
     if root == "admitted":
@@ -871,7 +873,7 @@ def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregato
     role = aggregator.Aggregator(at)
     proof = SimpleNamespace(references=NO_REFERENCES)
     monkeypatch.setattr(role, "proven", lambda *_: (proof, aggregate_of(2)))
-    past.taken = [{"trainer": who} for who in TRAINERS]
+    past.taken = [Seat(who, False, bytes(32)) for who in TRAINERS]
     return role
 
 
@@ -1177,7 +1179,7 @@ def test_a_folder_is_of_one_project(status: Callable[..., int], capsys: pytest.C
 # ---------------------------------------------------------------- before keys are made
 
 
-CHANGES = [("minTrainers", 2), ("maxTrainers", 4), ("params", MANIFEST.params + 1), ("logrows", 20)]
+CHANGES = [("min_trainers", 2), ("max_trainers", 4), ("params", MANIFEST.params + 1), ("logrows", 20)]
 
 
 @pytest.fixture
@@ -1192,7 +1194,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_a_prospectus_of_other_numbers_costs_no_work(name: str, value: int, at: Desk, keys: list[Any]) -> None:
     """Attack: terms of a small model, and a prospectus whose keys take hours and all memory."""
     del at.builds
-    at.terms = TERMS | {name: value}
+    at.terms = replace(TERMS, **{name: value})
     with pytest.raises(ProofRejected, match="the contract's terms are"):
         _ = at.builds
     assert not keys
@@ -1224,7 +1226,7 @@ def test_a_project_of_another_factory_gets_no_key_and_no_money(
     monkeypatch.setattr(desk, "inspect_origin", lambda *_: order.append("origin") or wrong)
     monkeypatch.setattr(desk, "inspect", lambda *_: order.append("all") or Inspection(PROJECT))
     monkeypatch.setattr(desk, "Project", lambda chain, address: past)
-    past.own = {"stakeWei": ETHER if act == "join" else 1, "lastRound": 0, "credit": ETHER, "refundWei": 1}
+    past.own = replace(past.own, stake_wei=ETHER if act == "join" else 1, credit=ETHER, refund_wei=1)
     phase = Phase.SUBMIT if "stake" in act else Phase.OPEN
     looks = iter(range(3))  # so that a role that is deceived ends
 
@@ -1265,7 +1267,7 @@ def test_joining_with_a_full_stake_registers_the_folders_key(
     assert past.sent == [("join", b"", at.sealing_key.public)]
     past.log("Joined", trainer=ME, stakeWei=0, encryptionKey=at.sealing_key.public)
     assert trainer.join(at) is None and len(past.sent) == 1
-    past.own["stakeWei"] = ETHER // 2  # a penalty was taken
+    past.own = replace(past.own, stake_wei=ETHER // 2)  # a penalty was taken
     trainer.join(at)
     assert past.sent[1:] == [("join", b"", at.sealing_key.public)]
 

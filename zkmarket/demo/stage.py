@@ -248,7 +248,7 @@ class Stage:
         """Only if somebody is refused does the round wait for its deadline; else the aggregator locks it itself."""
         path = self.folder / "aggregator" / "rounds" / f"{number:05d}" / "refusals.json"
         refused = json.loads(path.read_text()) if path.is_file() else {}
-        return bool(refused) and all(seat["admitted"] or seat["trainer"] in refused for seat in project.seats())
+        return bool(refused) and all(seat.admitted or seat.trainer in refused for seat in project.seats())
 
     def all_received(self, project: Project, number: int) -> bool:
         """Owner and trainers have opened the aggregate, and the auditor has looked."""

@@ -58,8 +58,8 @@ class Tally:
             "chain_id": self.chain.id,
             "insecure": some.insecure,
             "accuracy_at_start": start,
-            "reward_wei": terms["reward"],
-            "fee_wei": terms["fee"],
+            "reward_wei": terms.reward,
+            "fee_wei": terms.fee,
             "trainers": trainers,
             "rounds": rounds,
             "money": self.money(trainers),
@@ -73,7 +73,7 @@ class Tally:
                 "verifiers": deployed["verifiers"],
             },
             "cids": {"prospectus": self.stage.created["prospectus"]},
-            "undefeated": undefeated(self.cast, trainers, terms["reward"] * len(settled)),
+            "undefeated": undefeated(self.cast, trainers, terms.reward * len(settled)),
             "versions": versions(),
         }
 

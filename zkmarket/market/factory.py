@@ -25,7 +25,8 @@ from ..chain import (
 from ..errors import ArtifactError, ChainError
 from ..progress import Progress, quiet
 from .project import Project
-from .terms import Offer, Verifier, Verifiers, check_builds, plan_words, terms_words
+from .structs import Verifier, struct_words
+from .terms import Offer, Verifiers, check_builds, plans_of, terms_of
 
 
 def verifier_of(build: Build, circuit: str) -> CompiledVerifier:
@@ -116,16 +117,16 @@ class Market(Contract):
         Raises TransactionReverted if the sender has created the very same before: `Offer.nonce` tells two apart.
         """
         refuse_insecure(self.chain, builds)
-        terms = terms_words(offer, str(sender), builds, verifiers)
-        words = (terms, plan_words(builds, verifiers), offer.rates, offer.cid, offer.nonce)
+        terms, plans = terms_of(offer, str(sender), builds, verifiers), plans_of(builds, verifiers)
+        given = (struct_words(terms), [struct_words(plan) for plan in plans], offer.rates, offer.cid, offer.nonce)
         value = offer.pool
         if offer.token != NOBODY:
             token = self.chain.contract("IERC20", offer.token, compile_contracts()["IERC20"].abi)
             data = encoded(token.approve, self.address, offer.pool)
             self.chain.transact("approving the pool", sender, offer.token, data)
             value = 0
-        wanted = self._call("addressOf", *words)
-        done = self._send("create", "create", *words, sender=sender, value=value)
+        wanted = self._call("addressOf", *given)
+        done = self._send("create", "create", *given, sender=sender, value=value)
         address = done.event("ProjectCreated").arguments["project"]
         if address != wanted:
             raise ChainError(f"the project was created at {address}: its terms commit to {wanted}; do not use it")

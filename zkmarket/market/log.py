@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..chain import NOBODY, Event
 from ..crypto import Point
 from ..errors import ChainError, InputError
 from ..storage import cid_from_bytes
-from .view import Submitted
+from .view import Submitted, settlement_of
 
 
 @dataclass(frozen=True)
@@ -114,22 +115,21 @@ class Log:
         closed = {event.arguments["round"]: event.arguments["skipped"] for event in self.of("Closed")}
         found = []
         for event in self.of("Settled"):
-            number, said = event.arguments["round"], event.arguments["settlement"]
-            n = len(said["trainers"])
+            number, settlement = event.arguments["round"], settlement_of(event)
             found.append(
                 Settled(
                     number,
-                    tuple(said["trainers"]),
-                    tuple(said["mask"] >> slot & 1 for slot in range(n)),
-                    tuple(said["scores"]),
-                    tuple(said["pay"]),
-                    _points(said["aggregate"]),
-                    cid_text(said["cid"]),
+                    settlement.trainers,
+                    tuple(settlement.mask >> slot & 1 for slot in range(len(settlement.trainers))),
+                    settlement.scores,
+                    settlement.pay,
+                    _points(settlement.aggregate),
+                    cid_text(settlement.cid),
                     self.started(number).beta,
-                    said["beta"],
-                    said["rate"],
-                    said["nu"],
-                    said["proofs"],
+                    settlement.beta,
+                    settlement.rate,
+                    settlement.nu,
+                    settlement.proofs,
                     event.transaction,
                     closed.get(number),
                 )
@@ -172,7 +172,7 @@ class Log:
         return list(dict.fromkeys([*active, *members.values()]))
 
 
-def _points(words: list[int]) -> tuple[Point, ...]:
+def _points(words: Sequence[int]) -> tuple[Point, ...]:
     return tuple(zip(words[::2], words[1::2], strict=True))
 
 

@@ -96,7 +96,7 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     found = [
         address
         for address in market.projects_of(desk.me)
-        if Project(desk.chain, address).terms()["model"] == digest_of(blob)
+        if Project(desk.chain, address).terms().model == digest_of(blob)
     ]
     result: dict[str, Any] = {"paid": not found}
     if found:
@@ -172,7 +172,7 @@ class Deployed:
             if made is None:
                 self.desk.progress(f"deploying the verifier of {label}")
                 made = market.deploy_verifier(build, circuit, self.desk.wallet)
-            self._keep("verifiers", kept | {label: made.address})
+            self._keep("verifiers", kept | {label: made.deployed})
         return made
 
     def _own(self) -> Iterator[tuple[str, bytes]]:
