@@ -212,6 +212,7 @@ class Past:
             "rate": 10**9,
             "nu": 500,
             "proofs": b"\x33" * 32,
+            "points": [],
         }
         self.log("Settled", round=number, settlement=settlement)
 

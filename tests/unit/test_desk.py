@@ -639,7 +639,7 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
         assert past.store.blobs == {cid_of(blobs[1]): blobs[1]}
         past.store.blobs.clear()
         clock += HAND_OVER_AGAIN + 1
-    mine["admitted"] = True
+    past.taken[1] = replace(mine, admitted=True)
     assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
 
 
