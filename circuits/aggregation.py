@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -47,7 +46,7 @@ class Aggregation(torch.nn.Module):
         trim: int,
         committed: bool,
         sorted_noise: int,
-        sequence: list[list[Any]],
+        sequence: Sequence[tuple[str, int, int]],
     ):
         super().__init__()
         self.n, self.params, self.chunk, self.salts = n, params, chunk, salts
@@ -106,7 +105,7 @@ def take(tensor: torch.Tensor, indices: Iterable[int]) -> torch.Tensor:
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
 
 
-def looked_up(sequence: list[list[Any]], params: int, column: int, noise: int) -> list[int]:
+def looked_up(sequence: Sequence[tuple[str, int, int]], params: int, column: int, noise: int) -> list[int]:
     """Where the values and the noise that a sequence names lie among all inputs; value j is of update j // D."""
     places = []
     for kind, first, count in sequence:

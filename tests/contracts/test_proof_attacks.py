@@ -6,8 +6,9 @@ fare against the engine's own verifier is in tests/attacks/; forgeries of the ba
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,8 +156,8 @@ def test_forged_matrix(locked: Locked) -> None:
     change = add_to(1, 1, 1)
     for solve in (None, 0):
         forged = forge_round(build, locked.submissions, change, beta, solve=solve)
-        backend.verify(build.files("settlement"), forged.settlement)
-        backend.verify(build.files("base"), forged.base.proof)
+        backend.verify(build.files["settlement"], forged.settlement)
+        backend.verify(build.files["base"], forged.base.proof)
         assert locked.answer_to(forged) == "ProofRejected(base)"
     honest = forge_round(build, locked.submissions, lambda matrix: None, beta, solve=None)
     assert locked.answer_to(honest) == ""
@@ -471,7 +472,7 @@ def test_a_digest_of_a_root_update(submitting: RealProject) -> None:
 
 
 def codehash(build: Build, circuit: str) -> bytes:
-    return keccak(compile_verifier(backend.verifier_source(build.files(circuit))).runtime)
+    return keccak(compile_verifier(backend.verifier_source(build.files[circuit])).runtime)
 
 
 def test_a_foreign_verifier_of_the_same_shape(chain: Chain, real: Real) -> None:
@@ -508,8 +509,10 @@ class Chimera(Build):
 
     other: Build
 
-    def files(self, name: str) -> backend.CircuitFiles:
-        return self.other.files(name) if name == "settlement" else super().files(name)
+    @functools.cached_property
+    def files(self) -> Mapping[str, backend.CircuitFiles]:
+        own = Build(self.folder, self.manifest).files
+        return {**own, "settlement": self.other.files["settlement"]}
 
 
 def test_the_verifier_of_another_number_of_trainers(chain: Chain, real: Real) -> None:

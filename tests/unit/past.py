@@ -51,7 +51,7 @@ TRAINERS = tuple(f"0x{digit * 40}" for digit in "123")
 ME, OTHER, PROJECT = TRAINERS[0], TRAINERS[1], "0x" + "ab" * 20
 OWNER, AGGREGATOR = SealingKey.fresh(), SealingKey.fresh()
 ETHER = 10**18
-BUILD: Any = SimpleNamespace(manifest=MANIFEST, files=lambda circuit: None)
+BUILD: Any = SimpleNamespace(manifest=MANIFEST, files={"base": None, "settlement": None})
 TERMS = Terms(
     owner=NOBODY,
     stake_wei=ETHER,

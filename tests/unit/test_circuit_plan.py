@@ -17,7 +17,7 @@ from zkmarket.utility import UtilityBuild
 pytestmark = pytest.mark.unit
 
 GOLDEN = Path(__file__).with_name("plans.json")
-"""Of each small network: SHA-256 of the plan's text and of the recipe's numbers; the digest of a build that has no keys."""
+"""Of each small network: SHA-256 of the plan's text and of the recipe's numbers; the digest of a build without keys."""
 
 
 def value_of(name: str) -> dict[str, Any]:

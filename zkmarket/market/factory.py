@@ -31,7 +31,7 @@ from .terms import Offer, Verifiers, check_builds, plans_of, terms_of
 
 def verifier_of(build: Build, circuit: str) -> CompiledVerifier:
     """The verifier contract of a build's circuit."""
-    return compile_verifier(backend.verifier_source(build.files(circuit)))
+    return compile_verifier(backend.verifier_source(build.files[circuit]))
 
 
 # ---------------------------------------------------------------- the market

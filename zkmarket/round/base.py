@@ -209,12 +209,12 @@ def prove_job(
     ]
     padded = [to_hex(pad(column, shape.rows * shape.width)) for column in columns]
     del columns
-    committed = [encode_point(backend.commit(build.files("base"), manifest.logrows, [column])[0]) for column in padded]
+    committed = [encode_point(backend.commit(build.files["base"], manifest.logrows, [column])[0]) for column in padded]
     transcript.absorb_points(committed)
     tau, y = transcript.challenge("tau"), transcript.challenge("y")
     check_combination(slots.points, opened, committed, tau, manifest.blinding)
     point = to_hex(from_ints(powers_of(y, manifest.logrows)))
-    job = ProofJob("base proof", build.files("base"), [*padded, point])
+    job = ProofJob("base proof", build.files["base"], [*padded, point])
     return Unproven(projected.t0, projected.z, claims, rounds, job)
 
 
@@ -259,7 +259,7 @@ def verify(build: Build, proof: BaseProof, points: Points, transcript: Transcrip
     check_outputs(manifest, proof, replayed)
     opened = Coefficients.of(manifest.projection, manifest.slots, r, replayed.rhos, replayed.sigmas)
     check_combination(points, opened, proof.columns, replayed.tau, manifest.blinding)
-    backend.verify(build.files("base"), proof.proof, "base proof")
+    backend.verify(build.files["base"], proof.proof, "base proof")
 
 
 @dataclass(frozen=True)

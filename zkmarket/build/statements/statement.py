@@ -83,7 +83,8 @@ class Circuit:
         placed: raises ArtifactError unless a synthesis on the sample puts everything where noise is; None where
             nothing is looked up.
         blocks: blocks of columns that it must have; None where it does not matter how many are empty.
-        code: files of zkmarket, besides this package's, that decide numbers, sample, refused and placed.
+        code: files of zkmarket and circuits, besides this package's and `source`, that decide numbers, sample, refused
+            and placed.
     """
 
     source: str

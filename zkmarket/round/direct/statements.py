@@ -235,7 +235,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         refused=lambda: refused | beyond_the_table(inputs, runs, logrows, before),
         domain=domain,
         placed=lambda placed: check_placement(placed, runs, logrows),
-        code=("round/direct/rules.py", "round/direct/statements.py"),
+        code=("zkmarket/round/direct/rules.py", "zkmarket/round/direct/statements.py"),
     )
 
 
@@ -306,7 +306,7 @@ def round_statement(
         },
         domain=domain,
         placed=lambda placed: check_placement(placed, runs, logrows),
-        code=("round/direct/rules.py", "round/direct/statements.py"),
+        code=("zkmarket/round/direct/rules.py", "zkmarket/round/direct/statements.py"),
     )
 
 
