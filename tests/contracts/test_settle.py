@@ -370,13 +370,13 @@ def test_code_that_changed_is_not_asked(scene: Scene) -> None:
     """Attack: a verifier that is exchanged under its address (metamorphic, delegated)."""
     proof = scene.proof()
     for mock, another in (scene.mocks, scene.mocks[::-1]):  # base, settlement
-        code = scene.chain.web3.eth.get_code(mock.address)
-        for other in (bytes(code) + b"\0", b"", b"\xef\x01\x00" + bytes.fromhex(another.address[2:])):
-            scene.chain.web3.provider.make_request("anvil_setCode", [mock.address, "0x" + other.hex()])
+        code = scene.chain.web3.eth.get_code(mock.deployed)
+        for other in (bytes(code) + b"\0", b"", b"\xef\x01\x00" + bytes.fromhex(another.deployed[2:])):
+            scene.chain.web3.provider.make_request("anvil_setCode", [mock.deployed, "0x" + other.hex()])
             have = keccak(other).hex()
-            with refused(f"VerifierChanged(verifier={mock.address}, have=0x{have}, want=0x{mock.codehash.hex()})"):
+            with refused(f"VerifierChanged(verifier={mock.deployed}, have=0x{have}, want=0x{mock.codehash.hex()})"):
                 scene.settle(proof)
-        scene.chain.web3.provider.make_request("anvil_setCode", [mock.address, "0x" + bytes(code).hex()])
+        scene.chain.web3.provider.make_request("anvil_setCode", [mock.deployed, "0x" + bytes(code).hex()])
     scene.settle(proof)
 
 

@@ -23,8 +23,8 @@ __all__ = ["at", "commits", "past"]  # the fixtures
 
 @pytest.fixture
 def role(past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> attacker.Attacker:
-    def commit(build: Any, update: np.ndarray, folder: Path, who: int, round_id: Any, *_: object) -> Any:
-        return SimpleNamespace(commitment=kept(folder, opening(3), who, round_id))
+    def commit(build: Any, update: np.ndarray, folder: Path, trainer: int, round_id: Any, **_: object) -> Any:
+        return SimpleNamespace(commitment=kept(folder, opening(3), trainer, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
     return attacker.Attacker(desk_of(past, tmp_path / "attacker"), learn=lambda lesson: lesson.theta)

@@ -450,8 +450,8 @@ def kept(folder: Path, made: Opening, who: int, round_id: Any) -> Commitment:
 def committing(monkeypatch: pytest.MonkeyPatch) -> None:
     """`commit_update` of another update."""
 
-    def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
-        return SimpleNamespace(commitment=kept(folder, opening(3), who, round_id))
+    def commit(build: Any, update: Any, folder: Path, trainer: int, round_id: Any, **_: object) -> Any:
+        return SimpleNamespace(commitment=kept(folder, opening(3), trainer, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
 
@@ -478,10 +478,10 @@ def excluded(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> list[np.n
     """The first round's aggregate was served to all but ME; round 2 is open. What is committed is noted."""
     committed: list[np.ndarray] = []
 
-    def commit(build: Any, update: Any, folder: Path, who: int, round_id: Any, *_: object) -> Any:
+    def commit(build: Any, update: Any, folder: Path, trainer: int, round_id: Any, **_: object) -> Any:
         committed.append(quantise(update, MANIFEST.fixed_point, 1000).values)
         made = open_with_fresh_salts(committed[-1], MANIFEST)
-        return SimpleNamespace(commitment=kept(folder, made, who, round_id))
+        return SimpleNamespace(commitment=kept(folder, made, trainer, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
     monkeypatch.setattr(Desk, "manifest", MANIFEST)

@@ -190,9 +190,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Opening]:
     """In place of `commit_update`; what it has drawn salts for."""
     drawn: list[Opening] = []
 
-    def commit(build: Any, update: np.ndarray, folder: Path, author: int, round_id: Any, *given: Any) -> Any:
+    def commit(build: Any, update: np.ndarray, folder: Path, trainer: int, round_id: Any, **given: Any) -> Any:
         drawn.append(opening(len(drawn) + 1))
-        return SimpleNamespace(commitment=kept(folder, drawn[-1], author, round_id))
+        return SimpleNamespace(commitment=kept(folder, drawn[-1], trainer, round_id))
 
     monkeypatch.setattr(update, "commit_update", commit)
     monkeypatch.setattr(Desk, "manifest", MANIFEST)

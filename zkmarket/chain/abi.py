@@ -84,8 +84,8 @@ def _reason(text: str | None) -> str:
     if inputs is None or len(inputs) != len(values.split(", ")):
         return reason
     pairs = zip(inputs, values.split(", "), strict=True)
-    said = [f"{item['name']}={_readable(item, value)}" for item, value in pairs]
-    return f"{name}({', '.join(said)})"
+    fields = [f"{item['name']}={_readable(item, value)}" for item, value in pairs]
+    return f"{name}({', '.join(fields)})"
 
 
 def _readable(item: dict[str, Any], value: str) -> str:

@@ -148,10 +148,10 @@ class Contract:
             with transacting("reading the block number"):
                 last = self.chain.web3.eth.block_number - confirmations
             if last >= from_block:
-                found = self.events(from_block, last)
+                events = self.events(from_block, last)
                 with transacting("reading the block number"):
                     known = self.chain.web3.eth.block_number >= last
                 if known:  # else another node answered, which has not these blocks yet
-                    yield from found
+                    yield from events
                     from_block = last + 1
             time.sleep(poll)

@@ -53,10 +53,10 @@ def load_model(text: str) -> torch.nn.Module:
     """The torch module that `package.module:factory[,key=value…]` returns."""
     import torch
 
-    made = load_callable(text)()
-    if not isinstance(made, torch.nn.Module):
-        raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch.nn.Module")
-    return made
+    module = load_callable(text)()
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"{text} returns a {type(module).__name__}: wanted a torch.nn.Module")
+    return module
 
 
 def layout_of(text: str) -> ParameterLayout:
@@ -85,10 +85,10 @@ def _named_tensors(text: str) -> Mapping[str, Any]:
         return _onnx_tensors(Path(text))
     if ":" not in text:
         raise InputError(f"a model is FILE.onnx or package.module:factory[,key=value…]: got {text!r}")
-    made = load_callable(text)()
-    tensors = made.state_dict() if hasattr(made, "state_dict") else made
+    value = load_callable(text)()
+    tensors = value.state_dict() if hasattr(value, "state_dict") else value
     if not isinstance(tensors, Mapping):
-        raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch module, or arrays by name")
+        raise InputError(f"{text} returns a {type(value).__name__}: wanted a torch module, or arrays by name")
     return tensors
 
 

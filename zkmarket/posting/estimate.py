@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
-SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.54, 10.58 / 49_152  # 4.06 s at K = 14, 14.64 s at K = 16
-KEYS_S, KEYS_S_PER_ROW = 0.04, 16.1 / 24_576  # of a build at K = 13 and 14
-VERIFY_S = 0.15  # besides what points take
+SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.39, 8.37 / 49_152  # 3.18 s at K = 14, 11.55 s at K = 16
+KEYS_S, KEYS_S_PER_ROW = 2.05, 25.06 / 73_728  # of builds at K = 13 and 14, and at K = 15 and 16
+VERIFY_S = 0.105  # besides what points take
 
 
 # ---------------------------------------------------------------- the plan
@@ -114,12 +114,12 @@ def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, 
         openings = n * cost.trainer_ms  # an update is committed to again before it gets a receipt
         return {
             "aggregator": round((openings + cost.aggregator_ms) / 1000 + settlement, 1),
-            "verifier": round(VERIFY_S + cost.verify_ms / 1000, 1),
+            "verifier": round(VERIFY_S + cost.verify_ms / 1000, 2),
         }
 
     return {
         "keys": round(sum(KEYS_S + key["rows"] * KEYS_S_PER_ROW for key in keys), 1),
-        "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 1),
+        "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 2),
         "least": of(file.least),
         "most": of(file.most),
     }

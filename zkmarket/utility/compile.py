@@ -102,13 +102,13 @@ def judge(plan: CircuitPlan, network: Network, theta: np.ndarray, data: Dataset)
     quantised = quantise_theta(plan, theta, used_parameters(plan))
     nothing = np.zeros(len(theta), np.int64)
     values = quantise_batch(whole, data.inputs, data.targets)
-    made = evaluate(whole, quantised, nothing, 0, values, witness=False)
+    evaluated = evaluate(whole, quantised, nothing, 0, values, witness=False)
     floats = float_utility(network.evaluate(theta, data.inputs), data.targets, plan.loss)
     return Found(
         plan,
         rows_of(plan),
-        (made.correct / len(data), floats[0]),
-        (made.loss * loss_unit(plan) / len(data), floats[1]),
+        (evaluated.correct / len(data), floats[0]),
+        (evaluated.loss * loss_unit(plan) / len(data), floats[1]),
     )
 
 
@@ -155,14 +155,14 @@ def search(
     plans.sort(key=lambda item: item[:2])
     judged = []
     for rows, bits, plan in plans:
-        found = judge(plan, network, theta, data)
-        judged.append(found)
+        verdict = judge(plan, network, theta, data)
+        judged.append(verdict)
         progress(
-            f"{rows} rows, {bits} bits an input: accuracy {found.accuracy[0]:.4f} (float {found.accuracy[1]:.4f}),"
-            f" loss {found.loss[0]:.4f} (float {found.loss[1]:.4f})"
+            f"{rows} rows, {bits} bits an input: accuracy {verdict.accuracy[0]:.4f} (float {verdict.accuracy[1]:.4f}),"
+            f" loss {verdict.loss[0]:.4f} (float {verdict.loss[1]:.4f})"
         )
-        if found.within(options.tolerance):
-            return found, judged
+        if verdict.within(options.tolerance):
+            return verdict, judged
     closest = min((abs(f.accuracy[0] - f.accuracy[1]) for f in judged), default=None)
     raise DomainError(
         f"no scales keep accuracy and loss within {options.tolerance} of the float model's:"
@@ -253,12 +253,12 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
     plan = make_plan(network, sizes_of(given.plan))
     if canonical_json(plan.to_json()) != canonical_json(given.value["plan"]) or network.layout != given.layout:
         raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
-    made = write_build(plan, network, ceremony, folder, progress)
-    if made.digest != given.digest:
+    build = write_build(plan, network, ceremony, folder, progress)
+    if build.digest != given.digest:
         raise ArtifactError(
-            f"{other} has other keys than its plan: digest {given.value['digest']}, wanted {made.value['digest']}"
+            f"{other} has other keys than its plan: digest {given.value['digest']}, wanted {build.value['digest']}"
         )
-    return made
+    return build
 
 
 def with_defaults(options: Options, params: int) -> Options:
@@ -301,13 +301,13 @@ def write_build(
 def commit_batch(build: UtilityBuild, data: str, path: Path) -> tuple[Path, Path]:
     """Commit to the first B samples; write the batch (secret: for who proves) and its commitments (public)."""
     samples, batch = load_dataset(data), build.plan.batch
-    made = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
+    validation = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
     stem = path.with_suffix("") if path.suffix == ".npz" else path
     secret, public = (stem.with_name(stem.name + ending) for ending in (".npz", ".public.npz"))
     if secret.exists():
         raise InputError(f"{secret} exists: a batch that was published is not committed again, its salts differ")
-    made.save(secret)
-    made.public().save(public, mode=0o644)
+    validation.save(secret)
+    validation.public().save(public, mode=0o644)
     return secret, public
 
 
