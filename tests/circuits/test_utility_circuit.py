@@ -48,7 +48,7 @@ def test_the_circuit_is_the_oracle(name: str, compile_once: Compile):
     circuit = compile_once(utility.statement(plan_of(name)), cut=True)
     check_settings(circuit.settings, circuit.circuit)
     assert abs(circuit.settings["num_rows"] / rows_of(plan_of(name)) - 1) < 0.06
-    empty = {"update": np.zeros(plan_of(name)["params"], np.int64), "size": 0}
+    empty = {"update": np.zeros(plan_of(name).params, np.int64), "size": 0}
     for case in (case_of(name), case_of(name, 2, **empty)):
         assert case.run(circuit) == ([], case.correct, case.loss)
 

@@ -15,7 +15,7 @@ from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
 from zkmarket.build import Build, columns
-from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, connection, library_of_creation, sign
+from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, library_of_creation, sign
 from zkmarket.cli import main
 from zkmarket.errors import ArtifactError, ChainError, InputError
 from zkmarket.market import (
@@ -384,7 +384,7 @@ def run(chain: Chain, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> in
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(connection, "connect", lambda _: Connected())
+    monkeypatch.setattr("zkmarket.chain.connect", lambda _: Connected())
     return main(["inspect", *map(str, arguments), "--rpc", chain.rpc_url, "--quiet"])
 
 

@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection = self.request
         self._stream = Stream(self.connection, min(_HEAD_SECONDS, self.server.limits.seconds))
         self.rfile = io.BufferedReader(self._stream, PART)
-        self.wfile = self._stream  # type: ignore[assignment]
+        self.wfile = self._stream  # type: ignore[assignment]  # not buffered, but it writes all that it is given
         self._answered = False
 
     def handle(self) -> None:
