@@ -309,7 +309,7 @@ FORGERIES = {
         "cnn",
         lie_about_a_maximum,
         "stage1: maximum is a value",
-        '            self.checks.append(self.one_is_zero(step, self.number(f"{name}.gap"), tops))\n',
+        '            self.checks.append(self.one_is_zero(step.shape, step.pool, self.number(f"{name}.gap"), tops))\n',
     ),
     "largest logit": Forgery(
         "mlp",
