@@ -98,7 +98,7 @@ def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: 
         ([MODEL, "--data", data, "--batch", 4, "--loss", "mse"], "mse does not go with targets"),
         ([MODEL, "--data", data, "--batch", 4, "--salts", 3], "from 8 to 32 salts at K = 10: got 3"),
         (["torch.nn:Softmax,dim=1", "--data", data, "--batch", 4], "at least one parameter"),
-        (["tests.unit.test_network:Attention", "--data", data, "--batch", 4], "does not export"),
+        (["tests.networks.test_reader:Attention", "--data", data, "--batch", 4], "does not export"),
     ):
         code, error = run(capsys, "compile", *words, *rest)
         assert code == 2 and re.search(reason, error["message"]), error

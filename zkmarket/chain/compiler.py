@@ -108,6 +108,18 @@ def brownie_project() -> ModuleType:
     return brownie
 
 
+def forget_reverted(height: int) -> None:
+    """Have Brownie forget contracts of later blocks: others may come to their addresses.
+
+    As its own `_notify_registry` does, which collects all garbage first: that takes longer than many a test.
+    """
+    from brownie.network import state
+
+    for reference in list(state._revert_refs):
+        if (kept := reference()) is not None:
+            kept._revert(height)
+
+
 # ---------------------------------------------------------------- contracts
 
 
