@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from . import NOISE
@@ -135,6 +137,7 @@ class Settlement(torch.nn.Module):
         self, square: torch.Tensor, norms: torch.Tensor, inside: torch.Tensor, selected: torch.Tensor
     ) -> torch.Tensor:
         """Who is inside and not farther from the centre of the selected than mean + sigma deviations. Shape (1, n)."""
+        assert self.sigma is not None
         a, b = self.sigma
         count = selected.sum(1).reshape(1, 1)
         near = torch.einsum("ij,bj->bi", square, selected)
@@ -151,6 +154,7 @@ class Settlement(torch.nn.Module):
 
     def cosine(self, gram: torch.Tensor, norms: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         """Whose cosine with the root update is at least tau; of those outside only the sign is right. Shape (1, n)."""
+        assert self.tau is not None
         a, b = self.tau
         inner, norm = self.along(gram, "root")
         against = (float(b * b) * (inner * inner) - float(a * a) * (norms * norm)) * inside
@@ -208,7 +212,7 @@ class Settlement(torch.nn.Module):
         return smallest(distance, n - self.f - 2).sum(1).reshape(1, n)
 
 
-def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+def take(tensor: torch.Tensor, indices: Iterable[int]) -> torch.Tensor:
     """Columns by constant index."""
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
 

@@ -400,7 +400,7 @@ def test_paying_in_and_accepting(tmp_path: Path, chain: Chain, deployed: Path, s
         assert claims(shared) >= steps("transact", "begun kept sent done", "accept")
         for owner, aggregator in zip(owners, aggregators, strict=True):
             place.project = contracts[owner]
-            bond = place.project.terms()["bondWei"]
+            bond = place.project.terms().bond_wei
             found = books(place, since)
             assert found.failed[owner] == found.failed[aggregator] == Counter()
             assert (found.calls[owner], found.calls[aggregator]) == ({"create": 1}, {"accept": 1})
