@@ -169,7 +169,7 @@ def test_a_submission_takes_a_seat_and_no_money(scene: Scene) -> None:
         assert scene.project.account(trainer).last_round == 1
         logged = scene.project.submissions(1)[number]
         assert (logged.trainer, logged.digest, logged.cid) == (str(trainer), digest, cid)
-        assert logged.word == kept["submission"]
+        assert logged.word == kept.submission
     assert scene.moved(before) == {}
 
 
