@@ -7,7 +7,7 @@ import {SubsetSums} from "./SubsetSums.sol";
 import {Transcript} from "./Transcript.sol";
 
 /// @title The verifier's side of the projection argument: no entry of an update is 2^113 or more.
-/// @notice Mirrors zkmarket/projection.py (first_claim, check_rounds, equalities, evaluate). Of the 2^μ positions of
+/// @notice Mirrors zkmarket/round/projection.py (first_claim, check_rounds, equalities, evaluate). Of the 2^μ positions of
 /// blocks the masks P_0..P_μ have 0 and the powers of two, data blocks the others in order.
 /// @dev `SubsetSums.reserve` comes first.
 library Projection {

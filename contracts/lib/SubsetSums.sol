@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Bn254} from "./Bn254.sol";
 
 /// @title The rows of the projection at a point: for each row three sums of the weights whose bits are 1.
-/// @notice Mirrors the rows' part of `evaluate` in zkmarket/projection.py. The bits of row j are windows of 6: first
+/// @notice Mirrors the rows' part of `evaluate` in zkmarket/round/projection.py. The bits of row j are windows of 6: first
 /// those of s, then of a, then of b; 42 windows a word, lowest bits first; word k of the row is
 /// keccak(seed_0 ‖ "row" ‖ j ‖ k).
 /// @dev Bits are looked up by bytes: a table holds the 256 subset sums of 8 weights. The weights of a and of b are powers
