@@ -220,7 +220,7 @@ def test_attack_terms_that_the_address_does_not_commit_to(
         "nonce": said["nonce"] + 1,
     }
     shown = Event(event.name, said | {changed: altered[changed]}, event.block, event.transaction)
-    monkeypatch.setattr(Project, "creation", lambda self: shown)
+    monkeypatch.setattr(Market, "creation_of", lambda self, project: shown)
     wrong = ["its address does not commit to its terms: what is sent to it may reach another project"]
     assert inspect_origin(scene.chain, scene.project.address).wrong == wrong
     monkeypatch.setattr(Project, "terms", lambda self: read_struct(Terms, shown.arguments["terms"]))

@@ -264,7 +264,7 @@ def test_the_verifiers_are_asked_for_every_slot(scene: Scene) -> None:
     transcript = proof.transcript(scene.manifest(5))
     r = transcript.slot_challenges(8)
     asked = questions(scene.chain, scene.settle(proof))
-    base, settlement = (mock.address.lower() for mock in scene.mocks)
+    base, settlement = (mock.deployed.lower() for mock in scene.mocks)
     assert [to.lower() for to, _ in asked] == [base, settlement]
     assert asked[1][1] == (9, *r, proof.beta, *mask, *scores, 77)  # as proven, not as kept
     assert (len(asked[0][1]), len(asked[1][1])) == (4 + 2 * 10, 3 * 5 + 4 + 2)

@@ -30,7 +30,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, phases_but, refused
 from zkmarket.chain import Chain, Phase, Receipt
-from zkmarket.market import submission_word
+from zkmarket.market import Seat, submission_word
 
 pytestmark = pytest.mark.chain
 
@@ -164,7 +164,7 @@ def test_a_submission_takes_a_seat_and_no_money(scene: Scene) -> None:
         digest = commitment.digest()
         said = {"round": 1, "trainer": str(trainer), "seat": number, "digest": digest, "cid": cid}
         assert [(event.name, event.arguments) for event in done.events] == [("Submitted", said)]
-        kept = {"trainer": str(trainer), "admitted": False, "submission": submission_word(digest, cid)}
+        kept = Seat(str(trainer), False, submission_word(digest, cid))
         assert scene.project.seats()[number:] == [kept]
         assert scene.project.account(trainer).last_round == 1
         logged = scene.project.submissions(1)[number]
