@@ -24,7 +24,7 @@ class Settlement(torch.nn.Module):
                 φ_i = Σ_j mask_j G_ij; contribution_i = mask_i · max(0, φ_i), or of 2φ_i − G_ii, or 1, or of G_iR, or
                 of φ_i·G' − G_iP·Σ_j mask_j G_jP with G' = G_PP + (G_PP = 0), or for cosine-shapley the s_i with
                 s_i²·G'_i <= (2^16·mask_i·max(0, φ_i))² < (s_i + 1)²·G'_i, G'_i = G_ii + (G_ii = 0);
-                ν = lower median of G_ii. zkmarket/rules.py and contribution.py say the same in integers.
+                ν = lower median of G_ii. zkmarket/rules says the same in integers.
                 And no G_ii, nor G_RR of a root, is beyond `longest`: otherwise the mask is none.
     Domain:     every compared value is below base^digits in absolute value; others are unprovable.
     Public:     q, r of every slot, β, mask_1..N, contribution_1..N, ν, in this order. A mask entry that is
