@@ -195,9 +195,9 @@ def _patch_transactions(crashes: Crashes) -> None:
 
 def _patch_store(crashes: Crashes) -> None:
     from zkmarket.roles import Desk
-    from zkmarket.storage import LocalStore, cid
+    from zkmarket.storage import LocalStore, folder
 
-    put, cid_of_parts, send = LocalStore.put, cid.cid_of_parts, Desk.put
+    put, cid_of_parts, send = LocalStore.put, folder.cid_of_parts, Desk.put
     now = {"who": ""}
 
     def dying_send(self: Desk, blob: bytes, state: Any) -> str:
@@ -220,7 +220,7 @@ def _patch_store(crashes: Crashes) -> None:
             crashes.reach(f"store:{now['who']}:written")
         return cid
 
-    LocalStore.put, cid.cid_of_parts, Desk.put = dying_put, dying_cid_of_parts, dying_send  # type: ignore[method-assign]
+    LocalStore.put, folder.cid_of_parts, Desk.put = dying_put, dying_cid_of_parts, dying_send  # type: ignore[method-assign]
 
 
 def _patch_proofs(crashes: Crashes) -> None:
