@@ -158,6 +158,10 @@ SIZES = [
     (9, 64, 128),
     (54, 64, 128),
     (12, 60, 66),
+    (132, 28, 32),  # at a small K many blocks are in one word: the last number that the straight code takes
+    (133, 28, 32),
+    (186, 28, 32),
+    (156, 29, 64),
     (60, 64, 128),
     (1, 65, 1),
     (1, 1, 129),
