@@ -25,7 +25,7 @@ import pytest
 
 from tests.e2e.shell import failed, succeeded, zkmarket
 from zkmarket.errors import InputError, StoreError
-from zkmarket.storage import CHUNK, TEMPORARY, IpfsStore, Limits, LocalStore, cid_of, only_file, serving
+from zkmarket.storage import CHUNK, TEMPORARY, Access, IpfsStore, Limits, LocalStore, cid_of, only_file, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -564,12 +564,15 @@ def test_limits_that_make_no_sense(tmp_path: Path) -> None:
             Limits(**wrong)
     with pytest.raises(InputError, match="a port is 0 to 65535"), serving(tmp_path, port=70_000):
         pass
-    with pytest.raises(StoreError, match="cannot listen on 192.0.2.1"), serving(tmp_path, "192.0.2.1"):
+    with (
+        pytest.raises(StoreError, match="cannot listen on 192.0.2.1"),
+        serving(tmp_path, "192.0.2.1", access=Access(everyone=True)),
+    ):
         pass
 
 
 def test_within_a_process(tmp_path: Path) -> None:
-    """A block of code long; open to others only with a warning."""
+    """A block of code long; open to others only if that is said, and with a warning."""
     said: list[str] = []
     threads = threading.active_count()
     with serving(tmp_path / "s", progress=said.append) as url:
@@ -580,7 +583,9 @@ def test_within_a_process(tmp_path: Path) -> None:
     until(lambda: threading.active_count() == threads)
     with pytest.raises(StoreError, match="failed 1 times"):
         IpfsStore(url, attempts=1).get(cid)
-    with serving(tmp_path / "s", "0.0.0.0", progress=said.append) as url:
+    with pytest.raises(InputError, match="0.0.0.0 can be reached from other machines"), serving(tmp_path, "0.0.0.0"):
+        pass
+    with serving(tmp_path / "s", "0.0.0.0", progress=said.append, access=Access(everyone=True)) as url:
         assert IpfsStore(url).get(cid) == b"here"
     assert any(line.startswith("warning: no authentication") for line in said)
 
