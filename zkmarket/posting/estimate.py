@@ -260,10 +260,10 @@ def _dates(windows: Mapping[str, int], start: datetime) -> list[dict[str, str]]:
 # ---------------------------------------------------------------- warnings
 
 
-def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> list[str]:
+def _warnings(file: ProjectFile, estimate: dict[str, Any], chain: int | None) -> list[str]:
     """What is allowed, but should be known; trainers read the same in `zkmarket inspect`."""
     out = []
-    windows, seconds = file.windows, found["seconds"]
+    windows, seconds = file.windows, estimate["seconds"]
     penalty = file.penalty_wei
     if file.native and file.bond_wei < 2 * file.reward:
         out.append("the bond is less than twice the reward: taking the updates and not settling is cheap")
@@ -278,18 +278,18 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
         out.append("one penalty takes the whole stake")
     if file.open_admission:
         out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
-    held = file.references
-    if "root" in held:
+    references = file.references
+    if "root" in references:
         out.append(
             "updates are compared with your root update: `owner receive --root-data` offers and serves one every round"
         )
-    if "last" in held:
+    if "last" in references:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:
         out.append("a learning rate of 0: the model does not move in that round")
-    if outage := outage_warning(chain, found["deadlines"]["windows"]):
+    if outage := outage_warning(chain, estimate["deadlines"]["windows"]):
         out.append(outage)
-    short = [name for name, length in found["deadlines"]["windows"].items() if length < HOUR]
+    short = [name for name, length in estimate["deadlines"]["windows"].items() if length < HOUR]
     if short:
         out.append(f"phases shorter than 1h, for a development chain only: {', '.join(short)}")
     if windows.exit < DAY:
@@ -299,7 +299,7 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
         if getattr(windows, name) < 2 * needed:
             length = duration_text(getattr(windows, name))
             out.append(f"the {name} window of {length} leaves little room: the work alone takes about {needed:g} s")
-    wei = found["cost"]["wei"]
+    wei = estimate["cost"]["wei"]
     if wei and file.native:
         a_round, submit = int(wei["aggregator, a round of the most"]), int(wei["trainer, a round"])
         if a_round > file.fee:
