@@ -26,6 +26,7 @@ import pytest
 from tests.e2e.shell import failed, succeeded, zkmarket
 from zkmarket.errors import InputError, StoreError
 from zkmarket.storage import CHUNK, TEMPORARY, Access, IpfsStore, Limits, LocalStore, cid_of, only_file, serving
+from zkmarket.storage.multipart import Stream
 
 pytestmark = pytest.mark.e2e
 
@@ -495,6 +496,26 @@ def test_more_connections_than_there_may_be(strict: Server) -> None:
     assert SECONDS - 1 < time.monotonic() - start < SECONDS + 2
     for connection in idle:
         connection.close()
+
+
+class Trickle:
+    """A connection that takes ten bytes at a time."""
+
+    def settimeout(self, seconds: float) -> None:
+        assert 0 < seconds <= 0.5
+
+    def send(self, data: memoryview) -> int:
+        time.sleep(0.05)
+        return min(10, len(data))
+
+
+def test_an_answer_that_trickles_away_has_one_deadline() -> None:
+    """Not one for every piece of it, or every record of TLS."""
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Stream(Trickle(), 0.5).write(bytes(10_000))  # type: ignore[arg-type]
+    assert 0.4 < time.monotonic() - start < 2
+    assert Stream(Trickle(), 0.5).write(b"a little") == 8  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- kill, stop
