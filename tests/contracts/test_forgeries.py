@@ -64,7 +64,7 @@ class Engine:
 
     def prove_columns(self, columns: list[list[int]]) -> Proof:
         inputs = [to_hex(from_ints(column)) for column in columns]
-        return backend.prove([ProofJob("base proof", self.build.files("base"), inputs)])[0]
+        return backend.prove([ProofJob("base proof", self.build.files["base"], inputs)])[0]
 
 
 @dataclass

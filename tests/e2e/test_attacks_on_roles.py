@@ -37,7 +37,7 @@ def test_a_store_that_takes_nothing_costs_the_aggregator_nothing(tmp_path: Path,
     """
     shop = Shop(tmp_path / "store")
     with shop.open() as url, town(tmp_path, chain, rounds=2, deployed=deployed) as place:
-        bond = place.project.terms()["bondWei"]
+        bond = place.project.terms().bond_wei
         more: dict[str, Any] = {"prepare": functools.partial(both, 3)}
         at = {name: ("--poll", 0.05, "--store", f"{url}/{name}") for name in EVERYBODY}
 
@@ -105,22 +105,23 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
     """With ten confirmations the aggregator sees for ten blocks that it could lock; the contract refuses each time."""
     with town(tmp_path, chain, deployed=deployed) as place:
         project, quick = place.project, {"prepare": culprits.trusting}
-        bond = project.terms()["bondWei"]
+        soon = functools.partial(hasten, place, pace=0.2)  # each step waits for ten blocks
+        bond = project.terms().bond_wei
         aggregator = place.aggregator("--confirmations", 10, **quick)
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
-        hasten(place, place.submitted)
-        hasten(place, lambda: all(seat["admitted"] for seat in project.seats()))
+        soon(place.submitted)
+        soon(lambda: all(seat.admitted for seat in project.seats()))
         admitted = place.log().of("Admitted")[-1].block
         ask(chain.rpc_url, "anvil_mine", hex(admitted + 9 - chain.tip()[0]))
         project.lock(chain.accounts[5])  # anybody may; in this block the aggregator's own could have been
         refused = "lock was reverted: "
-        hasten(place, lambda: lines(aggregator, refused))
-        hasten(place, lambda: project.state().phase == Phase.SETTLED)
+        soon(lambda: lines(aggregator, refused))
+        soon(lambda: project.state().phase == Phase.SETTLED)
         (said,) = {line.split(";")[0] for line in lines(aggregator, refused)}
         assert "WrongPhase" in said
-        hasten(place, lambda: place.opened(1, *TRAINERS))
+        soon(lambda: place.opened(1, *TRAINERS))
         place.pass_deadline()
-        hasten(place, lambda: aggregator.code is not None)
+        soon(lambda: aggregator.code is not None)
         assert aggregator.result()["settled"] == 1
         assert withdrawn(place, "aggregator") == bond + FEE
         for role in trainers.values():
@@ -139,7 +140,7 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
     """
     with town(tmp_path, chain, rounds=3, deployed=deployed) as place:
         project, quick = place.project, {"prepare": culprits.trusting}
-        windows, cyd = project.terms()["windows"], place.addresses["cyd"]
+        windows, cyd = project.terms().windows, place.addresses["cyd"]
         aggregator = place.aggregator(prepare=culprits.excluding, VICTIM=cyd)
         owner = place.owner()
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
@@ -151,13 +152,13 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
         submitted(place, 2)
         hasten(place, lambda: lines(trainers["cyd"], "round 2: nothing is submitted yet, a zero update is, when half"))
         assert not place.opened(1, "cyd")
-        chain.pass_time(windows["submit"] // 2)
+        chain.pass_time(windows.submit // 2)
         hasten(place, lambda: project.state().phase == Phase.SETTLED)
         assert lines(trainers["cyd"], "round 2: WARNING: a zero update is submitted")
         settled = place.log().settled()[-1]
         slot = settled.trainers.index(cyd)
         assert settled.scores[slot] == settled.pay[slot] == 0 and sum(settled.pay) == pytest.approx(ETHER, abs=10)
-        assert project.account(cyd)["stakeWei"] == ETHER and cyd in place.log().members()
+        assert project.account(cyd).stake_wei == ETHER and cyd in place.log().members()
         hasten(place, lambda: lines(owner, "keyring of 2 rounds, sealed to 3 trainers: "))
 
         # round 3, with the owner's keyring

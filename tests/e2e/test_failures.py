@@ -280,6 +280,7 @@ def one_line_each(roles: dict[str, Role]) -> Iterator[None]:
         )
 
 
+@pytest.mark.exhaustive("tests/contracts/test_wallet.py has dying nodes and lost answers")
 def test_a_node_that_dies_twice_and_a_line_that_fails(tmp_path: Path) -> None:
     """Killed with -9 in SUBMIT and while the aggregator proves; requests cut, hung, reset; answers of sends lost."""
     node = Node(tmp_path)
@@ -545,6 +546,7 @@ def theta_of(place: Town, name: str) -> str:
     return theta_digest(history.model(history.log())).hex()
 
 
+@pytest.mark.exhaustive("test_store.py and tests/storage have each fault")
 def test_a_store_that_misbehaves_and_two_aggregators(tmp_path: Path, chain: Chain) -> None:
     """Prospectus, updates, aggregates: each get fails in every way, then works. The first round's aggregate never does.
 
@@ -584,21 +586,21 @@ def test_a_store_that_misbehaves_and_two_aggregators(tmp_path: Path, chain: Chai
 
         # the aggregate is not served: half of the window later everybody says so
         state = place.project.state()
-        window = place.project.terms()["windows"]
+        window = place.project.terms().windows
         place.until(lambda: all(lines(roles[name], "the aggregate cannot be had yet") for name in ("owner", *TRAINERS)))
-        chain.pass_time(state.deadline - window["claim"] // 2 + 1 - state.now)
+        chain.pass_time(state.deadline - window.claim // 2 + 1 - state.now)
         place.until(lambda: len(place.log().of("Claimed")) == 4)
         place.pass_deadline()
         place.until(lambda: lines(roles["aggregator"], "claimed as not served: fee and bond are held longer"))
         time.sleep(1)
         assert place.project.state().phase == Phase.SETTLED and place.log().of("Closed") == []
-        assert place.project.account(place.addresses["aggregator"])["credit"] == 0
+        assert place.project.account(place.addresses["aggregator"]).credit == 0
         shop.hiding = False
         state = place.project.state()
-        chain.pass_time(state.deadline + window["lock"] + 1 - state.now)
+        chain.pass_time(state.deadline + window.lock + 1 - state.now)
         place.until(lambda: place.log().of("Closed"))
         assert place.log().of("Closed")[0].arguments["skipped"] is True
-        assert place.project.account(place.addresses["aggregator"])["credit"] == ETHER // 10
+        assert place.project.account(place.addresses["aggregator"]).credit == ETHER // 10
 
         place.until(lambda: place.project.state().phase == Phase.SUBMIT)
         for name in ("owner", *TRAINERS):

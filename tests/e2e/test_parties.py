@@ -31,14 +31,17 @@ RELAY = Path(__file__).parents[1] / "contracts" / "sol" / "Relay.sol"
 # ---------------------------------------------------------------- what the tests do again and again
 
 
-def hasten(place: Town, what: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait until something is true, with a new block every second: the roles look at once, not every five seconds."""
+def hasten(place: Town, what: Callable[[], Any], seconds: float = SECONDS, pace: float = 1) -> Any:
+    """Wait until something is true, with a new block every second: the roles look at once, not every five seconds.
+
+    pace: seconds between blocks, where many are waited for.
+    """
     mined = time.monotonic()
 
     def look() -> Any:
         nonlocal mined
         found = what()
-        if not found and time.monotonic() > mined + 1:
+        if not found and time.monotonic() > mined + pace:
             place.chain.pass_time(1)
             mined = time.monotonic()
         return found
@@ -67,7 +70,7 @@ def next_round(place: Town, readers: Sequence[str]) -> None:
 def admitted(place: Town) -> set[str]:
     """Addresses."""
     seats = place.project.seats()
-    return {seat["trainer"] for seat in seats if seat["admitted"]}
+    return {seat.trainer for seat in seats if seat.admitted}
 
 
 def refused(place: Town) -> set[str]:
@@ -126,6 +129,7 @@ STORE_MAY_LIE = ("never-put", "too-large")
 """Refused at the deadline only: until then a store may mend."""
 
 
+@pytest.mark.exhaustive("tests/roles/test_admission.py has each refusal, test_admit.py and test_lock.py its money")
 def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """A void round, then four rounds in which two of five trainers deliver garbage, each time of another kind.
 
@@ -137,7 +141,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
     plans, others = {"dan": dan_plan, "eve": eve_plan}, ("dan", "eve", "fay")
     with town(tmp_path, chain, rounds=4, most=5, others=others, deployed=deployed) as place:
         project, trusting = place.project, {"prepare": culprits.trusting}
-        bond = project.terms()["bondWei"]
+        bond = project.terms().bond_wei
         aggregator = place.aggregator("--trainers", 4)
         place.until_phase(Phase.OPEN)
         honest = {name: place.trainer(name, **trusting) for name in ("ann", "bob")}
@@ -156,7 +160,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
         (voided,) = place.log().of("Voided")
         assert voided.arguments == {"round": 1, "submissions": 2}
         says(place, aggregator, "waiting until trainers have had their time to leave")
-        chain.pass_time(project.terms()["windows"]["exit"])
+        chain.pass_time(project.terms().windows.exit)
 
         # rounds 2 to 5
         dan = place.trainer("dan", prepare=culprits.culprit, PLAN=dan_plan)
@@ -180,7 +184,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
             place.pass_deadline()
             place.until_phase(Phase.PROVE)
             assert project.state().bond_wei == bond - 2 * PENALTY
-            assert project.account(place.addresses["dan"])["stakeWei"] == STAKE - PENALTY
+            assert project.account(place.addresses["dan"]).stake_wei == STAKE - PENALTY
             next_round(place, TRAINERS)
 
         refusals = aggregator.result()["refusals"]
@@ -245,7 +249,7 @@ def test_aggregators_that_vanish(tmp_path: Path, chain: Chain, deployed: Path) -
     others = ("dan", "eve", "second", "third")
     with town(tmp_path, chain, rounds=3, most=5, others=others, deployed=deployed) as place:
         project, given = place.project, {"prepare": culprits.trusting}
-        bond, exit_window = project.terms()["bondWei"], project.terms()["windows"]["exit"]
+        bond, exit_window = project.terms().bond_wei, project.terms().windows.exit
         first = place.aggregator("--trainers", 3, prepare=culprits.relayed, RELAY=relay)
         owner, auditor = place.owner(), place.auditor()
         trainers = {name: place.trainer(name, "--grace", 0.5, **given) for name in TRAINERS}
@@ -351,12 +355,13 @@ def served_theta(place: Town, name: str, number: int) -> str:
     return (place.folder / name / f"aggregates/{number:05d}.bin").read_bytes()[:32].hex()
 
 
+@pytest.mark.exhaustive("tests/roles/test_desk.py and tests/contracts/test_claim.py have the claims")
 def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Round 1: served late, so all claims are taken back. Round 2: without one trainer, whose claim alone does nothing,
     and who learns the model from the next keyring. Round 3: never; a quorum of the trainers holds fee and bond, and the
     round leaves the model as it is."""
     with town(tmp_path, chain, rounds=3, most=5, deployed=deployed) as place:
-        project, windows = place.project, place.project.terms()["windows"]
+        project, windows = place.project, place.project.terms().windows
         cyd = place.addresses["cyd"]
         kinds = plan(round_1="kept", round_2=cyd, round_3="kept")
         aggregator = place.aggregator("--trainers", 3, prepare=culprits.unserved, PLAN=kinds)
@@ -370,7 +375,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         # round 1
         close_submissions(place, 3)
         place.until_phase(Phase.SETTLED)
-        chain.pass_time(windows["claim"] // 2 + 1)
+        chain.pass_time(windows.claim // 2 + 1)
         everybody = addresses(place, "owner", *TRAINERS)
         hasten(place, lambda: claims() == everybody)
         assert project.state().claimed
@@ -385,7 +390,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         place.until_phase(Phase.SETTLED)
         hasten(place, lambda: place.opened(2, "owner", "ann", "bob"))
         says(place, trainers["cyd"], "round 2: the aggregate cannot be had yet: ")
-        chain.pass_time(windows["claim"] // 2 + 1)
+        chain.pass_time(windows.claim // 2 + 1)
         hasten(place, lambda: claims() == {cyd})
         assert not project.state().claimed and not place.opened(2, "cyd")
         next_round(place, ("owner", "ann", "bob"))
@@ -396,15 +401,15 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         owner.kill()
         place.pass_deadline()
         place.until_phase(Phase.SETTLED)
-        chain.pass_time(windows["claim"] // 2 + 1)
+        chain.pass_time(windows.claim // 2 + 1)
         hasten(place, lambda: claims() == addresses(place, *TRAINERS))
         assert project.state().claimed
         place.pass_deadline()
         says(place, aggregator, "claimed as not served")
         assert project.state().phase == Phase.SETTLED
-        assert project.account(place.addresses["aggregator"])["credit"] == 2 * FEE
+        assert project.account(place.addresses["aggregator"]).credit == 2 * FEE
         bond = project.state().bond_wei
-        chain.pass_time(windows["lock"])
+        chain.pass_time(windows.lock)
         place.until_phase(Phase.ENDED)
         owner = place.owner()
 
@@ -422,6 +427,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
 # ---------------------------------------------------------------- many
 
 
+@pytest.mark.exhaustive("a number only: three trainers take the same way in test_killed.py")
 def test_sixteen_trainers_at_once(tmp_path: Path, chain: Chain, record_property: Callable[..., None]) -> None:
     """All join, train and submit at the same time, and are admitted, settled and paid."""
     others = tuple(f"t{number:02d}" for number in range(13))

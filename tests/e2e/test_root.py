@@ -51,6 +51,7 @@ def test_who_points_away_from_the_root_is_rejected_and_earns_nothing(tmp_path: P
         assert chain.balance(place.project.address) == 0
 
 
+@pytest.mark.exhaustive("test_offer_root.py has the penalties, test_root_updates.py the roles")
 def test_an_owner_that_serves_no_root_update_pays_for_it(tmp_path: Path) -> None:
     """It is asked for until the time to admit is over; then the round is one without a root update, proven as such, and
     owner and aggregator have lost a penalty each."""
@@ -60,11 +61,11 @@ def test_an_owner_that_serves_no_root_update_pays_for_it(tmp_path: Path) -> None
         trainers = {name: place.trainer(name, prepare=culprits.trusting) for name in TRAINERS}
         place.until(lambda: roots(place) == [1])
         place.until(lambda: "1 sealed updates are not in the store yet" in aggregator.said())
-        place.until(lambda: all(seat["admitted"] for seat in place.project.seats()))
+        place.until(lambda: all(seat.admitted for seat in place.project.seats()))
         assert place.project.state().phase == Phase.ADMIT, "an early lock would spare both the penalty"
         place.pass_deadline()
         place.until_phase(Phase.PROVE)
-        bond = place.project.terms()["bondWei"]
+        bond = place.project.terms().bond_wei
         assert place.project.state().bond_wei == bond - PENALTY
         place.conduct()
 
@@ -81,6 +82,7 @@ def test_an_owner_that_serves_no_root_update_pays_for_it(tmp_path: Path) -> None
         assert chain.balance(place.project.address) == place.project.state().unburnt_wei == 2 * PENALTY
 
 
+@pytest.mark.exhaustive("tests/roles/test_root_updates.py")
 def test_a_round_whose_owner_offers_nothing_starts_late(tmp_path: Path) -> None:
     with town_chain() as chain, town(tmp_path, chain, rules=COSINE) as place:
         owner = place.owner()
@@ -88,7 +90,7 @@ def test_a_round_whose_owner_offers_nothing_starts_late(tmp_path: Path) -> None:
         trainers = [place.trainer(name, prepare=culprits.trusting) for name in TRAINERS]
         place.until(lambda: "round 1: the owner has offered no root update; " in aggregator.said())
         assert place.project.state().phase == Phase.OPEN
-        chain.pass_time(place.project.terms()["windows"]["start"] // 2)
+        chain.pass_time(place.project.terms().windows.start // 2)
         place.conduct()
         assert [role.result()["rounds"][0]["accepted"] for role in trainers] == [True] * 3
         assert list(aggregator.result()["without_root"].values()) == ["the owner has offered no root update"]

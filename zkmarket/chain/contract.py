@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterator
@@ -99,20 +100,24 @@ class Contract:
             message = f"the contract at {self.address} does not answer {method}: is it a {self.name} of zkmarket?"
             raise ChainError(message) from error
 
-    def _read(self, method: str, *arguments: Any) -> Any:
+    def _read(self, method: str, *arguments: Any, block: int | None = None) -> Any:
         """A view that returns one struct, or an array of them, as dicts."""
         item = next(item for item in self.container.abi if item.get("name") == method)
         output = dict(item["outputs"][0], name="value")
-        return named([output], [self._call(method, *arguments)])["value"]
+        return named([output], [self._call(method, *arguments, block=block)])["value"]
+
+    @functools.cached_property
+    def _decoder(self) -> Any:
+        """web3's view of the contract. It is made once: that takes longer than to decode a log."""
+        return self.chain.web3.eth.contract(self.address, abi=self.container.abi)
 
     def _decoded(self, logs: Any) -> tuple[Event, ...]:
-        contract = self.chain.web3.eth.contract(self.address, abi=self.container.abi)
         events = []
         for log in logs:
             item = self._topics.get("0x" + bytes(log["topics"][0]).hex()) if log["topics"] else None
             if item is None or log["address"] != self.address:
                 continue
-            found = contract.events[item["name"]]().process_log(log)["args"]
+            found = self._decoder.events[item["name"]]().process_log(log)["args"]
             values = [found[part["name"]] for part in item["inputs"]]
             events.append(
                 Event(

@@ -55,8 +55,8 @@ def add(verbs: Verbs) -> None:
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..demo import run_demo
 
-    names = ("rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score")
-    names += ("chain", "store", "report")
+    names = ["rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score"]
+    names += ["chain", "store", "report"]
     given = {name: getattr(arguments, name) for name in names}
     token = read_store_token(arguments.store_token_file)
     return run_demo(**given, store_token=token, folder=arguments.output, progress=progress)

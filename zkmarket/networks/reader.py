@@ -18,14 +18,16 @@ import warnings
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+
+from circuits.plan import View
 
 from ..errors import InputError
 from ..learning import initial_parameters, load_model
 from ..updates import ParameterLayout
-from .layers import Network, Node, View
+from .layers import Network, Node
 
 WHAT_IS_KNOWN = (
     "Gemm, MatMul, Conv, Relu, MaxPool, AveragePool, GlobalAveragePool, BatchNormalization, Flatten, Reshape,"
@@ -171,9 +173,10 @@ class _Reader:
 
             given = {name: self.arrays[name] for name in node.input if name}
             if all(array.dtype.kind == "i" for array in given.values()):  # a target of a reshape
-                self.arrays[node.output[0]] = np.asarray(ReferenceEvaluator(node).run(None, given)[0])
+                results: Any = ReferenceEvaluator(node).run(None, given)
+                self.arrays[node.output[0]] = np.asarray(results[0])
 
-    def refuse(self, node: Any, reason: str) -> None:
+    def refuse(self, node: Any, reason: str) -> NoReturn:
         name = node.name or f"(unnamed, makes {node.output[0]})"
         raise InputError(f"{node.op_type} at node {name} cannot be proven: {reason}")
 
@@ -284,7 +287,7 @@ class _Reader:
 
     def reshape(self, node: Any, attributes: dict[str, Any]) -> None:
         before = self.input_of(node, node.input[0])
-        wanted: Sequence[int] | None = None
+        wanted: Sequence[int] | np.ndarray | None = None
         if node.op_type == "Flatten" and attributes.get("axis", 1) in (1, -len(before)):
             wanted = [1, -1]
         elif node.op_type == "Reshape" and not attributes.get("allowzero", 0):

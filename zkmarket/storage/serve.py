@@ -79,6 +79,6 @@ def _listening(store: LocalStore, host: str, port: int, limits: Limits, access: 
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         for warning in access.check(str(address[0])):
             progress(warning)
-        return Server(family, address[:2], store, limits, access, progress)
+        return Server(family, (str(address[0]), int(address[1])), store, limits, access, progress)
     except (OSError, UnicodeError) as error:
         raise StoreError(f"cannot listen on {host}, port {port}: {error}") from error

@@ -74,7 +74,7 @@ class Server(ThreadingMixIn, TCPServer):
         self, family: int, address: tuple[str, int], store: LocalStore, limits: Limits, access: Access,
         progress: Progress,
     ) -> None:  # fmt: skip
-        self.address_family = family  # type: ignore[misc]
+        self.address_family = family
         self.store, self.limits, self.access = store, limits, access
         self._progress = progress
         self._saying = threading.Lock()
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection = self.request
         self._stream = Stream(self.connection, min(_HEAD_SECONDS, self.server.limits.seconds))
         self.rfile = io.BufferedReader(self._stream, PART)
-        self.wfile = self._stream  # type: ignore[assignment]
+        self.wfile = self._stream  # type: ignore[assignment]  # not buffered, but it writes all that it is given
         self._answered = False
 
     def handle(self) -> None:

@@ -1,7 +1,7 @@
 """Scores by the model's own loss: utility proofs and the games that need them."""
 
 from .batch import Validation, commit_validation, quantise_batch
-from .build import UtilityBuild, loss_unit, quantise_theta, used_parameters
+from .build import UtilityBuild, loss_unit, quantise_theta, target_scale, used_parameters
 from .compile import (
     Options,
     commit_batch,
@@ -65,6 +65,7 @@ __all__ = [
     "search",
     "shuffled",
     "statement",
+    "target_scale",
     "used_parameters",
     "utility",
     "verify_utilities",
