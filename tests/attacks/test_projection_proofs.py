@@ -93,6 +93,7 @@ LIES: dict[str, tuple[type[Prover], Entries]] = {
 }
 
 
+@pytest.mark.exhaustive("test_large_entries.py has all without proofs", but=2)
 @pytest.mark.parametrize("kind, entries", LIES.values(), ids=LIES)
 def test_a_lie_with_a_valid_base_proof(real: Real, kind: type[Prover], entries: Entries) -> None:
     sent = sent_by(kind, real, entries)
@@ -101,6 +102,7 @@ def test_a_lie_with_a_valid_base_proof(real: Real, kind: type[Prover], entries: 
         verify(real, sent)
 
 
+@pytest.mark.exhaustive("test_projection_forgeries.py has all without proofs", but=2)
 @pytest.mark.parametrize(
     "forger, weak, reason",
     [

@@ -361,6 +361,7 @@ FORGERIES = {
 }
 
 
+@pytest.mark.exhaustive("further places of the same witness", but=4)
 @pytest.mark.parametrize("what", FORGERIES)
 def test_a_forged_witness_is_refused(what: str, compile_once: Compile):
     forgery = FORGERIES[what]
@@ -448,6 +449,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.exhaustive("further lines", but=4)
 @pytest.mark.parametrize("what", MUTANTS)
 def test_a_circuit_that_computes_something_else_is_noticed(what: str, compile_once: Compile):
     """An honest witness of the network is no witness of the mutant."""

@@ -126,6 +126,7 @@ def test_forged_scores_of_the_same_sum(locked: Locked) -> None:
     assert locked.answer(scores=[first - 1, second + 1, *rest]) == REJECTED
 
 
+@pytest.mark.exhaustive("other entries", but=2)
 @pytest.mark.parametrize("bits", [b for b in range(8) if b != 0b111])
 def test_forged_mask(locked: Locked, bits: int) -> None:
     assert locked.words["mask"] == 0b111
@@ -166,6 +167,7 @@ def test_forged_matrix(locked: Locked) -> None:
 # ---------------------------------------------------------------- replay
 
 
+@pytest.mark.exhaustive("other words of the same context", but=2)
 @pytest.mark.parametrize(
     "place", [{"round": 2}, {"project": 0xABCDEF}, {"chain_id": 1}, {"chain_id": 1337}], ids=lambda p: next(iter(p))
 )
@@ -409,6 +411,7 @@ def test_wrong_points_in_every_place_of_a_proof(
 # ---------------------------------------------------------------- another's submission
 
 
+@pytest.mark.exhaustive("other points that are none", but=1)
 @pytest.mark.parametrize("name", WRONG_POINTS)
 def test_points_off_the_curve_cannot_be_settled(locked: Locked, submitting: RealProject, name: str) -> None:
     """A digest may be of anything. With false receipts, too, such points cost the aggregator its bond: an honest one
@@ -566,6 +569,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.exhaustive("test_settle.py has every answer", but=4)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_a_verifier_may_answer(scene: Scene, name: str) -> None:
     """Success is 32 bytes that say 1, in a call that may not write."""

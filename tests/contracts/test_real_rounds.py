@@ -123,6 +123,7 @@ def test_the_plan_is_that_of_the_admitted(chain: Chain, real: Real) -> None:
     assert project.project.account(left_out).stake_wei == project.offer.stake_wei - project.offer.penalty_wei
 
 
+@pytest.mark.exhaustive("test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate")
 def test_two_rounds(chain: Chain, real: Real) -> None:
     """The second has another bound and other updates, and is settled in two transactions; both stay verifiable from
     the chain."""
@@ -139,6 +140,7 @@ def test_two_rounds(chain: Chain, real: Real) -> None:
         assert project.project.account(trainer).credit == one + two
 
 
+@pytest.mark.exhaustive("test_settle.py, without proofs")
 def test_a_withheld_round(chain: Chain, real: Real) -> None:
     """One of three is too long: two are accepted and paid, and no aggregate is published, for it would reveal them."""
     project = real.open(made(3, 3, params_of(1)))
@@ -160,6 +162,7 @@ def test_a_withheld_round(chain: Chain, real: Real) -> None:
     assert project.project.events()[-2].arguments == {"round": 1, "skipped": True}
 
 
+@pytest.mark.exhaustive("tests/attacks/test_replay.py: another manifest")
 def test_an_auditor_who_rebuilt_something_else_refuses_it(chain: Chain, real: Real) -> None:
     """`round_proof` leaves nothing out: with one thing of the chain changed the round does not verify."""
     project = real.open(made(3, 3, params_of(2)))
@@ -220,6 +223,7 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     assert decision.scores[0] * 100 < min(decision.scores[1:])
 
 
+@pytest.mark.exhaustive("test_references.py, without proofs")
 def test_a_round_without_the_root_that_was_offered(chain: Chain, real: Real) -> None:
     """No receipt came for it: the round is settled with none, and the proof with it is of no use."""
     project = real.open(compared())

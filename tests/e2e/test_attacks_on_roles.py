@@ -29,6 +29,7 @@ def withdrawn(place: Town, name: str) -> int:
 # ---------------------------------------------------------------- a store that takes nothing
 
 
+@pytest.mark.exhaustive("tests/roles/test_aggregator.py plays it")
 def test_a_store_that_takes_nothing_costs_the_aggregator_nothing(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """It answers 500 while the round is settled, hangs after the aggregator was killed, and refuses the keyring.
 
@@ -131,6 +132,7 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
 # ---------------------------------------------------------------- one trainer who is left out
 
 
+@pytest.mark.exhaustive("tests/roles/test_trainer.py plays it")
 def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Attack: aggregates and keyrings are sealed to all but cyd, which then has nothing to train from.
 

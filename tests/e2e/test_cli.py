@@ -330,6 +330,7 @@ def test_an_update_out_of_range_is_not_admitted(flow: Flow, tmp_path: Path) -> N
     failed(done, 2, "trainer-1: an update's values lie in [−4096, 4096): got ")
 
 
+@pytest.mark.exhaustive("tests/updates has each", but=3)
 @pytest.mark.parametrize(
     "update, reason",
     [
@@ -370,6 +371,7 @@ def test_used_folder(flow: Flow) -> None:
     assert (flow.place / "updates/trainer-0/commitment.json").read_bytes() == before
 
 
+@pytest.mark.exhaustive("tests/updates and tests/ground have each", but=6)
 @pytest.mark.parametrize(
     "arguments, reason",
     [
@@ -518,6 +520,7 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
         assert opened[name].dtype == np.float32
 
 
+@pytest.mark.exhaustive("test_build_of_an_onnx_model")
 def test_build_of_a_factory(flow: Flow, tmp_path: Path) -> None:
     """package.module:factory, for a torch module; K chosen by the cost model would do as well."""
     arguments = ("build", "--trainers", 3, "--model", "zkmarket.learning:digits_mlp", *RULE, "-o", "b", "--json")

@@ -371,6 +371,7 @@ def take_back(place: Town, event: str, which: int = -1) -> None:
     assert len([one for one in place.project.events() if one.name == event]) < len(found)
 
 
+@pytest.mark.exhaustive("test_wallet.py and test_confirmations.py have each")
 def test_transactions_and_blocks_that_are_lost_and_clocks_that_are_wrong(tmp_path: Path, chain: Chain) -> None:
     """Dropped, late, replaced; start, submit, admit and settle taken back. Two clocks are wrong all the while."""
     with town(tmp_path, chain, most=4) as place:  # a seat is left: SUBMIT ends by the clock
@@ -658,6 +659,7 @@ def fill(disk: Path, leave: int) -> Path:
     return filler
 
 
+@pytest.mark.exhaustive("tests/ground/test_files.py: nothing is half-written")
 def test_full_disks(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """A trainer's before the keys, at the update, and after it; the aggregator's at the openings, and at the proof."""
     disk, rounds, full = tmp_path / "disk", tmp_path / "aggregator/rounds", "No space left on device: '"

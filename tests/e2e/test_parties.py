@@ -238,6 +238,7 @@ def leaving(place: Town) -> None:
 # ---------------------------------------------------------------- aggregators
 
 
+@pytest.mark.exhaustive("test_fail.py and test_name_aggregator.py; tests/market/test_history.py for the newcomers")
 def test_aggregators_that_vanish(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Three aggregators finish a project of three rounds; newcomers find their way into the model.
 
