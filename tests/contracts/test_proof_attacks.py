@@ -167,7 +167,7 @@ def test_forged_matrix(locked: Locked) -> None:
 # ---------------------------------------------------------------- replay
 
 
-@pytest.mark.exhaustive("other words of the same context", but=2)
+@pytest.mark.exhaustive("another chain of the two", but=3)
 @pytest.mark.parametrize(
     "place", [{"round": 2}, {"project": 0xABCDEF}, {"chain_id": 1}, {"chain_id": 1337}], ids=lambda p: next(iter(p))
 )

@@ -139,6 +139,7 @@ SHAPES: dict[str, tuple[Shape, int]] = {
 CASES = [(name, "zero") for name in SHAPES] + [(name, data) for name in ("N=3,m=1", "N=2,m=3") for data in DATA[1:]]
 
 
+@pytest.mark.exhaustive("further shapes", but=6)
 @pytest.mark.parametrize("name, data", CASES)
 def test_what_the_projection_sends_is_uniform(name: str, data: str) -> None:
     shape, salts = SHAPES[name]

@@ -319,6 +319,7 @@ def test_a_combination_of_the_most_masks():
     assert to_ints(got) == [64 * FULL * FULL % P] * 3
 
 
+@pytest.mark.exhaustive("a size")
 def test_a_column_of_the_largest_k():
     """All of it, not a sample: two slots, a mask, values at the edge."""
     size = Columns(20).values
