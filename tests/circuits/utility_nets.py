@@ -14,6 +14,7 @@ from torch import nn
 from tests.circuits.harness import Compiled
 from zkmarket import backend, utility
 from zkmarket.crypto import scalar_hex
+from zkmarket.learning import trained_parameters
 from zkmarket.networks import Network, Sizes, evaluate, make_plan, network_of_module
 from zkmarket.updates import ParameterLayout
 
@@ -65,7 +66,7 @@ def module_of(name: str) -> nn.Module:
 
 @cache
 def network_named(name: str) -> Network:
-    tensors = module_of(name).state_dict()
+    tensors = trained_parameters(module_of(name))
     layout = ParameterLayout.of(tensors)
     theta = layout.flatten(tensors)
     return network_of_module(module_of(name), NETS[name][1], layout, theta, layout.unflatten(theta))

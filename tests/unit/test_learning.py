@@ -30,6 +30,7 @@ from zkmarket.learning import (
     load_dataset,
     load_model,
     train,
+    trained_parameters,
 )
 from zkmarket.updates import ParameterLayout
 
@@ -39,9 +40,10 @@ QUICK = Training(epochs=1)
 
 
 def start(model: nn.Module) -> tuple[ParameterLayout, np.ndarray]:
-    """The model's layout and its values."""
-    layout = ParameterLayout.of(model.state_dict())
-    return layout, layout.flatten(model.state_dict())
+    """The layout of what the model trains, and its values."""
+    trained = trained_parameters(model)
+    layout = ParameterLayout.of(trained)
+    return layout, layout.flatten(trained)
 
 
 def some_data(rows: int = 33, features: int = 4, classes: int = 3) -> Dataset:
@@ -213,6 +215,14 @@ def test_a_layout_of_arrays_by_name(tmp_path: Path, monkeypatch):
     assert layout_of("mine_arrays:make") == ParameterLayout(("w",), ((2, 3),), ("float64",))
     with pytest.raises(InputError, match="mine_arrays:make returns a dict: wanted a torch.nn.Module"):
         load_model("mine_arrays:make")
+    write_module(
+        tmp_path,
+        monkeypatch,
+        "mine_state",
+        "import torch\n\n\ndef make():\n    return dict(torch.nn.BatchNorm1d(2).bfloat16().state_dict())\n",
+    )
+    state = layout_of("mine_state:make")  # a state dict says no more than this: counters are not trained
+    assert state.names == ("weight", "bias", "running_mean", "running_var") and set(state.dtypes) == {"bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -237,11 +247,19 @@ def test_an_onnx_file_gives_its_floats(tmp_path: Path):
 
     w, shape = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([3, 2], np.int64)
     graph = helper.make_graph(
-        [helper.make_node("Reshape", ["w", "shape"], ["y"])],
+        [
+            helper.make_node("Reshape", ["w", "shape"], ["y"]),
+            helper.make_node("BatchNormalization", ["y", "one", "one", "mean", "variance"], ["z"]),
+        ],
         "tiny",
         [],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 2])],
-        [numpy_helper.from_array(w, "w"), numpy_helper.from_array(shape, "shape")],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [3, 2])],
+        [
+            numpy_helper.from_array(w, "w"),
+            numpy_helper.from_array(shape, "shape"),
+            numpy_helper.from_array(w[0, :2], "mean"),
+            numpy_helper.from_array(w[1, :2], "variance"),
+        ],
     )
     path = tmp_path / "tiny.onnx"
     save(helper.make_model(graph), path)
@@ -255,7 +273,8 @@ def test_an_onnx_file_gives_its_floats(tmp_path: Path):
 
 def test_initial_parameters_are_the_same_each_time_though_a_factory_draws_them():
     text = "torch.nn:Linear,in_features=3,out_features=2"
-    assert not torch.equal(load_model(text).weight, load_model(text).weight)
+    assert not torch.equal(load_callable(text)().weight, load_callable(text)().weight)
+    assert torch.equal(load_model(text).weight, load_model(text).weight)  # frozen layers are in no update
     state = torch.get_rng_state()
     (layout, first), (_, second) = initial_parameters(text), initial_parameters(text)
     assert torch.equal(torch.get_rng_state(), state)
@@ -620,32 +639,60 @@ def test_torch_goes_on_as_if_nothing_had_happened():
     assert torch.equal(torch.rand(3), wanted) and torch.get_num_threads() == threads
 
 
-def test_buffers_are_part_of_the_update():
-    """Running means move, and the count of batches is an integer: 2 batches of 33 rows, for the last row joins."""
+def test_buffers_are_in_no_update_and_stay_with_the_model():
+    """Running means move in the model that trains, 2 batches of 33 rows, for the last row joins."""
     model = Noisy()
     layout, theta = start(model)
-    update = layout.unflatten(train(model, layout, theta, some_data(), QUICK, 1))
-    assert update["layers.1.running_mean"].any() and update["layers.1.running_var"].any()
-    assert update["layers.1.num_batches_tracked"] == 1
-    more = Training(epochs=3, batch=16)
-    assert layout.unflatten(train(model, layout, theta, some_data(), more, 1))["layers.1.num_batches_tracked"] == 6
-    moved = theta + train(model, layout, theta, some_data(), more, 1)
-    evaluate(model, layout, moved, some_data())
-    assert layout.flatten(model.state_dict()).tobytes() == layout.flatten(layout.unflatten(moved)).tobytes()
-    assert model.state_dict()["layers.1.num_batches_tracked"] == 6
+    assert layout.names == tuple(f"layers.{i}.{kind}" for i in (0, 1, 4) for kind in ("weight", "bias"))
+    update = train(model, layout, theta, some_data(), QUICK, 1)
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    assert buffers["layers.1.running_mean"].any() and buffers["layers.1.num_batches_tracked"] == 1
+    evaluate(model, layout, theta + update, some_data())
+    assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
+    assert (
+        layout.flatten(trained_parameters(model)).tobytes()
+        == layout.flatten(layout.unflatten(theta + update)).tobytes()
+    )
+    fresh = Noisy()  # with other buffers a model does otherwise: they are its own
+    assert evaluate(fresh, layout, theta + update, some_data()) != evaluate(model, layout, theta + update, some_data())
+    assert not dict(fresh.named_buffers())["layers.1.running_mean"].any()
+
+
+def test_a_convolutional_network_with_batch_norm_learns_together():
+    """Four trainers' updates, averaged; each keeps its own running statistics, and the model does well with any."""
+    models = [normed_cnn() for _ in range(4)]
+    layout, theta = start(models[0])
+    assert not any("running" in name or "tracked" in name for name in layout.names)
+    shares = [digits(part, 4) for part in range(4)]
+    for number in range(1, 4):
+        updates = [
+            train(model, layout, theta, data, Training(rate=0.1), number)
+            for model, data in zip(models, shares, strict=True)
+        ]
+        theta = theta + np.mean(updates, axis=0)
+    assert all(evaluate(model, layout, theta, digits_held()).accuracy > 0.9 for model in models)
+
+
+def normed_cnn() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(96, 10),
+    )  # fmt: skip
 
 
 def test_testing_changes_no_buffer_and_drops_nothing():
     model = Noisy().double()
     layout, theta = start(model)
     data = some_data(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     evaluate(model, layout, theta, data)  # training with batch normalisation would refuse one row
-    assert np.array_equal(layout.flatten(model.state_dict()), theta)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(InputError, match="training fails.*Expected more than 1 value per channel"):
         train(model, layout, theta, data, QUICK, 1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_models_of_other_dtypes_are_trained(dtype: torch.dtype):
     model = nn.Linear(4, 3, dtype=dtype)
     layout, theta = start(model)
@@ -654,15 +701,47 @@ def test_models_of_other_dtypes_are_trained(dtype: torch.dtype):
     assert evaluate(model, layout, theta + update, some_data()).loss < evaluate(model, layout, theta, some_data()).loss
 
 
-def test_frozen_parameters_stay():
+def test_frozen_parameters_are_in_no_update_and_stay():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
-    layout, theta = start(model)
+    whole, _ = start(model)
     model[0].requires_grad_(False)
-    update = layout.unflatten(train(model, layout, theta, some_data(), QUICK, 1))
-    assert not update["0.weight"].any() and update["1.weight"].any()
+    layout, theta = start(model)
+    assert layout.names == ("1.weight", "1.bias")
+    frozen = model[0].weight.clone()
+    assert train(model, layout, theta, some_data(), QUICK, 1).any() and torch.equal(model[0].weight, frozen)
+    with pytest.raises(InputError, match=r"does not train 0.weight, 0.bias: frozen, or a buffer"):
+        train(model, whole, np.zeros(whole.size), some_data(), QUICK, 1)
     model.requires_grad_(False)
     with pytest.raises(InputError, match="no parameter that can be trained"):
         train(model, layout, theta, some_data(), QUICK, 1)
+
+
+def test_frozen_layers_are_the_same_for_everybody(tmp_path: Path, monkeypatch):
+    """A factory draws them at random, and no update brings them together."""
+    write_module(
+        tmp_path,
+        monkeypatch,
+        "mine_frozen",
+        "from torch import nn\n\n\ndef make():\n    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))\n"
+        "    net[0].requires_grad_(False)\n    return net\n",
+    )
+    assert layout_of("mine_frozen:make").names == ("1.weight", "1.bias")
+    first, second = load_model("mine_frozen:make"), load_model("mine_frozen:make")
+    assert torch.equal(first[0].weight, second[0].weight) and first[0].weight.any()
+
+
+def test_weights_that_are_shared_are_one_parameter():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    layout, theta = start(model)
+    assert layout.names == ("0.weight", "0.bias", "2.bias") and layout.size == 24
+    assert train(model, layout, theta, some_data(), QUICK, 1).any()
+
+
+def test_a_parameter_is_of_floats():
+    model = nn.Linear(4, 3, dtype=torch.complex64)
+    with pytest.raises(InputError, match="weight is complex64: a parameter is one of float16, bfloat16"):
+        trained_parameters(model)
 
 
 def test_data_that_cannot_be_written_are_trained_on():

@@ -3,10 +3,9 @@
 The front end knows the operations that the utility circuit can prove. Everything else is refused with the
 operator's and the node's name: a model is never evaluated as something that it is not.
 
-Parameters lie in one vector in the order of `learning.layout_of` (a state dict's, or that of an ONNX file's
-initializers), which is the order of every update. A weight is a *view* of that vector. A batch-norm's running
-statistics have places in the vector, too, but are taken as they are when the model is read: they are constants of
-the circuit, and updates of them have no influence on a utility.
+Parameters lie in one vector in the order of `learning.layout_of` (a module's trained parameters, or an ONNX file's
+tensors of floats), which is the order of every update. A weight is a *view* of that vector. A batch-norm's running
+statistics are not in it: they are taken as they are when the model is read, as constants of the circuit.
 """
 
 from __future__ import annotations
@@ -52,10 +51,10 @@ def read_network(text: str, input_shape: Sequence[int]) -> Network:
 def network_of_module(
     model: Any, input_shape: Sequence[int], layout: ParameterLayout, theta: np.ndarray, tensors: dict[str, Any]
 ) -> Network:
-    """The network of a torch module, in evaluation mode, with these values of its state dict."""
+    """The network of a torch module, in evaluation mode, with these parameters; its buffers are taken as they are."""
     import torch
 
-    model.load_state_dict({name: torch.as_tensor(np.array(value)) for name, value in tensors.items()})
+    model.load_state_dict({name: torch.as_tensor(np.array(value)) for name, value in tensors.items()}, strict=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         try:

@@ -150,10 +150,27 @@ def load_update(path: Path, layout: ParameterLayout | None = None) -> np.ndarray
         return vector
     if layout is None:
         return flat_floats(ParameterLayout.of(tensors).flatten(tensors))
-    missing = [name for name in layout.names if name not in tensors]
     extra = [name for name in tensors if name not in layout.names]
+    return _of_layout(path, tensors, layout, extra)
+
+
+def load_model_file(path: Path, layout: ParameterLayout | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A model's parameters, flat as `load_update` has them, and all else that the file holds, as it is.
+
+    The rest is what no update changes: frozen layers, and buffers such as a batch-norm's running statistics.
+    """
+    tensors = load_tensors(path)
+    if layout is None or list(tensors) == [""]:
+        return load_update(path, layout), {}
+    rest = {name: np.asarray(_numpy(name, value)[0]) for name, value in tensors.items() if name not in layout.names}
+    return _of_layout(path, tensors, layout, []), rest
+
+
+def _of_layout(path: Path, tensors: Mapping[str, Any], layout: ParameterLayout, extra: list[str]) -> np.ndarray:
+    missing = [name for name in layout.names if name not in tensors]
     if missing or extra:
-        raise InputError(f"{path} is not of the build's model: missing {missing}, unknown {extra}")
+        about = "; an update holds what is trained: no frozen layers, no buffers" if extra else ""
+        raise InputError(f"{path} is not of the build's model: missing {missing}, unknown {extra}{about}")
     return flat_floats(layout.flatten({name: tensors[name] for name in layout.names}))
 
 

@@ -26,7 +26,7 @@ from ..learning import Dataset, load_dataset
 from ..networks import LOSSES, Network, Sizes, evaluate, make_plan, read_network, root, rows_of, sizes_of
 from ..progress import Progress, quiet
 from ..rules import Filter, norm_bound
-from ..updates import load_update
+from ..updates import load_model_file
 from .batch import commit_validation, quantise_batch
 from .build import MANIFEST_FILE, UTILITY_BUILD_FORMAT, UtilityBuild, loss_unit, quantise_theta, used_parameters
 from .statements import statement
@@ -226,7 +226,7 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
     network = read_network(options.model, data.inputs.shape[1:])
     if options.loss == "cross-entropy" and int(data.targets.max()) >= network.outputs:
         raise InputError(f"labels reach {int(data.targets.max())}: the model has {network.outputs} outputs")
-    theta = network.theta if options.theta is None else load_update(options.theta, network.layout)
+    theta = network.theta if options.theta is None else load_model_file(options.theta, network.layout)[0]
     options = with_defaults(options, network.layout.size)
     assert options.logrows is not None
     width = Columns(options.logrows).width
