@@ -170,11 +170,13 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("build", type=Path)
     made.add_argument("round_file", type=Path, metavar="round.json")
     made.add_argument("aggregate", type=Path)
-    made.add_argument("--model", type=Path, help="the round's model (default: zeros)")
+    made.add_argument("--model", type=Path, help="the round's model (default: none, the mean update is written alone)")
     made.add_argument("--rate", type=float, default=1.0, help="server learning rate (1.0)")
     add_references(made)
     add_round(made, expected=True)
-    made.add_argument("-o", "--output", type=Path, required=True, metavar="model.npz")
+    made.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: model.npz; aggregate.npz without --model"
+    )
 
     made = verb("inspect", inspect_verb, "before you join or accept: is a project what its builds say, and your risk")
     made.add_argument("project", metavar="ADDRESS")

@@ -37,7 +37,7 @@ from ..round import (
     sum_updates,
     verify_round,
 )
-from ..updates import load_update
+from ..updates import load_model_file, load_update
 from .output import Answer
 from .utility import Scoring, kept_round, prove, verify
 
@@ -200,12 +200,15 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     known = _known_references(arguments, made)
     decision = verify_round(made, proof, progress, _expected_round(arguments, proof), known)
     received = Aggregate.load(arguments.aggregate, manifest)
-    model = load_update(arguments.model, manifest.layout) if arguments.model else None
+    model, rest = load_model_file(arguments.model, manifest.layout) if arguments.model else (None, {})
     opened = open_aggregate(made, decision, received, model, arguments.rate)
     tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
-    save_npz(arguments.output, tensors)
-    result = {"model": str(arguments.output), "params": manifest.params, "accepted": sum(decision.mask)}
-    return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
+    place = arguments.output or Path("model.npz" if arguments.model else "aggregate.npz")
+    save_npz(place, tensors | rest)
+    accepted = sum(decision.mask)
+    result = {"model": str(place), "params": manifest.params, "accepted": accepted}
+    about = f"model in {place}" if arguments.model else f"their mean, without a model (--model), in {place}"
+    return result, f"aggregate of {accepted} updates opens its proven commitment; {about}"
 
 
 def add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
