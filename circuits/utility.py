@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -59,6 +60,7 @@ class Utility(torch.nn.Module):
             {
                 "stage": self.stage,
                 "sum": self.window_sums,
+                "transpose": self.transpose,
                 "cross-entropy": self.cross_entropy,
                 "mse": self.squares,
             }[step["op"]](step)
@@ -313,6 +315,12 @@ class Utility(torch.nn.Module):
             part = take(x, [n * size + place for n in range(count) for place in places_of])
             value = part if value is None else value + part
         self.tensors[step["out"]] = value
+
+    def transpose(self, step: dict[str, Any]) -> None:
+        """The same cells, with a sample's axes in another order."""
+        at = torch.arange(self.batch * math.prod(step["shape"])).reshape(self.batch, *step["shape"])
+        places = at.permute(0, *(axis + 1 for axis in step["order"])).reshape(-1).tolist()
+        self.tensors[step["out"]] = take(self.tensors[step["tensor"]], places)
 
     def cross_entropy(self, step: dict[str, Any]) -> None:
         plan, batch, classes = self.plan, self.batch, step["shape"][0]

@@ -12,6 +12,7 @@ from ..learning import layout_of
 from ..progress import Progress
 from ..rules import SIGMA, SIGMA_TRAINERS, Filter
 from ..updates import ParameterLayout
+from ..utility import SUPPORTED
 from .output import Answer
 from .utility import score_and_salts
 
@@ -59,7 +60,8 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..utility import Options, commit_batch, compile_again, compile_model
 
     if arguments.like:
-        again = compile_again(arguments.model, arguments.like, srs.select(arguments.srs), arguments.output, progress)
+        ceremony, name = srs.select(arguments.srs), arguments.output_name
+        again = compile_again(arguments.model, arguments.like, ceremony, arguments.output, progress, name)
         result = {"digest": again.value["digest"], "folder": str(arguments.output), "insecure": again.insecure}
         return result, f"{arguments.like} is a build of {arguments.model}: digest {again.value['digest']}"
     if arguments.data is None or arguments.trainers is None:
@@ -68,6 +70,7 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         model=arguments.model,
         data=arguments.data,
         trainers=arguments.trainers,
+        output=arguments.output_name,
         loss=arguments.loss,
         batch=arguments.batch,
         value_bits=arguments.value_bits,
@@ -110,7 +113,12 @@ FILTERS = (
 
 
 def add_compile(made: argparse.ArgumentParser) -> None:
-    made.add_argument("model", metavar="FILE.onnx|package.module:factory[,key=value]")
+    made.add_argument(
+        "model",
+        metavar="FILE.onnx|package.module:factory[,key=value]",
+        help=f"a model of these operators of ONNX: {SUPPORTED}",
+    )
+    made.add_argument("--output-name", metavar="NAME", help="the ONNX file's output with the scores, if it has several")
     made.add_argument("--data", metavar="FILE.npz|package.module:callable", help="validation data, x and y")
     made.add_argument("--loss", choices=("cross-entropy", "mse"), default="cross-entropy")
     made.add_argument("--batch", type=int, default=64, metavar="B", help="samples of the batch that is proven on (64)")
@@ -122,9 +130,7 @@ def add_compile(made: argparse.ArgumentParser) -> None:
     made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (value bits − 1)")
     made.add_argument("--beta-max", type=int, metavar="B", help="largest norm bound of the build (its default)")
     made.add_argument("--logrows", type=int, metavar="K", help="the updates' rows, 2^K (as build would choose)")
-    made.add_argument(
-        "--salts", type=int, default=8, metavar="S", help="the updates' salts of a chunk, as in build (8)"
-    )
+    made.add_argument("--salts", type=int, metavar="S", help="the updates' salts of a chunk, as in build (8)")
     made.add_argument("--proofs", type=int, default=64, metavar="P", help="proofs that may open one batch (64)")
     made.add_argument(
         "--tolerance", type=float, default=0.01, help="of accuracy, and of the loss, against the float model (0.01)"

@@ -179,7 +179,7 @@ def _load(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray) ->
     parameters = trained_parameters(model)
     own = ParameterLayout.of(parameters)
     if own != layout:
-        raise InputError(f"the model is not the project's: {_difference(own, layout)}{_untrained(model, own, layout)}")
+        raise InputError(f"the model is not the project's: {own.difference(layout)}{_untrained(model, own, layout)}")
     if np.shape(theta) == (layout.size,) and not np.isfinite(theta).all():
         raise InputError("theta holds NaN or infinite values: nothing can be trained from it")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -190,16 +190,6 @@ def _load(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray) ->
     with torch.no_grad():
         for name, weight in parameters.items():
             weight.copy_(torch.from_numpy(np.asarray(tensors[name])))
-
-
-def _difference(found: ParameterLayout, wanted: ParameterLayout) -> str:
-    """The first tensor in which two layouts differ."""
-    texts = [
-        [f"{row['name']} {row['dtype']}{row['shape']}" for row in layout.to_json()] + ["nothing"]
-        for layout in (found, wanted)
-    ]
-    got, want = next((a, b) for a, b in zip(*texts, strict=False) if a != b)
-    return f"it has {got} where the layout has {want}"
 
 
 def _untrained(model: torch.nn.Module, own: ParameterLayout, layout: ParameterLayout) -> str:

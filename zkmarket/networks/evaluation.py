@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DomainError, InputError
-from .layers import View, patches, per_channel, windows
+from .layers import View, patches, per_channel, transpose, windows
 from .plan import exponentials
 
 # ---------------------------------------------------------------- evaluation
@@ -56,6 +56,9 @@ class _Evaluation:
             if step["op"] == "sum":
                 x = self.tensors[step["tensor"]].reshape(self.batch, *step["shape"])
                 self.tensors[step["out"]] = windows(x, step["pool"]).sum(-1)
+            elif step["op"] == "transpose":
+                x = self.tensors[step["tensor"]].reshape(self.batch, *step["shape"])
+                self.tensors[step["out"]] = transpose(x, step["order"])
             elif step["op"] == "stage":
                 self.stage(step)
             elif step["op"] == "cross-entropy":

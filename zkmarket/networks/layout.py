@@ -88,7 +88,7 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
     for step in planner.steps:
         constants |= {step.get("times", 1), step.get("offset", 1)}
         constants |= {term["factor"] for term in step.get("terms", ())}
-    shapes = [step["shape"] for step in planner.steps if step["op"] != "sum"]
+    shapes = [step["shape"] for step in planner.steps if step["op"] not in ("sum", "transpose")]
     counts = [sizes.batch, *(max(shape[axis] for shape in shapes) for axis in range(3))]
     counts += [1, classes] if sizes.loss == "cross-entropy" else []
     vectors = {name: len(vector) for name, vector in planner.vectors.items()}
@@ -248,6 +248,8 @@ def rows_of(plan: dict[str, Any]) -> int:
         elements = batch * channels * places
         if step["op"] == "sum":
             rows += elements - elements // math.prod(step["pool"])
+            continue
+        if step["op"] == "transpose":  # cells are read in another order
             continue
         for term in step["terms"]:
             view = term.get("weight") or term["gamma"] if term["kind"] != "identity" else None

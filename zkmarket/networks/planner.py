@@ -218,6 +218,13 @@ class Planner:
         x = self.tensor(value)
         return Tensor(x.index, node.shape, x.scale, x.bound, x.length, x.positive)
 
+    def transpose_node(self, node: Node, value: Tensor | Linear) -> Tensor:
+        x, order = self.tensor(value), list(node.attributes["order"])
+        index, self.tensors = self.tensors, self.tensors + 1
+        order += range(len(order), 3)
+        self.steps.append({"op": "transpose", "tensor": x.index, "shape": full(x.shape), "order": order, "out": index})
+        return Tensor(index, node.shape, x.scale, x.bound, x.length, x.positive)
+
     def add_node(self, node: Node, left: Tensor | Linear, right: Tensor | Linear) -> Linear:
         sides = [self.linear(self.settled(value)) for value in (left, right)]
         scale = max(side.scale for side in sides)

@@ -103,6 +103,15 @@ class ParameterLayout:
         if unknown or len(set(self.names)) != len(self.names):
             raise InputError(f"not a layout: unknown dtypes {unknown}, or a name twice")
 
+    def difference(self, wanted: ParameterLayout) -> str:
+        """The first tensor in which this layout is not the wanted one."""
+        texts = [
+            [f"{row['name']} {row['dtype']}{row['shape']}" for row in layout.to_json()] + ["nothing"]
+            for layout in (self, wanted)
+        ]
+        got, want = next((a, b) for a, b in zip(*texts, strict=False) if a != b)
+        return f"it has {got} where the layout has {want}"
+
     def to_json(self) -> list[dict[str, Any]]:
         rows = zip(self.names, self.shapes, self.dtypes, strict=True)
         return [{"name": name, "shape": list(shape), "dtype": dtype} for name, shape, dtype in rows]

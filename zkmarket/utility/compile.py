@@ -43,18 +43,23 @@ MEMORY_GB, GB_PER_1000_ROWS = 0.5, 0.0042
 
 @dataclass(frozen=True)
 class Options:
-    """What is compiled, see `zkmarket compile --help`."""
+    """What is compiled, see `zkmarket compile --help`.
+
+    Attributes:
+        output: name of the ONNX file's output that holds the scores.
+    """
 
     model: str
     data: str
-    trainers: int
+    trainers: int | None = None
+    output: str | None = None
     loss: str = "cross-entropy"
     batch: int = 64
     value_bits: int | None = None
     scale_bits: int | None = None
     beta_max: int | None = None
     logrows: int | None = None
-    salts: int = SALTS
+    salts: int | None = None
     proofs: int = 64
     tolerance: float = 0.01
     theta: Path | None = None
@@ -113,6 +118,8 @@ def judge(plan: dict[str, Any], network: Network, theta: np.ndarray, data: Datas
 def candidates(network: Network, options: Options, theta: np.ndarray, data: Dataset) -> Iterator[Sizes]:
     """Sizes to try: every pair of scales."""
     assert options.logrows is not None and options.scale_bits is not None and options.beta_max is not None
+    assert options.trainers is not None
+    salts = SALTS if options.salts is None else options.salts
     largest = float(np.abs(theta[network.used()]).max())
     bound = options.theta_bound or max(THETA_BOUND, 2.0 ** math.ceil(math.log2(max(4 * largest, 1e-9))))
     reach = float(np.abs(data.inputs).max()) or 1.0
@@ -120,7 +127,7 @@ def candidates(network: Network, options: Options, theta: np.ndarray, data: Data
         for activation_bits in ACTIVATION_BITS:
             yield Sizes(
                 logrows=options.logrows,
-                salts=options.salts,
+                salts=salts,
                 scale_bits=options.scale_bits,
                 trainers=options.trainers,
                 batch=options.batch,
@@ -223,22 +230,36 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
         raise InputError(f"{options.loss} does not go with targets of type {data.targets.dtype}")
     if len(data) < options.batch:
         raise InputError(f"a batch of {options.batch} needs as many samples: {options.data} has {len(data)}")
-    network = read_network(options.model, data.inputs.shape[1:])
+    network = read_network(options.model, data.inputs.shape[1:], options.output)
+    check_ending(network, options.loss)
     if options.loss == "cross-entropy" and int(data.targets.max()) >= network.outputs:
         raise InputError(f"labels reach {int(data.targets.max())}: the model has {network.outputs} outputs")
     theta = network.theta if options.theta is None else load_model_file(options.theta, network.layout)[0]
     options = with_defaults(options, network.layout.size)
-    assert options.logrows is not None
+    assert options.logrows is not None and options.salts is not None
     width = Columns(options.logrows).width
     if not SALTS <= options.salts <= width:
         raise InputError(f"a chunk has from {SALTS} to {width} salts at K = {options.logrows}: got {options.salts}")
+    if network.labels:
+        progress(f"labels 0 to {network.outputs - 1} are the model's {', '.join(network.labels)}")
     progress(f"{len(theta)} parameters, {len(network.nodes)} operations; searching scales")
     found, judged = search(network, options, theta, data, progress)
     build = write_build(found.plan, network, ceremony, folder, progress)
     return CompiledModel(build, found, len(judged))
 
 
-def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress: Progress = quiet) -> UtilityBuild:
+def check_ending(network: Network, loss: str) -> None:
+    """A softmax at the end is dropped: cross-entropy makes it itself, and mean squares have none."""
+    if network.ending and loss == "mse":
+        raise InputError(
+            f"the model ends in {network.ending}, which is proven as a part of cross-entropy alone: for mse name what"
+            " goes into it, --output-name NAME"
+        )
+
+
+def compile_again(
+    model: str, other: Path, ceremony: Srs, folder: Path, progress: Progress = quiet, output: str | None = None
+) -> UtilityBuild:
     """Make somebody's build again from one's own copy of the model, and refuse it unless it comes out the same.
 
     That needs no data: scales and bounds are taken from the build, they are what its plan says; operations, weights'
@@ -247,7 +268,8 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
     Raises ArtifactError if the build is of another model, or its keys are of another circuit.
     """
     given = UtilityBuild.load(other)
-    network = read_network(model, given.plan["input_shape"])
+    network = read_network(model, given.plan["input_shape"], output)
+    check_ending(network, given.plan["loss"])
     plan = make_plan(network, sizes_of(given.plan))
     if canonical_json(plan) != canonical_json(given.plan) or network.layout != given.layout:
         raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
@@ -261,10 +283,11 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
 
 def with_defaults(options: Options, params: int) -> Options:
     """K, scale and the largest norm bound as `zkmarket build` chooses them for as many trainers and parameters."""
-    values = dict(vars(options))
+    assert options.trainers is not None
+    values = dict(vars(options)) | {"salts": SALTS if options.salts is None else options.salts}
     value_bits = options.value_bits or VALUE_BITS
     if options.logrows is None:
-        spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=options.salts)
+        spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=values["salts"])
         values["logrows"] = choose_logrows(spec)[0]
     if options.scale_bits is None:
         values["scale_bits"] = value_bits - 1
