@@ -64,13 +64,14 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         again = compile_again(arguments.model, arguments.like, ceremony, arguments.output, progress, name)
         result = {"digest": again.value["digest"], "folder": str(arguments.output), "insecure": again.insecure}
         return result, f"{arguments.like} is a build of {arguments.model}: digest {again.value['digest']}"
-    if arguments.data is None or arguments.trainers is None:
-        raise InputError("compile needs --data and --trainers, or --like BUILD")
+    if arguments.data is None or (arguments.trainers is None and arguments.build is None):
+        raise InputError("compile needs --data and --trainers, --data and --build, or --like BUILD")
     options = Options(
         model=arguments.model,
         data=arguments.data,
         trainers=arguments.trainers,
         output=arguments.output_name,
+        build=arguments.build,
         loss=arguments.loss,
         batch=arguments.batch,
         value_bits=arguments.value_bits,
@@ -119,6 +120,12 @@ def add_compile(made: argparse.ArgumentParser) -> None:
         help=f"a model of these operators of ONNX: {SUPPORTED}",
     )
     made.add_argument("--output-name", metavar="NAME", help="the ONNX file's output with the scores, if it has several")
+    made.add_argument(
+        "--build",
+        type=Path,
+        metavar="BUILD",
+        help="the build whose rounds are scored: trainers, K, scale, salts and norm bound are as it has them",
+    )
     made.add_argument("--data", metavar="FILE.npz|package.module:callable", help="validation data, x and y")
     made.add_argument("--loss", choices=("cross-entropy", "mse"), default="cross-entropy")
     made.add_argument("--batch", type=int, default=64, metavar="B", help="samples of the batch that is proven on (64)")

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import backend
 from ..backend import Srs
-from ..build import Columns, Spec, choose_logrows, keys_of
+from ..build import Build, Columns, Manifest, Spec, choose_logrows, keys_of
 from ..build.statements import SALTS, VALUE_BITS, value_bound
 from ..documents import canonical_json, parse_json, write_json
 from ..errors import ArtifactError, DomainError, InputError
@@ -26,7 +26,7 @@ from ..learning import Dataset, load_dataset
 from ..networks import LOSSES, Network, Sizes, evaluate, make_plan, read_network, root, rows_of, sizes_of
 from ..progress import Progress, quiet
 from ..rules import Filter, norm_bound
-from ..updates import load_model_file
+from ..updates import ParameterLayout, load_model_file
 from .batch import commit_validation, quantise_batch
 from .build import MANIFEST_FILE, UTILITY_BUILD_FORMAT, UtilityBuild, loss_unit, quantise_theta, used_parameters
 from .statements import statement
@@ -47,12 +47,14 @@ class Options:
 
     Attributes:
         output: name of the ONNX file's output that holds the scores.
+        build: folder of the build whose rounds are scored: what is None below, and trainers, is as it has it.
     """
 
     model: str
     data: str
     trainers: int | None = None
     output: str | None = None
+    build: Path | None = None
     loss: str = "cross-entropy"
     batch: int = 64
     value_bits: int | None = None
@@ -235,6 +237,8 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
     if options.loss == "cross-entropy" and int(data.targets.max()) >= network.outputs:
         raise InputError(f"labels reach {int(data.targets.max())}: the model has {network.outputs} outputs")
     theta = network.theta if options.theta is None else load_model_file(options.theta, network.layout)[0]
+    if options.build is not None:
+        options = as_build(options, Build.load(options.build).manifest, network.layout)
     options = with_defaults(options, network.layout.size)
     assert options.logrows is not None and options.salts is not None
     width = Columns(options.logrows).width
@@ -255,6 +259,38 @@ def check_ending(network: Network, loss: str) -> None:
             f"the model ends in {network.ending}, which is proven as a part of cross-entropy alone: for mse name what"
             " goes into it, --output-name NAME"
         )
+
+
+def as_build(options: Options, manifest: Manifest, layout: ParameterLayout) -> Options:
+    """The options with everything that updates decide as a build has it.
+
+    A model may be compiled for more trainers than a build has, and for longer updates.
+
+    Raises InputError if an option says otherwise, or the build is of another model or not for scores by utility.
+    """
+    if manifest.score != "equal":
+        raise InputError(
+            f"{options.build} publishes {manifest.score} scores, which tell of the updates what the losses do not:"
+            " build with --score utility:…"
+        )
+    if manifest.params != layout.size or manifest.layout not in (None, layout):
+        about = layout.difference(manifest.layout) if manifest.layout else f"{layout.size}, wanted {manifest.params}"
+        raise InputError(f"{options.build} is a build of other parameters than {options.model}: {about}")
+    values = dict(vars(options))
+    for name, wanted in {
+        "trainers": manifest.trainers,
+        "logrows": manifest.logrows,
+        "scale_bits": manifest.fixed_point.scale_bits,
+        "value_bits": manifest.fixed_point.value_bits,
+        "salts": manifest.salts,
+        "beta_max": manifest.beta_max,
+    }.items():
+        got = values[name]
+        if got is None or got == wanted:
+            values[name] = wanted
+        elif name not in ("trainers", "beta_max") or got < wanted:
+            raise InputError(f"--{name.replace('_', '-')} is {wanted} in {options.build}: got {got}; leave it out")
+    return Options(**values)
 
 
 def compile_again(
