@@ -162,7 +162,7 @@ def test_the_smallest_circuit_within_the_tolerance_is_taken():
     assert [f.rows for f in judged] == sorted(f.rows for f in judged)
     loose, _ = search(network, options(tolerance=0.5), network.theta, sample)
     assert loose.rows <= found.rows
-    with pytest.raises(DomainError, match=r"no scales keep .* raise --tolerance"):
+    with pytest.raises(DomainError, match=r"no scales keep .* the closest are [0-9.]+ and [0-9.]+ off; raise --tolerance"):
         search(network, options(tolerance=0.0), network.theta, sample)
 
 

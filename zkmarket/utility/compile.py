@@ -81,11 +81,13 @@ class Found:
     accuracy: tuple[float, float]
     loss: tuple[float, float]
 
+    def distance(self) -> tuple[float, float]:
+        """From the float model: accuracy as a difference; loss relative to the float model's, where that is above 1."""
+        loss = abs(self.loss[0] - self.loss[1]) / max(1.0, self.loss[1])
+        return abs(self.accuracy[0] - self.accuracy[1]), loss
+
     def within(self, tolerance: float) -> bool:
-        """Accuracy as a difference; loss relative to the float model's, where that is above 1."""
-        return abs(self.accuracy[0] - self.accuracy[1]) <= tolerance and abs(
-            self.loss[0] - self.loss[1]
-        ) <= tolerance * max(1.0, self.loss[1])
+        return max(self.distance()) <= tolerance
 
 
 # ---------------------------------------------------------------- the search
@@ -170,10 +172,10 @@ def search(
         )
         if found.within(options.tolerance):
             return found, judged
-    closest = min((abs(f.accuracy[0] - f.accuracy[1]) for f in judged), default=None)
+    closest = min((f.distance() for f in judged), key=sum, default=None)
     raise DomainError(
         f"no scales keep accuracy and loss within {options.tolerance} of the float model's:"
-        f" {'the closest accuracy is ' + format(closest, '.4f') + ' off' if judged else refusal};"
+        f" {'the closest are {:.4f} and {:.4f} off'.format(*closest) if closest else refusal};"
         " raise --tolerance or --logrows"
     )
 
@@ -308,7 +310,8 @@ def compile_again(
     check_ending(network, given.plan["loss"])
     plan = make_plan(network, sizes_of(given.plan))
     if canonical_json(plan) != canonical_json(given.plan) or network.layout != given.layout:
-        raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
+        about = "" if network.layout == given.layout else f", {network.layout.difference(given.layout)}"
+        raise ArtifactError(f"{other} is not a build of {model}: its plan is another one{about}")
     made = write_build(plan, network, ceremony, folder, progress)
     if made.digest != given.digest:
         raise ArtifactError(
