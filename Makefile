@@ -1,21 +1,26 @@
 # Two commands do everything on a fresh machine: `make demo` runs a proven round, `make test` passes the tests.
+# Tiers of tests: quick (unit tests), test (what CI runs), test-all (the exhaustive cases and many random examples too).
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 NODE_STAMP = node_modules/.installed
 SETUP = $(VENV)/installed $(NODE_STAMP)
+PYTEST = $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick lint bench clean
+.PHONY: demo test test-all quick lint bench clean
 
 demo: $(SETUP)
 	$(BIN)/zkmarket demo $(ARGS)
 
 test: $(SETUP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-all: $(SETUP)
+	ZKMARKET_TESTS=all $(PYTEST) $(ARGS)
 
 quick: $(VENV)/installed
-	$(BIN)/pytest -m unit $(ARGS)
+	$(PYTEST) -m unit $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

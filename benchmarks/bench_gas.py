@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench_gas            # measures and writes benchmarks/gas.json
     python -m benchmarks.bench_gas --check    # measures, compares with it, exits 1 if anything grew
+    python -m benchmarks.bench_gas --check --project N3_m1    # only that
 
 Real proofs against real verifiers on a fresh anvil: gas depends on the hardfork (zkmarket/chain/connection.py), on the
 compiler, and by a few hundred on the zero bytes of a proof, but not on the machine. It takes some minutes.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,43 +48,47 @@ STEPS = ("create", "accept", "join", "start", "admit", "lock", "next", "withdraw
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with benchmarks/gas.json, write nothing")
+    parser.add_argument("--project", choices=PROJECTS, action="append", help="with --check; default: all")
     parser.add_argument("--json", action="store_true", help="the result on stdout, no progress")
     arguments = parser.parse_args()
+    if arguments.project and not arguments.check:
+        parser.error("the snapshot is of all projects: --project goes with --check")
     with development_chain(accounts=40) as chain:
-        result = measure(chain, quiet if arguments.json else say)
+        result = measure(chain, quiet if arguments.json else say, arguments.project or PROJECTS)
     if arguments.json:
         print(json.dumps(result))
     if not arguments.check:
         SNAPSHOT.write_text(json.dumps(result, indent=1) + "\n")
         return
-    differences = compared(result, json.loads(SNAPSHOT.read_text()))
+    differences = compared(result, json.loads(SNAPSHOT.read_text()), bool(arguments.project))
     for line in differences:
         say(line)
     sys.exit(1 if differences else 0)
 
 
-def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(chain: Chain, tell: Callable[[str], None], projects: Iterable[str] = PROJECTS) -> dict[str, Any]:
     real = Real.deploy(chain)
     deployed = {"factory+project": gas_to_deploy(chain, real.market.address)}
     deployed["libraries"] = gas_to_deploy(chain, None) - deployed["factory+project"]
-    settle, parts, submit, steps, in_two = {}, {}, {}, {}, {}
-    for name in PROJECTS:
+    settle, parts, submit, steps, in_two, default = {}, {}, {}, {}, {}, {}
+    for name in projects:
         with chain.rolled_back():
             project = settled(real, name, tell)
             settle[name] = project.receipts["settle"].gas
             parts[name] = parts_of_settle(project)
             submit.setdefault("first", project.receipts["submit"].gas)
-            if name == "N8_m1":
+            if name == DEFAULT:
                 deployed |= verifiers_to_deploy(chain, project.verifiers, 8)
                 steps = finished(project)
                 project.to_prove()
                 submit["later"] = project.receipts["submit"].gas
-    for name in TWICE:
+    for name in [name for name in TWICE if name in projects]:
         with chain.rolled_back():
             project = settled(real, name, tell, in_two=True)
             in_two[name] = {step: project.receipts[step].gas for step in ("prove base", "settle")}
-    with chain.rolled_back():
-        default = settled(real, DEFAULT, tell, Filter.default)
+    if DEFAULT in projects:
+        with chain.rolled_back():
+            default = {DEFAULT: settled(real, DEFAULT, tell, Filter.default).receipts["settle"].gas}
     return {
         "about": "gas, by python -m benchmarks.bench_gas; tolerance is the part by which --check lets it differ",
         "tolerance": TOLERANCE,
@@ -96,7 +101,7 @@ def measure(chain: Chain, tell: Callable[[str], None]) -> dict[str, Any]:
         "settle": settle,
         "settle_in_two": in_two,
         "settle_parts": parts,
-        "settle_default": {DEFAULT: default.receipts["settle"].gas},
+        "settle_default": default,
         "submit": submit,
         "deploy": deployed,
         **steps,
@@ -193,9 +198,14 @@ def flat(value: dict[str, Any], path: str = "") -> dict[str, int]:
     return out
 
 
-def compared(result: dict[str, Any], snapshot: dict[str, Any]) -> list[str]:
-    """What differs by more than the snapshot's tolerance, in words. What shrank counts too: the snapshot is stale."""
+def compared(result: dict[str, Any], snapshot: dict[str, Any], partial: bool = False) -> list[str]:
+    """What differs by more than the snapshot's tolerance, in words. What shrank counts too: the snapshot is stale.
+
+    partial: the result is of some projects only.
+    """
     new, old = flat(result), flat(snapshot)
+    if partial:
+        old = {name: gas for name, gas in old.items() if name in new}
     lines = [f"{name}: in one of the two only" for name in sorted(new.keys() ^ old.keys())]
     for name in sorted(new.keys() & old.keys()):
         if abs(new[name] - old[name]) > snapshot["tolerance"] * old[name]:

@@ -190,7 +190,8 @@ def in_fresh_process(folder: Path, updates: Path, output: Path) -> Measured:
 def aggregate(folder: Path, updates: Path, output: Path) -> None:
     made = Build.load(folder, prover=True)
     proof, total = prove_round(made, load_submissions(made, updates))
-    total.save(output.with_suffix(".aggregate.npz"))
+    if total is not None:  # fewer than three accepted: it is withheld
+        total.save(output.with_suffix(".aggregate.npz"))
     proof.save(output)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import tiers
 from zkmarket.backend import srs
 from zkmarket.build import Build, Spec, make_build
 from zkmarket.round import (
@@ -28,6 +29,19 @@ from zkmarket.rules import MultiKrum
 
 # py_ecc lifts the recursion limit at import, so far that a test of deep nesting would crash the process
 sys.setrecursionlimit(1000)
+
+tiers.load_profile()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is exhaustive is left to `make test-all`, and to who asks for it by its marker."""
+    exhaustive = [(item, item.get_closest_marker("exhaustive")) for item in items]
+    for item, marker in exhaustive:
+        if marker and not (len(marker.args) == 1 and isinstance(marker.args[0], str)):
+            raise pytest.UsageError(f'{item.nodeid}: write exhaustive("why its cheaper sibling is enough")')
+    if not tiers.ALL and "exhaustive" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=[item for item, marker in exhaustive if marker])
+        items[:] = [item for item, marker in exhaustive if not marker]
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

@@ -101,11 +101,11 @@ def load_npz(path: Path, what: str, limits: Mapping[str, int]) -> dict[str, np.n
                 if size > limits[name] + NPY_HEADER:
                     raise InputError(f"{what} {path}: {name} has {size} bytes, wanted at most {limits[name]}")
         with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in limits}
-        for name, array in found.items():
+            arrays = {name: archive[name] for name in limits}
+        for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
                 raise InputError(f"{what} {path}: {name} is not an array")
-        return found
+        return arrays
     except InputError:
         raise
     except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file

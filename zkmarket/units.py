@@ -12,10 +12,10 @@ DURATIONS = {"d": DAY, "h": HOUR, "m": 60, "s": 1}
 
 def parse_amount(text: str) -> int:
     """Wei of ``1.5 ether``, ``200 gwei`` or ``5 wei``, exactly; ValueError says what is wanted instead."""
-    found = re.fullmatch(r"([0-9]+)(?:\.([0-9]+))? ?(wei|gwei|ether)", text)
-    if not found:
+    match = re.fullmatch(r"([0-9]+)(?:\.([0-9]+))? ?(wei|gwei|ether)", text)
+    if not match:
         raise ValueError('an amount such as "1.5 ether" or "200 gwei"')
-    whole, part, unit = found[1], found[2] or "", found[3]
+    whole, part, unit = match[1], match[2] or "", match[3]
     wei, rest = divmod(int(whole + part) * int(units[unit]), 10 ** len(part))
     if rest:
         raise ValueError("a whole number of wei, the smallest unit")
@@ -34,10 +34,10 @@ def amount_text(wei: int) -> str:
 
 def parse_duration(text: str) -> int:
     """Seconds of ``6h``, ``30m``, ``1d 12h`` or ``90s``; ValueError says what is wanted instead."""
-    found = re.fullmatch(r"(?=[0-9])(?:([0-9]+)d)?(?: ?([0-9]+)h)?(?: ?([0-9]+)m)?(?: ?([0-9]+)s)?", text)
-    if not found:
+    match = re.fullmatch(r"(?=[0-9])(?:([0-9]+)d)?(?: ?([0-9]+)h)?(?: ?([0-9]+)m)?(?: ?([0-9]+)s)?", text)
+    if not match:
         raise ValueError('a duration such as "6h", "30m", "1d 12h" or "90s"')
-    return sum(int(count or 0) * seconds for count, seconds in zip(found.groups(), DURATIONS.values(), strict=True))
+    return sum(int(count or 0) * seconds for count, seconds in zip(match.groups(), DURATIONS.values(), strict=True))
 
 
 def duration_text(seconds: int) -> str:

@@ -1,11 +1,17 @@
-"""Verification that does not repeat itself: a proof that was accepted once is not checked again."""
+"""The files of an honest round to damage; and verification that does not check an accepted proof again."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from tests.conftest import Round
 from zkmarket import backend
 from zkmarket.backend import CircuitFiles, Proof
+from zkmarket.documents import write_json
+from zkmarket.round import COMMITMENT_FILE, Decision, verify_round
 
 
 @pytest.fixture
@@ -25,3 +31,20 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> set:
 
     monkeypatch.setattr(backend, "verify", verify)
     return accepted
+
+
+@pytest.fixture
+def files(honest_round: Round, tmp_path: Path) -> Path:
+    """A build, and every file of an honest round, to damage. Copies, because builds share files with the cache."""
+    shutil.copytree(honest_round.build.folder, tmp_path / "build", ignore=shutil.ignore_patterns("pk.key"))
+    honest_round.proof.save(tmp_path / "round.json")
+    honest_round.aggregate.save(tmp_path / "aggregate.npz")
+    for slot, submission in enumerate(honest_round.submissions, start=1):
+        write_json(tmp_path / f"updates/trainer-{slot}" / COMMITMENT_FILE, submission.commitment.to_json())
+        submission.opening.save(tmp_path / f"updates/trainer-{slot}")
+    return tmp_path
+
+
+@pytest.fixture
+def decision(honest_round: Round) -> Decision:
+    return verify_round(honest_round.build, honest_round.proof)

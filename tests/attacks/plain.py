@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tests.ideal import Ideal, Sent, Update, started
+from tests.support.ideal import Ideal, Sent, Update, started
 from zkmarket.build import FLOOD_BITS, Z_BITS, masked_chunks
 from zkmarket.crypto import P, Transcript, dot, random_scalars, to_ints
 from zkmarket.round import BaseProof, Points, Weights, gram, powers_of, projection

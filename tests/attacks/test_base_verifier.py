@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ideal import Ideal, Round, Sent, Update, small_updates, verify
+from tests.support.ideal import Ideal, Round, Sent, Update, small_updates, verify
 from zkmarket.backend import Proof
 from zkmarket.build import SUMS, Z_BITS, Z_BYTES, Shape
 from zkmarket.crypto import GENERATOR, P, Point, Q, Transcript, decode_point, encode_point, multiply_add, to_ints

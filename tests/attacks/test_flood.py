@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Round as ProvenRound
-from tests.ideal import Ideal, Round, Update, started, verify
+from tests.support.ideal import Ideal, Round, Update, started, verify
 from zkmarket import backend
 from zkmarket.build import SUMS, Shape
 from zkmarket.crypto import P, encode_point, to_hex, to_ints

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.plain import Clamped, Entries, Prover
-from tests.ideal import Ideal, Round, Sent, small_updates, verify
+from tests.support.ideal import Ideal, Round, Sent, small_updates, verify
 from zkmarket.build import ENTRY_BITS, Shape
 from zkmarket.crypto import P, Transcript
 from zkmarket.errors import DomainError, ProofRejected

@@ -16,7 +16,7 @@ from eth_hash.auto import keccak
 
 from tests.attacks.equations import isotropic, short_solution, uniform_in_kernel
 from tests.attacks.plain import Clamped, Column, Prover
-from tests.ideal import Ideal, Sent, small_updates, verify
+from tests.support.ideal import Ideal, Sent, small_updates, verify
 from zkmarket.build import Shape
 from zkmarket.crypto import P, Transcript, dot, hash_words, scalar
 from zkmarket.errors import DomainError, ProofRejected

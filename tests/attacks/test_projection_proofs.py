@@ -22,7 +22,7 @@ from tests.attacks.test_projection_forgeries import (
     WithoutWAndU,
 )
 from tests.conftest import build_for
-from tests.ideal import Ideal, Sent, small_updates, verify
+from tests.support.ideal import Ideal, Sent, small_updates, verify
 from zkmarket import backend
 from zkmarket.backend import Proof, ProofJob
 from zkmarket.build import ENTRY_BITS, Build

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.plain import Clamped, Entries, Prover
-from tests.ideal import Ideal, small_updates, verify
+from tests.support.ideal import Ideal, small_updates, verify
 from zkmarket.build import ENTRY_BITS, FLOOD_BITS, SUMS, WINDOW, Z_BITS, Shape
 from zkmarket.crypto import P, Transcript, digest_int, hash_words
 from zkmarket.errors import DomainError, ProofRejected

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import fake_utility
 from tests.conftest import ROUND, build_for, honest_updates, submit
-from tests.fake_utility import FakeModel
-from tests.unit.documents import proof as some_proof
+from tests.support import fake_utility
+from tests.support.documents import proof as some_proof
+from tests.support.fake_utility import FakeModel
 from zkmarket.build import Build, Manifest
 from zkmarket.crypto import GENERATOR, Q
 from zkmarket.errors import BackendError, InputError, ProofRejected
@@ -102,7 +102,7 @@ def scene(salted: Build) -> Scene:
 
 
 class Here:
-    """A pool of one worker, without a process (tests/unit/test_executor.py has them)."""
+    """A pool of one worker, without a process (tests/utility/test_workers.py has them)."""
 
     def __init__(self, most: int = 99):
         self.most, self.answers = most, []

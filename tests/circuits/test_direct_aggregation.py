@@ -6,13 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.circuits import direct_checks as checks
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Combination, Combine
 from tests.circuits.harness import check_circuit
+from tests.support.tiers import examples
 from zkmarket.build.statements import table_bound
 from zkmarket.round.direct import Rule, combine_updates
 
@@ -78,7 +79,7 @@ def combinations(draw: st.DrawFn) -> Combination:
 
 
 @pytest.mark.circuit
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@examples(5)
 @given(combinations(), st.data())
 def test_permuted_updates_have_the_same_aggregate(compile_once: Compile, case: Combination, data: st.DataObject):
     """Invariance: a median and a trimmed sum do not know slots; a weighted sum moves with its weights."""

@@ -6,13 +6,14 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.circuits import direct_checks as checks
 from tests.circuits.conftest import Compile
 from tests.circuits.direct_checks import Played, Rounds, play
 from tests.circuits.harness import check_circuit
+from tests.support.tiers import examples
 from zkmarket.backend import VALUES, WITHOUT_LOOKUP, usable_rows
 from zkmarket.build.statements import table_bound
 from zkmarket.errors import DomainError, RuleError
@@ -59,7 +60,7 @@ def rounds(draw: st.DrawFn) -> Played:
 
 
 @pytest.mark.circuit
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@examples(5)
 @given(rounds(), st.data())
 def test_permuted_trainers_have_permuted_decisions(compile_once: Compile, case: Played, data: st.DataObject):
     """Equivariance, and on the way the oracle on random updates: ν and the sum stay, mask and scores move."""

@@ -209,7 +209,14 @@ def test_a_private_inner_product_is_found_in_a_settlement_proof_without_noise(co
     assert confirmed == [secret]
 
 
-@pytest.mark.parametrize("rules", [Rules(3, MultiKrum(0, 3), "leave-one-out"), Rules(8, MultiKrum(2, 5))], ids=str)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        Rules(3, MultiKrum(0, 3), "leave-one-out"),
+        pytest.param(Rules(8, MultiKrum(2, 5)), marks=pytest.mark.exhaustive("a size")),
+    ],
+    ids=str,
+)
 def test_not_even_the_whole_matrix_is_confirmed_by_our_settlement_proof(compile_once: Compile, rules: Rules):
     circuit = compile_once(rules.circuit(), cut=True)
     case = settle(rules, checks.cluster(rules))
@@ -236,6 +243,7 @@ def two_rounds(rules: Rules) -> tuple[Settle, Settle]:
     return settle(rules, updates), settle(rules, [[3 * v for v in update] for update in updates])
 
 
+@pytest.mark.exhaustive("test_settings.py refuses a second block")
 def test_a_second_block_of_columns_would_have_multiplicities_without_noise(compile_once: Compile):
     """Why the settlement takes a K at which it fits one block: each block is an argument of its own."""
     assert data_dependent(compile_once(RULES.circuit(), cut=True), *two_rounds(RULES)) == set()

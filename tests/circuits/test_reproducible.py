@@ -62,6 +62,7 @@ def with_order(circuit: Compiled, folder: Path, checks: list[list[int]]) -> str:
     return sha256_file(files.vk)
 
 
+@pytest.mark.exhaustive("test_the_golden_keys_come_out_again")
 def test_the_settlement_key_is_the_same_in_every_process(tmp_path: Path):
     """Two range-check tables, in an order that ezkl draws anew each time, and that decides the key."""
     folders = [tmp_path / str(i) for i in range(3)]

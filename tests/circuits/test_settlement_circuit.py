@@ -6,13 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.circuits import checks
 from tests.circuits.checks import Rules, Settle, changed_entry, settle
 from tests.circuits.conftest import Compile
 from tests.circuits.harness import FIELD_EDGES, Mutation, Valid, check_circuit
+from tests.support.tiers import examples
 from zkmarket.build.statements import check_settings, settlement_rows
 from zkmarket.crypto import P
 from zkmarket.rules import SCORE_LIMIT, MultiKrum, krum_scores, multi_krum, norm_bound
@@ -58,13 +59,13 @@ def settlements(draw: st.DrawFn) -> Settle:
     return Settle(rules, checks.matrix(updates, mask), beta, tuple(r))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(60)
 @given(settlements())
 def test_it_is_the_integer_oracle_on_random_updates(compile_once: Compile, case: Settle):
     check_circuit(compile_once(case.rules.circuit()), valid=[case.valid("random updates")])
 
 
-@settings(deadline=None, max_examples=12)
+@examples(12)
 @given(settlements(), st.data())
 def test_permuted_trainers_have_permuted_decisions(compile_once: Compile, case: Settle, data: st.DataObject):
     """Equivariance: q with permuted challenges and ν stay, mask and scores follow their trainers."""
@@ -127,7 +128,7 @@ def float_krum(updates: np.ndarray, f: int) -> np.ndarray:
     return np.array(scores)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(3, 0, 3), (5, 1, 3), (8, 2, 5)]), st.sampled_from([6, 8, 9]))
 def test_the_float_rule_is_the_integer_rule_within_rounding(seed: int, numbers: tuple[int, int, int], scale: int):
     """Rounding moves a value by half a step, so a length by √D and a score by Σ (2·√(D·d) + D): masks agree beyond."""

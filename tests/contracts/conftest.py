@@ -21,6 +21,8 @@ from zkmarket.rules import MultiKrum
 def node() -> Iterator[Chain]:
     """One anvil a module: a process has one connection, and a test module may want its own."""
     with development_chain() as chain:
+        provider = chain.web3.provider  # web3 asks for the chain's id before nearly every other request
+        provider.cache_allowed_requests, provider.cacheable_requests = True, {"eth_chainId"}
         yield chain
 
 

@@ -11,10 +11,11 @@ from typing import Any
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 from tests.contracts.test_chain import write_project
+from tests.support.tiers import examples
 from zkmarket.chain import Chain, compile_contracts
 from zkmarket.crypto import P
 from zkmarket.processes import SOURCE_TREE
@@ -22,7 +23,7 @@ from zkmarket.processes import SOURCE_TREE
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "transcript.json").read_text())
 EDGES = [0, 1, 2, P - 2, P - 1]
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 scalars = st.one_of(st.sampled_from(EDGES), st.integers(0, P - 1))
 seeds = st.binary(min_size=32, max_size=32)
 

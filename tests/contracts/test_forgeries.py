@@ -28,7 +28,7 @@ from tests.attacks.test_projection_forgeries import (
     SolvedRound,
 )
 from tests.contracts.real import CHUNK, CID, Real, RealProject, encode_call, made, params_of, real
-from tests.ideal import Sent, Update
+from tests.support.ideal import Sent, Update
 from zkmarket import backend
 from zkmarket.backend import Proof, ProofJob
 from zkmarket.build import Build
@@ -49,7 +49,7 @@ GRAM_POINT = multiply_add([GENERATOR], [77])
 
 
 class Engine:
-    """Real commitments and real proofs, where tests/ideal.py has ideal ones."""
+    """Real commitments and real proofs, where tests/support/ideal.py has ideal ones."""
 
     def __init__(self, build: Build):
         self.build, self.manifest = build, build.manifest

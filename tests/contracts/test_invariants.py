@@ -3,7 +3,8 @@
 Every function, every caller, every deadline one second early, on time and late, native and token rewards. After
 each call what shows of the contract is compared with model.py, and laws are checked that need no model: money,
 who may gain, who may lose, how rounds end. Each project is then driven to its end by a stranger, everybody
-withdraws, and nothing may be left. ``ZKMARKET_EXAMPLES=1000`` runs it for longer.
+withdraws, and nothing may be left. `make test` plays fewer projects than `make test-all`, always the same ones, which
+come to nearly every transition; ``ZKMARKET_EXAMPLES=1000`` runs it for longer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
 from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, point
+from tests.support.tiers import ALL
 from zkmarket.chain import NOBODY, Phase
 from zkmarket.crypto import Point
 from zkmarket.market import base_words, decision_words, last_seed
@@ -31,7 +33,9 @@ from zkmarket.round import Commitment, RoundId, aggregate_points
 
 pytestmark = pytest.mark.chain
 
-EXAMPLES = 160
+EXAMPLES, FEW = 160, 30
+"""So many projects come to every transition and to every refusal; so few to nearly all."""
+
 STEPS = 40
 
 # ---------------------------------------------------------------- what is drawn
@@ -893,7 +897,7 @@ def test_contract_and_model_agree_and_every_transition_is_taken(deployed: Scene)
     class Run(Projects):
         stage = Stage(deployed)
 
-    examples = int(os.environ.get("ZKMARKET_EXAMPLES", EXAMPLES))
+    examples = int(os.environ.get("ZKMARKET_EXAMPLES", EXAMPLES if ALL else FEW))
     run_state_machine_as_test(
         Run,
         settings=settings(
@@ -911,6 +915,5 @@ def test_contract_and_model_agree_and_every_transition_is_taken(deployed: Scene)
     table = "\n".join(f"{tally[line]:6} {line}" for line in sorted({*wanted, *tally}))
     if os.environ.get("ZKMARKET_TABLE"):
         print(table)
-    if examples >= EXAMPLES:
-        missing = [line for line in wanted if not tally[line]]
-        assert not missing, f"never taken: {missing}\n{table}"
+    missing = [line for line in wanted if not tally[line]]
+    assert len(missing) <= (0 if examples >= EXAMPLES else len(wanted) // 10), f"never taken: {missing}\n{table}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.world import CID, Scene
-from tests.unit.test_project_file import DIGITS, load
+from tests.support.project_files import DIGITS, load
 from zkmarket.build import Columns
 from zkmarket.posting import (
     ADMIT_GAS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.contracts.dense import SUMS, Case, at_point, bits_of, dense, equality
@@ -29,6 +29,7 @@ from tests.contracts.harness import (
     words_of,
 )
 from tests.contracts.world import point
+from tests.support.tiers import examples
 from zkmarket.build import ROWS, Columns, Shape
 from zkmarket.crypto import P, Transcript, multiply_add
 from zkmarket.round import projection
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.chain
 OFFSET = 1 << 110
 SEED = bytes(range(32))
 transcripts = pytest.mark.parametrize("vector", VECTORS["transcripts"], ids=name_of)
-few = settings(quick, max_examples=12)
+few = examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def refusal(call: Any) -> tuple[Any, ...]:

@@ -85,12 +85,12 @@ def settle_and_check(
 @pytest.mark.parametrize(
     "n, params",
     [
-        (3, params_of(1)),
-        (3, params_of(2)),
+        pytest.param(3, params_of(1), marks=pytest.mark.exhaustive("test_proof_attacks.py has one chunk")),
+        pytest.param(3, params_of(2), marks=pytest.mark.exhaustive("three chunks have two in them")),
         (3, params_of(3)),  # not a power of two: the last fold's partner is missing
-        (3, CHUNK),  # C divides D: no padding
-        (8, params_of(1)),
-        (16, params_of(1)),
+        pytest.param(3, CHUNK, marks=pytest.mark.exhaustive("tests/round: C divides D, no padding")),
+        pytest.param(8, params_of(1), marks=pytest.mark.exhaustive("a size; f > 0 is in tests/attacks")),
+        pytest.param(16, params_of(1), marks=pytest.mark.exhaustive("a size")),
     ],
     ids=["N3-m1", "N3-m2", "N3-m3", "N3-exact", "N8-m1", "N16-m1"],
 )

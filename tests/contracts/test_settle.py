@@ -40,12 +40,13 @@ from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
 from tests.contracts.test_admit import compact, high
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused, wrong_signer
+from tests.support.tiers import examples
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt, sign
 from zkmarket.crypto import P, Q
 from zkmarket.errors import ZkmarketError
@@ -504,7 +505,7 @@ def odd(scene: Scene) -> tuple[Scene, dict[str, int]]:
     return scene, scene.books()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))  # one fixture for all examples
+@examples(15, suppress_health_check=list(HealthCheck))  # one fixture for all examples
 @given(
     scores=st.lists(SCORE, min_size=5, max_size=5),
     mask=st.lists(st.integers(0, 1), min_size=5, max_size=5),

@@ -105,22 +105,23 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
     """With ten confirmations the aggregator sees for ten blocks that it could lock; the contract refuses each time."""
     with town(tmp_path, chain, deployed=deployed) as place:
         project, quick = place.project, {"prepare": culprits.trusting}
+        soon = functools.partial(hasten, place, pace=0.2)  # each step waits for ten blocks
         bond = project.terms()["bondWei"]
         aggregator = place.aggregator("--confirmations", 10, **quick)
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
-        hasten(place, place.submitted)
-        hasten(place, lambda: all(seat["admitted"] for seat in project.seats()))
+        soon(place.submitted)
+        soon(lambda: all(seat["admitted"] for seat in project.seats()))
         admitted = place.log().of("Admitted")[-1].block
         ask(chain.rpc_url, "anvil_mine", hex(admitted + 9 - chain.tip()[0]))
         project.lock(chain.accounts[5])  # anybody may; in this block the aggregator's own could have been
         refused = "lock was reverted: "
-        hasten(place, lambda: lines(aggregator, refused))
-        hasten(place, lambda: project.state().phase == Phase.SETTLED)
+        soon(lambda: lines(aggregator, refused))
+        soon(lambda: project.state().phase == Phase.SETTLED)
         (said,) = {line.split(";")[0] for line in lines(aggregator, refused)}
         assert "WrongPhase" in said
-        hasten(place, lambda: place.opened(1, *TRAINERS))
+        soon(lambda: place.opened(1, *TRAINERS))
         place.pass_deadline()
-        hasten(place, lambda: aggregator.code is not None)
+        soon(lambda: aggregator.code is not None)
         assert aggregator.result()["settled"] == 1
         assert withdrawn(place, "aggregator") == bond + FEE
         for role in trainers.values():

@@ -13,9 +13,10 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 ROOT = Path(__file__).parents[2]
+SMALL_ROUND = ("--trainers", 3, "--params", 40, "--repeat", 1)
 
 
-def rows_of(name: str, *words: object) -> dict[str, dict[str, Any]]:
+def output_of(name: str, *words: object) -> str:
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *map(str, words), "--json"],
         cwd=ROOT,
@@ -24,7 +25,47 @@ def rows_of(name: str, *words: object) -> dict[str, dict[str, Any]]:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return {row["step"]: row for row in map(json.loads, done.stdout.splitlines())}
+    return done.stdout
+
+
+def rows_of(name: str, *words: object) -> dict[str, dict[str, Any]]:
+    return {row["step"]: row for row in map(json.loads, output_of(name, *words).splitlines())}
+
+
+def test_every_benchmark_is_run_here():
+    """Each at its smallest size; `bench_rules`, which proves nothing, by tests/benchmarks."""
+    text = Path(__file__).read_text()
+    for path in (ROOT / "benchmarks").glob("bench_*.py"):
+        assert f'"{path.stem}"' in text or (ROOT / f"tests/benchmarks/test_{path.stem}.py").exists(), path.name
+
+
+def test_what_a_round_costs():
+    rows = rows_of("bench_round", *SMALL_ROUND, "--logrows", 10, "--filter", "multi-krum:f=0,m=3")
+    steps = ["masks", "inner_products", "projection_and_folds", "base_proof", "settlement_proof"]
+    assert list(rows) == ["build", "commit_one_trainer", "admit_one_trainer", *steps, "aggregator_total", "verify"]
+    assert all(row["seconds"] > 0 for row in rows.values())
+    assert rows["verify"]["bytes"] == rows["aggregator_total"]["bytes"] > rows["base_proof"]["bytes"] > 0
+
+
+def test_what_the_direct_circuit_costs():
+    rows = rows_of("bench_direct", *SMALL_ROUND, "--output", "committed")
+    assert "folded" in rows and rows["direct_committed"]["seconds"] > 0, rows
+
+
+@pytest.mark.parametrize("step", ["estimate", "prove"])
+def test_what_a_game_costs(step: str):
+    small = ("--trainers", 3, "--hidden", 1, "--batch", 2, "--rounds", 0, "--draws", 1)
+    rows = rows_of("bench_games", step, *small)
+    wanted = ["oracle", "estimate"] if step == "estimate" else ["round_proof", "prove_utilities", "verify_utilities"]
+    assert list(rows) == wanted
+
+
+def test_what_gas_a_project_costs_and_that_the_snapshot_is_not_stale():
+    """One small settlement, measured here. All of them: python -m benchmarks.bench_gas --check"""
+    result = json.loads(output_of("bench_gas", "--check", "--project", "N3_m1"))
+    (gas,), (parts,) = result["settle"].values(), result["settle_parts"].values()
+    assert sum(parts.values()) == gas
+    assert 0.3 * gas < parts["base"] + parts["settlement"] < 0.6 * gas  # the verifiers; else the rows' look-ups
 
 
 def test_what_circuits_cost():

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_executor import collect, job
+from tests.utility.test_workers import collect, job
 from zkmarket.errors import BackendError
 from zkmarket.files import sha256_file
 from zkmarket.utility.workers import PIECE, DaskPool, open_pool, run

@@ -57,6 +57,7 @@ def test_sign_flip(tmp_path: Path) -> None:
         assert wanted in page
 
 
+@pytest.mark.exhaustive("tests/cli/test_attacker.py has the thief, test_store.py the node")
 def test_copy_on_another_chain_and_an_ipfs_node(tmp_path: Path) -> None:
     """A thief's digest is another's: it gets no receipt, which costs both sides a penalty. Chain and store are others'
     here, and stay for an auditor."""
@@ -71,6 +72,7 @@ def test_copy_on_another_chain_and_an_ipfs_node(tmp_path: Path) -> None:
         failed(again, 2, "is not empty")
 
 
+@pytest.mark.exhaustive("tests/cli/test_attacker.py has the attacker, test_sign_flip the demo")
 def test_a_value_out_of_range(tmp_path: Path) -> None:
     """With it the round could not be proven: it gets no receipt."""
     _, result = demo(tmp_path, "--attack", "out-of-range", refused=1)

@@ -280,6 +280,7 @@ def one_line_each(roles: dict[str, Role]) -> Iterator[None]:
         )
 
 
+@pytest.mark.exhaustive("tests/contracts/test_wallet.py has dying nodes and lost answers")
 def test_a_node_that_dies_twice_and_a_line_that_fails(tmp_path: Path) -> None:
     """Killed with -9 in SUBMIT and while the aggregator proves; requests cut, hung, reset; answers of sends lost."""
     node = Node(tmp_path)
@@ -545,6 +546,7 @@ def theta_of(place: Town, name: str) -> str:
     return theta_digest(history.model(history.log())).hex()
 
 
+@pytest.mark.exhaustive("test_store.py and tests/storage have each fault")
 def test_a_store_that_misbehaves_and_two_aggregators(tmp_path: Path, chain: Chain) -> None:
     """Prospectus, updates, aggregates: each get fails in every way, then works. The first round's aggregate never does.
 

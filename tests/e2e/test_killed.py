@@ -255,6 +255,7 @@ def test_aggregator(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) 
         assert one.deaths == len(claims(shared))
 
 
+@pytest.mark.exhaustive("tests/roles/test_aggregator.py goes on between the two")
 def test_settlements_in_two_transactions(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
     """Killed before, in and after each of them: a base proof that the chain has is not sent again."""
     since, rounds = chain.web3.eth.block_number, 3
@@ -273,6 +274,7 @@ def test_settlements_in_two_transactions(tmp_path: Path, chain: Chain, deployed:
             assert verify_round(build, proof, expected=place.project.round_id(number)).mask
 
 
+@pytest.mark.exhaustive("it sends nothing; its steps are those of test_trainers")
 def test_auditor(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
     since = chain.web3.eth.block_number
     with town(tmp_path, chain, deployed=deployed) as place:
@@ -358,6 +360,7 @@ def project_file(folder: Path, aggregator: str) -> Path:
 # ---------------------------------------------------------------- payments that a project makes once
 
 
+@pytest.mark.exhaustive("test_owner and test_aggregator die in one of the three ways")
 def test_paying_in_and_accepting(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
     """The pool and the bond are each paid once a project: three owners and three aggregators die in the three ways."""
     since = chain.web3.eth.block_number

@@ -31,14 +31,17 @@ RELAY = Path(__file__).parents[1] / "contracts" / "sol" / "Relay.sol"
 # ---------------------------------------------------------------- what the tests do again and again
 
 
-def hasten(place: Town, what: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait until something is true, with a new block every second: the roles look at once, not every five seconds."""
+def hasten(place: Town, what: Callable[[], Any], seconds: float = SECONDS, pace: float = 1) -> Any:
+    """Wait until something is true, with a new block every second: the roles look at once, not every five seconds.
+
+    pace: seconds between blocks, where many are waited for.
+    """
     mined = time.monotonic()
 
     def look() -> Any:
         nonlocal mined
         found = what()
-        if not found and time.monotonic() > mined + 1:
+        if not found and time.monotonic() > mined + pace:
             place.chain.pass_time(1)
             mined = time.monotonic()
         return found
@@ -126,6 +129,7 @@ STORE_MAY_LIE = ("never-put", "too-large")
 """Refused at the deadline only: until then a store may mend."""
 
 
+@pytest.mark.exhaustive("tests/roles/test_admission.py has each refusal, test_admit.py and test_lock.py its money")
 def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """A void round, then four rounds in which two of five trainers deliver garbage, each time of another kind.
 
@@ -351,6 +355,7 @@ def served_theta(place: Town, name: str, number: int) -> str:
     return (place.folder / name / f"aggregates/{number:05d}.bin").read_bytes()[:32].hex()
 
 
+@pytest.mark.exhaustive("tests/roles/test_desk.py and tests/contracts/test_claim.py have the claims")
 def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Round 1: served late, so all claims are taken back. Round 2: without one trainer, whose claim alone does nothing,
     and who learns the model from the next keyring. Round 3: never; a quorum of the trainers holds fee and bond, and the
@@ -422,6 +427,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
 # ---------------------------------------------------------------- many
 
 
+@pytest.mark.exhaustive("a number only: three trainers take the same way in test_killed.py")
 def test_sixteen_trainers_at_once(tmp_path: Path, chain: Chain, record_property: Callable[..., None]) -> None:
     """All join, train and submit at the same time, and are admitted, settled and paid."""
     others = tuple(f"t{number:02d}" for number in range(13))

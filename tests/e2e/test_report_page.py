@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image, ImageColor
 
-from tests.unit.report_samples import earning, hostile, sample
+from tests.support.report_samples import earning, hostile, sample
 from zkmarket.demo.report import write_report
 
 pytestmark = pytest.mark.e2e

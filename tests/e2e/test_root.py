@@ -51,6 +51,7 @@ def test_who_points_away_from_the_root_is_rejected_and_earns_nothing(tmp_path: P
         assert chain.balance(place.project.address) == 0
 
 
+@pytest.mark.exhaustive("test_offer_root.py has the penalties, test_root_updates.py the roles")
 def test_an_owner_that_serves_no_root_update_pays_for_it(tmp_path: Path) -> None:
     """It is asked for until the time to admit is over; then the round is one without a root update, proven as such, and
     owner and aggregator have lost a penalty each."""
@@ -81,6 +82,7 @@ def test_an_owner_that_serves_no_root_update_pays_for_it(tmp_path: Path) -> None
         assert chain.balance(place.project.address) == place.project.state().unburnt_wei == 2 * PENALTY
 
 
+@pytest.mark.exhaustive("tests/roles/test_root_updates.py")
 def test_a_round_whose_owner_offers_nothing_starts_late(tmp_path: Path) -> None:
     with town_chain() as chain, town(tmp_path, chain, rules=COSINE) as place:
         owner = place.owner()

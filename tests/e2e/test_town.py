@@ -11,6 +11,7 @@ from tests.e2e.town import ETHER, TRAINERS, town, town_chain
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.exhaustive("test_killed.py counts the same to the wei, with deaths")
 def test_two_rounds(tmp_path: Path) -> None:
     with town_chain() as chain, town(tmp_path, chain, rounds=2) as place:
         roles = place.everybody()

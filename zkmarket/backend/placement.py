@@ -213,10 +213,10 @@ def check_table(placed: Sequence[Operation], name: str, start: int, runs: Runs, 
     columns with noise of its own."""
     check_every_block(runs, start, logrows)
     wanted = [(start, start + sum(count for *_, count in runs))]
-    found = [(op.start, op.end) for op in placed if op.name.startswith(name)]
-    if found != wanted:
+    places = [(op.start, op.end) for op in placed if op.name.startswith(name)]
+    if places != wanted:
         raise ArtifactError(
-            f"the circuit has {name} in rows {found[:5]}: wanted it once in rows {wanted[0]}, where there is noise in"
+            f"the circuit has {name} in rows {places[:5]}: wanted it once in rows {wanted[0]}, where there is noise in"
             " every block of columns"
         )
 

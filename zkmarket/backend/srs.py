@@ -82,14 +82,14 @@ def store() -> Path:
 
 def installed() -> list[Srs]:
     """Every ceremony in the store, the most trustworthy kind first."""
-    found = []
+    ceremonies = []
     for info in store().glob("*/srs.json"):
         try:
             value = json.loads(info.read_text())
-            found.append(Srs(KINDS[KINDS.index(value["kind"])], str(value["id"]), info.parent))
+            ceremonies.append(Srs(KINDS[KINDS.index(value["kind"])], str(value["id"]), info.parent))
         except (ValueError, KeyError, TypeError) as error:
             raise SrsError(f"{info} is damaged ({error!r}): delete its folder and install the SRS again") from error
-    return sorted(found, key=lambda srs: KINDS.index(srs.kind))
+    return sorted(ceremonies, key=lambda srs: KINDS.index(srs.kind))
 
 
 def select(kind: str | None = None) -> Srs:

@@ -25,13 +25,13 @@ GAS_OF_ROWS = 810_000
 """Look-ups of 520 rows, and their tables where few blocks and a small K leave them small."""
 
 # Milliseconds on the reference machine (2 cores), from `python -m benchmarks.bench_circuits` and `bench_round`.
-BASE_MS, BASE_MS_PER_8192_ROWS = 500, 1_800
-COLUMN_MS_PER_8192_ROWS = 50  # one column of arbitrary field elements, committed
-COMMIT_MS, COMMIT_MS_PER_MILLION = 100, 3_600  # values of an update, committed
+BASE_MS, BASE_MS_PER_8192_ROWS = 470, 1_720
+COLUMN_MS_PER_8192_ROWS = 35  # one column of arbitrary field elements, committed
+COMMIT_MS, COMMIT_MS_PER_MILLION = 110, 2_950  # values of an update, committed
 POSITION_MS = 1  # of the sumcheck
 PRODUCTS_PER_MS = 15_000_000  # multiplications of float64
 PAIRS_PER_MS = 1_700  # of chunks, whose inner products are weighted as Python's integers
-VERIFY_US_PER_POINT = 420
+VERIFY_US_PER_POINT = 424
 
 
 @dataclass(frozen=True)

@@ -84,14 +84,14 @@ def _reason(text: str | None) -> str:
     if inputs is None or len(inputs) != len(values.split(", ")):
         return reason
     pairs = zip(inputs, values.split(", "), strict=True)
-    said = [f"{item['name']}={_readable(item, value)}" for item, value in pairs]
-    return f"{name}({', '.join(said)})"
+    fields = [f"{item['name']}={_readable(item, value)}" for item, value in pairs]
+    return f"{name}({', '.join(fields)})"
 
 
 def _readable(item: dict[str, Any], value: str) -> str:
     """One argument of an error: labels as text, other words in hex, phases by name."""
     if item["type"] == "bytes32" and value[:2] in ("b'", 'b"'):  # Brownie prints bytes as Python does
-        word = ast.literal_eval(value)
+        word: bytes = ast.literal_eval(value)
         label = item["name"] in ("what", "proof")
         return word.rstrip(b"\0").decode("ascii", "replace") if label else "0x" + word.hex()
     return Phase(int(value)).name if item.get("internalType") == "enum Phase" else value
@@ -106,7 +106,7 @@ def _errors() -> dict[str, list[dict[str, Any]]]:
 
 def named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
     """ABI values by the names of their components, structs and arrays of structs as dicts."""
-    named = {}
+    fields: dict[str, Any] = {}
     for item, value in zip(outputs, values, strict=True):
         if item["type"] == "tuple":
             value = named(item["components"], value)
@@ -116,8 +116,8 @@ def named(outputs: list[dict[str, Any]], values: Any) -> dict[str, Any]:
             value = bytes.fromhex(str(value)[2:]) if isinstance(value, str) else bytes(value)
         elif isinstance(value, tuple):
             value = list(value)
-        named[item["name"]] = value
-    return named
+        fields[item["name"]] = value
+    return fields
 
 
 def encoded(method: Any, *arguments: Any) -> bytes:
@@ -150,7 +150,7 @@ class _Bytes(ByteStringDecoder):
 
     def read_data_from_stream(self, stream: Any) -> bytes:
         length = decode_uint_256(stream)
-        data = stream.read(length)
+        data: bytes = stream.read(length)
         if len(data) < length:
             raise eth_abi.exceptions.InsufficientDataBytes(f"a byte string of {length} bytes has {len(data)}")
         return data

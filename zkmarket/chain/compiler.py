@@ -63,10 +63,10 @@ def solc_path() -> Path:
 
 def anvil_path() -> str:
     local = SOURCE_TREE / "node_modules" / ".bin" / "anvil"
-    found = str(local) if local.exists() else shutil.which("anvil")
-    if found is None:
+    path = str(local) if local.exists() else shutil.which("anvil")
+    if path is None:
         raise ChainError("anvil is missing: run `npm ci --ignore-scripts`, or put anvil 1.7.1 on the PATH")
-    return found
+    return path
 
 
 def tools() -> str:
@@ -105,6 +105,18 @@ def brownie_project() -> ModuleType:
     # its compiled callers have no Python frame, so it takes itself for the user
     warnings.filterwarnings("ignore", r"rpc\.\w+ should not be called directly", FutureWarning)
     return brownie
+
+
+def forget_reverted(height: int) -> None:
+    """Have Brownie forget contracts of later blocks: others may come to their addresses.
+
+    As its own `_notify_registry` does, which collects all garbage first: that takes longer than many a test.
+    """
+    from brownie.network import state
+
+    for reference in list(state._revert_refs):
+        if (kept := reference()) is not None:
+            kept._revert(height)
 
 
 # ---------------------------------------------------------------- contracts
@@ -191,12 +203,12 @@ def compile_verifier(source: str) -> CompiledVerifier:
     """
     recipe = json.dumps([source, SOLC_VERSION, VERIFIER_SETTINGS], sort_keys=True).encode()
     path = cache_folder() / "verifiers" / f"{hashlib.sha256(recipe).hexdigest()[:32]}.json"
-    made = _cached_verifier(path)
-    if made is None:
-        made = _compile_verifier(source)
-        value = {"abi": made.abi, "creation": made.creation.hex(), "runtime": made.runtime.hex()}
+    verifier = _cached_verifier(path)
+    if verifier is None:
+        verifier = _compile_verifier(source)
+        value = {"abi": verifier.abi, "creation": verifier.creation.hex(), "runtime": verifier.runtime.hex()}
         write_json(path, {**value, "sha256": _digest(value)})
-    return made
+    return verifier
 
 
 def _cached_verifier(path: Path) -> CompiledVerifier | None:
@@ -215,9 +227,9 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _compile_verifier(source: str) -> CompiledVerifier:
-    found = _solc_version()
-    if not found.startswith(SOLC_VERSION):
-        raise ChainError(f"the Solidity compiler is {found}: wanted {SOLC_VERSION}; run `npm ci --ignore-scripts`")
+    version = _solc_version()
+    if not version.startswith(SOLC_VERSION):
+        raise ChainError(f"the Solidity compiler is {version}: wanted {SOLC_VERSION}; run `npm ci --ignore-scripts`")
     given = {"language": "Solidity", "sources": {"v.sol": {"content": source}}, "settings": VERIFIER_SETTINGS}
     answer = json.loads(_run_solc("--standard-json", given=json.dumps(given)))
     errors = [error["formattedMessage"] for error in answer.get("errors", []) if error["severity"] == "error"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterator
@@ -105,14 +106,18 @@ class Contract:
         output = dict(item["outputs"][0], name="value")
         return named([output], [self._call(method, *arguments)])["value"]
 
+    @functools.cached_property
+    def _decoder(self) -> Any:
+        """web3's view of the contract. It is made once: that takes longer than to decode a log."""
+        return self.chain.web3.eth.contract(self.address, abi=self.container.abi)
+
     def _decoded(self, logs: Any) -> tuple[Event, ...]:
-        contract = self.chain.web3.eth.contract(self.address, abi=self.container.abi)
         events = []
         for log in logs:
             item = self._topics.get("0x" + bytes(log["topics"][0]).hex()) if log["topics"] else None
             if item is None or log["address"] != self.address:
                 continue
-            found = contract.events[item["name"]]().process_log(log)["args"]
+            found = self._decoder.events[item["name"]]().process_log(log)["args"]
             values = [found[part["name"]] for part in item["inputs"]]
             events.append(
                 Event(
@@ -148,10 +153,10 @@ class Contract:
             with transacting("reading the block number"):
                 last = self.chain.web3.eth.block_number - confirmations
             if last >= from_block:
-                found = self.events(from_block, last)
+                events = self.events(from_block, last)
                 with transacting("reading the block number"):
                     known = self.chain.web3.eth.block_number >= last
                 if known:  # else another node answered, which has not these blocks yet
-                    yield from found
+                    yield from events
                     from_block = last + 1
             time.sleep(poll)

@@ -59,11 +59,11 @@ class Node:
         for one in hashes:
             with _answering():
                 try:
-                    found = self.web3.eth.get_transaction_receipt(one)
+                    receipt = self.web3.eth.get_transaction_receipt(one)
                 except TransactionNotFound:
                     continue
-            if found["blockNumber"] is not None:
-                return found
+            if receipt["blockNumber"] is not None:
+                return receipt
         return None
 
     def knows(self, *hashes: str) -> bool:

@@ -320,13 +320,13 @@ class Wallet:
         return replace(entry, fields=fields, signed=(*entry.signed, self._signed(fields)))
 
     def _too_late(self, entry: _Entry) -> str:
-        said = (
+        reasons = (
             f"{entry.what}: transaction {entry.hashes[0]} with nonce {entry.nonce} of {self.address} was not mined"
             f" within {self.deadline:.0f} s. It may still be"
         )
         if self.outbox is None:
-            return f"{said}: look for it before you send it again"
-        return f"{said}; run the same command again: it goes on with this transaction and sends no other"
+            return f"{reasons}: look for it before you send it again"
+        return f"{reasons}; run the same command again: it goes on with this transaction and sends no other"
 
     # ---- the file
 

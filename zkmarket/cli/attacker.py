@@ -57,8 +57,8 @@ class Attacker(trainer.Trainer):
             loot = next(iter(others.values()))
             return Copied(loot.digest), cid_from_bytes(loot.cid)
         fresh = not self.sealed_file(started).exists()
-        made, cid = super().committed(log, started)
-        return self.wild(made, started) if fresh and self.attack == "out-of-range" else (made, cid)
+        commitment, cid = super().committed(log, started)
+        return self.wild(commitment, started) if fresh and self.attack == "out-of-range" else (commitment, cid)
 
     def wild(self, honest: Any, started: Any) -> tuple[Any, str]:
         """The honest commitment with one value beyond the range, properly opened."""
@@ -67,11 +67,11 @@ class Attacker(trainer.Trainer):
         values = np.array(opening.values, np.int32)
         values[0] = WILD
         wild = Opening(values, opening.salts)
-        made = replace(honest, points=commit(build, wild))
-        write_json(folder / COMMITMENT_FILE, made.to_json())
-        sealed = seal_for_round(wild, made, started)
+        commitment = replace(honest, points=commit(build, wild))
+        write_json(folder / COMMITMENT_FILE, commitment.to_json())
+        sealed = seal_for_round(wild, commitment, started)
         atomic_write(self.sealed_file(started), sealed, mode=0o600)
-        return made, cid_of(sealed)
+        return commitment, cid_of(sealed)
 
     def hand_over(self, state: Any) -> str:
         if self.attack != "copy":

@@ -6,7 +6,29 @@ import argparse
 from typing import Any
 
 from ..progress import Progress
-from .desk import Answer, open_desk
+from .desk import add_desk, add_loop, open_desk
+from .output import Answer
+from .verbs import Verbs
+
+
+def add(verbs: Verbs) -> None:
+    kinds = verbs.group(
+        "auditor",
+        "verify settled rounds again, from chain and store alone",
+        "zkmarket auditor verify 1 --state audit",
+    )
+    parser = kinds.add(
+        "watch",
+        auditor_watch,
+        "verify every round as it is settled, until the project ends",
+        "zkmarket auditor watch --state audit --project 0x5FbDB2315678afecb367f032d93F642f64180aa3"
+        " --rpc http://127.0.0.1:8545 --store STORE",
+        "It needs no account.",
+    )
+    add_loop(parser, account=False)
+    parser = kinds.add("verify", auditor_verify, "verify one round", "zkmarket auditor verify 1 --state audit")
+    parser.add_argument("round", type=int, metavar="ROUND", help="number of the round, from 1")
+    add_desk(parser, account=False)
 
 
 def auditor_watch(arguments: argparse.Namespace, progress: Progress) -> Answer:

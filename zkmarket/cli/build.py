@@ -1,4 +1,4 @@
-"""Verbs that make circuits: build, compile."""
+"""The verb `build`: from the rules of a round to circuits and keys."""
 
 from __future__ import annotations
 
@@ -7,14 +7,75 @@ from pathlib import Path
 
 from ..backend import srs
 from ..build import Spec, make_build
+from ..build.statements import VALUE_BITS
 from ..errors import InputError
 from ..learning import layout_of
 from ..progress import Progress
-from ..rules import SIGMA, SIGMA_TRAINERS, Filter
+from ..rules import SCORES, SIGMA, SIGMA_TRAINERS, Filter
 from ..updates import ParameterLayout
-from ..utility import SUPPORTED
+from .options import MODEL, add_srs
 from .output import Answer
 from .utility import score_and_salts
+from .verbs import Verbs
+
+FILTERS = (
+    "norm, or multi-krum:f=F,m=M and, if you like, ,three-sigma:lambda=L after it; then, if you like, ,cosine:tau=T."
+    f" Default: f = ⌊(N−3)/2⌋, m = ⌊(N+3)/2⌋, lambda = {SIGMA}; of more than {SIGMA_TRAINERS}"
+    " trainers Multi-Krum alone with m = N − f. Multi-Krum alone rejects N − M updates every round, honest ones when"
+    " nobody attacks"
+)
+
+
+def add(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "build",
+        build_verb,
+        "make the circuits and keys of a round from its rules",
+        "zkmarket build --trainers 8 --params 100000 -o BUILD",
+        "The same rules and the same SRS give the same keys and the same digest on every machine.",
+    )
+    parser.add_argument(
+        "--trainers", type=int, required=True, metavar="N", help="trainers of a round: a build is for exactly N"
+    )
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--params", type=int, metavar="D", help="number of parameters of the model")
+    size.add_argument("--model", metavar=MODEL, help="take number and layout of the parameters from this model")
+    parser.add_argument(
+        "--value-bits", type=int, metavar="BITS", help=f"bits of a quantised value ({VALUE_BITS}; 19 at most)"
+    )
+    parser.add_argument(
+        "--scale-bits", type=int, metavar="BITS", help="x is quantised as x·2^BITS (default: value bits − 1)"
+    )
+    parser.add_argument("--filter", metavar="FILTER", help=f"who is accepted: {FILTERS}")
+    parser.add_argument(
+        "--most-trainers",
+        type=int,
+        metavar="N",
+        help="trainers, at most, of the round before, with whose aggregate novel scores compare (default: --trainers)",
+    )
+    parser.add_argument(
+        "--score",
+        default="shapley",
+        metavar="SCORE",
+        help=f"what an accepted update is worth: {', '.join(SCORES)} or utility:… (shapley)",
+    )
+    parser.add_argument(
+        "--salts", type=int, metavar="S", help="salts of a chunk (8; for a utility score as many as it needs)"
+    )
+    parser.add_argument(
+        "--logrows", default="auto", metavar="auto|K", help="rows of a circuit, 2^K (auto: what --optimize says)"
+    )
+    parser.add_argument(
+        "--optimize", choices=("time", "gas"), default="time", help="what --logrows auto keeps small (time)"
+    )
+    parser.add_argument(
+        "--beta-max",
+        type=int,
+        metavar="INT",
+        help="largest bound on squared norms (default: D·Q², where Q is the largest value, or what the filter holds)",
+    )
+    add_srs(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUILD", help="folder to make")
 
 
 def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -35,8 +96,8 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         layout=layout,
         most_trainers=arguments.most_trainers,
     )
-    made = make_build(spec, srs.select(arguments.srs), arguments.output, progress)
-    manifest = made.manifest
+    build = make_build(spec, srs.select(arguments.srs), arguments.output, progress)
+    manifest = build.manifest
     result = manifest.value
     lines = [
         f"build of {manifest.params} parameters, {manifest.trainers} trainers, {manifest.filter}, {manifest.score}",
@@ -54,101 +115,6 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return {key: value for key, value in result.items() if key != "layout"} | {
         "folder": str(arguments.output)
     }, "\n".join(lines)
-
-
-def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..utility import Options, commit_batch, compile_again, compile_model
-
-    if arguments.like:
-        ceremony, name = srs.select(arguments.srs), arguments.output_name
-        again = compile_again(arguments.model, arguments.like, ceremony, arguments.output, progress, name)
-        result = {"digest": again.value["digest"], "folder": str(arguments.output), "insecure": again.insecure}
-        return result, f"{arguments.like} is a build of {arguments.model}: digest {again.value['digest']}"
-    if arguments.data is None or (arguments.trainers is None and arguments.build is None):
-        raise InputError("compile needs --data and --trainers, --data and --build, or --like BUILD")
-    options = Options(
-        model=arguments.model,
-        data=arguments.data,
-        trainers=arguments.trainers,
-        output=arguments.output_name,
-        build=arguments.build,
-        loss=arguments.loss,
-        batch=arguments.batch,
-        value_bits=arguments.value_bits,
-        scale_bits=arguments.scale_bits,
-        beta_max=arguments.beta_max,
-        logrows=arguments.logrows,
-        salts=arguments.salts,
-        proofs=arguments.proofs,
-        tolerance=arguments.tolerance,
-        theta=arguments.theta,
-        theta_bound=arguments.theta_bound,
-    )
-    made = compile_model(options, srs.select(arguments.srs), arguments.output, progress)
-    result = made.report() | {"folder": str(arguments.output)}
-    if arguments.commit:
-        result["validation"] = [str(path) for path in commit_batch(made.build, arguments.data, arguments.commit)]
-    lines = [
-        f"{result['parameters']} parameters in {result['chunks']} chunks, batch of {result['batch']}:"
-        f" {result['rows']} rows of 2^{result['logrows']}, proof {result['proof_bytes']} bytes",
-        f"  accuracy {result['accuracy']:.4f} (float {result['float_accuracy']:.4f}), mean loss"
-        f" {result['mean_loss']:.4f} (float {result['float_mean_loss']:.4f}), in units of {result['loss_unit']:.3g}",
-        f"  a proof takes about {result['expected_seconds']} s on 2 cores and {result['expected_memory_gb']} GB",
-        f"  digest {result['digest']}",
-        *(f"  validation batch: {path}" for path in result.get("validation", [])),
-    ]
-    if made.build.insecure:
-        lines.append(f"  {srs.WARNING}")
-    return result, "\n".join(lines)
-
-
-# ---------------------------------------------------------------- arguments
-
-
-FILTERS = (
-    "norm, or multi-krum:f=F,m=M and, if you like, ,three-sigma:lambda=L after it; then, if you like, ,cosine:tau=T."
-    f" Default: f = ⌊(N−3)/2⌋, m = ⌊(N+3)/2⌋, lambda = {SIGMA}; of more than {SIGMA_TRAINERS}"
-    " trainers Multi-Krum alone with m = N − f. Multi-Krum alone rejects N − M updates every round, honest ones when"
-    " nobody attacks"
-)
-
-
-def add_compile(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "model",
-        metavar="FILE.onnx|package.module:factory[,key=value]",
-        help=f"a model of these operators of ONNX: {SUPPORTED}",
-    )
-    made.add_argument("--output-name", metavar="NAME", help="the ONNX file's output with the scores, if it has several")
-    made.add_argument(
-        "--build",
-        type=Path,
-        metavar="BUILD",
-        help="the build whose rounds are scored: trainers, K, scale, salts and norm bound are as it has them",
-    )
-    made.add_argument("--data", metavar="FILE.npz|package.module:callable", help="validation data, x and y")
-    made.add_argument("--loss", choices=("cross-entropy", "mse"), default="cross-entropy")
-    made.add_argument("--batch", type=int, default=64, metavar="B", help="samples of the batch that is proven on (64)")
-    made.add_argument("--trainers", type=int, metavar="N", help="largest coalition")
-    made.add_argument(
-        "--like", type=Path, metavar="BUILD", help="make this build again from your own model: is it what it says?"
-    )
-    made.add_argument("--value-bits", type=int, metavar="B", help="bits of an update's value, as in build (13)")
-    made.add_argument("--scale-bits", type=int, metavar="S", help="the updates' scale, as in build (value bits − 1)")
-    made.add_argument("--beta-max", type=int, metavar="B", help="largest norm bound of the build (its default)")
-    made.add_argument("--logrows", type=int, metavar="K", help="the updates' rows, 2^K (as build would choose)")
-    made.add_argument("--salts", type=int, metavar="S", help="the updates' salts of a chunk, as in build (8)")
-    made.add_argument("--proofs", type=int, default=64, metavar="P", help="proofs that may open one batch (64)")
-    made.add_argument(
-        "--tolerance", type=float, default=0.01, help="of accuracy, and of the loss, against the float model (0.01)"
-    )
-    made.add_argument("--theta", type=Path, metavar="FILE", help="parameters to judge scales with (the model's own)")
-    made.add_argument("--theta-bound", type=float, metavar="X", help="largest parameter (8, or 4 times today's)")
-    made.add_argument(
-        "--commit", type=Path, metavar="FILE", help="also commit to the first B samples: FILE.npz, FILE.public.npz"
-    )
-    made.add_argument("--srs", choices=srs.KINDS, help="default: the most trustworthy that is installed")
-    made.add_argument("-o", "--output", type=Path, required=True, metavar="BUILD")
 
 
 def _layout(model: str) -> ParameterLayout:

@@ -1,4 +1,7 @@
-"""The command line of the roles. Options are remembered in the role's folder, so later commands need only --state."""
+"""What the roles' verbs share: their options, and how arguments become a desk.
+
+Options are remembered in the role's folder, so later commands need only --state.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import argparse
 import getpass
 import os
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,6 @@ from ..round import read_address
 if TYPE_CHECKING:
     from ..roles import Desk
 
-
-Answer = tuple[dict[str, Any], str]
-AddVerb = Callable[..., argparse.ArgumentParser]
 REMEMBERED = (
     "rpc",
     "store",
@@ -83,59 +82,83 @@ def read_password(keystore: Path, file: Path | None) -> str:
     return getpass.getpass(f"password of {keystore}: ")
 
 
+def import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
+    if arguments.keyring is not None:
+        desk.history.import_keyring(arguments.keyring)
+
+
 def lines(result: dict[str, Any]) -> str:
     return "\n".join(f"{name:14} {value}" for name, value in result.items())
 
 
-# ---------------------------------------------------------------- account
-
-
-def account_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..chain import Wallet
-
-    password = read_password(arguments.keystore, arguments.password_file)
-    if not password:
-        raise InputError("a keystore wants a password: it was empty")
-    address = Wallet.create(arguments.keystore, password)
-    return {"address": address, "keystore": str(arguments.keystore)}, f"{address}, key in {arguments.keystore}"
-
-
-def withdraw_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..roles import withdraw
-
-    with open_desk(arguments, progress) as desk:
-        result = {"account": desk.me, "withdrawn_wei": withdraw(desk)}
-    return result, f"{result['withdrawn_wei']} wei withdrawn to {result['account']}"
+# ---------------------------------------------------------------- options
 
 
 def add_desk(parser: argparse.ArgumentParser, account: bool = True) -> None:
+    """Options of every verb of a role; without `account` of one that sends no transactions."""
     parser.add_argument(
-        "--state", type=Path, required=True, metavar="DIR", help="this role's folder: secrets are in it"
+        "--state", type=Path, required=True, metavar="DIR", help="this role's own folder; secrets are in it"
     )
     once = "remembered in the folder"
-    parser.add_argument("--rpc", metavar="URL", help=f"the chain; {once}")
+    parser.add_argument("--rpc", metavar="URL", help=f"RPC address of the chain; {once}")
     parser.add_argument("--store", metavar="WHERE", help=f"a folder, or http://… of a store or IPFS node; {once}")
-    parser.add_argument("--project", metavar="ADDRESS", help=f"the project; {once}")
+    parser.add_argument("--project", metavar="ADDRESS", help=f"address of the project's contract; {once}")
     parser.add_argument(
-        "--confirmations", metavar="BLOCKS", help=f"blocks on top of what is believed (2; development chains 0); {once}"
+        "--confirmations",
+        metavar="BLOCKS",
+        help=f"blocks that must be on top of what is believed (2; on development chains 0); {once}",
     )
     if account:
-        parser.add_argument("--keystore", metavar="FILE", help=f"the account; {once}")
+        parser.add_argument("--keystore", metavar="FILE", help=f"keystore of the account; {once}")
         add_password(parser)
 
 
 def add_password(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--password-file", type=Path, metavar="FILE", help=f"default: ${PASSWORD_VARIABLE}, or it is asked for"
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file with the keystore's password (default: ${PASSWORD_VARIABLE}, or it is asked for)",
     )
 
 
 def add_loop(parser: argparse.ArgumentParser, account: bool = True) -> None:
+    """Options of a program that runs until the project ends."""
     add_desk(parser, account)
-    parser.add_argument("--poll", type=float, metavar="SECONDS", help="between two looks at the chain")
-    parser.add_argument("--patience", type=float, metavar="SECONDS", help="for a chain or store that fails (3600)")
-    parser.add_argument("--grace", type=float, metavar="SECONDS", help="for others to call a time-out first")
+    parser.add_argument(
+        "--poll", type=float, metavar="SECONDS", help="time between two looks at the chain (4; development chains 0.25)"
+    )
+    parser.add_argument(
+        "--patience", type=float, metavar="SECONDS", help="how long a chain or store may fail before it ends (3600)"
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        help="how long others have to call a time-out first (120; development chains 20)",
+    )
 
 
 def add_withdraw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--withdraw", action="store_true", help="take out what is owed when the project has ended")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="package.module:factory[,k=v]", help="your code that makes the torch module; remembered"
+    )
+    parser.add_argument("--epochs", metavar="COUNT", help="local epochs of a round (5)")
+    parser.add_argument("--batch", metavar="COUNT", help="samples of a batch (32)")
+    parser.add_argument("--optimiser", choices=("sgd", "adam"), help="local optimiser (sgd)")
+    parser.add_argument("--rate", metavar="X", help="local learning rate (0.2)")
+    parser.add_argument("--momentum", metavar="X", help="momentum of sgd (0.5)")
+    parser.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="loss (auto: by the targets)")
+    parser.add_argument("--seed", metavar="INT", help="seed of batches and dropout (0)")
+
+
+def add_keyring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keyring",
+        metavar="FILE|CID",
+        help="from the owner: keys of rounds that you cannot open; a file is read anew by every run",
+    )

@@ -24,18 +24,25 @@ def fail(arguments: argparse.Namespace, error: Exception, code: int) -> int:
 
 
 class Reporter:
-    """Progress on stderr: a line a step; on a terminal, below them, what is waited for and for how long."""
+    """Progress on stderr: a line a step; on a terminal, below them, what is waited for and for how long.
 
-    def __init__(self, live: Any = None):
-        self.live, self.task = live, None
+    Args:
+        live: display of a terminal.
+        events: also a line of JSON for each event (see ../progress.py).
+    """
+
+    def __init__(self, live: Any = None, events: bool = False):
+        self.live, self.task, self.events = live, None, events
         self.lock = threading.RLock()  # blobs are put, and their fate told, in the background
 
     def __call__(self, text: str) -> None:
-        if self.live is None:
-            print(f"· {text}", file=sys.stderr, flush=True)
-        else:
-            self.live.console.print(f"· {text}", markup=False, highlight=False)
+        self._print(f"· {text}")
+        if self.live is not None:
             self._show(text)
+
+    def event(self, facts: dict[str, Any]) -> None:
+        if self.events:
+            self._print(json.dumps(facts))
 
     def waiting(self, text: str) -> None:
         """What is waited for: a line where there is no terminal, else what stands beside the clock."""
@@ -43,6 +50,13 @@ class Reporter:
             self(text)
         else:
             self._show(text)
+
+    def _print(self, line: str) -> None:
+        with self.lock:  # a line is whole
+            if self.live is None:
+                print(line, file=sys.stderr, flush=True)
+            else:
+                self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, text: str) -> None:
         with self.lock:
@@ -52,9 +66,9 @@ class Reporter:
 
 
 @contextlib.contextmanager
-def progress_on(silent: bool) -> Iterator[Progress]:
+def progress_on(silent: bool, events: bool = False) -> Iterator[Progress]:
     if silent or not sys.stderr.isatty():
-        yield quiet if silent else Reporter()
+        yield quiet if silent else Reporter(events=events)
         return
     from rich.console import Console
     from rich.progress import Progress as Live
@@ -62,4 +76,4 @@ def progress_on(silent: bool) -> Iterator[Progress]:
 
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
     with Live(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as live:
-        yield Reporter(live)
+        yield Reporter(live, events)

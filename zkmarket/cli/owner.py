@@ -10,9 +10,104 @@ from typing import Any
 from ..files import atomic_write
 from ..progress import Progress
 from ..roles import learner
-from .desk import Answer, address, lines, open_desk
+from .account import add_withdraw_verb
+from .desk import add_desk, add_loop, add_training, add_withdraw, address, lines, open_desk
+from .output import Answer
+from .verbs import Verbs
 
-# ---------------------------------------------------------------- owner
+EXAMPLE_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+
+
+def add(verbs: Verbs) -> None:
+    kinds = verbs.group("owner", "post a project, pay for it and receive its model", "zkmarket owner plan PROJECT.toml")
+    kinds.add(
+        "example",
+        owner_example,
+        "print a PROJECT.toml with every key explained",
+        "zkmarket owner example > PROJECT.toml",
+    )
+    parser = kinds.add(
+        "plan",
+        owner_plan,
+        "say what a PROJECT.toml costs in time, gas and money, and send nothing",
+        "zkmarket owner plan PROJECT.toml --gas-price 10",
+    )
+    _add_project_file(parser)
+    parser.add_argument("--gas-price", type=float, metavar="GWEI", help="price of gas, to say what the gas costs")
+    parser.add_argument(
+        "--chain", type=int, metavar="ID", help="chain that the project will be on, to say what holds on its kind"
+    )
+    parser = kinds.add(
+        "create",
+        owner_create,
+        "make a project's keys, prospectus and contracts: everything but the payment",
+        "zkmarket owner create PROJECT.toml --state owner --rpc http://127.0.0.1:8545 --store STORE --keystore my.json",
+        "It can be interrupted and run again.",
+    )
+    _add_project_file(parser)
+    parser.add_argument(
+        "--factory", metavar="ADDRESS", help="factory to use (default: deploy one); remembered in the folder"
+    )
+    add_desk(parser)
+    parser = kinds.add(
+        "pay-in",
+        owner_pay_in,
+        "put the whole pool into escrow, which opens the project",
+        "zkmarket owner pay-in --state owner",
+    )
+    add_desk(parser)
+    add_desk(kinds.add("status", owner_status, "say where the project stands", "zkmarket owner status --state owner"))
+    parser = kinds.add(
+        "list",
+        owner_list,
+        "sign for each trainer that it may join",
+        f"zkmarket owner list {EXAMPLE_ADDRESS} --state owner",
+        "A trainer shows its signature when it joins: hand it over.",
+    )
+    parser.add_argument("trainer", nargs="+", metavar="ADDRESS", help="account of a trainer")
+    add_desk(parser)
+    parser = kinds.add(
+        "name",
+        owner_name,
+        "name a new aggregator after the old one has failed",
+        f"zkmarket owner name {EXAMPLE_ADDRESS} --state owner",
+    )
+    parser.add_argument("candidate", metavar="ADDRESS", help="account of the new aggregator")
+    add_desk(parser)
+    parser = kinds.add(
+        "end", owner_end, "end the project, after the round that is open", "zkmarket owner end --state owner"
+    )
+    add_desk(parser)
+    parser = kinds.add(
+        "receive",
+        owner_receive,
+        "verify every round and write the model after it, until the project ends",
+        "zkmarket owner receive --state owner",
+    )
+    parser.add_argument("--once", action="store_true", help="take what is there now, and end")
+    parser.add_argument(
+        "--root-data",
+        metavar="FILE.npz|package.module:callable[,k=v]",
+        help="clean data, where the rules compare with a root update: one is trained on them before every round",
+    )
+    add_training(parser)
+    add_withdraw(parser)
+    add_loop(parser)
+    parser = kinds.add(
+        "keyring",
+        owner_keyring,
+        "write the content keys of past rounds (SECRET) for who came later",
+        "zkmarket owner keyring --state owner -o keyring.json",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
+    add_desk(parser)
+    add_withdraw_verb(kinds, "owner")
+
+
+def _add_project_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, metavar="PROJECT.toml", help="the project, as `zkmarket owner example` explains it"
+    )
 
 
 def owner_example(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -27,8 +122,8 @@ def owner_plan(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     file, layout, _ = _project_file(arguments.file)
     gwei = arguments.gas_price
-    found = estimate_cost(file, layout, None if gwei is None else int(gwei * 10**9), chain=arguments.chain)
-    return found, estimate_words(found)
+    estimate = estimate_cost(file, layout, None if gwei is None else int(gwei * 10**9), chain=arguments.chain)
+    return estimate, estimate_words(estimate)
 
 
 def _project_file(path: Path) -> tuple[Any, Any, Any]:

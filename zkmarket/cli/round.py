@@ -38,16 +38,134 @@ from ..round import (
     verify_round,
 )
 from ..updates import load_model_file, load_update
+from .options import add_build, amount
 from .output import Answer
-from .utility import Scoring, kept_round, prove, verify
+from .utility import Scoring, add_options, kept_round, prove, verify
+from .verbs import Verbs
+
+
+def add(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "commit",
+        commit_verb,
+        "commit to an update: quantise it, and write its points and what opens them",
+        "zkmarket commit BUILD update.npz -o updates/trainer-0",
+        "Nothing is proven here. What opens the commitment is for the aggregator alone.",
+    )
+    add_build(parser)
+    parser.add_argument("update", type=Path, metavar="UPDATE", help="the update: .npy, .npz or .safetensors")
+    parser.add_argument(
+        "--trainer", metavar="HEX", help="address of the trainer, which the digest is bound to (default: random)"
+    )
+    _add_round(parser)
+    parser.add_argument("--beta", type=int, metavar="INT", help="clip to this squared norm of the integers")
+    parser.add_argument("--saturate", action="store_true", help="cut values that do not fit, and count them")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="TRAINER", help="the trainer's folder")
+
+    parser = verbs.add(
+        "prove",
+        prove_verb,
+        "filter, score and aggregate the updates of a round, and prove it",
+        "zkmarket prove BUILD --updates updates -o round.json",
+    )
+    add_build(parser)
+    parser.add_argument(
+        "--updates",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with one folder of `zkmarket commit` a trainer",
+    )
+    parser.add_argument(
+        "--beta", type=int, metavar="INT", help="norm bound of the round (default: the build's largest)"
+    )
+    _add_digest(parser)
+    parser.add_argument(
+        "--aggregate", type=Path, metavar="FILE", help="where the aggregate goes (default: beside the round proof)"
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the owner's root update, from `zkmarket commit`")
+    parser.add_argument("--last", type=Path, metavar="FILE", help="the last round's aggregate (default: there is none)")
+    add_options(parser, prover=True)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="round.json", help="where the round proof goes"
+    )
+
+    parser = verbs.add(
+        "verify",
+        verify_verb,
+        "verify a round proof and show who is accepted, with which score",
+        "zkmarket verify BUILD round.json --reward 1000000000000000000",
+        "It needs neither an update nor a proving key.",
+    )
+    add_build(parser)
+    _add_proof(parser)
+    parser.add_argument(
+        "--reward", type=amount, metavar="WEI", help="reward of the round, to show each trainer's share"
+    )
+    parser.add_argument("--export", type=Path, metavar="DIR", help="write the inner proofs here, for `ezkl verify`")
+    _add_references(parser)
+    _add_round(parser, expected=True)
+    add_options(parser, prover=False)
+
+    parser = verbs.add(
+        "open",
+        open_verb,
+        "check an aggregate against a verified round, and apply it to a model",
+        "zkmarket open BUILD round.json round.aggregate.npz --model BEFORE.npz -o model.npz",
+    )
+    add_build(parser)
+    _add_proof(parser)
+    parser.add_argument("aggregate", type=Path, metavar="AGGREGATE", help="the aggregate that `zkmarket prove` wrote")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="the model before the round (default: none)")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="server learning rate (1.0)")
+    _add_references(parser)
+    _add_round(parser, expected=True)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the model after the round goes (model.npz); without --model the mean update (aggregate.npz)",
+    )
+
+
+def _add_proof(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("round_file", type=Path, metavar="round.json", help="the round proof")
+
+
+def _add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
+    """Which round it is: what a commitment is bound to, or what a proof is expected to be of."""
+    _add_digest(parser)
+    chain, project, number = (
+        ("refuse a proof of another chain id", "refuse a proof of another project", "refuse a proof of another round")
+        if expected
+        else ("chain id that the digest is bound to (0)", "project that it is bound to (0)", "round it is bound to (0)")
+    )
+    default = None if expected else 0
+    parser.add_argument("--chain", type=int, default=default, metavar="ID", help=chain)
+    parser.add_argument("--project", metavar="ADDRESS", help=project)
+    parser.add_argument("--round", type=int, default=default, metavar="ROUND", help=number)
+
+
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", type=Path, metavar="FILE", help="commitment.json of the owner's root update (default: there is none)"
+    )
+    parser.add_argument(
+        "--last", type=Path, metavar="FILE", help="what `verify --json` said of the last round (default: there is none)"
+    )
+
+
+def _add_digest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--digest", metavar="HEX", help="refuse a build that has another manifest digest")
 
 
 def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = _load_build(arguments, prover=True)
+    build = _load_build(arguments, prover=True)
     who = read_address(arguments.trainer) if arguments.trainer else _kept_address(arguments.output)
     committed = commit_update(
-        made,
-        load_update(arguments.update, made.manifest.layout),
+        build,
+        load_update(arguments.update, build.manifest.layout),
         arguments.output,
         who,
         _round_id(arguments),
@@ -62,7 +180,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         "points": ["0x" + encode_point(point).hex() for point in committed.commitment.points],
         "quantisation": report,
         "folder": str(arguments.output),
-        "insecure": made.manifest.insecure,
+        "insecure": build.manifest.insecure,
     }
     text = (
         f"committed {report['params']} parameters as {address_text(who)} in {arguments.output}"
@@ -75,14 +193,14 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = _load_build(arguments, prover=True)
-    submissions = load_submissions(made, arguments.updates)
+    build = _load_build(arguments, prover=True)
+    submissions = load_submissions(build, arguments.updates)
     for slot, submission in enumerate(submissions, start=1):
         progress(f"admitting slot {slot}")
-        admit(made, submission, slot)
-    given = _given_references(arguments, made, progress)
-    scoring = Scoring.of(arguments, made, arguments.output, prover=True)
-    proof, aggregate = _prove_once(arguments, made, submissions, given, progress, scoring)
+        admit(build, submission, slot)
+    given = _given_references(arguments, build, progress)
+    scoring = Scoring.of(arguments, build, arguments.output, prover=True)
+    proof, aggregate = _prove_once(arguments, build, submissions, given, progress, scoring)
     place = arguments.aggregate or arguments.output.with_suffix(".aggregate.npz")
     if aggregate is None:
         place.unlink(missing_ok=True)  # of an earlier run
@@ -90,31 +208,31 @@ def prove_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         aggregate.save(place)
     proof.save(arguments.output)
     served = None if aggregate is None else str(place)
-    result = {"round": str(arguments.output), "aggregate": served, "insecure": made.manifest.insecure}
+    result = {"round": str(arguments.output), "aggregate": served, "insecure": build.manifest.insecure}
     text = f"round proof in {arguments.output}, " + (
         f"aggregate in {place}" if served else "no aggregate: too few updates are accepted, it would reveal them"
     )
     if scoring:
-        more, about = prove(scoring, arguments, made, submissions, proof, progress)
+        more, about = prove(scoring, arguments, build, submissions, proof, progress)
         result, text = result | more, f"{text}\n{about}"
     return result, text
 
 
-def _given_references(arguments: argparse.Namespace, made: Build, progress: Progress) -> dict[str, Any]:
+def _given_references(arguments: argparse.Namespace, build: Build, progress: Progress) -> dict[str, Any]:
     """What `prove_round` compares with: the owner's folder, admitted like a trainer's, and the last aggregate."""
     root = last = None
     if arguments.root:
         progress("admitting the root update")
-        root = load_submission(made, arguments.root)
-        admit(made, root)
+        root = load_submission(build, arguments.root)
+        admit(build, root)
     if arguments.last:
-        last = Aggregate.load(arguments.last, made.manifest)
+        last = Aggregate.load(arguments.last, build.manifest)
     return {"root": root, "last": last}
 
 
-def _known_references(arguments: argparse.Namespace, made: Build) -> KnownReferences:
+def _known_references(arguments: argparse.Namespace, build: Build) -> KnownReferences:
     """What a verifier knows of a round's references: the owner's commitment, and the last round's verified answer."""
-    root = Commitment.load(arguments.root, made.manifest) if arguments.root else None
+    root = Commitment.load(arguments.root, build.manifest) if arguments.root else None
     last = None
     if arguments.last:
         answer = read_json(arguments.last, "answer of `zkmarket verify --json`")
@@ -130,7 +248,7 @@ def _known_references(arguments: argparse.Namespace, made: Build) -> KnownRefere
 
 def _prove_once(
     arguments: argparse.Namespace,
-    made: Build,
+    build: Build,
     submissions: list[Submission],
     given: dict[str, Any],
     progress: Progress,
@@ -139,23 +257,23 @@ def _prove_once(
     """Prove a round, or, to go on with its coalitions, take the proof that is there."""
     kept = None
     if scoring:
-        kept = kept_round(scoring, arguments.output, made, submissions, arguments.beta, given)
+        kept = kept_round(scoring, arguments.output, build, submissions, arguments.beta, given)
     if kept is None:
-        return prove_round(made, submissions, arguments.beta, progress, **given)
+        return prove_round(build, submissions, arguments.beta, progress, **given)
     proof, decision = kept
     progress(f"round proof in {arguments.output} is of these updates: kept")
     if not decision.aggregate:
         return proof, None
-    return proof, sum_updates(made.manifest, [s.opening for s in submissions], decision.mask)
+    return proof, sum_updates(build.manifest, [s.opening for s in submissions], decision.mask)
 
 
 def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = _load_build(arguments)
-    manifest = made.manifest
+    build = _load_build(arguments)
+    manifest = build.manifest
     proof = RoundProof.load(arguments.round_file, manifest)
-    scoring = Scoring.of(arguments, made, arguments.round_file, prover=False)
-    known = _known_references(arguments, made)
-    decision = verify_round(made, proof, progress, _expected_round(arguments, proof), known)
+    scoring = Scoring.of(arguments, build, arguments.round_file, prover=False)
+    known = _known_references(arguments, build)
+    decision = verify_round(build, proof, progress, _expected_round(arguments, proof), known)
     rid = proof.round_id
     reward = None if scoring else arguments.reward  # by utility then, below
     result = decision.to_json(reward) | {
@@ -179,29 +297,29 @@ def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         "verified",
     ]
     if scoring:
-        more, about = verify(scoring, made, proof, decision, arguments.reward, progress)
+        more, about = verify(scoring, build, proof, decision, arguments.reward, progress)
         result, lines = result | more, lines + about
     if arguments.export:
-        exported = export(made, proof, arguments.export)
+        exported = export(build, proof, arguments.export)
         result["exported"] = [str(place) for _, place in exported]
         lines.append(
             f"{len(exported)} proofs in {arguments.export}; in each folder: ezkl verify --proof-path proof.json"
             " --settings-path settings.json --vk-path vk.key --srs-path kzg.srs"
         )
-    if made.manifest.insecure:
+    if build.manifest.insecure:
         lines.append(srs.WARNING)
     return result, "\n".join(lines)
 
 
 def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    made = _load_build(arguments)
-    manifest = made.manifest
+    build = _load_build(arguments)
+    manifest = build.manifest
     proof = RoundProof.load(arguments.round_file, manifest)
-    known = _known_references(arguments, made)
-    decision = verify_round(made, proof, progress, _expected_round(arguments, proof), known)
+    known = _known_references(arguments, build)
+    decision = verify_round(build, proof, progress, _expected_round(arguments, proof), known)
     received = Aggregate.load(arguments.aggregate, manifest)
     model, rest = load_model_file(arguments.model, manifest.layout) if arguments.model else (None, {})
-    opened = open_aggregate(made, decision, received, model, arguments.rate)
+    opened = open_aggregate(build, decision, received, model, arguments.rate)
     tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
     place = arguments.output or Path("model.npz" if arguments.model else "aggregate.npz")
     save_npz(place, tensors | rest)
@@ -211,26 +329,6 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return result, f"aggregate of {accepted} updates opens its proven commitment; {about}"
 
 
-def add_round(parser: argparse.ArgumentParser, expected: bool = False) -> None:
-    add_digest(parser)
-    about = "refuse a proof of another" if expected else "the commitment's"
-    default = None if expected else 0
-    parser.add_argument("--chain", type=int, default=default, metavar="ID", help=f"{about} chain id")
-    parser.add_argument("--project", metavar="ADDRESS", help=f"{about} project")
-    parser.add_argument("--round", type=int, default=default, metavar="R", help=f"{about} round")
-
-
-def add_references(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the owner's commitment.json (default: it has none)")
-    parser.add_argument(
-        "--last", type=Path, metavar="FILE", help="what `verify --json` said of the last round (default: there is none)"
-    )
-
-
-def add_digest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--digest", metavar="HEX", help="refuse a build of another manifest digest")
-
-
 def _round_id(arguments: argparse.Namespace) -> RoundId:
     project = read_address(arguments.project) if arguments.project else 0
     return RoundId(arguments.chain, project, arguments.round)
@@ -238,11 +336,11 @@ def _round_id(arguments: argparse.Namespace) -> RoundId:
 
 def _expected_round(arguments: argparse.Namespace, proof: RoundProof) -> RoundId:
     """What the caller expects; what it does not name is taken from the proof."""
-    found = proof.round_id
+    claimed = proof.round_id
     return RoundId(
-        found.chain_id if arguments.chain is None else arguments.chain,
-        found.project if arguments.project is None else read_address(arguments.project),
-        found.round if arguments.round is None else arguments.round,
+        claimed.chain_id if arguments.chain is None else arguments.chain,
+        claimed.project if arguments.project is None else read_address(arguments.project),
+        claimed.round if arguments.round is None else arguments.round,
     )
 
 
@@ -259,8 +357,8 @@ def _kept_address(folder: Path) -> int:
 
 def _load_build(arguments: argparse.Namespace, prover: bool = False) -> Build:
     """Load a build; with --digest, only the one that the project pinned."""
-    made = Build.load(arguments.build, prover)
-    digest = made.manifest.value["digest"]
+    build = Build.load(arguments.build, prover)
+    digest = build.manifest.value["digest"]
     if arguments.digest and arguments.digest.lower().removeprefix("0x") != digest[2:]:
         raise ArtifactError(f"the build is not the pinned one: its digest is {digest}, wanted {arguments.digest}")
-    return made
+    return build

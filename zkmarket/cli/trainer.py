@@ -3,17 +3,69 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..progress import Progress
 from ..roles import learner
-from .desk import Answer, lines, open_desk
+from .account import add_withdraw_verb
+from .desk import add_desk, add_keyring, add_loop, add_training, add_withdraw, import_keyring, lines, open_desk
+from .output import Answer
+from .verbs import Verbs
 
-if TYPE_CHECKING:
-    from ..roles import Desk
 
-
-# ---------------------------------------------------------------- trainer
+def add(verbs: Verbs) -> None:
+    kinds = verbs.group(
+        "trainer",
+        "join a project, train on your own data and be paid",
+        "zkmarket trainer run --state trainer --model zkmarket.learning:digits_mlp --data my-data.npz",
+    )
+    parser = kinds.add(
+        "join",
+        trainer_join,
+        "inspect the project, then pay the stake in",
+        "zkmarket trainer join --state trainer --project 0x5FbDB2315678afecb367f032d93F642f64180aa3"
+        " --rpc http://127.0.0.1:8545 --store STORE --keystore my.json",
+    )
+    parser.add_argument(
+        "--membership", metavar="HEX", help="the owner's signature, where only listed trainers may join; remembered"
+    )
+    add_desk(parser)
+    parser = kinds.add(
+        "run",
+        trainer_run,
+        "train and submit in every round until the project ends",
+        "zkmarket trainer run --state trainer --model zkmarket.learning:digits_mlp --data my-data.npz",
+        "The data stay on this machine; the aggregator alone sees the update.",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FILE.npz|package.module:callable[,k=v]",
+        help="your data, x and y; they stay here; remembered",
+    )
+    add_training(parser)
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="also do what `trainer join` does, as soon as trainers can: pay the stake in",
+    )
+    parser.add_argument(
+        "--membership", metavar="HEX", help="the owner's signature, where only listed trainers may join; remembered"
+    )
+    add_keyring(parser)
+    add_withdraw(parser)
+    add_loop(parser)
+    parser = kinds.add(
+        "status",
+        trainer_status,
+        "say what your rounds, scores, pay and stake are",
+        "zkmarket trainer status --state trainer",
+    )
+    add_desk(parser)
+    parser = kinds.add(
+        "leave", trainer_leave, "stop being a trainer, which frees the stake", "zkmarket trainer leave --state trainer"
+    )
+    add_desk(parser)
+    add_withdraw_verb(kinds, "trainer")
 
 
 def trainer_join(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -60,30 +112,3 @@ def trainer_leave(arguments: argparse.Namespace, progress: Progress) -> Answer:
         done = desk.project.leave(desk.wallet)
         result = {"trainer": desk.me, "refund_wei": done.event("Left").arguments["refundWei"]}
     return result, f"{result['trainer']} has left; {result['refund_wei']} wei can be withdrawn"
-
-
-def import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
-    if arguments.keyring is not None:
-        desk.history.import_keyring(arguments.keyring)
-
-
-def verbs_of(verbs: Any, role: str, about: str) -> Any:
-    parser = verbs.add_parser(role, help=about, description=about)
-    return parser.add_subparsers(dest=f"{role}_verb", required=True, metavar="VERB")
-
-
-def add_training(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="package.module:factory[,k=v]", help="makes the torch module")
-    parser.add_argument("--epochs", help="local epochs a round (5)")
-    parser.add_argument("--batch", help="batch size (32)")
-    parser.add_argument("--optimiser", choices=("sgd", "adam"), help="(sgd)")
-    parser.add_argument("--rate", help="local learning rate (0.2)")
-    parser.add_argument("--momentum", help="of sgd (0.5)")
-    parser.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="(auto: by the targets)")
-    parser.add_argument("--seed", help="of batches and dropout (0)")
-
-
-def add_keyring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--keyring", metavar="FILE|CID", help="from the owner: keys of rounds that you cannot open; a file is read anew"
-    )

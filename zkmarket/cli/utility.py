@@ -35,26 +35,32 @@ def score_and_salts(score: str, salts: int | None, trainers: int) -> tuple[str, 
 
 def add_options(parser: argparse.ArgumentParser, prover: bool) -> None:
     """The options that both sides need to agree on the game, and the prover's workers."""
-    group = parser.add_argument_group("scores by the model's own loss (with --score)")
+    group = parser.add_argument_group("scores by the model's own loss (all of them with --score)")
     group.add_argument(
-        "--score", metavar="utility:…", help="loo | shapley | permutations:R | gtg:R,eps=E, after utility:"
+        "--score",
+        metavar="utility:…",
+        help="the game: utility:loo, utility:shapley, utility:permutations:R or utility:gtg:R,eps=E",
     )
     group.add_argument("--utility", type=Path, metavar="COMPILED", help="the model, from `zkmarket compile`")
     group.add_argument("--theta", type=Path, metavar="FILE", help="the model's parameters before the round")
     about = "the owner's batch" if prover else "the owner's commitment to its batch"
-    group.add_argument("--validation", type=Path, metavar="FILE", help=about)
+    group.add_argument("--validation", type=Path, metavar="FILE", help=f"{about}, from `zkmarket compile --commit`")
     group.add_argument(
-        "--beacon", metavar="HEX", help="32 bytes that nobody knew before the commitments: a later block's hash"
+        "--beacon",
+        metavar="HEX",
+        help="32 bytes that nobody knew before the commitments, such as a later block's hash: they draw the orders",
     )
     group.add_argument(
-        "--coalitions", type=Path, metavar="FILE", help="utility proofs (default: beside the round proof)"
+        "--coalitions", type=Path, metavar="FILE", help="the utility proofs (default: beside the round proof)"
     )
     if prover:
-        group.add_argument("--workers", type=int, default=1, metavar="N", help="proofs at a time on this machine (1)")
+        group.add_argument(
+            "--workers", type=int, default=1, metavar="COUNT", help="proofs at a time on this machine (1)"
+        )
         group.add_argument(
             "--scheduler",
             metavar="tcp://HOST:PORT",
-            help="Dask cluster to prove on, your own: it learns the updates (needs zkmarket[dask])",
+            help="Dask cluster to prove on; it must be your own, for it learns the updates (needs zkmarket[dask])",
         )
 
 
@@ -165,8 +171,8 @@ def prove(
     terms = scoring.terms(build, proof, verify_round(build, proof, references=proof.references))
     if scoring.file.exists():  # of a run that came to its end
         try:
-            made = UtilityRound.load(scoring.file)
-            decision = verify_utilities(terms, made)
+            utilities = UtilityRound.load(scoring.file)
+            decision = verify_utilities(terms, utilities)
         except (InputError, ProofRejected) as error:
             raise SaltReuse(
                 f"{scoring.file} holds utility proofs that are not of these terms ({error}): proving again would spend"
@@ -174,18 +180,18 @@ def prove(
                 " other updates, move them away"
             ) from error
         progress(f"utility proofs in {scoring.file} are of this round: kept")
-        return _said(scoring, made, decision)
+        return _answer(scoring, utilities, decision)
     with open_pool(arguments.workers, arguments.scheduler) as pool:
-        made = prove_utilities(terms, submissions, scoring.validation, pool, scoring.parts, progress)
-    decision = verify_utilities(terms, made)
-    made.save(scoring.file)
+        utilities = prove_utilities(terms, submissions, scoring.validation, pool, scoring.parts, progress)
+    decision = verify_utilities(terms, utilities)
+    utilities.save(scoring.file)
     shutil.rmtree(scoring.parts, ignore_errors=True)
-    return _said(scoring, made, decision)
+    return _answer(scoring, utilities, decision)
 
 
-def _said(scoring: Scoring, made: Any, decision: Any) -> tuple[dict[str, Any], str]:
+def _answer(scoring: Scoring, utilities: Any, decision: Any) -> tuple[dict[str, Any], str]:
     result = {"utilities": str(scoring.file), "utility": decision.to_json()}
-    return result, f"{len(made.proofs)} utility proofs in {scoring.file}"
+    return result, f"{len(utilities.proofs)} utility proofs in {scoring.file}"
 
 
 def verify(
@@ -199,24 +205,24 @@ def verify(
     """Verify the coalitions of a verified round; scores and shares by utility."""
     from ..utility import UtilityRound, verify_utilities
 
-    found = verify_utilities(scoring.terms(build, proof, decision), UtilityRound.load(scoring.file), progress)
-    result = found.to_json(reward)
-    unit = found.loss_unit
+    scored = verify_utilities(scoring.terms(build, proof, decision), UtilityRound.load(scoring.file), progress)
+    result = scored.to_json(reward)
+    unit = scored.loss_unit
     lines = [
-        f"{scoring.method}: {len(found.game.due)} coalitions are due and proven; losses in units of {unit:.3g}",
+        f"{scoring.method}: {len(scored.game.due)} coalitions are due and proven; losses in units of {unit:.3g}",
         "slot  value (loss)  score" + ("  share (wei)" if reward is not None else ""),
         *(
-            f"{row['slot']:4}  {row['raw'] / found.game.denominator * unit:12.6f}  {row['score']}"
+            f"{row['slot']:4}  {row['raw'] / scored.game.denominator * unit:12.6f}  {row['score']}"
             + (f"  {row['share_wei']}" if reward is not None else "")
             for row in result["trainers"]
         ),
     ]
-    said = {
+    provenance = {
         "method": str(scoring.method),
         "beacon": "0x" + scoring.beacon.hex(),
         "model_digest": "0x" + scoring.model.digest.hex(),
         "validation": ["0x" + encode_point(point).hex() for point in scoring.validation.points],
         "insecure": scoring.model.insecure,
     }
-    lines += [f"model {said['model_digest']}, beacon {said['beacon']}: compare them with the project's"]
-    return {"utility": result | said}, lines
+    lines += [f"model {provenance['model_digest']}, beacon {provenance['beacon']}: compare them with the project's"]
+    return {"utility": result | provenance}, lines

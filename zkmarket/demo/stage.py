@@ -45,6 +45,12 @@ class Timer:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 2)
 
 
+def events_in(log: Path) -> list[dict[str, Any]]:
+    """The events among a program's progress (see ../progress.py)."""
+    lines = log.read_text(errors="replace").split("\n")[:-1]  # without one that is being written
+    return [json.loads(line) for line in lines if line.startswith('{"event"')]
+
+
 class Program:
     """A `zkmarket` process of one role, with its log."""
 
@@ -68,6 +74,10 @@ class Program:
         if self.process.poll() not in (None, 0):
             last = (self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise BackendError(f"{self.name} failed with exit code {self.process.returncode}: {last}")
+
+    def told(self, event: str, number: int) -> list[dict[str, Any]]:
+        """What it has told of a round so far."""
+        return [one for one in events_in(self.log) if (one["event"], one["round"]) == (event, number)]
 
     def result(self) -> dict[str, Any]:
         """What it came to, once it has ended."""
@@ -140,11 +150,11 @@ class Stage:
 
         if not self.chain.development or not len(self.chain.accounts):
             raise ChainError(f"{self.rpc} is chain {self.chain.id}: a demo wants a development node with coins to give")
-        found = {}
+        accounts = {}
         for name in ("owner", "aggregator", *self.names):
-            found[name] = Wallet.create(self.folder / name / "keystore.json", PASSWORD, light=True)
-            self.chain.transact("funding", self.chain.accounts[0], found[name], b"", FUNDS)
-        return found
+            accounts[name] = Wallet.create(self.folder / name / "keystore.json", PASSWORD, light=True)
+            self.chain.transact("funding", self.chain.accounts[0], accounts[name], b"", FUNDS)
+        return accounts
 
     def words(self, name: str, *words: str) -> list[str]:
         """The command line of a role."""
@@ -240,13 +250,9 @@ class Stage:
                 raise BackendError(f"round {state.round} is {state.phase.name} for {SECONDS} s: see {self.folder}/logs")
             time.sleep(0.2)
 
-    def said(self, name: str) -> str:
-        return self.programs[name].log.read_text(errors="replace")
-
     def all_decided(self, project: Project, number: int) -> bool:
         """Only if somebody is refused does the round wait for its deadline; else the aggregator locks it itself."""
-        path = self.folder / "aggregator" / "rounds" / f"{number:05d}" / "refusals.json"
-        refused = json.loads(path.read_text()) if path.is_file() else {}
+        refused = [event["trainer"] for event in self.programs["aggregator"].told("refused", number)]
         return bool(refused) and all(seat["admitted"] or seat["trainer"] in refused for seat in project.seats())
 
     def all_received(self, project: Project, number: int) -> bool:
@@ -255,6 +261,5 @@ class Stage:
 
         settled = Log(project.events()).settled()[-1]
         names = ["owner", *(name for name in self.names if self.addresses[name] in settled.trainers)]
-        file = f"aggregates/{number:05d}.bin"
-        opened = settled.withheld or all((self.folder / name / file).is_file() for name in names)
-        return opened and f"round {number}: verified; aggregate" in self.said("auditor")
+        received = all(self.programs[name].told("received", number) for name in names)
+        return received and bool(self.programs["auditor"].told("verified", number))

@@ -126,13 +126,13 @@ class Tally:
             "Submitted": "submit", "Admitted": "admit", "Locked": "lock", "BaseProven": "prove base",
             "Settled": "settle", "Closed": "next", "Withdrawn": "withdraw",
         }  # fmt: skip
-        found: dict[str, list[int]] = {}
+        used: dict[str, list[int]] = {}
         sent = {(steps[event.name], event.transaction) for event in self.log.events if event.name in steps}
         for step, transaction in sent:
             receipt = self.chain.web3.eth.get_transaction_receipt(transaction)
-            found.setdefault(step, []).append(receipt["gasUsed"])
+            used.setdefault(step, []).append(receipt["gasUsed"])
         return {"create": self.stage.paid["gas"]} | {
-            name: int(np.median(found[name])) for name in steps.values() if name in found
+            name: int(np.median(used[name])) for name in steps.values() if name in used
         }
 
     # ---- accuracy
@@ -143,10 +143,10 @@ class Tally:
 
         layout, theta = self.history.prospectus.layout, self.history.prospectus.theta
         model = learning.load_model(MODEL)
-        held = learning.digits_held(self.cast.seed)
+        held_out = learning.digits_held(self.cast.seed)
 
         def accuracy(parameters: np.ndarray) -> float:
-            return float(learning.evaluate(model, layout, parameters, held).accuracy or 0.0)
+            return float(learning.evaluate(model, layout, parameters, held_out).accuracy or 0.0)
 
         start = accuracy(theta)
         learners = [self.learner(i) for i in range(self.cast.trainers)]

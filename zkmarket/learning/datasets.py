@@ -74,14 +74,14 @@ def load_dataset(text: str) -> Dataset:
         tensors = load_tensors(Path(text))
         if set(tensors) != {"x", "y"}:
             raise InputError(f"{text} holds {sorted(tensors)}: wanted x, the inputs, and y, the targets")
-        made: Any = (tensors["x"], tensors["y"])
+        value: Any = (tensors["x"], tensors["y"])
     elif ":" in text:
-        made = load_callable(text)()
+        value = load_callable(text)()
     else:
         raise InputError(f"data are FILE.npz or package.module:callable[,key=value…]: got {text!r}")
     try:
         with current_folder(), blamed_on("not a data set"):
-            return _dataset(made)
+            return _dataset(value)
     except InputError as error:
         raise InputError(f"{text}: {error}") from error
 

@@ -58,10 +58,10 @@ def load_model(text: str) -> torch.nn.Module:
     import torch
 
     with initial():
-        made = load_callable(text)()
-    if not isinstance(made, torch.nn.Module):
-        raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch.nn.Module")
-    return made
+        module = load_callable(text)()
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"{text} returns a {type(module).__name__}: wanted a torch.nn.Module")
+    return module
 
 
 def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -105,14 +105,14 @@ def _named_tensors(text: str) -> Mapping[str, Any]:
         return trained_tensors(load_onnx(Path(text)))
     if ":" not in text:
         raise InputError(f"a model is FILE.onnx or package.module:factory[,key=value…]: got {text!r}")
-    made = load_callable(text)()
-    if hasattr(made, "named_parameters"):
-        return trained_parameters(made)
-    tensors = made.state_dict() if hasattr(made, "state_dict") else made
+    value = load_callable(text)()
+    if hasattr(value, "named_parameters"):
+        return trained_parameters(value)
+    tensors = value.state_dict() if hasattr(value, "state_dict") else value
     if not isinstance(tensors, Mapping):
-        raise InputError(f"{text} returns a {type(made).__name__}: wanted a torch module, or arrays by name")
+        raise InputError(f"{text} returns a {type(value).__name__}: wanted a torch module, or arrays by name")
     # a state dict's counters are not trained
-    return {name: value for name, value in tensors.items() if not dtype_of(value).startswith(("int", "uint", "bool"))}
+    return {name: array for name, array in tensors.items() if not dtype_of(array).startswith(("int", "uint", "bool"))}
 
 
 def dtype_of(value: Any) -> str:

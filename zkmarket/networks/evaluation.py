@@ -117,8 +117,8 @@ class _Evaluation:
             flat = rows.reshape(-1, rows.shape[-1])
 
             def product(w: np.ndarray) -> np.ndarray:
-                made = exact_product(flat, w.reshape(w.shape[0], -1).T)
-                return made.reshape(self.batch, -1, shape[0]).transpose(0, 2, 1).reshape(self.batch, *shape)
+                product = exact_product(flat, w.reshape(w.shape[0], -1).T)
+                return product.reshape(self.batch, -1, shape[0]).transpose(0, 2, 1).reshape(self.batch, *shape)
 
             return self.weights(term["weight"], product)
         kappa, mu = (per_channel(np.array(self.plan["vectors"][term[n]], object), shape) for n in ("kappa", "mu"))

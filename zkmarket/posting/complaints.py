@@ -45,12 +45,12 @@ def lines_of(text: str) -> dict[Place, int]:
     lines: dict[Place, int] = {}
     section: Place = ()
     for line, statement in _statements(text):
-        found = _STATEMENT.match(statement)
-        if not found:
+        match = _STATEMENT.match(statement)
+        if not match:
             continue
-        if found["header"]:
-            section = _parts(found["header"])
-        place = section if found["header"] else section + _parts(found["key"])
+        if match["header"]:
+            section = _parts(match["header"])
+        place = section if match["header"] else section + _parts(match["key"])
         for length in range(1, len(place) + 1):  # the first line of a section that is never opened by itself
             lines.setdefault(place[:length], line)
     return lines
@@ -78,7 +78,7 @@ class Complaints:
 
     name: str
     lines: Mapping[Place, int]
-    found: list[tuple[int, str]] = field(default_factory=list)
+    entries: list[tuple[int, str]] = field(default_factory=list)
     places: set[Place] = field(default_factory=set)
 
     def at(self, place: Place, message: str, *others: Place) -> None:
@@ -89,13 +89,13 @@ class Complaints:
             where = where[:-1]
         self.places.add(place)
         entry = (self.lines.get(where, 1), message)
-        if entry not in self.found:
-            self.found.append(entry)
+        if entry not in self.entries:
+            self.entries.append(entry)
 
     def stop(self) -> None:
         """Raise InputError if there was anything."""
-        if self.found:
-            raise InputError("\n".join(f"{self.name}:{line}: {message}" for line, message in sorted(self.found)))
+        if self.entries:
+            raise InputError("\n".join(f"{self.name}:{line}: {message}" for line, message in sorted(self.entries)))
 
 
 def label(place: Place) -> str:
@@ -131,9 +131,9 @@ def parsed(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     except RecursionError as error:
         raise InputError(f"{path}:1: arrays or tables are nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
-        found = re.fullmatch(r"(.*) \(at line ([0-9]+), column ([0-9]+)\)", str(error), re.DOTALL)
-        if found:
-            raise InputError(f"{path}:{found[2]}: not TOML: {found[1]} (column {found[3]})") from error
+        position = re.fullmatch(r"(.*) \(at line ([0-9]+), column ([0-9]+)\)", str(error), re.DOTALL)
+        if position:
+            raise InputError(f"{path}:{position[2]}: not TOML: {position[1]} (column {position[3]})") from error
         last = text.rstrip("\n").count("\n") + 1
         raise InputError(f"{path}:{last}: not TOML: {error}") from error
     return value, lines_of(text)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
-SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.54, 10.58 / 49_152  # 4.06 s at K = 14, 14.64 s at K = 16
-KEYS_S, KEYS_S_PER_ROW = 0.04, 16.1 / 24_576  # of a build at K = 13 and 14
-VERIFY_S = 0.15  # besides what points take
+SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.39, 8.37 / 49_152  # 3.18 s at K = 14, 11.55 s at K = 16
+KEYS_S, KEYS_S_PER_ROW = 2.05, 25.06 / 73_728  # of builds at K = 13 and 14, and at K = 15 and 16
+VERIFY_S = 0.105  # besides what points take
 
 
 # ---------------------------------------------------------------- the plan
@@ -114,12 +114,12 @@ def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, 
         openings = n * cost.trainer_ms  # an update is committed to again before it gets a receipt
         return {
             "aggregator": round((openings + cost.aggregator_ms) / 1000 + settlement, 1),
-            "verifier": round(VERIFY_S + cost.verify_ms / 1000, 1),
+            "verifier": round(VERIFY_S + cost.verify_ms / 1000, 2),
         }
 
     return {
         "keys": round(sum(KEYS_S + key["rows"] * KEYS_S_PER_ROW for key in keys), 1),
-        "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 1),
+        "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 2),
         "least": of(file.least),
         "most": of(file.most),
     }
@@ -260,10 +260,10 @@ def _dates(windows: Mapping[str, int], start: datetime) -> list[dict[str, str]]:
 # ---------------------------------------------------------------- warnings
 
 
-def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> list[str]:
+def _warnings(file: ProjectFile, estimate: dict[str, Any], chain: int | None) -> list[str]:
     """What is allowed, but should be known; trainers read the same in `zkmarket inspect`."""
     out = []
-    windows, seconds = file.windows, found["seconds"]
+    windows, seconds = file.windows, estimate["seconds"]
     penalty = file.penalty_wei
     if file.native and file.bond_wei < 2 * file.reward:
         out.append("the bond is less than twice the reward: taking the updates and not settling is cheap")
@@ -278,18 +278,18 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
         out.append("one penalty takes the whole stake")
     if file.open_admission:
         out.append("anyone may join: identities cost a stake each, and more than f colluders decide a round")
-    held = file.references
-    if "root" in held:
+    references = file.references
+    if "root" in references:
         out.append(
             "updates are compared with your root update: `owner receive --root-data` offers and serves one every round"
         )
-    if "last" in held:
+    if "last" in references:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
     if 0 in file.rates:
         out.append("a learning rate of 0: the model does not move in that round")
-    if outage := outage_warning(chain, found["deadlines"]["windows"]):
+    if outage := outage_warning(chain, estimate["deadlines"]["windows"]):
         out.append(outage)
-    short = [name for name, length in found["deadlines"]["windows"].items() if length < HOUR]
+    short = [name for name, length in estimate["deadlines"]["windows"].items() if length < HOUR]
     if short:
         out.append(f"phases shorter than 1h, for a development chain only: {', '.join(short)}")
     if windows.exit < DAY:
@@ -299,7 +299,7 @@ def _warnings(file: ProjectFile, found: dict[str, Any], chain: int | None) -> li
         if getattr(windows, name) < 2 * needed:
             length = duration_text(getattr(windows, name))
             out.append(f"the {name} window of {length} leaves little room: the work alone takes about {needed:g} s")
-    wei = found["cost"]["wei"]
+    wei = estimate["cost"]["wei"]
     if wei and file.native:
         a_round, submit = int(wei["aggregator, a round of the most"]), int(wei["trainer, a round"])
         if a_round > file.fee:

@@ -16,11 +16,11 @@ def rounded(wei: int) -> str:
     return f"{wei / 10**18:.4g} ether"
 
 
-def estimate_words(found: Mapping[str, Any]) -> str:
+def estimate_words(estimate: Mapping[str, Any]) -> str:
     """`plan` for people."""
-    least, most = found["trainers"]["least"], found["trainers"]["most"]
-    values, seconds, gas, cost = found["values"], found["seconds"], found["gas"], found["cost"]
-    money, deadlines = found["money"], found["deadlines"]
+    least, most = estimate["trainers"]["least"], estimate["trainers"]["most"]
+    values, seconds, gas, cost = estimate["values"], estimate["seconds"], estimate["gas"], estimate["cost"]
+    money, deadlines = estimate["money"], estimate["deadlines"]
     native = int(money["token"], 16) == 0
 
     def coin(name: str) -> str:
@@ -40,17 +40,18 @@ def estimate_words(found: Mapping[str, Any]) -> str:
 
     steps = {name: used for name, used in gas.items() if name not in ("market", "verifiers")}
     work = {role: {n: seconds[n][role] for n in ("least", "most")} for role in ("aggregator", "verifier")}
-    filters = list(dict.fromkeys(found["filters"].values()))
-    in_two = [f"{found['trainers'][name]}" for name, count in found["transactions"].items() if count == 2]
+    filters = list(dict.fromkeys(estimate["filters"].values()))
+    in_two = [f"{estimate['trainers'][name]}" for name, count in estimate["transactions"].items() if count == 2]
     lines = [
-        f"{found['project']}: {found['params']:,} parameters, {least} to {most} trainers, {found['rounds']} rounds",
-        f"  {', '.join(filters)}; score {found['score']}",
-        f"  K = {found['logrows']}: {found['chunks']} chunk{'s' * (found['chunks'] > 1)} of {found['chunk']:,} values"
-        f" in {found['rows'] - 1} rows;"
+        f"{estimate['project']}: {estimate['params']:,} parameters, {least} to {most} trainers,"
+        f" {estimate['rounds']} rounds",
+        f"  {', '.join(filters)}; score {estimate['score']}",
+        f"  K = {estimate['logrows']}: {estimate['chunks']} chunk{'s' * (estimate['chunks'] > 1)}"
+        f" of {estimate['chunk']:,} values in {estimate['rows'] - 1} rows;"
         f" {values['value_bits']} bits a value in steps of 2^-{values['scale_bits']}, within ±{values['largest']:.6g}",
         "",
         f"Keys to build, about {seconds['keys']:g} s where none is cached",
-        *(f"  {key['name']:<20} 2^{key['logrows']} rows" for key in found["keys"]),
+        *(f"  {key['name']:<20} 2^{key['logrows']} rows" for key in estimate["keys"]),
         "",
         "Seconds, about, on two cores, without training",
         f"  trainer      {seconds['trainer']:g} a round",
@@ -70,10 +71,10 @@ def estimate_words(found: Mapping[str, Any]) -> str:
     lines += [
         "",
         "Money",
-        f"  the owner pays in   {coin('pool')}: {found['rounds']} × ({coin('reward')} + {coin('fee')})",
+        f"  the owner pays in   {coin('pool')}: {estimate['rounds']} × ({coin('reward')} + {coin('fee')})",
         f"  aggregator's bond   {wei('bond_wei')} (at least {wei('least_bond_wei')})",
         f"  a trainer's stake   {wei('stake_wei')}, penalty {wei('penalty_wei')}",
-        *map(paragraph, found["worst"]),
+        *map(paragraph, estimate["worst"]),
         "",
         "Time, if every time-out is called at once",
         paragraph(
@@ -84,6 +85,6 @@ def estimate_words(found: Mapping[str, Any]) -> str:
         f"  a stake is bound for {lasts('stake_bound_at_most')} after a round's start at most",
         *(f"  {row['until']}  {row['what']}, at the latest" for row in deadlines["dates"]),
     ]
-    if found["warnings"]:
-        lines += ["", "Note", *map(paragraph, found["warnings"])]
+    if estimate["warnings"]:
+        lines += ["", "Note", *map(paragraph, estimate["warnings"])]
     return "\n".join(lines)

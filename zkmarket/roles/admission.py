@@ -80,11 +80,11 @@ class Admission:
     def awaited(self, log: Log, number: int) -> list[Awaited]:
         """What has no receipt yet: seats, and the root update that the owner offered."""
         seats = self.desk.project.seats()
-        found = [Awaited(number, seat["trainer"], seat["submission"]) for seat in seats if not seat["admitted"]]
+        awaited = [Awaited(number, seat["trainer"], seat["submission"]) for seat in seats if not seat["admitted"]]
         offered = log.offered_root(number)
         if offered is not None and not log.root_admitted(number):
-            found.append(Awaited(number, None, offered.word))
-        return found
+            awaited.append(Awaited(number, None, offered.word))
+        return awaited
 
     def admit(self, state: State, log: Log, key: SealingKey) -> str:
         """Fetch what is not admitted yet, and give receipts for what opens its commitment.
@@ -114,10 +114,11 @@ class Admission:
                     self.give_receipts([one for one in wanted if one in self.ready])
                 elif not fetched:
                     break
-        held = f" {len(self.ready)} receipts wait for others," if self.ready else ""
+        self.tell_refusals(number)
+        waiting = f" {len(self.ready)} receipts wait for others," if self.ready else ""
         return (
             f"round {number}: {missing} sealed updates are not in the store yet, {len(self.refusals(number))} are"
-            f" refused,{held} {until(state)}"
+            f" refused,{waiting} {until(state)}"
         )
 
     def gathers(self, state: State) -> float:
@@ -137,12 +138,18 @@ class Admission:
         self.desk.progress(f"round {one.round}: refused {one.trainer}: {text}")
         write_json(self._refusals_file(one.round), self.refusals(one.round) | {one.trainer: text})
 
+    def tell_refusals(self, number: int) -> None:
+        """Where no thread of ours checks an update: the streams are turned away from us while ezkl works."""
+        for trainer in self.refusals(number):
+            self.desk.tell("refused", round=number, trainer=trainer)
+
     def refuse_undelivered(self, missing: list[Awaited]) -> None:
         """Reasons for those that have not come in time."""
         for one in missing:
             if one not in self.refused:
                 self.refused.add(one)
                 self.note_refusal(one, self.undelivered.get(one, "StoreError: not delivered in time"))
+                self.tell_refusals(one.round)
 
     def _try(self, log: Log, key: SealingKey, one: Awaited) -> ZkmarketError | None:
         """None if the update is here and opens its commitment; else why not."""
@@ -168,26 +175,26 @@ class Admission:
         assert offered is not None  # `awaited`, or a receipt, has it from the same log
         return self.opened(one, offered, self.desk.sealing_key)
 
-    def opened(self, one: Awaited, said: Submitted, key: SealingKey) -> Submission:
+    def opened(self, one: Awaited, submitted: Submitted, key: SealingKey) -> Submission:
         desk = self.desk
         build = next(iter(desk.builds.values()))
         manifest = build.manifest
         folder = desk.round_folder(one.round) / "openings" / one.name
         if (folder / COMMITMENT_FILE).is_file():
             with contextlib.suppress(*HOPELESS):  # a damaged file is nobody else's fault
-                return self._checked(build, load_submission(build, folder), one, said)
-        blob = desk.store.get(cid_from_bytes(said.cid), sealed_update_size(manifest))
+                return self._checked(build, load_submission(build, folder), one, submitted)
+        blob = desk.store.get(cid_from_bytes(submitted.cid), sealed_update_size(manifest))
         opening, points = open_update(blob, key, manifest)
         author = int(one.trainer or desk.terms["owner"], 16)
         commitment = Commitment(desk.project.round_id(one.round), author, points)
-        self._checked(build, Submission(commitment, opening), one, said)
+        self._checked(build, Submission(commitment, opening), one, submitted)
         opening.save(folder)
         write_json(folder / COMMITMENT_FILE, commitment.to_json(), mode=0o600)  # last: whoever finds it finds all
         return load_submission(build, folder)  # memory-mapped: a round's updates need not fit memory
 
-    def _checked(self, build: Build, submission: Submission, one: Awaited, said: Submitted) -> Submission:
+    def _checked(self, build: Build, submission: Submission, one: Awaited, submitted: Submitted) -> Submission:
         """An update, if it is the one whose digest was submitted, and can be proven with."""
-        if submission.commitment.digest("update" if one.trainer else "root") != said.digest:
+        if submission.commitment.digest("update" if one.trainer else "root") != submitted.digest:
             raise OpeningMismatch("its points are others than those whose digest was submitted")
         with self._checking:
             admit(build, submission)

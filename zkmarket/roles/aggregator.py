@@ -106,8 +106,8 @@ class Aggregator:
             return self.settle(state)
         if state.phase == Phase.SETTLED:
             self.serve_again(state)
-            held = ", claimed as not served: fee and bond are held longer" if state.claimed else ""
-            return f"round {state.round} is settled{held}; waiting for the time to claim, {until(state)}"
+            delay = ", claimed as not served: fee and bond are held longer" if state.claimed else ""
+            return f"round {state.round} is settled{delay}; waiting for the time to claim, {until(state)}"
         return f"round {state.round}: waiting for submissions, {until(state)}"
 
     def close(self, state: State) -> str | None:
@@ -281,8 +281,8 @@ class Aggregator:
 
     def last_points(self, number: int) -> tuple[Point, ...] | None:
         """Of the last aggregate, where the rules compare with it and there is one."""
-        held = "last" in self.desk.manifest.references
-        return (self.desk.project.last_aggregate(number) or None) if held else None
+        compares = "last" in self.desk.manifest.references
+        return (self.desk.project.last_aggregate(number) or None) if compares else None
 
     def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
         """The aggregate on its way to the store, sealed to owner and trainers; its CID as it goes on chain."""

@@ -62,18 +62,21 @@ class Auditor:
         place = [one.round for one in log.settled()].index(settled.round)
         rates = desk.project.rates()
         wanted = {"learning rate": rates[min(place, len(rates) - 1)]}
-        found = {"learning rate": settled.rate}
+        on_chain = {"learning rate": settled.rate}
         limits = terms["betaMin"], terms["betaMax"]
         wanted["next norm bound"] = next_beta(settled.beta, decision.nu, terms["kappa"], *limits)
-        found["next norm bound"] = settled.next_beta
+        on_chain["next norm bound"] = settled.next_beta
         for name, want in wanted.items():
-            if found[name] != want:
-                raise ProofRejected(f"round {settled.round}: {name} is {found[name]} on chain, the rules give {want}")
+            if on_chain[name] != want:
+                raise ProofRejected(
+                    f"round {settled.round}: {name} is {on_chain[name]} on chain, the rules give {want}"
+                )
         served = self.served(settled)
         uses_root = "root" in desk.manifest.references
         root = log.root_admitted(settled.round) if uses_root else None
         compared = {None: "", True: " with the owner's root update", False: " without a root update"}[root]
         desk.progress(f"round {settled.round}: verified{compared}; aggregate {served}")
+        desk.tell("verified", round=settled.round)
         return {
             "round": settled.round,
             "verified": True,

@@ -64,13 +64,13 @@ class Delivery:
 
     def waiting(self) -> list[str]:
         """CIDs of what the store has not taken yet, the newest first: it is the most urgent."""
-        found = []
+        blobs = []
         for path in self.folder.glob("Qm*"):
             try:
-                found.append((path.stat().st_mtime_ns, path.name))
+                blobs.append((path.stat().st_mtime_ns, path.name))
             except FileNotFoundError:  # taken, or forgotten, meanwhile
                 continue
-        return [name for _, name in sorted(found, reverse=True)]
+        return [name for _, name in sorted(blobs, reverse=True)]
 
     def forget(self, cids: Iterable[str] | None = None) -> None:
         """Put no more of what is waiting, or of these: it is of no use any more."""

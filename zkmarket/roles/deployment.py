@@ -46,7 +46,7 @@ def write_prospectus(
 ) -> Prospectus:
     """The prospectus of a project file, once: what is in the folder stays, since its hash goes on chain."""
     path = folder / PROSPECTUS_FILE
-    made = Prospectus(
+    prospectus = Prospectus(
         file.name,
         file.specs(layout),
         ceremony.id,
@@ -54,11 +54,11 @@ def write_prospectus(
         kept_key(folder / "sealing.key").public,
         file.advice,
     )
-    if path.exists() and path.read_bytes() != made.to_bytes():
+    if path.exists() and path.read_bytes() != prospectus.to_bytes():
         raise InputError(
             f"{folder} holds another project's prospectus: choose a new folder, or delete it to start again"
         )
-    atomic_write(path, made.to_bytes())
+    atomic_write(path, prospectus.to_bytes())
     return Prospectus.from_bytes(path.read_bytes())  # what is built is what was published, to the byte
 
 
@@ -93,14 +93,14 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     deployed = Deployed(desk)
     market, verifiers = deployed.market, deployed.verifiers(builds)
     file = load_project_file(desk.folder / PLAN_FILE)
-    found = [
+    projects = [
         address
         for address in market.projects_of(desk.me)
         if Project(desk.chain, address).terms()["model"] == digest_of(blob)
     ]
-    result: dict[str, Any] = {"paid": not found}
-    if found:
-        address = found[0]
+    result: dict[str, Any] = {"paid": not projects}
+    if projects:
+        address = projects[0]
     else:
         offer = file.offer(builds[min(builds)].manifest, digest_of(blob), cid_to_bytes(cid_of(blob)))
         desk.progress(f"paying {offer.pool} into escrow")
@@ -164,16 +164,16 @@ class Deployed:
     def _verifier(self, label: str, build: Build, circuit: str) -> Verifier:
         kept = self.value.get("verifiers", {})
         market = self.market
-        made = market.verifier_at(kept.get(label), build, circuit)
-        if made is None:
+        verifier = market.verifier_at(kept.get(label), build, circuit)
+        if verifier is None:
             wanted = verifier_of(build, circuit).runtime
-            found = next((address for address, code in self._own() if code == wanted), None)
-            made = market.verifier_at(found, build, circuit)
-            if made is None:
+            address = next((address for address, code in self._own() if code == wanted), None)
+            verifier = market.verifier_at(address, build, circuit)
+            if verifier is None:
                 self.desk.progress(f"deploying the verifier of {label}")
-                made = market.deploy_verifier(build, circuit, self.desk.wallet)
-            self._keep("verifiers", kept | {label: made.address})
-        return made
+                verifier = market.deploy_verifier(build, circuit, self.desk.wallet)
+            self._keep("verifiers", kept | {label: verifier.address})
+        return verifier
 
     def _own(self) -> Iterator[tuple[str, bytes]]:
         """Contracts that the account created lately and their code, the newest first."""

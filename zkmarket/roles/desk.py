@@ -50,7 +50,7 @@ from ..market import (
     make_builds,
     phase_text,
 )
-from ..progress import Progress, quiet
+from ..progress import Progress, quiet, tell
 from ..storage import Store, open_store
 from .delivery import Delivery
 from .loop import Loop
@@ -88,6 +88,7 @@ class Desk:
         self.depth = int(settings.get("confirmations", 0 if chain.development else 2))
         self._first_seen: dict[Any, float] = {}
         self._said = ""
+        self._told: set[tuple[Any, ...]] = set()
 
     # ---- what it works with
 
@@ -170,11 +171,11 @@ class Desk:
 
     def inspected(self) -> Inspection:
         """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
-        found = inspect(self.chain, self.project.address, self.builds, self.progress)
-        for warning in found.warnings:
+        inspection = inspect(self.chain, self.project.address, self.builds, self.progress)
+        for warning in inspection.warnings:
             self.progress(f"note: {warning}")
-        stay_away(found)
-        return found
+        stay_away(inspection)
+        return inspection
 
     # ---- the loop
 
@@ -197,6 +198,13 @@ class Desk:
         if (key or text) != self._said:
             self._said = key or text
             getattr(self.progress, "waiting", self.progress)(text)
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Tell other programs of an event, once; see ../progress.py."""
+        told = (event, *facts.items())
+        if told not in self._told:
+            self._told.add(told)
+            tell(self.progress, event, **facts)
 
     def due(self, key: Any, grace: float) -> bool:
         """Whether it is `grace` seconds, and a little by chance, since this was first seen."""
@@ -248,6 +256,7 @@ class Desk:
         settled = log.last_settled(state.round)
         self.verify(settled, log, verified)
         if settled.withheld:
+            self.tell("received", round=settled.round)
             return f"round {settled.round} is settled, its aggregate is withheld: waiting for the next round"
         mine = self._claimed_by_me(log, settled)
         try:
@@ -260,6 +269,7 @@ class Desk:
             return f"round {settled.round}: the aggregate cannot be had yet: {error}"
         if mine:
             self.project.unclaim(self.wallet)
+        self.tell("received", round=settled.round)
         return f"round {settled.round} is settled and its aggregate opens its commitment: waiting for the next round"
 
     def verify(self, settled: Settled, log: Log, verified: set[int]) -> None:
@@ -268,17 +278,18 @@ class Desk:
             self.history.verify(settled, log)
             verified.add(settled.round)
             self.progress(f"round {settled.round}: verified, {sum(settled.mask)} of {len(settled.mask)} accepted")
+            self.tell("verified", round=settled.round)
 
     def _claimed_by_me(self, log: Log, settled: Settled) -> bool | None:
         """True: my claim stands; False: I took it back; None: I have not claimed."""
         if self._wallet is None:
             return None
-        found = None
+        stands = None
         for event in log.events:
-            said = event.arguments
-            if event.name in ("Claimed", "Unclaimed") and (said["round"], said["who"]) == (settled.round, self.me):
-                found = event.name == "Claimed"
-        return found
+            claim = event.arguments
+            if event.name in ("Claimed", "Unclaimed") and (claim["round"], claim["who"]) == (settled.round, self.me):
+                stands = event.name == "Claimed"
+        return stands
 
 
 @contextlib.contextmanager
@@ -311,10 +322,10 @@ def at_desk(
             yield Desk(settings, chain, wallet, progress, **options)
 
 
-def stay_away(found: Inspection) -> None:
+def stay_away(inspection: Inspection) -> None:
     """InputError with all that is wrong, if anything is."""
-    if found.wrong:
-        raise InputError(f"stay away from {found.address}: " + "; ".join(found.wrong))
+    if inspection.wrong:
+        raise InputError(f"stay away from {inspection.address}: " + "; ".join(inspection.wrong))
 
 
 def _sweep(folder: Path) -> None:

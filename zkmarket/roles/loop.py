@@ -31,12 +31,12 @@ class _Refused:
     """Equal refusals in a row.
 
     Attributes:
-        said: what the contract said, without the hashes of transactions.
+        reason: what the contract said, without the hashes of transactions.
         latest: number of the latest block at the first of them; None while the node does not say.
         times: how many came although the state had that block, so that no further block explains them.
     """
 
-    said: str = ""
+    reason: str = ""
     latest: int | None = None
     times: int = 0
 
@@ -47,9 +47,9 @@ class _Refused:
             block: of the state that was acted on.
             latest: the chain's block now.
         """
-        said = _HASH.sub("", str(error))
-        if said != self.said:
-            self.said, self.latest, self.times = said, None, 0
+        reason = _HASH.sub("", str(error))
+        if reason != self.reason:
+            self.reason, self.latest, self.times = reason, None, 0
         if self.latest is None:
             self.latest = latest
         if self.latest is not None and block >= self.latest:

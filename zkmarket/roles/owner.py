@@ -96,9 +96,9 @@ class Owner:
 
     def once(self) -> dict[str, Any]:
         """What is there now."""
-        found = self.write()
+        received = self.write()
         self.seal_keyring(self.desk.project.state(), self.desk.history.log())
-        return found | status(self.desk)
+        return received | status(self.desk)
 
     def step(self, state: State) -> str | None:
         if state.phase == Phase.ENDED:

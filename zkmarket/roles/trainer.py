@@ -159,11 +159,13 @@ class Trainer:
         folder = desk.round_folder(number)
         build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
         sealed = self.sealed_file(started)
-        made = commit_once(desk, number, folder, self.learn, lambda: self.lesson(log, number), self.bound(started))
+        commitment = commit_once(
+            desk, number, folder, self.learn, lambda: self.lesson(log, number), self.bound(started)
+        )
         if not sealed.exists():
             opening = Opening.load(folder, build.manifest)
-            atomic_write(sealed, seal_for_round(opening, made, started), mode=0o600)
-        return made, cid_of(sealed.read_bytes())
+            atomic_write(sealed, seal_for_round(opening, commitment, started), mode=0o600)
+        return commitment, cid_of(sealed.read_bytes())
 
     def sealed_file(self, started: Started) -> Path:
         """One for each key: a reorganisation can change the key of a round that was submitted to."""
@@ -176,11 +178,11 @@ class Trainer:
     def lesson(self, log: Log, number: int) -> Lesson:
         """What training starts from; ModelUnknown if an aggregate that counts cannot be opened."""
         try:
-            found = lesson_of(self.desk, log, number, self.verified)
+            lesson = lesson_of(self.desk, log, number, self.verified)
         except UNAVAILABLE as error:
             raise ModelUnknown(str(error)) from error
         (self.desk.round_folder(number) / ZERO_FILE).unlink(missing_ok=True)  # of a run that was interrupted
-        return found
+        return lesson
 
     def without_model(self, number: int, why: str) -> None:
         """A zero update in place of one that nobody can train.

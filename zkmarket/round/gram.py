@@ -19,7 +19,7 @@ Soundness error: at most 2/2^128 a challenge, times the prover's hash queries, p
 
 Zero knowledge: the mask has chunks at the positions 0 and 2^s, uniform over the field in every value and salt, fresh
 for each attempt. Those are enough: with W and the later masks given, what a fold sends is a bijective affine image of
-two inner products of that fold's own mask, and W itself is uniform (tests/property counts the rank).
+two inner products of that fold's own mask, and W itself is uniform (tests/round/test_hidden.py counts the rank).
 """
 
 from __future__ import annotations

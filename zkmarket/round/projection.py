@@ -31,7 +31,7 @@ Every V_b is a combination of the same few vectors v: the rows' η^j (a_j ⊗ b_
 e_{520+t}. So the prover needs <v, U_b> for each block once, and folds two tables of 522 + μ rows.
 
 Zero knowledge: z is flooded; all other messages and U are linear in the masks' uniform coordinates, and their rank is
-full but for the verifier's own two relations (tests/property counts it). V is public. Nothing is looked up.
+full but for the verifier's own two relations (tests/round/test_hidden.py counts it). V is public. Nothing is looked up.
 
 KnownReferences: approximate range proofs by random projection, eprint 2021/1397 and 2022/1341.
 """

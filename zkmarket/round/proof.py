@@ -37,13 +37,13 @@ class KnownReferences:
 
     def points(self, manifest: Manifest) -> list[tuple[Point, ...]]:
         """Of each reference slot of a build, in order. The zero vector with salts 0 has the blinding point."""
-        held = {"root": self.root.points if self.root else None, "last": self.last}
-        return [held[name] or (manifest.blinding,) * manifest.chunks for name in manifest.references]
+        known = {"root": self.root.points if self.root else None, "last": self.last}
+        return [known[name] or (manifest.blinding,) * manifest.chunks for name in manifest.references]
 
     def check(self, manifest: Manifest, round_id: RoundId) -> None:
         """Raise ProofRejected unless a round of this build can have them."""
-        held = {"root": self.root.points if self.root else None, "last": self.last}
-        for name, points in held.items():
+        known = {"root": self.root.points if self.root else None, "last": self.last}
+        for name, points in known.items():
             if points is not None and name not in manifest.references:
                 raise ProofRejected(f"{manifest.filter} with {manifest.score} scores uses no {name} reference: got one")
             if points is not None and len(points) != manifest.chunks:

@@ -48,5 +48,5 @@ def reference_vectors(manifest: Manifest, root: Submission | None, last: Aggrega
     """What opens the reference slots, in their order."""
     salts = np.zeros((manifest.chunks, manifest.salts, 32), np.uint8)
     absent = Aggregate(np.zeros(manifest.params, np.int64), salts)
-    held = {"root": root.opening if root else None, "last": last}
-    return [held[name] or absent for name in manifest.references]
+    known = {"root": root.opening if root else None, "last": last}
+    return [known[name] or absent for name in manifest.references]

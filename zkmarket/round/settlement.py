@@ -41,12 +41,12 @@ class Outcome:
 
 def decide(manifest: Manifest, gram: Gram, beta: int) -> Outcome:
     """The integer oracle. `gram` is of the trainers' slots and then the references', without the mask's row."""
-    held = reference_slots(manifest.filter, manifest.score)
-    n = len(gram) - len(held)
+    references = reference_slots(manifest.filter, manifest.score)
+    n = len(gram) - len(references)
     own = [row[:n] for row in gram[:n]]
     along = {
         name: ReferenceProducts(int(gram[slot][slot]), tuple(int(gram[i][slot]) for i in range(n)))
-        for slot, name in enumerate(held, start=n)
+        for slot, name in enumerate(references, start=n)
     }
     mask = accepted(own, manifest.filter, beta, manifest.domain.penalty, along.get("root"))
     return Outcome(tuple(mask), tuple(scores(own, mask, manifest.score, **along)), median_squared_norm(own))

@@ -38,11 +38,11 @@ def cid_of_parts(parts: Iterable[bytes]) -> str:
 def cid_to_bytes(cid: str) -> bytes:
     """A CID as it stands on chain: its multihash, 34 bytes. InputError unless it is one of `cid_of`'s."""
     try:
-        found = CID.decode(cid)
+        parsed = CID.decode(cid)
     except Exception as error:  # multiformats raises whatever its parts raise
         raise InputError(f"not a CID: {cid[:100]!r} ({error})") from error
-    digest = bytes(found.digest)
-    if str(found) != cid or found.version != 0 or not digest.startswith(_SHA2_256) or len(digest) != 34:
+    digest = bytes(parsed.digest)
+    if str(parsed) != cid or parsed.version != 0 or not digest.startswith(_SHA2_256) or len(digest) != 34:
         raise InputError(f"a CID is version 0 with SHA-256, Qm…: got {cid[:100]!r}")
     return digest
 
@@ -68,14 +68,14 @@ def slices(data: bytes) -> Iterator[bytes]:
 
 
 def _rechunked(parts: Iterable[bytes]) -> Iterator[bytes]:
-    held = bytearray()
+    buffer = bytearray()
     for part in parts:
-        held += part
-        while len(held) >= CHUNK:
-            yield bytes(held[:CHUNK])
-            del held[:CHUNK]
-    if held:
-        yield bytes(held)
+        buffer += part
+        while len(buffer) >= CHUNK:
+            yield bytes(buffer[:CHUNK])
+            del buffer[:CHUNK]
+    if buffer:
+        yield bytes(buffer)
 
 
 def _root(level: list[_Node]) -> str:

@@ -90,9 +90,9 @@ class LocalStore:
 
     def pin(self, cid: str) -> None:
         with self.open(cid) as file, self._reading(cid):
-            found = cid_of_parts(iter(lambda: file.read(CHUNK), b""))
-        if found != cid:
-            raise StoreError(f"{self.folder} gives other bytes for {cid}: they are {found}")
+            actual = cid_of_parts(iter(lambda: file.read(CHUNK), b""))
+        if actual != cid:
+            raise StoreError(f"{self.folder} gives other bytes for {cid}: they are {actual}")
 
     def sweep(self) -> int:
         """Remove what killed processes were writing a day ago and longer; how many."""

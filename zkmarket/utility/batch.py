@@ -52,10 +52,10 @@ class Validation:
         if points.dtype != np.uint8 or points.ndim != 1 or len(points) % 64 or not len(points) or salts.shape[2] != 32:
             raise InputError(f"{path} is no validation batch: wanted points of 64 bytes and salts of 32")
         try:
-            made = tuple(decode_point(points[i : i + 64].tobytes()) for i in range(0, len(points), 64))
+            commitments = tuple(decode_point(points[i : i + 64].tobytes()) for i in range(0, len(points), 64))
         except ProofRejected as error:
             raise InputError(f"{path} is no validation batch: {error}") from error
-        return cls(values, salts, made)
+        return cls(values, salts, commitments)
 
 
 # ---------------------------------------------------------------- commitments

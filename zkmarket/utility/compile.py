@@ -109,13 +109,13 @@ def judge(plan: dict[str, Any], network: Network, theta: np.ndarray, data: Datas
     quantised = quantise_theta(plan, theta, used_parameters(plan))
     nothing = np.zeros(len(theta), np.int64)
     values = quantise_batch(whole, data.inputs, data.targets)
-    made = evaluate(whole, quantised, nothing, 0, values, witness=False)
+    evaluated = evaluate(whole, quantised, nothing, 0, values, witness=False)
     floats = float_utility(network.evaluate(theta, data.inputs), data.targets, plan["loss"])
     return Found(
         plan,
         rows_of(plan),
-        (made.correct / len(data), floats[0]),
-        (made.loss * loss_unit(plan) / len(data), floats[1]),
+        (evaluated.correct / len(data), floats[0]),
+        (evaluated.loss * loss_unit(plan) / len(data), floats[1]),
     )
 
 
@@ -164,15 +164,15 @@ def search(
     plans.sort(key=lambda item: item[:2])
     judged = []
     for rows, bits, plan in plans:
-        found = judge(plan, network, theta, data)
-        judged.append(found)
+        verdict = judge(plan, network, theta, data)
+        judged.append(verdict)
         progress(
-            f"{rows} rows, {bits} bits an input: accuracy {found.accuracy[0]:.4f} (float {found.accuracy[1]:.4f}),"
-            f" loss {found.loss[0]:.4f} (float {found.loss[1]:.4f})"
+            f"{rows} rows, {bits} bits an input: accuracy {verdict.accuracy[0]:.4f} (float {verdict.accuracy[1]:.4f}),"
+            f" loss {verdict.loss[0]:.4f} (float {verdict.loss[1]:.4f})"
         )
-        if found.within(options.tolerance):
-            return found, judged
-    closest = min((f.distance() for f in judged), key=sum, default=None)
+        if verdict.within(options.tolerance):
+            return verdict, judged
+    closest = min((one.distance() for one in judged), key=sum, default=None)
     raise DomainError(
         f"no scales keep accuracy and loss within {options.tolerance} of the float model's:"
         f" {'the closest are {:.4f} and {:.4f} off'.format(*closest) if closest else refusal};"
@@ -312,12 +312,12 @@ def compile_again(
     if canonical_json(plan) != canonical_json(given.plan) or network.layout != given.layout:
         about = "" if network.layout == given.layout else f", {network.layout.difference(given.layout)}"
         raise ArtifactError(f"{other} is not a build of {model}: its plan is another one{about}")
-    made = write_build(plan, network, ceremony, folder, progress)
-    if made.digest != given.digest:
+    build = write_build(plan, network, ceremony, folder, progress)
+    if build.digest != given.digest:
         raise ArtifactError(
-            f"{other} has other keys than its plan: digest {given.value['digest']}, wanted {made.value['digest']}"
+            f"{other} has other keys than its plan: digest {given.value['digest']}, wanted {build.value['digest']}"
         )
-    return made
+    return build
 
 
 def with_defaults(options: Options, params: int) -> Options:
@@ -361,13 +361,13 @@ def write_build(
 def commit_batch(build: UtilityBuild, data: str, path: Path) -> tuple[Path, Path]:
     """Commit to the first B samples; write the batch (secret: for who proves) and its commitments (public)."""
     samples, batch = load_dataset(data), build.plan["batch"]
-    made = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
+    validation = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
     stem = path.with_suffix("") if path.suffix == ".npz" else path
     secret, public = (stem.with_name(stem.name + ending) for ending in (".npz", ".public.npz"))
     if secret.exists():
         raise InputError(f"{secret} exists: a batch that was published is not committed again, its salts differ")
-    made.save(secret)
-    made.public().save(public, mode=0o644)
+    validation.save(secret)
+    validation.public().save(public, mode=0o644)
     return secret, public
 
 

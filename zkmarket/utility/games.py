@@ -74,9 +74,9 @@ class Method:
             "gtg": rf"gtg:{number},eps={number}",
         }
         for kind, pattern in patterns.items():
-            found = re.fullmatch(PREFIX + pattern, text, re.ASCII)
-            if found:
-                method = cls(kind, *map(int, found.groups()))
+            match = re.fullmatch(PREFIX + pattern, text, re.ASCII)
+            if match:
+                method = cls(kind, *map(int, match.groups()))
                 if kind in ("permutations", "gtg") and not 1 <= method.orders <= MAX_ORDERS:
                     raise RuleError(f"a game samples from 1 to {MAX_ORDERS} orders: got {text!r}")
                 if method.epsilon > MAX_EPSILON:

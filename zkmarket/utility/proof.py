@@ -88,8 +88,8 @@ def utility(build: UtilityBuild, theta: np.ndarray, coalition: Coalition, valida
     theta_q = build.quantise_theta(theta)
     _check_coalition(build, coalition)
     check_validation(build, validation)
-    made = evaluate(build.plan, theta_q, coalition.values, coalition.size, validation.values, witness=False)
-    return BatchResult(made.correct, made.loss)
+    evaluated = evaluate(build.plan, theta_q, coalition.values, coalition.size, validation.values, witness=False)
+    return BatchResult(evaluated.correct, evaluated.loss)
 
 
 def _check_coalition(build: UtilityBuild, coalition: Coalition) -> None:
@@ -121,11 +121,11 @@ def prove_job(
     theta_q = build.quantise_theta(theta)
     _check_coalition(build, coalition)
     check_validation(build, validation)
-    made = evaluate(plan, theta_q, coalition.values, coalition.size, validation.values)
+    evaluated = evaluate(plan, theta_q, coalition.values, coalition.size, validation.values)
     columns = columns_of(plan, "theta", theta_q)
     columns += columns_of(plan, "update", coalition.values, coalition.salts)
     columns += columns_of(plan, "validation", validation.values, validation.salts)
-    columns += columns_of(plan, "witness", witness_cells(plan, made.cells))
+    columns += columns_of(plan, "witness", witness_cells(plan, evaluated.cells))
     points = backend.commit(build.files, build.logrows, columns)
     first = len(plan["columns"]["theta"]) + build.chunks
     if points[first : first + len(validation.points)] != list(validation.points):
@@ -161,10 +161,10 @@ def prove_utility(
         build.files, build.logrows, columns_of(build.plan, "update", coalition.values, coalition.salts)
     )
     known = theta_points(build, build.quantise_theta(theta))
-    found = _read(build, proof, known, update, coalition.size, validation.points, context)
+    result = _read(build, proof, known, update, coalition.size, validation.points, context)
     wanted = utility(build, theta, coalition, validation)
-    if found != wanted:
-        raise BackendError(f"the circuit and the integer oracle disagree: got {found}, wanted {wanted}")
+    if result != wanted:
+        raise BackendError(f"the circuit and the integer oracle disagree: got {result}, wanted {wanted}")
     return proof
 
 
@@ -195,9 +195,9 @@ def verify_utility(
     if type(size) is not int or not 0 <= size <= build.trainers:
         raise ProofRejected(f"a coalition has 0 to {build.trainers} members: got {size!r}")
     known = theta_points(build, build.quantise_theta(theta))
-    found = _read(build, proof, known, coalition_points, size, validation_points, context)
+    result = _read(build, proof, known, coalition_points, size, validation_points, context)
     backend.verify(build.files, proof.proof, "utility proof")
-    return found
+    return result
 
 
 def _read(

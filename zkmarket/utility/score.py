@@ -75,14 +75,14 @@ class UtilityRound:
     @classmethod
     def from_json(cls, value: Any) -> UtilityRound:
         check_schema(value, "utility", "utility proofs")
-        made = cls(
+        round_ = cls(
             Method.parse(value["method"]),
             bytes.fromhex(value["beacon"][2:]),
             bytes.fromhex(value["context"][2:]),
             {tuple(row["coalition"]): UtilityProof(Proof.from_json(row["proof"])) for row in value["proofs"]},
         )
-        check_canonical(made.to_json(), value, "utility proofs")  # refuses doubles and another order
-        return made
+        check_canonical(round_.to_json(), value, "utility proofs")  # refuses doubles and another order
+        return round_
 
     def save(self, path: Path) -> None:
         write_json(path, self.to_json())
@@ -187,8 +187,8 @@ def coalition_of(manifest: Manifest, submissions: Sequence[Submission], coalitio
 
 
 def _job(terms: GameTerms, coalition: Members, total: Coalition, validation: Validation) -> Job:
-    made = prove_job(terms.model, terms.theta, total, validation, terms.context(coalition))
-    return proof_job(replace(made, name=name_of(coalition)))
+    job = prove_job(terms.model, terms.theta, total, validation, terms.context(coalition))
+    return proof_job(replace(job, name=name_of(coalition)))
 
 
 def _place(terms: GameTerms, coalition: Members, kept: Path) -> Path:

@@ -26,7 +26,7 @@ def check_settings(settings: dict[str, Any], circuit: Circuit, counted: bool = F
     how = circuit.how
     rows, usable = settings["num_rows"], usable_rows(how.logrows)
     inputs = len(circuit.committed)
-    found = {
+    facts = {
         **{name: (settings["run_args"].get(name), value) for name, value in run_args(how).items()},
         "arguments": (set(settings["run_args"]), set(run_args(how))),
         "version": (settings["version"], versions()["ezkl"]),
@@ -47,8 +47,8 @@ def check_settings(settings: dict[str, Any], circuit: Circuit, counted: bool = F
         "columns of constants": (settings["total_const_size"] // usable, 0),
     }
     if circuit.blocks is not None and not counted:
-        found["blocks of columns"] = blocks_of(rows, how.logrows), circuit.blocks
-    for name, (got, wanted) in found.items():
+        facts["blocks of columns"] = blocks_of(rows, how.logrows), circuit.blocks
+    for name, (got, wanted) in facts.items():
         if got != wanted:
             raise ArtifactError(f"{circuit.source}: compiled circuit has {name} {got}, wanted {wanted}")
     check_rows(rows, circuit, counted)

@@ -78,7 +78,7 @@ def _clean(value: Any) -> Any:
 def _updates(result: Mapping[str, Any], honest: bool) -> list[str]:
     """The fates of all updates that were sent by the honest, or by the attackers."""
     rows = (row for trainer in result["trainers"] if trainer["honest"] == honest for row in trainer["rounds"])
-    return [found for found in map(fate, rows) if found != "missing"]
+    return [end for end in map(fate, rows) if end != "missing"]
 
 
 def _pay(result: Mapping[str, Any], honest: bool) -> list[int]:
@@ -108,7 +108,7 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
     )
     if attackers:
         out.append(_verdict_on_attackers(result))
-    lost = [found for found in _updates(result, honest=True) if found != "accepted"]
+    lost = [end for end in _updates(result, honest=True) if end != "accepted"]
     if lost:
         out.append(f"{_many(len(lost), 'update')} of honest trainers {'was' if len(lost) == 1 else 'were'} kept out.")
     last = rounds[-1]
@@ -157,12 +157,12 @@ def warnings(result: Mapping[str, Any]) -> list[str]:
 
 def refusals(result: Mapping[str, Any]) -> list[str]:
     """Why updates did not get in, each reason once."""
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for trainer in result["trainers"]:
         for row in trainer["rounds"]:
             if row.get("reason"):
-                found.setdefault(row["reason"], []).append(f"{shortened(trainer['name'])} in round {row['round']}")
-    return [f"{', '.join(who[:3])}{' and others' if len(who) > 3 else ''}: {why}" for why, who in found.items()]
+                reasons.setdefault(row["reason"], []).append(f"{shortened(trainer['name'])} in round {row['round']}")
+    return [f"{', '.join(who[:3])}{' and others' if len(who) > 3 else ''}: {why}" for why, who in reasons.items()]
 
 
 def trainer_cells(trainer: Mapping[str, Any], result: Mapping[str, Any]) -> list[Cell | None]:
@@ -228,8 +228,8 @@ def count(value: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    found = share_of(share)
-    return "–" if found is None else f"{found:.1%}"
+    ratio = share_of(share)
+    return "–" if ratio is None else f"{ratio:.1%}"
 
 
 def _many(number: int, noun: str) -> str:

@@ -1,0 +1,153 @@
+"""Who can read an envelope, and aggregators that serve something else than they have proven."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.support.desks import (
+    BAD_AGGREGATES,
+    EARLY,
+    heard,
+)
+from tests.support.past import (
+    BUILD,
+    ETHER,
+    MANIFEST,
+    ME,
+    OWNER,
+    STEP,
+    TRAINERS,
+    Past,
+    aggregate_of,
+    last,
+    points_of,
+    state_of,
+)
+from zkmarket.chain import Phase
+from zkmarket.errors import (
+    SealError,
+)
+from zkmarket.market import (
+    SealingKey,
+    decode_aggregate,
+    sealing,
+    theta_digest,
+    unseal,
+)
+from zkmarket.roles import (
+    UNAVAILABLE,
+    Desk,
+    aggregator,
+    trainer,
+)
+from zkmarket.round import (
+    Decision,
+)
+from zkmarket.storage import cid_to_bytes
+
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
+
+
+# ---------------------------------------------------------------- readers of an envelope
+
+
+def test_thousands_of_accounts_push_no_active_trainer_out(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: more members than an envelope has room for, who joined first and have never submitted."""
+    monkeypatch.setattr(sealing, "MAX_READERS", 5)
+    sybils = [SealingKey.fresh() for _ in range(6)]
+    honest = {who: SealingKey.fresh() for who in TRAINERS}
+    members = {f"0x{number:040x}": key for number, key in enumerate(sybils)} | honest
+    for who, key in members.items():
+        past.log("Joined", trainer=who, stakeWei=ETHER, encryptionKey=key.public)
+    for who in TRAINERS:
+        past.log("Submitted", round=1, trainer=who, digest=bytes(32), cid=b"")
+    log = at.history.log()
+    readers = aggregator.Aggregator(at).readers(log)
+    assert set(readers) == {OWNER.public, at.sealing_key.public, *(key.public for key in members.values())}
+    blob, key = sealing.seal(b"the sum", readers)
+    for reader in (OWNER, at.sealing_key, *honest.values()):
+        assert sealing.content_key(blob, reader) == key
+    for reader in sybils:
+        with pytest.raises(SealError, match="made for others"):
+            sealing.content_key(blob, reader)
+
+
+def test_who_has_left_is_no_reader(past: Past, at: Desk) -> None:
+    """Not even one that submitted to the last round."""
+    key = SealingKey.fresh().public
+    past.log("Joined", trainer=ME, stakeWei=ETHER, encryptionKey=key)
+    past.log("Submitted", round=1, trainer=ME, digest=bytes(32), cid=b"")
+    roles = aggregator.Aggregator(at)
+    assert key in roles.readers(at.history.log())
+    past.log("Left", trainer=ME, refundWei=ETHER)
+    assert key not in roles.readers(at.history.log())
+
+
+# ---------------------------------------------------------------- an earlier aggregator's envelope
+
+
+@pytest.mark.parametrize("bad", BAD_AGGREGATES)
+def test_a_bad_envelope_of_an_earlier_aggregator_does_not_stop_the_next(
+    bad: str, past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: serve another aggregate than the proven one, and fail; whoever takes office next cannot settle."""
+    past.started(1)
+    past.settled(1, at.sealing_key, OWNER, served=BAD_AGGREGATES[bad][0])
+    past.started(2)
+    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
+    monkeypatch.setattr(aggregator, "verify_round", lambda build, proof: proven)
+    role = aggregator.Aggregator(at)
+    monkeypatch.setattr(role, "proven", lambda *_: ("the proof", aggregate_of(2)))
+    past.taken = [{"trainer": who} for who in TRAINERS]
+
+    assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
+    name, proof, cid, publication = past.sent[-1]
+    assert (name, proof, publication) == ("settle", "the proof", b"signed")
+    blob = past.store.blobs[next(one for one in past.store.blobs if cid_to_bytes(one) == cid)]
+    served = decode_aggregate(unseal(blob, sealing.content_key(blob, OWNER)), MANIFEST)
+    assert served.theta == bytes(32) and np.array_equal(served.aggregate.values, aggregate_of(2).values)
+    assert heard(at, "the model is not known here")
+
+
+def test_an_aggregator_that_can_open_all_says_what_the_model_is(
+    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The honest twin."""
+    past.started(1)
+    past.settled(1, at.sealing_key)
+    past.started(2)
+    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
+    monkeypatch.setattr(aggregator, "verify_round", lambda build, proof, references: proven)
+    state, proof = state_of(Phase.PROVE, round=2, settled=1), SimpleNamespace(references=None)
+    role = aggregator.Aggregator(at)
+    role.catch_up(at.history.log(), 2)
+    past.store.blobs.clear()
+    said = role.theta_after(at.history.log(), BUILD, state, proof, aggregate_of(2))  # type: ignore[arg-type]
+    first = aggregate_of(1).values * STEP / 3
+    assert said == theta_digest(first + aggregate_of(2).values * STEP / 3)
+
+
+@pytest.mark.parametrize("bad", BAD_AGGREGATES)
+def test_a_bad_envelope_is_unavailable_to_those_who_read_it(bad: str, past: Past, at: Desk) -> None:
+    served, kind, reason = BAD_AGGREGATES[bad]
+    past.started(1)
+    past.settled(1, at.sealing_key, served=served, closed=False)
+    log = at.history.log()
+    with pytest.raises(kind, match=reason) as caught:
+        at.history.aggregate(last(log.settled()), log)
+    assert isinstance(caught.value, UNAVAILABLE)
+    early = at.receive(state_of(Phase.SETTLED, now=900), log, may_claim=True, verified=set())
+    assert reason in early and not past.sent
+    at.receive(state_of(Phase.SETTLED, now=1000), log, may_claim=True, verified=set())
+    assert past.sent == [("claim",)]
+    past.log("Closed", round=1, skipped=False)
+    past.started(2)
+    early = state_of(Phase.SUBMIT, round=2, now=EARLY)
+    said = trainer.Trainer(at, learn=lambda lesson: lesson.theta).submit(early)
+    assert said and said.startswith("round 2: nothing is submitted yet, ") and reason in said
+    assert past.sent == [("claim",)]
