@@ -13,7 +13,7 @@ demo: $(SETUP)
 	$(BIN)/zkmarket demo $(ARGS)
 
 test: $(SETUP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	$(PYTEST) $(ARGS)
 
 test-all: $(SETUP)
@@ -23,7 +23,7 @@ quick: $(VENV)/installed
 	$(PYTEST) -m unit $(ARGS)
 
 lint: $(VENV)/installed
-	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/mypy
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench_round $(ARGS)
@@ -39,4 +39,4 @@ $(NODE_STAMP): package.json package-lock.json .npmrc
 	touch $@
 
 clean:
-	rm -rf $(VENV) node_modules .build *.egg-info build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules .build *.egg-info build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

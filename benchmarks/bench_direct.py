@@ -167,6 +167,7 @@ def plain(
                 proof, _ = direct.prove_direct_round(keys, openings, commitments)
             watch.check(took)
             runs.append(took)
+    assert proof is not None
     rows.add(f"direct_{output}", runs, len(proof.data), instances=len(proof.instances), **about)
     with measured() as took:
         proven = direct.verify_direct_round(keys, commitments, beta, proof)

@@ -88,7 +88,7 @@ class School:
             learning.train(self.model, self.layout, self.theta, data, learning.Training(seed=i), number)
             for i, data in enumerate(self.data)
         ]
-        return np.clip(np.stack(made), -0.99, 0.99)
+        return np.asarray(np.clip(np.stack(made), -0.99, 0.99))
 
 
 def exact_shapley(losses: dict[Members, int], n: int) -> list[Fraction]:
@@ -108,6 +108,7 @@ def estimate(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], No
     data = learning.load_dataset(DATA)
     network = read_network(school.model_name, data.inputs.shape[1:])
     plan = search(network, options, school.theta.astype(np.float64), data, tell)[0].plan
+    assert options.scale_bits is not None  # with_defaults chose them
     fixed = FixedPoint(options.scale_bits, VALUE_BITS)
     updates = np.stack([quantise(u, fixed, None).values for u in school.updates_now]).astype(np.int64)
     theta = quantise_theta(plan, school.theta, used_parameters(plan))

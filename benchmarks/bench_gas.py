@@ -70,7 +70,12 @@ def measure(chain: Chain, tell: Callable[[str], None], projects: Iterable[str] =
     real = Real.deploy(chain)
     deployed = {"factory+project": gas_to_deploy(chain, real.market.address)}
     deployed["libraries"] = gas_to_deploy(chain, None) - deployed["factory+project"]
-    settle, parts, submit, steps, in_two, default = {}, {}, {}, {}, {}, {}
+    settle: dict[str, int] = {}
+    parts: dict[str, Any] = {}
+    submit: dict[str, int] = {}
+    steps: dict[str, int] = {}
+    in_two: dict[str, Any] = {}
+    default: dict[str, int] = {}
     for name in projects:
         with chain.rolled_back():
             project = settled(real, name, tell)
@@ -150,7 +155,7 @@ def gas_to_deploy(chain: Chain, address: str | None) -> int:
 
 def verifiers_to_deploy(chain: Chain, verifiers: Verifiers, n: int) -> dict[str, int]:
     parts = {"base": verifiers.base, "settlement": verifiers.settlement[n]}
-    return {name: gas_to_deploy(chain, verifier.address) for name, verifier in parts.items()}
+    return {name: gas_to_deploy(chain, verifier.deployed) for name, verifier in parts.items()}
 
 
 # ---------------------------------------------------------------- where it goes
@@ -165,14 +170,14 @@ def parts_of_settle(project: RealProject) -> dict[str, int]:
     done = project.receipts["settle"]
     data = bytes(project.chain.web3.eth.get_transaction(done.transaction)["input"])
     n, chunks = max(project.builds), project.build.manifest.chunks
-    accepted = project.project.outcome()["mask"].bit_count()
+    accepted = project.project.outcome().mask.bit_count()
     called = {
         call["action"]["to"]: int(call["result"]["gasUsed"], 16) for call in calls_of(project.chain, done.transaction)
     }
     parts = {
         "transaction": 21_000 + sum(16 if byte else 4 for byte in data),
-        "base": called[project.verifiers.base.address.lower()],
-        "settlement": called[project.verifiers.settlement[n].address.lower()],
+        "base": called[project.verifiers.base.deployed.lower()],
+        "settlement": called[project.verifiers.settlement[n].deployed.lower()],
         "points": RoundShape.of(project.build.manifest).points * 6_150 + chunks * (accepted + 1) * 150,
     }
     return parts | {"rest": done.gas - sum(parts.values())}
@@ -188,7 +193,7 @@ def calls_of(chain: Chain, transaction: str) -> Sequence[dict[str, Any]]:
 
 
 def flat(value: dict[str, Any], path: str = "") -> dict[str, int]:
-    out = {}
+    out: dict[str, int] = {}
     for key, item in value.items():
         name = f"{path}{key}"
         if isinstance(item, dict) and key not in ("projects", "settle_parts"):

@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +33,13 @@ MODELS = {"linear": f"{HERE}:linear", "mlp": "zkmarket.learning:digits_mlp,hidde
 BATCHES = {"linear": 64, "mlp": 64, "cnn": 16}
 
 
-def linear():
+def linear() -> Any:
     from torch import nn
 
     return nn.Linear(64, 10)
 
 
-def cnn():
+def cnn() -> Any:
     from torch import nn
 
     return nn.Sequential(
@@ -91,7 +93,7 @@ def trained(model: str, folder: Path) -> tuple[Path, Path]:
     return theta, data
 
 
-def bench(arguments: argparse.Namespace, model: str, folder: Path, tell) -> None:
+def bench(arguments: argparse.Namespace, model: str, folder: Path, tell: Callable[[str], None]) -> None:
     batch = arguments.batch or BATCHES[model]
     theta_file, data = trained(model, folder)
     rows = Rows({"model": model, "batch": batch, "trainers": TRAINERS} | machine())

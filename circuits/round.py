@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 
 from . import NOISE
@@ -54,7 +56,7 @@ class Round(torch.nn.Module):
         committed: bool,
         pad: int,
         sorted_noise: int,
-        sequence: list[list],
+        sequence: Sequence[tuple[str, int, int]],
     ):
         super().__init__()
         self.n, self.params, self.chunk, self.salts = n, params, chunk, salts
@@ -132,12 +134,12 @@ class Round(torch.nn.Module):
         return equal(held, wanted).sum(1).reshape(1, 1)
 
 
-def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+def take(tensor: torch.Tensor, indices: Iterable[int]) -> torch.Tensor:
     """Columns by constant index."""
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
 
 
-def looked_up(sequence: list[list], params: int, column: int, noise: int) -> list[int]:
+def looked_up(sequence: Sequence[tuple[str, int, int]], params: int, column: int, noise: int) -> list[int]:
     """Where the values and the noise that a sequence names lie among all inputs; value j is of update j // D."""
     places = []
     for kind, first, count in sequence:

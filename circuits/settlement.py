@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from . import NOISE
@@ -22,7 +24,7 @@ class Settlement(torch.nn.Module):
                 φ_i = Σ_j mask_j G_ij; contribution_i = mask_i · max(0, φ_i), or of 2φ_i − G_ii, or 1, or of G_iR, or
                 of φ_i·G' − G_iP·Σ_j mask_j G_jP with G' = G_PP + (G_PP = 0), or for cosine-shapley the s_i with
                 s_i²·G'_i <= (2^16·mask_i·max(0, φ_i))² < (s_i + 1)²·G'_i, G'_i = G_ii + (G_ii = 0);
-                ν = lower median of G_ii. zkmarket/rules.py and contribution.py say the same in integers.
+                ν = lower median of G_ii. zkmarket/rules says the same in integers.
                 And no G_ii, nor G_RR of a root, is beyond `longest`: otherwise the mask is none.
     Domain:     every compared value is below base^digits in absolute value; others are unprovable.
     Public:     q, r of every slot, β, mask_1..N, contribution_1..N, ν, in this order. A mask entry that is
@@ -135,6 +137,7 @@ class Settlement(torch.nn.Module):
         self, square: torch.Tensor, norms: torch.Tensor, inside: torch.Tensor, selected: torch.Tensor
     ) -> torch.Tensor:
         """Who is inside and not farther from the centre of the selected than mean + sigma deviations. Shape (1, n)."""
+        assert self.sigma is not None
         a, b = self.sigma
         count = selected.sum(1).reshape(1, 1)
         near = torch.einsum("ij,bj->bi", square, selected)
@@ -151,6 +154,7 @@ class Settlement(torch.nn.Module):
 
     def cosine(self, gram: torch.Tensor, norms: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         """Whose cosine with the root update is at least tau; of those outside only the sign is right. Shape (1, n)."""
+        assert self.tau is not None
         a, b = self.tau
         inner, norm = self.along(gram, "root")
         against = (float(b * b) * (inner * inner) - float(a * a) * (norms * norm)) * inside
@@ -208,7 +212,7 @@ class Settlement(torch.nn.Module):
         return smallest(distance, n - self.f - 2).sum(1).reshape(1, n)
 
 
-def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+def take(tensor: torch.Tensor, indices: Iterable[int]) -> torch.Tensor:
     """Columns by constant index."""
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
 

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+
+from .plan import (
+    Bias,
+    Channelwise,
+    CircuitPlan,
+    Convolution,
+    CrossEntropy,
+    Dense,
+    Divided,
+    Identity,
+    Squares,
+    Stage,
+    Term,
+    Transpose,
+    View,
+    WindowSum,
+)
 
 
 class Utility(torch.nn.Module):
@@ -37,34 +55,38 @@ class Utility(torch.nn.Module):
     as its multiplicities are committed without blinding (zkmarket/utility/statements.py asserts it). No sign is taken.
     """
 
-    def __init__(self, plan: dict[str, Any]):
+    def __init__(self, plan: Mapping[str, Any]):
+        """Args: plan: as it stands in utility.json."""
         super().__init__()
-        self.plan = plan
-        self.batch = plan["batch"]
+        self.plan = CircuitPlan.from_json(plan)
+        self.batch = self.plan.batch
 
     def example(self) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.zeros(1, length) for length in self.plan["lengths"])
+        return tuple(torch.zeros(1, length) for length in self.plan.lengths)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         plan = self.plan
         self.everything = torch.cat(inputs, 1)
         self.at = {
             name: [i for start, count in spans for i in range(start, start + count)]
-            for name, spans in plan["columns"].items()
+            for name, spans in plan.columns.items()
         }
         self.checks: list[torch.Tensor] = []
         self.powers_of_batch = self.public("a")
         self.looked_up()
-        self.tensors = {0: self.cells("validation", 0, self.batch * plan["inputs"])}
-        for step in plan["steps"]:
-            {
-                "stage": self.stage,
-                "sum": self.window_sums,
-                "transpose": self.transpose,
-                "cross-entropy": self.cross_entropy,
-                "mse": self.squares,
-            }[step["op"]](step)
-        echo = self.cells("public", 0, plan["public"]["noise"][0])
+        self.tensors: dict[int, torch.Tensor] = {0: self.cells("validation", 0, self.batch * plan.inputs)}
+        for step in plan.steps:
+            if isinstance(step, Stage):
+                self.stage(step)
+            elif isinstance(step, WindowSum):
+                self.window_sums(step)
+            elif isinstance(step, Transpose):
+                self.transpose(step)
+            elif isinstance(step, CrossEntropy):
+                self.cross_entropy(step)
+            else:
+                self.squares(step)
+        echo = self.cells("public", 0, plan.public["noise"][0])
         return torch.cat([echo, firsts([pick(self.exponentials, 0), *self.checks, self.correct, self.loss])], 1)
 
     # ---- cells
@@ -73,52 +95,53 @@ class Utility(torch.nn.Module):
         return take(self.everything, self.at[column][start : start + count])
 
     def public(self, name: str, count: int | None = None) -> torch.Tensor:
-        start, length = self.plan["public"][name]
+        start, length = self.plan.public[name]
         return self.cells("public", start, length if count is None else count)
 
     def constant(self, value: int, count: int = 2) -> torch.Tensor:
         """An integer as a public cell, repeated: a float in the graph would be exact to 24 bits only."""
-        return self.repeated("public", self.plan["constants"][str(value)], count)
+        return self.repeated("public", self.plan.constants[value], count)
 
     def repeated(self, column: str, cell: int, count: int = 2) -> torch.Tensor:
         return take(self.everything, [self.at[column][cell]] * max(2, count))
 
     def witness(self, name: str) -> torch.Tensor:
-        return self.cells("witness", *self.plan["witness"][name])
+        return self.cells("witness", *self.plan.witness[name])
 
     def digits(self, name: str) -> list[torch.Tensor]:
         """Cells of a number's digits, low first, each less R/2."""
-        return [self.witness(f"{name}.{i}") for i in range(self.plan["digits"][name])]
+        return [self.witness(f"{name}.{i}") for i in range(self.plan.digits[name])]
 
     def number(self, name: str) -> torch.Tensor:
         """Σ R^i digit_i, for every element."""
         digits = self.digits(name)
         value, count = digits[-1], width(digits[-1])
         for digit in digits[-2::-1]:
-            value = value * self.constant(self.plan["radix"], count) + digit
-        return value + self.constant(shift_of(len(digits), self.plan["radix"]), count)
+            value = value * self.constant(self.plan.radix, count) + digit
+        return value + self.constant(shift_of(len(digits), self.plan.radix), count)
 
     # ---- lookups
 
     def looked_up(self) -> None:
         """Look up everything in one operation: range and exponential at once."""
-        below, end = [], width(self.everything)
-        if "lambda" in self.plan["witness"]:
+        below: list[torch.Tensor] = []
+        end = width(self.everything)
+        if "lambda" in self.plan.witness:
             below = [self.witness("lambda") - self.constant(1, self.batch)]
-        places = []
-        for column, start, count in self.plan["sequence"]:
+        places: list[int] = []
+        for column, start, count in self.plan.sequence:
             if column == "below":  # λ − 1, after everything
                 places += range(end + start, end + start + count)
             elif column == "noise":
-                first = self.plan["public"]["noise"][0] + start
+                first = self.plan.public["noise"][0] + start
                 places += self.at["public"][first : first + count]
             else:
                 places += self.at[column][start : start + count]
         looked = take(torch.cat([self.everything, *below], 1), places)
-        self.exponentials = torch.pow(torch.tensor(float.fromhex(self.plan["base"])), looked)
+        self.exponentials = torch.pow(torch.tensor(self.plan.base), looked)
         self.where: dict[tuple[str, int], int] = {}
         row = 0
-        for column, start, count in self.plan["sequence"]:
+        for column, start, count in self.plan.sequence:
             for i in range(count):
                 self.where[column, start + i] = row + i
             row += count
@@ -128,7 +151,7 @@ class Utility(torch.nn.Module):
 
     # ---- random sums
 
-    def place_weights(self, shape: list[int]) -> torch.Tensor | None:
+    def place_weights(self, shape: Sequence[int]) -> torch.Tensor | None:
         """e_y f_x for every place of a (channels, height, width) tensor; None where there is but one."""
         if len(shape) == 1 or shape[1] * shape[2] == 1:
             return None
@@ -163,25 +186,24 @@ class Utility(torch.nn.Module):
         """Σ R^i (s_i + R/2·weight): the random sum of a number from those of its digits."""
         value = pick(sums, first + count - 1)
         for i in range(first + count - 2, first - 1, -1):
-            value = value * self.constant(self.plan["radix"]) + pick(sums, i)
-        return value + self.constant(shift_of(count, self.plan["radix"])) * weight
+            value = value * self.constant(self.plan.radix) + pick(sums, i)
+        return value + self.constant(shift_of(count, self.plan.radix)) * weight
 
     # ---- linear parts
 
-    def parameters(self, view: dict[str, Any], combine) -> torch.Tensor:
+    def combined(self, view: View, combine: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """L·f(θ) + (L/|S|)·f(Agg_S) for a linear f: each of the two is contracted before they are added."""
-        at = view["offset"] + torch.arange(view["count"]).reshape(view["shape"]).permute(view["order"])
+        at = view.offset + torch.arange(view.count).reshape(view.shape).permute(view.order)
         where = at.reshape(-1).tolist()
         if len(where) == 1:
             theta, update = (self.repeated(name, where[0]) for name in ("theta", "update"))
-            return theta * self.constant(self.plan["lcm"]) + update * self.repeated("public", 0)
-        shape = [view["shape"][i] for i in view["order"]]
-        theta = combine(take(self.everything, [self.at["theta"][i] for i in where]).reshape(shape))
-        update = combine(take(self.everything, [self.at["update"][i] for i in where]).reshape(shape))
+            return theta * self.constant(self.plan.lcm) + update * self.repeated("public", 0)
+        theta = combine(take(self.everything, [self.at["theta"][i] for i in where]).reshape(view.sizes))
+        update = combine(take(self.everything, [self.at["update"][i] for i in where]).reshape(view.sizes))
         count = width(theta)
-        return theta * self.constant(self.plan["lcm"], count) + update * self.repeated("public", 0, count)
+        return theta * self.constant(self.plan.lcm, count) + update * self.repeated("public", 0, count)
 
-    def against_channels(self, view: dict[str, Any]) -> torch.Tensor:
+    def against_channels(self, view: View) -> torch.Tensor:
         """Σ_o c_o W_ok of an (outputs, k) weight: (1, k)."""
 
         def combine(weight: torch.Tensor) -> torch.Tensor:
@@ -191,42 +213,55 @@ class Utility(torch.nn.Module):
             flat = weight.reshape(outputs, -1)
             return torch.einsum("ok,o->k", flat, self.public("c", outputs).reshape(-1)).reshape(1, -1)
 
-        return self.parameters(view, combine)
+        return self.combined(view, combine)
 
-    def linear_part(self, step: dict[str, Any], places: torch.Tensor | None) -> torch.Tensor:
+    def linear_part(self, step: Divided, places: torch.Tensor | None) -> torch.Tensor:
         """The random sum of Z."""
-        value = None
-        for term in step["terms"]:
-            part = getattr(self, term["kind"])(term, step["shape"], places)
-            if term["factor"] != 1:
-                part = part * self.constant(term["factor"])
+        value: torch.Tensor | None = None
+        for term in step.terms:
+            part = self.term(term, step.shape, places)
+            if term.factor != 1:
+                part = part * self.constant(term.factor)
             value = part if value is None else value + part
+        assert value is not None
         return value
 
-    def linear(self, term, shape, places) -> torch.Tensor:
-        x = self.tensors[term["tensor"]].reshape(self.batch, -1)
+    def term(self, term: Term, shape: Sequence[int], places: torch.Tensor | None) -> torch.Tensor:
+        """The random sum of one term, without its factor."""
+        if isinstance(term, Dense):
+            return self.dense(term)
+        if isinstance(term, Convolution):
+            return self.convolution(term, shape)
+        if isinstance(term, Channelwise):
+            return self.channelwise(term, shape, places)
+        if isinstance(term, Bias):
+            return self.bias(term, places)
+        return self.identity(term, shape, places)
+
+    def dense(self, term: Dense) -> torch.Tensor:
+        x = self.tensors[term.tensor].reshape(self.batch, -1)
         rows = self.rows_against_batch(x)
-        return inner(rows, self.against_channels(term["weight"]))
+        return inner(rows, self.against_channels(term.weight))
 
     def rows_against_batch(self, x: torch.Tensor) -> torch.Tensor:
         """Σ_b a_b x_bi: (1, i)."""
         return torch.einsum("bi,b->i", x, self.powers_of_batch.reshape(-1)).reshape(1, -1)
 
-    def conv(self, term, shape, places) -> torch.Tensor:
-        channels, height, width = term["shape"]
-        rows = self.rows_against_batch(self.tensors[term["tensor"]].reshape(self.batch, -1))
-        kernel_y, kernel_x = term["kernel"]
-        across = self.shifted("f", width, kernel_x, shape[2], term["stride"][1], term["pads"][1])
-        down = self.shifted("e", height, kernel_y, shape[1], term["stride"][0], term["pads"][0])
+    def convolution(self, term: Convolution, shape: Sequence[int]) -> torch.Tensor:
+        channels, height, width = term.shape
+        rows = self.rows_against_batch(self.tensors[term.tensor].reshape(self.batch, -1))
+        kernel_y, kernel_x = term.kernel
+        across = self.shifted("f", width, kernel_x, shape[2], term.stride[1], term.pads[1])
+        down = self.shifted("e", height, kernel_y, shape[1], term.stride[0], term.pads[0])
         part = torch.einsum("nw,wk->nk", rows.reshape(channels * height, width), across)
         part = part.reshape(channels, height, kernel_x)
         part = torch.einsum("ihx,hy->iyx", part, down)
-        return inner(part.reshape(1, -1), self.against_channels(term["weight"]))
+        return inner(part.reshape(1, -1), self.against_channels(term.weight))
 
     def shifted(self, name: str, size: int, kernel: int, out: int, stride: int, pad: int) -> torch.Tensor:
         """(size, kernel): the weight of the output that input place i meets with kernel place k, or 0."""
-        start = self.plan["public"][name][0]
-        zero = self.plan["constants"]["0"]
+        start = self.plan.public[name][0]
+        zero = self.plan.constants[0]
         cells = []
         for i in range(size):
             for k in range(kernel):
@@ -234,121 +269,126 @@ class Utility(torch.nn.Module):
                 cells.append(start + at if rest == 0 and 0 <= at < out else zero)
         return take(self.everything, [self.at["public"][cell] for cell in cells]).reshape(size, kernel)
 
-    def channelwise(self, term, shape, places) -> torch.Tensor:
+    def channelwise(self, term: Channelwise, shape: Sequence[int], places: torch.Tensor | None) -> torch.Tensor:
         """Σ_o c_o γ_o (κ_o Σ a_b p_s x_bos − μ_o Σ a_b p_s): batch-norm with fixed statistics."""
         channels = shape[0]
-        rows = self.rows_against_batch(self.tensors[term["tensor"]].reshape(self.batch, -1))
+        rows = self.rows_against_batch(self.tensors[term.tensor].reshape(self.batch, -1))
         if places is not None:
             size = width(places)
             rows = torch.einsum("op,p->o", rows.reshape(channels, size), places.reshape(-1)).reshape(1, -1)
         weight = self.total_weight(1, places)
-        normal = rows * self.public(term["kappa"]) - self.public(term["mu"]) * spread(weight, channels)
-        gamma = self.parameters(term["gamma"], lambda part: part.reshape(1, -1))
+        normal = rows * self.public(term.kappa) - self.public(term.mu) * spread(weight, channels)
+        gamma = self.combined(term.gamma, lambda part: part.reshape(1, -1))
         return inner(normal * gamma, self.public("c", channels)) if channels > 1 else normal * gamma
 
-    def bias(self, term, shape, places) -> torch.Tensor:
-        return self.against_channels(term["weight"]) * self.total_weight(1, places)
+    def bias(self, term: Bias, places: torch.Tensor | None) -> torch.Tensor:
+        return self.against_channels(term.weight) * self.total_weight(1, places)
 
-    def identity(self, term, shape, places) -> torch.Tensor:
-        return self.weighted([self.tensors[term["tensor"]]], shape[0], places)
+    def identity(self, term: Identity, shape: Sequence[int], places: torch.Tensor | None) -> torch.Tensor:
+        return self.weighted([self.tensors[term.tensor]], shape[0], places)
 
     # ---- steps
 
-    def stage(self, step: dict[str, Any]) -> None:
+    def stage(self, step: Stage) -> None:
         """q = ⌊g·Z/R^k⌋, then its positive part and the maximum over windows, as the step says."""
-        name, channels = step["name"], step["shape"][0]
-        places = self.place_weights(step["shape"])
+        name, channels = step.name, step.shape[0]
+        places = self.place_weights(step.shape)
         weight = self.total_weight(channels, places)
         tops = self.window_weights(step, places)
         remainder = self.digits(f"{name}.rem")
         top = self.number(f"{name}.top")
-        if step["relu"]:
+        if step.relu:
             positive = self.witness(f"{name}.positive")
             output = positive * top
             sums = self.weighted([output, top, positive, positive * positive], channels, tops)
             self.checks.append(pick(sums, 3) - pick(sums, 2))
             quotient = pick(sums, 0) * self.constant(2) - pick(sums, 1) + pick(sums, 2) - weight
         else:
-            output = top - self.constant(step["offset"], width(top))
+            output = top - self.constant(step.offset, width(top))
             quotient = self.weighted([output], channels, tops)
         rest = self.weighted(remainder, channels, places)
-        if step["pool"]:
+        if step.pool:
             gaps = self.digits(f"{name}.gap")
             quotient = quotient - self.powered(self.weighted(gaps, channels, places), 0, len(gaps), weight)
-            self.checks.append(self.one_is_zero(step, self.number(f"{name}.gap"), tops))
-        self.tensors[step["out"]] = output
+            self.checks.append(self.one_is_zero(step.shape, step.pool, self.number(f"{name}.gap"), tops))
+        self.tensors[step.out] = output
         self.divided(step, places, quotient, self.powered(rest, 0, len(remainder), weight))
 
-    def divided(self, step, places, quotient: torch.Tensor, remainder: torch.Tensor) -> None:
+    def divided(
+        self, step: Divided, places: torch.Tensor | None, quotient: torch.Tensor, remainder: torch.Tensor
+    ) -> None:
         """g·Z = R^k·q + rem."""
-        scaled = self.linear_part(step, places) * self.constant(step["times"])
-        whole = quotient * self.constant(self.plan["radix"] ** step["rem"])
+        scaled = self.linear_part(step, places) * self.constant(step.times)
+        whole = quotient * self.constant(self.plan.radix**step.rem)
         self.checks.append(scaled - whole - remainder)
 
-    def window_weights(self, step, places: torch.Tensor | None) -> torch.Tensor | None:
+    def window_weights(self, step: Stage, places: torch.Tensor | None) -> torch.Tensor | None:
         """The weights of places added up over each window; those of the places where there are no windows."""
-        if not step["pool"]:
+        if not step.pool or places is None:
             return places
-        windows = [take(places, places_of) for places_of in window_places(step["shape"], step["pool"])]
+        windows = [take(places, places_of) for places_of in window_places(step.shape, step.pool)]
         value = windows[0]
         for other in windows[1:]:
             value = value + other
         return value
 
-    def one_is_zero(self, step, gaps: torch.Tensor, tops: torch.Tensor) -> torch.Tensor:
+    def one_is_zero(
+        self, shape: Sequence[int], pool: Sequence[int], gaps: torch.Tensor, tops: torch.Tensor | None
+    ) -> torch.Tensor:
         """The random sum of Π over each window of what its values lack to its top: 0, so the top is one of them."""
-        size = step["shape"][1] * step["shape"][2]
-        count = self.batch * step["shape"][0]
-        product = None
-        for places_of in window_places(step["shape"], step["pool"]):
-            part = take(gaps, [n * size + place for n in range(count) for place in places_of])
+        product: torch.Tensor | None = None
+        for part in self.windows_of(gaps, shape, pool):
             product = part if product is None else product * part
-        return self.weighted([product], step["shape"][0], tops)
+        assert product is not None
+        return self.weighted([product], shape[0], tops)
 
-    def window_sums(self, step: dict[str, Any]) -> None:
+    def windows_of(self, x: torch.Tensor, shape: Sequence[int], pool: Sequence[int]) -> Iterator[torch.Tensor]:
+        """For each place in a window, that value of every window of a tensor; one after another, as they are used."""
+        size, count = shape[1] * shape[2], self.batch * shape[0]
+        for places_of in window_places(shape, pool):
+            yield take(x, [n * size + place for n in range(count) for place in places_of])
+
+    def window_sums(self, step: WindowSum) -> None:
         """Average pooling without its division, which is in the scale."""
-        size = step["shape"][1] * step["shape"][2]
-        count = self.batch * step["shape"][0]
-        x = self.tensors[step["tensor"]]
-        value = None
-        for places_of in window_places(step["shape"], step["pool"]):
-            part = take(x, [n * size + place for n in range(count) for place in places_of])
+        value: torch.Tensor | None = None
+        for part in self.windows_of(self.tensors[step.tensor], step.shape, step.pool):
             value = part if value is None else value + part
-        self.tensors[step["out"]] = value
+        assert value is not None
+        self.tensors[step.out] = value
 
-    def transpose(self, step: dict[str, Any]) -> None:
+    def transpose(self, step: Transpose) -> None:
         """The same cells, with a sample's axes in another order."""
-        at = torch.arange(self.batch * math.prod(step["shape"])).reshape(self.batch, *step["shape"])
-        places = at.permute(0, *(axis + 1 for axis in step["order"])).reshape(-1).tolist()
-        self.tensors[step["out"]] = take(self.tensors[step["tensor"]], places)
+        at = torch.arange(self.batch * math.prod(step.shape)).reshape(self.batch, *step.shape)
+        places = at.permute(0, *(axis + 1 for axis in step.order)).reshape(-1).tolist()
+        self.tensors[step.out] = take(self.tensors[step.tensor], places)
 
-    def cross_entropy(self, step: dict[str, Any]) -> None:
-        plan, batch, classes = self.plan, self.batch, step["shape"][0]
-        q, count = plan["radix"] // 2, batch * classes
+    def cross_entropy(self, step: CrossEntropy) -> None:
+        plan, batch, classes = self.plan, self.batch, step.shape[0]
+        q, count = plan.radix // 2, batch * classes
         weight = self.total_weight(classes, None)
 
         capped = self.witness("capped")  # T − c_j
         room = capped + self.constant(q, count)  # R − 1 − c_j
         excess = self.number("excess")
-        gap = excess - room + self.constant(plan["radix"] - 1, count)  # t_j = c_j + excess_j
-        top = self.number("top") - self.constant(step["offset"], batch)
+        gap = excess - room + self.constant(plan.radix - 1, count)  # t_j = c_j + excess_j
+        top = self.number("top") - self.constant(step.offset, batch)
         remainder = self.digits("rem")
         sums = self.weighted([gap, excess * room, *remainder], classes, None)
         self.checks.append(pick(sums, 1))  # where there is excess, c_j = R − 1
         tops = self.over_batch(top) * total(self.public("c", classes))
         self.divided(step, None, tops - pick(sums, 0), self.powered(sums, 2, len(remainder), weight))
 
-        label, label_gap = self.cells("validation", batch * plan["inputs"], batch), self.witness("label_gap")
-        named = label * self.repeated("public", plan["public"]["tie"][0], batch) + label_gap  # of class k: tie·k + t_k
+        label, label_gap = self.cells("validation", batch * plan.inputs, batch), self.witness("label_gap")
+        named = label * self.repeated("public", plan.public["tie"][0], batch) + label_gap  # of class k: tie·k + t_k
         tied = gap.reshape(batch, classes) + self.public("ties").reshape(1, classes)
         miss = named.reshape(batch, 1) - tied
         self.checks.append(self.over_batch(product_of_columns(gap.reshape(batch, classes))))
         self.checks.append(self.over_batch(product_of_columns(miss)))
 
-        start = plan["witness"]["capped"][0]
+        start = plan.witness["capped"][0]
         parts = self.exponential("witness", start, count).reshape(batch, classes)
         mass = parts.sum(1).reshape(1, batch)
-        at = self.exponential("witness", plan["witness"]["lambda"][0], batch) * self.constant(classes, batch)
+        at = self.exponential("witness", plan.witness["lambda"][0], batch) * self.constant(classes, batch)
         below = self.exponential("below", 0, batch) * self.constant(classes, batch)
         self.checks.append(self.over_batch(at - mass - self.number("over")))
         self.checks.append(self.over_batch(mass - below - self.constant(1, batch) - self.number("under")))
@@ -356,21 +396,21 @@ class Utility(torch.nn.Module):
         right = self.constant(1, batch) - label_gap * self.witness("inverse")
         self.checks.append(self.over_batch(right * label_gap))
         self.correct = total(right)
-        self.loss = total(self.witness("lambda") + label_gap + self.constant(step["shift"], batch))
+        self.loss = total(self.witness("lambda") + label_gap + self.constant(step.shift, batch))
 
-    def squares(self, step: dict[str, Any]) -> None:
-        plan, batch, outputs = self.plan, self.batch, step["shape"][0]
+    def squares(self, step: Squares) -> None:
+        plan, batch, outputs = self.plan, self.batch, step.shape[0]
         weight = self.total_weight(outputs, None)
-        value = self.number("top") - self.constant(step["offset"], batch * outputs)
+        value = self.number("top") - self.constant(step.offset, batch * outputs)
         remainder = self.digits("rem")
         sums = self.weighted([value, *remainder], outputs, None)
         self.divided(step, None, pick(sums, 0), self.powered(sums, 1, len(remainder), weight))
-        error = value - self.cells("validation", batch * plan["inputs"], batch * outputs)
+        error = value - self.cells("validation", batch * plan.inputs, batch * outputs)
         self.correct = self.constant(0)
         self.loss = inner(error, error)
 
 
-def take(tensor: torch.Tensor, indices) -> torch.Tensor:
+def take(tensor: torch.Tensor, indices: Iterable[int]) -> torch.Tensor:
     """Columns by constant index."""
     return torch.index_select(tensor, 1, torch.tensor(list(indices)))
 
@@ -420,10 +460,11 @@ def product_of_columns(tensor: torch.Tensor) -> torch.Tensor:
 
 def shift_of(digits: int, radix: int) -> int:
     """R/2·(1 + R + … ): what digits that are kept less R/2 lack."""
-    return radix // 2 * sum(radix**i for i in range(digits))
+    ones: int = sum(radix**i for i in range(digits))
+    return radix // 2 * ones
 
 
-def window_places(shape: list[int], pool: list[int]) -> list[list[int]]:
+def window_places(shape: Sequence[int], pool: Sequence[int]) -> list[list[int]]:
     """For each place in a window, that place of every window of a (channels, height, width) tensor."""
     _, height, width = shape
     return [

@@ -33,7 +33,7 @@ contract Factory {
     uint256 private constant POINT_BYTES = 64;
     uint256 private constant PROOFS_BYTES = 30_000; // of both, and all else that is not a point
 
-    /// @dev ℓ1 of a column by K, from K = 10, the lowest 16 bits, to K = 20: as zkmarket/columns.py has it.
+    /// @dev ℓ1 of a column by K, from K = 10, the lowest 16 bits, to K = 20: as zkmarket/build/columns.py has it.
     uint256 private constant ROWS = 0x03fd_01fe_01fd_00fe_00fd_007e_007d_003e_003d_001e_001d;
     uint256 private constant MOST_VALUES = 1 << 26; // of an update, padded: then no inner product wraps around
     uint256 private constant PROJECTION_ROWS = 520;

@@ -3,7 +3,7 @@
 /* `solc` as a command, over the WebAssembly compiler that npm installs.
  *
  * Brownie runs a native compiler and npm has none; the `solcjs` command takes other options. This one
- * understands what Brownie (py-solc-x) and zkmarket/market.py call:
+ * understands what Brownie (py-solc-x) and zkmarket/chain/compiler.py call:
  *
  *     solc --version
  *     solc --standard-json [--allow-paths DIR,DIR]  < input.json  > output.json

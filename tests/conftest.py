@@ -35,13 +35,10 @@ tiers.load_profile()
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is exhaustive is left to `make test-all`, and to who asks for it by its marker."""
-    exhaustive = [(item, item.get_closest_marker("exhaustive")) for item in items]
-    for item, marker in exhaustive:
-        if marker and not (len(marker.args) == 1 and isinstance(marker.args[0], str)):
-            raise pytest.UsageError(f'{item.nodeid}: write exhaustive("why its cheaper sibling is enough")')
     if not tiers.ALL and "exhaustive" not in config.option.markexpr:
-        config.hook.pytest_deselected(items=[item for item, marker in exhaustive if marker])
-        items[:] = [item for item, marker in exhaustive if not marker]
+        left_out = tiers.left_out(items)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

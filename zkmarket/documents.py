@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+from jsonschema.protocols import Validator
 
 from .errors import InputError
 from .files import atomic_write
 
-_Validator = jsonschema.validators.extend(
+_Validator: type[Validator] = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
 )
@@ -21,7 +22,7 @@ _Validator = jsonschema.validators.extend(
 
 
 @functools.cache
-def _validator(name: str) -> jsonschema.protocols.Validator:
+def _validator(name: str) -> Validator:
     schema = json.loads((Path(__file__).parent / "schemas" / f"{name}.schema.json").read_text())
     return _Validator(schema)
 

@@ -16,7 +16,8 @@ def parse_amount(text: str) -> int:
     if not match:
         raise ValueError('an amount such as "1.5 ether" or "200 gwei"')
     whole, part, unit = match[1], match[2] or "", match[3]
-    wei, rest = divmod(int(whole + part) * int(units[unit]), 10 ** len(part))
+    scale: int = 10 ** len(part)
+    wei, rest = divmod(int(whole + part) * int(units[unit]), scale)
     if rest:
         raise ValueError("a whole number of wei, the smallest unit")
     return wei

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Bn254} from "./Bn254.sol";
 
 /// @title Both opened columns as combinations of the commitments: W of the folded Gram argument, U of the projection.
-/// @notice Mirrors Coefficients.together of zkmarket/base.py.
+/// @notice Mirrors Coefficients.together of zkmarket/round/base.py.
 library Combination {
     using Bn254 for uint256[5];
 

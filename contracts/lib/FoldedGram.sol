@@ -6,7 +6,7 @@ import {Bn254} from "./Bn254.sol";
 import {Transcript} from "./Transcript.sol";
 
 /// @title The verifier's side of the folded Gram argument, and the aggregate's commitment.
-/// @notice Mirrors zkmarket/gram.py (verify) and zkmarket/round.py (aggregate_points).
+/// @notice Mirrors zkmarket/round/gram.py (verify) and zkmarket/round/proof.py (aggregate_points).
 library FoldedGram {
     using Bn254 for uint256[5];
 

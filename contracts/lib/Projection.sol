@@ -7,7 +7,7 @@ import {SubsetSums} from "./SubsetSums.sol";
 import {Transcript} from "./Transcript.sol";
 
 /// @title The verifier's side of the projection argument: no entry of an update is 2^113 or more.
-/// @notice Mirrors zkmarket/projection.py (first_claim, check_rounds, equalities, evaluate). Of the 2^μ positions of
+/// @notice Mirrors zkmarket/round/projection.py (first_claim, check_rounds, equalities, evaluate). Of the 2^μ positions of
 /// blocks the masks P_0..P_μ have 0 and the powers of two, data blocks the others in order.
 /// @dev `SubsetSums.reserve` comes first.
 library Projection {
@@ -55,11 +55,21 @@ library Projection {
         uint256 shift = p - OFFSET;
         uint256 seen;
         assembly ("memory-safe") {
-            // Horner's scheme: the last row first
+            // Horner's scheme: the last row first, four at a time. In `seen` a row of 2^111 or more leaves bit 111, 0 all
+            // bits
             for { let at := add(z.offset, mul(ROWS, ROW_BYTES)) } gt(at, z.offset) {} {
-                at := sub(at, ROW_BYTES)
-                let row := shr(144, calldataload(at))
-                seen := or(seen, or(row, sub(row, 1))) // 2^111 or more: bit 111; 0: all bits
+                at := sub(at, 56)
+                let row := shr(144, calldataload(add(at, 42)))
+                seen := or(seen, or(row, sub(row, 1)))
+                claim := mulmod(add(claim, add(row, shift)), eta, p)
+                row := shr(144, calldataload(add(at, 28)))
+                seen := or(seen, or(row, sub(row, 1)))
+                claim := mulmod(add(claim, add(row, shift)), eta, p)
+                row := shr(144, calldataload(add(at, 14)))
+                seen := or(seen, or(row, sub(row, 1)))
+                claim := mulmod(add(claim, add(row, shift)), eta, p)
+                row := shr(144, calldataload(at))
+                seen := or(seen, or(row, sub(row, 1)))
                 claim := mulmod(add(claim, add(row, shift)), eta, p)
             }
             claim := addmod(claim, t0, p)
@@ -106,7 +116,7 @@ library Projection {
     }
 
     /// @notice eq_b(σ) of every position b, the first σ for the highest bit, sorted by who stands there.
-    /// @return data of the data blocks, and zeros up to whole windows.
+    /// @return data of the data blocks, and zeros up to `padded`.
     /// @return masks of P_0..P_μ.
     function equalities(uint256[] memory sigmas, uint256 blocks)
         internal
@@ -159,21 +169,24 @@ library Projection {
         uint256[] memory data,
         uint256[] memory masks
     ) internal view returns (uint256 value) {
+        value = SubsetSums.rows(
+            seed0,
+            eta,
+            SubsetSums.Weights(data, shape.blocks, _power(y, shape.width), shape.height, y, shape.width)
+        );
         uint256 p = Bn254.P;
         uint256 ratio = mulmod(eta, y, p);
         if (ratio == 1) revert NoGeometricSum(eta, y); // nobody meets it by chance
         uint256 inverse = _power(addmod(ratio, p - 1, p), p - 2);
         // the flood, Σ_{j <= 520} η^j y^(j−1), and the masks' own coordinates, y^(520 + t)
         uint256 head = _power(y, ROWS);
-        value = mulmod(mulmod(_power(eta, ROWS), head, p) + p - 1, mulmod(masks[0], mulmod(eta, inverse, p), p), p);
+        uint256 flood = mulmod(_power(eta, ROWS), head, p) + p - 1;
+        value = addmod(value, mulmod(flood, mulmod(masks[0], mulmod(eta, inverse, p), p), p), p);
         for (uint256 t; t < masks.length; ++t) {
             value = addmod(value, mulmod(masks[t], head, p), p);
             head = mulmod(head, y, p);
         }
         value = addmod(value, _padding(shape, eta, y, inverse, data), p);
-        uint256[] memory along = _powers(y, shape.width);
-        uint256[] memory down = _powers(mulmod(along[shape.width - 1], y, p), shape.height);
-        value = addmod(value, SubsetSums.rows(seed0, eta, data, down, along), p);
     }
 
     /// @dev y^d0 · ((ηy)^(C−d0) − 1)/(ηy − 1) · Σ_i eq_(last chunk of i) · η^(521 + i(C−d0)), slot 1 for i = 0.
@@ -193,20 +206,6 @@ library Projection {
         sum = mulmod(sum, _power(eta, ROWS + 1), p);
         uint256 geometric = mulmod(mulmod(step, _power(y, size), p) + p - 1, inverse, p);
         return mulmod(mulmod(sum, geometric, p), _power(y, shape.start), p);
-    }
-
-    /// @dev 1, base, base², … and zeros up to whole windows.
-    function _powers(uint256 base, uint256 count) private pure returns (uint256[] memory out) {
-        out = new uint256[](SubsetSums.padded(count));
-        uint256 p = SubsetSums.prime();
-        assembly ("memory-safe") {
-            let power := 1
-            let at := add(out, 0x20)
-            for { let end := add(at, shl(5, count)) } lt(at, end) { at := add(at, 0x20) } {
-                mstore(at, power)
-                power := mulmod(power, base, p)
-            }
-        }
     }
 
     /// @dev base^exponent mod p.

@@ -12,7 +12,7 @@ import {SubsetSums} from "./SubsetSums.sol";
 import {Transcript} from "./Transcript.sol";
 
 /// @title What a project demands of proofs. Reads its storage, writes nothing, moves nothing.
-/// @notice Mirrors zkmarket/base.py (verify) and zkmarket/round.py. Linked: its code runs in the project
+/// @notice Mirrors zkmarket/round/base.py (verify) and zkmarket/round/proof.py. Linked: its code runs in the project
 /// (address(this), msg.sender), and lives apart for size alone.
 library Proofs {
     using Bn254 for uint256[5];

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Bn254} from "./Bn254.sol";
 
-/// @title The Fiat-Shamir transcript, word for word that of zkmarket/transcript.py.
+/// @title The Fiat-Shamir transcript, word for word that of zkmarket/crypto/transcript.py.
 /// @notice Chained: a challenge comes from a seed that has absorbed all that the prover chose before it.
 library Transcript {
     uint256 private constant LOW_128 = type(uint128).max;

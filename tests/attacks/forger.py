@@ -164,7 +164,7 @@ def all_of(*changes: Callable[[Matrix], None]) -> Callable[[Matrix], None]:
 def commit_column(build: Build, circuit: str, column: Sequence[int]) -> Point:
     """Commitment of any column of field elements, in the size of a circuit."""
     logrows = build.manifest.value["circuits"][circuit]["logrows"]
-    return backend.commit(build.files(circuit), logrows, [to_hex(from_ints(column))])[0]
+    return backend.commit(build.files[circuit], logrows, [to_hex(from_ints(column))])[0]
 
 
 def column_of(submission: Submission, chunk: int, size: int) -> list[int]:

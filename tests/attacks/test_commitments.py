@@ -60,6 +60,7 @@ def with_opening(submissions: tuple[Submission, ...], slot: int, opening: Openin
 # ---------------------------------------------------------------- one entry changed after commitment
 
 
+@pytest.mark.exhaustive("other entries", but=1)
 @pytest.mark.parametrize("slot, entry", [(1, 0), (3, 1500), (5, PARAMS - 1)])
 def test_entry_changed(honest_round: Round, slot: int, entry: int) -> None:
     """An update that is not the committed one is not admitted, and its trainer named; nor does it become a proof."""

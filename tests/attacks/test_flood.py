@@ -154,6 +154,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Attempt]:
     return out
 
 
+@pytest.mark.exhaustive("test_killed.py: attempts share nothing")
 @pytest.mark.proof
 def test_proving_a_round_again_shares_nothing(
     honest_round: ProvenRound, drawn: list[Attempt], monkeypatch: pytest.MonkeyPatch

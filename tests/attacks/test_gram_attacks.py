@@ -68,6 +68,7 @@ def test_false_matrix_stops_the_prover(honest_round: Round, monkeypatch: pytest.
         prove_round(honest_round.build, honest_round.submissions)
 
 
+@pytest.mark.exhaustive("other entries", but=1)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_false_matrix_is_rejected(honest_round: Round, change: Change) -> None:
     """Past that check, with a settlement proof that verifies and honest claims."""
@@ -140,6 +141,7 @@ def test_points_of_the_right_columns_in_another_proof(honest_round: Round, anoth
 # ---------------------------------------------------------------- C_0 without a free mask
 
 
+@pytest.mark.exhaustive("another mask for the same gap", but=1)
 @pytest.mark.parametrize("weights", [(-1, -1, -1, -1, -1), (3, P // 2, 0, 7, 11)], ids=["minus all", "any"])
 def test_mask_chosen_from_the_others(honest_round: Round, weights: tuple[int, ...]) -> None:
     """C_0 as a combination of the others' commitments: no secret, but no forgery either."""
@@ -184,6 +186,7 @@ def collision(request: pytest.FixtureRequest) -> Change:
     return request.param
 
 
+@pytest.mark.exhaustive("another matrix for the same gap", but=1)
 def test_powers_of_one_challenge(honest_round: Round, monkeypatch: pytest.MonkeyPatch, collision: Change) -> None:
     """The weak verifier accepts a false matrix and pays for it; ours refuses the same matrix."""
     build, submissions = honest_round.build, honest_round.submissions
@@ -200,6 +203,7 @@ def test_powers_of_one_challenge(honest_round: Round, monkeypatch: pytest.Monkey
         verify_round(build, forged)
 
 
+@pytest.mark.exhaustive("the prover of test_powers_of_one_challenge")
 def test_powers_of_one_challenge_through_the_prover(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even the prover's own checks pass with weak challenges: it is the challenges that have to be right."""
     with_matrix(monkeypatch, colliding(10**6))
@@ -252,6 +256,7 @@ RICHER = add_to(1, 1, 5 * 10**6)
 """Slot 1 claims a longer update than it has: a higher score."""
 
 
+@pytest.mark.exhaustive("other places", but=1)
 @pytest.mark.parametrize(
     "weak_transcript, solve", [(missing(0), 0), (missing(1), 1), (Labelled, 0)], ids=["first", "last", "labels"]
 )
@@ -269,6 +274,7 @@ def test_unchained_seed(
         verify_round(build, forged)
 
 
+@pytest.mark.exhaustive("another entry", but=1)
 @pytest.mark.parametrize("solve", [0, 1])
 def test_chained_seed(honest_round: Round, solve: int) -> None:
     """The same forgery against ours: solving for X moves every ρ that it was solved with."""
@@ -276,6 +282,7 @@ def test_chained_seed(honest_round: Round, solve: int) -> None:
         verify_round(honest_round.build, forge_round(honest_round.build, honest_round.submissions, RICHER, solve=solve))
 
 
+@pytest.mark.exhaustive("the honest twin of test_unchained_seed; test_true_matrix_is_accepted")
 def test_unchained_seed_is_no_excuse(honest_round: Round, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weak verifier is not simply blind: with honest claims it refuses the false matrix too."""
     monkeypatch.setattr(proof_module, "Transcript", Labelled)

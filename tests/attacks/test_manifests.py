@@ -299,5 +299,5 @@ def test_export_into_a_folder_of_something_else(honest_round: Round, tmp_path: P
 def test_export_shares_no_file_with_the_cache(honest_round: Round, tmp_path: Path) -> None:
     """Whoever writes into an export damages nothing else."""
     export(honest_round.build, honest_round.proof, tmp_path / "out")
-    assert not (tmp_path / "out/base/kzg.srs").samefile(honest_round.build.files("base").srs)
-    assert not (tmp_path / "out/base/vk.key").samefile(honest_round.build.files("base").vk)
+    assert not (tmp_path / "out/base/kzg.srs").samefile(honest_round.build.files["base"].srs)
+    assert not (tmp_path / "out/base/vk.key").samefile(honest_round.build.files["base"].vk)

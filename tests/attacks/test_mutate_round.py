@@ -241,6 +241,7 @@ def test_every_word_of_a_proof(honest_round: Round, place: Path) -> None:
     assert survivors(honest_round.build, cases(), 2 * words - 1) == []
 
 
+@pytest.mark.exhaustive("test_every_word_of_a_proof; test_rows.py")
 def test_every_row_of_the_projection(honest_round: Round) -> None:
     """One bit of each of the 520 answers, and the bits that no answer has."""
     value, place = honest_round.json(), ("base", "z")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -43,15 +43,16 @@ class Real(Ideal):
         self.shape, self.salts = build.manifest.projection, build.manifest.salts
         self.cells = self.shape.rows * self.shape.width
 
-    def files(self, name: str) -> backend.CircuitFiles:  # type: ignore[override]
-        return self.build.files(name)
+    @property
+    def files(self) -> Mapping[str, backend.CircuitFiles]:  # type: ignore[override]
+        return self.build.files
 
     def point(self, column: Sequence[int]) -> Point:
-        return backend.commit(self.files("base"), self.manifest.logrows, [to_hex(from_ints(column))])[0]
+        return backend.commit(self.files["base"], self.manifest.logrows, [to_hex(from_ints(column))])[0]
 
     def prove_columns(self, columns: Sequence[Sequence[int]]) -> Proof:
         inputs = [to_hex(from_ints(column)) for column in columns]
-        return backend.prove([ProofJob("base proof", self.files("base"), inputs)])[0]
+        return backend.prove([ProofJob("base proof", self.files["base"], inputs)])[0]
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -73,7 +74,7 @@ def sent_by(kind: type[Prover], real: Real, entries: Entries, transcript: type[T
 
 def is_valid(real: Real, sent: Sent) -> None:
     """Raise ProofRejected unless the base proof by itself is one."""
-    backend.verify(real.files("base"), sent.proof.proof, "base proof")
+    backend.verify(real.files["base"], sent.proof.proof, "base proof")
 
 
 def test_the_definition_is_accepted(real: Real) -> None:
@@ -92,6 +93,7 @@ LIES: dict[str, tuple[type[Prover], Entries]] = {
 }
 
 
+@pytest.mark.exhaustive("test_large_entries.py has all without proofs", but=2)
 @pytest.mark.parametrize("kind, entries", LIES.values(), ids=LIES)
 def test_a_lie_with_a_valid_base_proof(real: Real, kind: type[Prover], entries: Entries) -> None:
     sent = sent_by(kind, real, entries)
@@ -100,6 +102,7 @@ def test_a_lie_with_a_valid_base_proof(real: Real, kind: type[Prover], entries: 
         verify(real, sent)
 
 
+@pytest.mark.exhaustive("test_projection_forgeries.py has all without proofs", but=2)
 @pytest.mark.parametrize(
     "forger, weak, reason",
     [

@@ -229,6 +229,7 @@ def test_a_lie_about_an_inner_product_with_a_reference(referred: Referred) -> No
         verify_round(referred.build, forged, references=referred.known)
 
 
+@pytest.mark.exhaustive("tests/crypto/test_transcript.py: references are absorbed")
 def test_without_references_it_is_another_round(referred: Referred) -> None:
     """No root: everybody passes the cosine. No last aggregate: the scores are Shapley's. So says the verifier, too."""
     proof, _ = prove_round(referred.build, referred.submissions)
@@ -302,6 +303,7 @@ def longest(build: Build, at: int) -> np.ndarray:
     return values
 
 
+@pytest.mark.exhaustive("other places", but=1)
 @pytest.mark.parametrize("at", [0, 895, PARAMS - 1], ids=["first", "beside the salts", "last"])
 def test_the_longest_last_aggregate(referred: Referred, at: int) -> None:
     """Its entries are beyond any update's: it is settled all the same, or a predecessor could stop its successor."""

@@ -98,6 +98,7 @@ def sibling(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return build_for(tmp_path_factory.mktemp("sibling") / "build", **request.param)
 
 
+@pytest.mark.exhaustive("another word of the manifest", but=1)
 def test_another_manifest_with_the_same_keys(honest_round: Round, sibling: Build) -> None:
     digests = [
         {name: circuit["files"]["vk.key"] for name, circuit in build.manifest.value["circuits"].items()}

@@ -320,6 +320,7 @@ def inner_products(updates: list[np.ndarray]) -> list[list[int]]:
     return [[int(np.dot(a, b)) for b in updates] for a in updates]
 
 
+@pytest.mark.exhaustive("why there is a bound; that it works is the next test")
 def test_long_clones_win_without_a_bound(small_build: Build, clones: list[np.ndarray]) -> None:
     """What the norm bound is for: the clones have the best Krum scores and take most of the reward."""
     ranks = krum_scores(inner_products(clones), small_build.manifest.filter.f)
@@ -340,6 +341,7 @@ def test_long_clones_lose_with_the_bound(small_build: Build, clones: list[np.nda
     assert paid[3:] == [0, 0] and min(paid[:3]) > 0
 
 
+@pytest.mark.exhaustive("test_settlement_circuit.py, without a proof")
 def test_a_majority_of_long_clones_gets_nothing(small_build: Build, clones: list[np.ndarray]) -> None:
     """Beyond f nothing is promised, but the round can be settled, and not in their favour."""
     beta = max(row[i] for i, row in enumerate(inner_products(clones[:3])))
@@ -357,6 +359,7 @@ def test_zero_updates(small_build: Build) -> None:
     assert proof.settlement.instances[NU_AT] == 0
 
 
+@pytest.mark.exhaustive("test_zero_updates")
 def test_one_zero_update(small_build: Build) -> None:
     """A free rider earns nothing, accepted or not."""
     updates = honest_updates(N, PARAMS)
@@ -378,6 +381,7 @@ def bound_for(submissions: tuple[Submission, ...], count: int) -> int:
     return sorted(int(np.dot(v := s.opening.values.astype(np.int64), v)) for s in submissions)[count - 1]
 
 
+@pytest.mark.exhaustive("other numbers", but=1)
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_within_the_bound(honest_round: Round, count: int) -> None:
     """Fewer than three would learn each other's updates: the round is proven and paid, its aggregate withheld."""
@@ -393,6 +397,7 @@ def test_too_few_within_the_bound(honest_round: Round, count: int) -> None:
         open_aggregate(build, decision, honest_round.aggregate)
 
 
+@pytest.mark.exhaustive("the circuit's tests have it without a proof")
 def test_three_within_the_bound(honest_round: Round) -> None:
     """The honest twin, at the edge."""
     beta = bound_for(honest_round.submissions, 3)

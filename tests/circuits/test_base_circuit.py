@@ -65,6 +65,7 @@ def test_a_row_more_would_need_a_fourth_block(logrows: int):
     assert Columns(logrows).length < backend.usable_rows(logrows)
 
 
+@pytest.mark.exhaustive("sizes", but=3)
 @pytest.mark.circuit
 @pytest.mark.parametrize("more", [0, 1])
 @pytest.mark.parametrize("logrows", [10, 11, 12, 13])
@@ -83,6 +84,7 @@ def test_so_it_is_when_it_is_compiled(logrows: int, more: int, tmp_path):
 # ---------------------------------------------------------------- proofs
 
 
+@pytest.mark.exhaustive("a size", but=1)
 @pytest.mark.proof
 @pytest.mark.parametrize("logrows", [10, 13])
 def test_a_proof_holds_its_columns_commitments(compile_once: Compile, logrows: int):

@@ -87,6 +87,7 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, int]:
     return found
 
 
+@pytest.mark.exhaustive("a size: test_at_the_edge_a_row_less_cannot_be_set_up")
 def test_a_block_more_is_needed_from_two_rows_before_the_last_on(sizes: dict[int, int]):
     one, two, three = sorted(set(sizes.values()))
     assert {rows: {one: 1, two: 2, three: 3}[size] for rows, size in sizes.items()} == {
@@ -95,6 +96,7 @@ def test_a_block_more_is_needed_from_two_rows_before_the_last_on(sizes: dict[int
     assert max(rows for rows, size in sizes.items() if size == one) == block_rows(LOGROWS)
 
 
+@pytest.mark.exhaustive("further circuits", but=3)
 @pytest.mark.parametrize("name", [*CIRCUITS, "residual"])
 def test_a_block_less_than_a_build_says_cannot_be_set_up(name: str, compile_once: Compile, tmp_path: Path):
     """A build has exactly the blocks that its circuit fills: no empty one, and with one less there are no keys."""

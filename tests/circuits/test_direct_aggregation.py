@@ -22,6 +22,7 @@ SORTED = [Combine(MEDIAN, 3), Combine(MEDIAN, 4), Combine(TRIMMED, 5)]
 MEANS = [Combine(MEAN, 4, logrows=10), Combine(MEAN, 3, output="committed", logrows=10, chunk=None)]
 
 
+@pytest.mark.exhaustive("further N and outputs", but=5)
 @pytest.mark.circuit
 @pytest.mark.parametrize("check", checks.SORTED)
 @pytest.mark.parametrize("of", SORTED, ids=str)
@@ -29,6 +30,7 @@ def test_a_sorted_aggregate_is_the_integer_oracle(compile_once: Compile, of: Com
     checks.SORTED[check](compile_once(of.circuit()))
 
 
+@pytest.mark.exhaustive("further N and outputs", but=4)
 @pytest.mark.circuit
 @pytest.mark.parametrize("check", checks.MEAN)
 @pytest.mark.parametrize("of", MEANS, ids=str)

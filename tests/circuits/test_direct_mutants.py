@@ -72,6 +72,7 @@ MEAN = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive("the direct sum is the reference, not the market's path", but=5)
 @pytest.mark.parametrize("mutant", MEAN, ids=str)
 def test_a_broken_weighted_sum_is_caught(compile_once: Compile, mutant: Mutant):
     assert_caught(compile_once, MEAN_CIRCUIT, checks.MEAN | checks.COLUMN, mutant)
@@ -166,6 +167,7 @@ ROUND = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive("the direct round is the reference, not the market's path", but=5)
 @pytest.mark.parametrize("mutant", ROUND, ids=str)
 def test_a_broken_round_is_caught(compile_once: Compile, mutant: Mutant):
     assert_caught(compile_once, ROUND_CIRCUIT, checks.ROUND, mutant)

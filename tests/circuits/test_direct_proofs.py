@@ -174,6 +174,7 @@ def played(round_build: Build, noises: list[list[int]]) -> Proven:
         return Proven(made, submissions, *direct.prove_direct_round(made, openings, commitments))
 
 
+@pytest.mark.exhaustive("test_direct_round.py: the circuit is the oracle, which the folded path is, too")
 def test_the_direct_round_decides_what_the_folded_path_decides(played: Proven):
     """Mask, scores, ν and aggregate on the same openings; the sum of the salts opens the folded path's commitment."""
     build = played.direct.build
@@ -187,6 +188,7 @@ def test_the_direct_round_decides_what_the_folded_path_decides(played: Proven):
     check_result(build, decision.aggregate[0], played.result)
 
 
+@pytest.mark.exhaustive("test_lies_about_a_weighted_sum_are_refused; tests/round/test_direct.py")
 def test_lies_about_a_round_are_refused(played: Proven):
     made, commitments, beta = played.direct, played.commitments, played.direct.build.manifest.beta_max
 
@@ -206,6 +208,7 @@ def test_lies_about_a_round_are_refused(played: Proven):
     refused("a value of the result is beyond", played.with_instance(-1, -3 * 4092 - 1))
 
 
+@pytest.mark.exhaustive("tests/round/test_direct.py")
 def test_too_few_accepted_are_not_opened(played: Proven):
     with pytest.raises(InputError, match="0 updates are accepted, wanted at least 3, or it reveals them"):
         direct.prove_direct_round(played.direct, played.openings, played.commitments, beta=0)
@@ -242,6 +245,7 @@ def decomposed_data(gram: list[list[int]], beta: int, played: Proven, outcome: O
     return out
 
 
+@pytest.mark.exhaustive("test_histogram_attack.py has it of the settlement")
 def test_all_digits_are_in_one_argument_together_with_the_noise(played: Proven, noises: list[list[int]]):
     """Whoever knows every update finds no commitment without the noise; with it there is one of all digits together.
 
@@ -271,6 +275,7 @@ def test_all_digits_are_in_one_argument_together_with_the_noise(played: Proven, 
     assert not found(everything[:-1]), "nor does a proof of other data"
 
 
+@pytest.mark.exhaustive("a fact about ezkl, which is pinned")
 def test_blocks_without_lookups_lay_the_running_sums_bare(played: Proven):
     """Why no sign may depend on data, not even in its place: circuits/round.py. Equal running sums have equal blinding,
     so the difference of another one and of this one, which everybody can compute, has none."""

@@ -24,6 +24,7 @@ FIVE = Rounds(5, MultiKrum(1, 3))
 ALONE = Rounds(3, MultiKrum(0, 3), "leave-one-out")
 
 
+@pytest.mark.exhaustive("further rules", but=4)
 @pytest.mark.circuit
 @pytest.mark.parametrize("check", checks.ROUND)
 def test_it_is_the_integer_oracle(compile_once: Compile, check: str):

@@ -187,6 +187,7 @@ def fresh_noise(case: Settle, seed: int) -> list[int]:
     return [rng.randrange(1 << case.domain.digit_bits * case.domain.digits) for _ in range(NOISE)]
 
 
+@pytest.mark.exhaustive("why there is noise; that it hides is the next test")
 def test_a_private_inner_product_is_found_in_a_settlement_proof_without_noise(compile_once: Compile):
     """All of G is known but <u_1, u_5> of a rejected update: 200 guesses, one is confirmed."""
     circuit = compile_once(RULES.circuit(), SETTLEMENT_WITHOUT_NOISE)
@@ -271,6 +272,7 @@ def rounds_with_long_updates() -> list[Settle]:
     return cases
 
 
+@pytest.mark.exhaustive("why signs are symmetrised; that they are is the next test")
 def test_the_signs_tell_how_many_updates_are_too_long_unless_symmetrised(compile_once: Compile):
     circuit = compile_once(RULES.circuit(), SIGNS_AS_THEY_ARE)
     cases = rounds_with_long_updates()
@@ -306,6 +308,7 @@ def test_our_signs_are_the_same_whatever_the_outcome(compile_once: Compile):
     assert counts == [[(1, ones)]] * (1 + len(cases))
 
 
+@pytest.mark.exhaustive("test_our_signs_are_the_same_whatever_the_outcome")
 def test_nor_do_the_signs_of_further_rules_and_of_claimed_scores(compile_once: Compile):
     """Three-sigma, cosine and the check of cosine-shapley scores: one commitment for rounds with other outcomes."""
     rules = Rules(3, MultiKrum(0, 3, Fraction(1, 2), Fraction(3, 5)), "cosine-shapley")

@@ -108,6 +108,7 @@ BASE = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive("further lines of the same circuit: after a change of circuits", but=10)
 @pytest.mark.parametrize("mutant", BASE, ids=str)
 def test_a_broken_base_circuit_is_caught(compile_once: Compile, mutant: Mutant):
     assert_caught(compile_once, BASE_CIRCUIT, checks.BASE, mutant)
@@ -181,6 +182,7 @@ SETTLEMENT = [
 ]
 
 
+@pytest.mark.exhaustive("further lines of the same circuit: after a change of circuits", but=10)
 @pytest.mark.parametrize("mutant", SETTLEMENT, ids=str)
 def test_a_broken_settlement_is_caught(compile_once: Compile, mutant: Mutant):
     assert_caught(compile_once, Rules(6, MultiKrum(1, 3)).circuit(), checks.SETTLEMENT, mutant)

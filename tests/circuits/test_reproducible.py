@@ -95,6 +95,7 @@ def test_the_order_that_ezkl_writes_is_not_always_the_same(compile_once: Compile
     assert seen == {json.dumps(tables), json.dumps(tables[::-1])}
 
 
+@pytest.mark.exhaustive("why settings are sorted; that they are is the golden key")
 def test_without_the_canonical_order_one_circuit_has_two_keys(compile_once: Compile, tmp_path: Path):
     circuit = compile_once(SETTLEMENT.circuit())
     srs.generate().path(circuit.circuit.how.logrows)

@@ -129,6 +129,7 @@ EACH = [
 ]
 
 
+@pytest.mark.exhaustive("further lines of the same circuit: after a change of circuits", but=12)
 @pytest.mark.parametrize(("rules", "suite", "mutant"), EACH)
 def test_a_broken_rule_is_caught(rules: Rules, suite: dict[str, Check], mutant: Mutant):
     """The named check fails on the mutant, for the stated reason; in test_rules_circuit.py the honest one passes."""

@@ -40,6 +40,7 @@ SUITES: list[tuple[Rules, dict[str, Check]]] = [
 EACH = [pytest.param(rules, check, id=f"{rules}-{name}") for rules, suite in SUITES for name, check in suite.items()]
 
 
+@pytest.mark.exhaustive("further rules with the same edges", but=18)
 @pytest.mark.parametrize(("rules", "check"), EACH)
 def test_it_is_the_integer_oracle(compile_once: Compile, rules: Rules, check: Check):
     check(compile_once(rules.circuit()))
@@ -49,6 +50,7 @@ FILTERS = ["norm", "norm,cosine:tau=1/3", "multi-krum:f=0,m=3,three-sigma:lambda
 EVERY_PART = "multi-krum:f=0,m=3,three-sigma:lambda=3,cosine:tau=0"
 
 
+@pytest.mark.exhaustive("sizes", but=2)
 @pytest.mark.parametrize("score", SCORES)
 def test_the_row_estimate_holds_for_every_combination(compile_once: Compile, score: str):
     """settlement_rows picks K before anything is compiled: never too low, and within 2 %."""

@@ -30,6 +30,7 @@ RULES = [
 EVERY_CASE = [*RULES, Rules(6, MultiKrum(1, 3)), Rules(5, MultiKrum(1, 4))]
 
 
+@pytest.mark.exhaustive("further numbers of trainers and edges; random updates are compared too", but=30)
 @pytest.mark.parametrize("check", checks.SETTLEMENT)
 @pytest.mark.parametrize("rules", EVERY_CASE, ids=str)
 def test_it_is_the_integer_oracle(compile_once: Compile, rules: Rules, check: str):
@@ -211,6 +212,7 @@ def test_the_bound_of_a_norm_is_a_float32():
 SIZES = [(3, 1), (3, 10**6), (4, 2500), (5, 64), (8, 64), (16, 10**5), (24, 10**4), (32, 10**5)]
 
 
+@pytest.mark.exhaustive("sizes", but=3)
 @pytest.mark.parametrize(("n", "params"), SIZES)
 def test_the_row_estimate_is_an_upper_one(compile_once: Compile, n: int, params: int):
     """settlement_rows picks K before anything is compiled: never too low, and within 2 %."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from circuits.plan import CircuitPlan
 from tests.circuits.leak import Basis, Table, points_of
 from tests.circuits.utility_nets import BATCH, network_named, sizes
 from zkmarket import backend, utility
@@ -94,7 +95,7 @@ def test_a_utility_is_proven_on_the_sum_of_commitments(proven: Proven):
 
 def test_lies_about_a_utility_are_refused(proven: Proven):
     build, other = proven.build, commit(proven.build, *proven.members[0])
-    start = build.plan["public"]["noise"][0]
+    start = build.plan.public["noise"][0]
     moved = proven.theta.copy()
     moved[0] += 0.25
     with pytest.raises(ProofRejected, match="of another update than the committed one"):
@@ -156,7 +157,7 @@ def test_data_and_noise_are_in_one_argument_in_every_block(proven: Proven):
     assert found == utility.utility(build, proven.theta, nobody, proven.validation)
     points = points_of(proof)
     blocks = looked_up_by_block(plan, job.inputs)
-    table = Table(Basis(build.files.srs, build.logrows), -(plan["radix"] // 2), plan["radix"])
+    table = Table(Basis(build.files.srs, build.logrows), -(plan.radix // 2), plan.radix)
     assert len(blocks) > 1
     for values in blocks.values():
         assert sum(kind == "noise" for kind, _ in values) >= 128
@@ -164,20 +165,20 @@ def test_data_and_noise_are_in_one_argument_in_every_block(proven: Proven):
         assert table.commit(value for kind, value in values if kind != "noise") not in points
 
 
-def looked_up_by_block(plan: dict[str, Any], inputs: Sequence[Sequence[str]]) -> dict[int, list[tuple[str, int]]]:
+def looked_up_by_block(plan: CircuitPlan, inputs: Sequence[Sequence[str]]) -> dict[int, list[tuple[str, int]]]:
     """What the circuit looks up in each block of columns: (kind, value)."""
     everything = [small(cell) for column in inputs for cell in column]
     cells = {
-        kind: [cell for start, count in plan["columns"][kind] for cell in everything[start : start + count]]
+        kind: [cell for start, count in plan.columns[kind] for cell in everything[start : start + count]]
         for kind in ("public", "witness")
     }
-    noise, below = plan["public"]["noise"][0], plan["witness"]["lambda"][0]
+    noise, below = plan.public["noise"][0], plan.witness["lambda"][0]
     cells["noise"] = cells["public"][noise:]
     cells["below"] = [value - 1 for value in cells["witness"][below : below + BATCH]]
-    values = [(kind, cells[kind][at]) for kind, first, count in plan["sequence"] for at in range(first, first + count)]
+    values = [(kind, cells[kind][at]) for kind, first, count in plan.sequence for at in range(first, first + count)]
     blocks: dict[int, list[tuple[str, int]]] = {}
-    for row, pair in enumerate(values, start=plan["first_lookup"]):
-        blocks.setdefault(row // backend.usable_rows(plan["logrows"]), []).append(pair)
+    for row, pair in enumerate(values, start=plan.first_lookup):
+        blocks.setdefault(row // backend.usable_rows(plan.logrows), []).append(pair)
     return blocks
 
 
@@ -286,7 +287,8 @@ def test_a_digest_is_of_one_meaning_of_the_constants(name: str, proven: Proven, 
     other = in_another_order(honest, name)
     assert other["plan"] == honest["plan"] and other["digest"] != honest["digest"]
     seed = proof._seed(proven.build, CONTEXT, 3, proven.points)
-    assert utility.public_values(other["plan"], 3, seed) == utility.public_values(honest["plan"], 3, seed)
+    values = [utility.public_values(CircuitPlan.from_json(value["plan"]), 3, seed) for value in (other, honest)]
+    assert values[0] == values[1]
     if name != "bounds":  # read by its names alone
         folder = tmp_path / "build"
         shutil.copytree(proven.build.folder, folder)
@@ -305,10 +307,10 @@ def test_a_digest_is_of_one_meaning_of_the_constants(name: str, proven: Proven, 
 )
 def test_a_plan_must_say_once_what_each_public_value_is(place: list, reason: str, proven: Proven):
     name, at = place
-    plan = json.loads(json.dumps(proven.build.plan))
+    plan = json.loads(json.dumps(proven.build.value["plan"]))
     plan["public"][name][at] = 2 if at == 0 else plan["public"][name][at] - 1
     with pytest.raises(ArtifactError, match=reason):
-        utility.public_values(plan, 3, CONTEXT)
+        utility.public_values(CircuitPlan.from_json(plan), 3, CONTEXT)
 
 
 def test_odd_proofs_are_refused(proven: Proven):

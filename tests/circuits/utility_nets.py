@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from circuits.plan import CircuitPlan
 from tests.circuits.harness import Compiled
 from zkmarket import backend, utility
 from zkmarket.crypto import scalar_hex
@@ -104,7 +105,7 @@ def sizes(loss: str, **changes: Any) -> Sizes:
 
 
 @cache
-def plan_of(name: str) -> dict[str, Any]:
+def plan_of(name: str) -> CircuitPlan:
     return make_plan(network_named(name), sizes(NETS[name][2]))
 
 
@@ -112,7 +113,7 @@ def plan_of(name: str) -> dict[str, Any]:
 class Case:
     """Everything that goes into a circuit but what is drawn: to be changed, and then run."""
 
-    plan: dict[str, Any]
+    plan: CircuitPlan
     theta: np.ndarray
     update: np.ndarray
     size: int
@@ -126,13 +127,13 @@ class Case:
         witness = utility.witness_cells(self.plan, made.cells)
         self.cells = {
             name: [int.from_bytes(bytes.fromhex(cell), "little") for cell in witness[start : start + count]]
-            for name, (start, count) in self.plan["witness"].items()
+            for name, (start, count) in self.plan.witness.items()
         }
         self.public = utility.public_values(self.plan, self.size, SEED)
 
     def inputs(self) -> list[list[str]]:
         plan = self.plan
-        witness = [scalar_hex(cell) for name in plan["witness"] for cell in self.cells[name]]
+        witness = [scalar_hex(cell) for name in plan.witness for cell in self.cells[name]]
         columns = utility.columns_of(plan, "theta", self.theta) + utility.columns_of(plan, "update", self.update)
         columns += utility.columns_of(plan, "validation", self.values) + utility.columns_of(plan, "witness", witness)
         return [*columns, utility.last_column(plan, self.public)]
@@ -157,10 +158,10 @@ class Case:
 def case_of(name: str, seed: int = 1, **changes: Any) -> Case:
     """θ as the model was made, a coalition of three with small updates, random samples."""
     plan, rng = plan_of(name), np.random.default_rng(seed)
-    d, outputs = plan["params"], plan["outputs"]
+    d, outputs = plan.params, plan.outputs
     theta = utility.quantise_theta(plan, network_named(name).theta, utility.used_parameters(plan))
-    samples = rng.integers(0, 65, BATCH * plan["inputs"])
-    wanted = rng.integers(0, outputs, BATCH) if plan["loss"] != "mse" else rng.integers(-200, 200, BATCH * outputs)
+    samples = rng.integers(0, 65, BATCH * plan.inputs)
+    wanted = rng.integers(0, outputs, BATCH) if plan.loss != "mse" else rng.integers(-200, 200, BATCH * outputs)
     values: dict[str, Any] = {
         "theta": theta,
         "update": rng.integers(-90, 91, d),
@@ -174,24 +175,24 @@ def extreme_cases(name: str) -> Sequence[Case]:
     """Parameters and samples at their bounds, and the longest sums of updates: in all entries alike, in a few that one
     output reads, and in one."""
     plan, rng = plan_of(name), np.random.default_rng(5)
-    d, most = plan["params"], plan["bounds"]["theta"]
-    used, start = utility.used_parameters(plan), BATCH * plan["inputs"]
+    d, most = plan.params, plan.bounds.theta
+    used, start = utility.used_parameters(plan), BATCH * plan.inputs
     signs = rng.choice([-1, 1], d)
     few = [np.arange(d) < 4, np.arange(d) == 0, np.arange(d) == d - 1]
     cases = []
     for direction in (np.ones(d), -np.ones(d), signs, *(places.astype(np.int64) for places in few)):
         case, sign = case_of(name), np.where(direction, np.sign(direction), signs).astype(np.int64)
         values = case.values.copy()
-        values[:start] = plan["bounds"]["input"] * rng.choice([-1, 1], start)
+        values[:start] = plan.bounds.input * rng.choice([-1, 1], start)
         if len(cases) > 2:
             values[:start] = np.abs(values[:start])
         cases.append(Case(plan, sign * most * used, longest(plan, direction), TRAINERS, values))
     return cases
 
 
-def longest(plan: dict[str, Any], direction: np.ndarray) -> np.ndarray:
+def longest(plan: CircuitPlan, direction: np.ndarray) -> np.ndarray:
     """The sum of as many updates as may be, each as long as it may be, in a direction."""
     direction = np.asarray(direction, np.float64)
-    out = np.trunc(TRAINERS * plan["bounds"]["update"] * direction / np.linalg.norm(direction)).astype(np.int64)
-    assert 0.95 < np.linalg.norm(out) / (TRAINERS * plan["bounds"]["update"]) <= 1
+    out = np.trunc(TRAINERS * plan.bounds.update * direction / np.linalg.norm(direction)).astype(np.int64)
+    assert 0.95 < np.linalg.norm(out) / (TRAINERS * plan.bounds.update) <= 1
     return out

@@ -13,7 +13,7 @@ from tests.support.desks import admitting, at, desk_of, kept, opening, past, rec
 from tests.support.past import ME, OTHER, Past, commits, state_of
 from zkmarket.chain import Phase
 from zkmarket.cli import attacker
-from zkmarket.market import SealingKey, submission_word
+from zkmarket.market import SealingKey, Seat, submission_word
 from zkmarket.roles import Desk, update
 from zkmarket.storage import cid_from_bytes
 
@@ -46,7 +46,7 @@ def test_attack_a_thief_copies_digest_and_cid(past: Past, role: attacker.Attacke
     digest, cid = submitted(past)
     assert submission_word(digest, cid) == victim.word
     past.log("Submitted", round=1, trainer=ME, digest=digest, cid=cid)
-    past.taken.append({"trainer": ME, "submission": victim.word, "admitted": False})
+    past.taken.append(Seat(ME, False, victim.word))
     assert "its victim serves" in role.hand_over(state_of(Phase.ADMIT))
     admission, _ = admitting(past, at, key)
     assert receipted(past) == [[OTHER]] and list(admission.refusals(1)) == [ME]
@@ -61,7 +61,7 @@ def test_attack_a_value_out_of_range_is_committed_and_opened(past: Past, role: a
         assert str(role.submit(state_of(Phase.SUBMIT))).startswith("round 1: submitted")
         digest, cid = submitted(past)
     past.log("Submitted", round=1, trainer=ME, digest=digest, cid=cid)
-    past.taken.append({"trainer": ME, "submission": submission_word(digest, cid), "admitted": False})
+    past.taken.append(Seat(ME, False, submission_word(digest, cid)))
     role.hand_over(state_of(Phase.ADMIT))
     assert cid_from_bytes(cid) in past.store.blobs
     admission, _ = admitting(past, at, key)

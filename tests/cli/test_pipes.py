@@ -23,7 +23,7 @@ def run(place: Path, words: tuple[str, ...], closed: tuple[str, ...]) -> tuple[i
             cwd=place,
             env=os.environ | {"PYTHONUNBUFFERED": ""},  # else argparse itself meets the closed pipe, and ends with 0
             text=True,
-            timeout=60,
+            timeout=240,  # as long as other commands have, on a busy machine
             **streams,
         )
     finally:

@@ -204,8 +204,8 @@ class RealProject:
 
     def admit(self, trainers: Sequence[Any | None]) -> None:
         """With one transaction; None stands for the root update on offer."""
-        words = {seat["trainer"]: seat["submission"] for seat in self.project.seats()}
-        words["None"] = self.project.root()["submission"]
+        words = {seat.trainer: seat.submission for seat in self.project.seats()}
+        words["None"] = self.project.root().submission
         receipts = {who: self.project.sign_receipt(self.real.aggregator, who, words[str(who)]) for who in trainers}
         self.receipts["admit"] = self.project.admit(self.real.stranger, receipts)
 
@@ -223,7 +223,7 @@ class RealProject:
         done = self.submit_all(submitted)
         self.pass_deadline()
         self.admit(admitted + [None] * root)
-        if len(admitted) < len(submitted) or self.project.root()["offered"]:
+        if len(admitted) < len(submitted) or self.project.root().offered:
             self.pass_deadline()
         self.receipts["lock"] = self.project.lock(self.real.stranger)
         return [one for trainer, one in zip(submitted, done, strict=True) if trainer in admitted]

@@ -29,7 +29,7 @@ from eth_account import Account
 from tests.contracts.doubles import deploy_as_verifier
 from tests.contracts.world import CID, ETHER, KEY, Scene, refused
 from zkmarket.chain import Event, Phase, transacting
-from zkmarket.market import Market, Project, inspect_origin
+from zkmarket.market import Market, Plan, Project, Terms, inspect_origin, read_struct, struct_words
 
 pytestmark = pytest.mark.chain
 
@@ -101,7 +101,7 @@ def test_attack_nobody_is_at_the_address_first(scene: Scene) -> None:
     scene.chain.transact("initialise", scene.stranger, place, data)
     scene.chain.transact("a gift", scene.stranger, place, b"", 7)
     scene.create(nonce=0)
-    assert (scene.project.address, scene.project.terms()["owner"]) == (place, str(scene.owner))
+    assert (scene.project.address, scene.project.terms().owner) == (place, str(scene.owner))
     pool = scene.project.state().pool
     assert {name: amount for name, amount in scene.books().items() if amount} == {"pool": pool, "balance": pool + 7}
     with refused("AlreadyInitialised"):
@@ -159,7 +159,7 @@ def snapshot(scene: Scene) -> str:
 
 def test_attack_another_project_in_its_place_after_a_reorganisation(scene: Scene, aggregator: Any) -> None:
     """Its verifier always reverts, its trainers are the owner's: a bond that gets there is theirs."""
-    never = deploy_as_verifier(scene.chain, "5f5ffd").words
+    never = struct_words(deploy_as_verifier(scene.chain, "5f5ffd"))
     mark = snapshot(scene)
     scene.create(nonce=0)
     signed = accepted_before_the_reorganisation(scene, aggregator, mark)
@@ -220,11 +220,11 @@ def test_attack_terms_that_the_address_does_not_commit_to(
         "nonce": said["nonce"] + 1,
     }
     shown = Event(event.name, said | {changed: altered[changed]}, event.block, event.transaction)
-    monkeypatch.setattr(Project, "creation", lambda self: shown)
+    monkeypatch.setattr(Market, "creation_of", lambda self, project: shown)
     wrong = ["its address does not commit to its terms: what is sent to it may reach another project"]
     assert inspect_origin(scene.chain, scene.project.address).wrong == wrong
-    monkeypatch.setattr(Project, "terms", lambda self: shown.arguments["terms"])
+    monkeypatch.setattr(Project, "terms", lambda self: read_struct(Terms, shown.arguments["terms"]))
     least = said["terms"]["minTrainers"]
-    monkeypatch.setattr(Project, "plan", lambda self, n: shown.arguments["plans"][n - least])
-    monkeypatch.setattr(Project, "rates", lambda self: shown.arguments["rates"])
+    monkeypatch.setattr(Project, "plan", lambda self, n: read_struct(Plan, shown.arguments["plans"][n - least]))
+    monkeypatch.setattr(Project, "rates", lambda self: tuple(shown.arguments["rates"]))
     assert inspect_origin(scene.chain, scene.project.address).wrong == wrong

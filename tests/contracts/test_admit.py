@@ -57,7 +57,7 @@ def signed(scene: Scene, to: Any, signer: Any = None, **other: Any) -> bytes:
 
 
 def admitted(scene: Scene) -> list[bool]:
-    return [seat["admitted"] for seat in scene.project.seats()]
+    return [seat.admitted for seat in scene.project.seats()]
 
 
 def test_refused_in_other_phases(scene: Scene) -> None:

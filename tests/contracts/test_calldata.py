@@ -184,6 +184,7 @@ def test_calldata_with_other_proofs_than_were_verified_are_not_taken_for_them(
     assert len(said) == 1 and said[0].endswith("taken on the contract's word")
 
 
+@pytest.mark.exhaustive("test_a_submission_that_was_passed_on_is_in_the_log_as_any")
 def test_two_halves_of_which_one_was_passed_on(chain: Chain, real: Real) -> None:
     """Attack: the first half through another contract. Whoever sends it again, by itself, brings the proof back."""
     odd = Odd.opened(real)
@@ -203,6 +204,7 @@ def test_two_halves_of_which_one_was_passed_on(chain: Chain, real: Real) -> None
     assert project.project.round_proof(project.build.manifest, 1) == proof
 
 
+@pytest.mark.exhaustive("another caller", but=1)
 @pytest.mark.parametrize("how", ["relayed", "inside a withdrawal"])
 def test_a_submission_that_was_passed_on_is_in_the_log_as_any(how: str, chain: Chain, real: Real) -> None:
     """A trainer that is a contract: the log has its digest and CID, and later the settlement its points."""

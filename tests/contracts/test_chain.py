@@ -198,6 +198,7 @@ def test_a_compiler_error_is_shown(tmp_path: Path):
     assert "Bad" in compile_contracts(folder)
 
 
+@pytest.mark.exhaustive("for who works on contracts")
 def test_a_change_in_a_file_without_a_contract_is_seen(tmp_path: Path):
     folder = write_project(tmp_path / "small", Small=SMALL, Limits=HEADER + LIMITS)
 
@@ -217,6 +218,7 @@ def test_a_change_in_a_file_without_a_contract_is_seen(tmp_path: Path):
     assert build()[0] == second[0]
 
 
+@pytest.mark.exhaustive("the lock is in tests/ground/test_files.py")
 def test_two_processes_compile_at_once(tmp_path: Path):
     folder = write_project(tmp_path / "small", Small=SMALL, Limits=HEADER + LIMITS)
     code = f"""
@@ -379,19 +381,19 @@ def test_an_anvil_that_does_not_start_says_why():
 
 @pytest.fixture(scope="module")
 def sources(small_build: Build) -> dict[str, str]:
-    return {name: backend.verifier_source(small_build.files(name)) for name in small_build.manifest.circuits()}
+    return {name: backend.verifier_source(small_build.files[name]) for name in small_build.manifest.circuits()}
 
 
 @pytest.fixture(scope="module")
 def proofs(small_build: Build) -> dict[str, Proof]:
     circuits = small_build.manifest.circuits()
-    jobs = [ProofJob(name, small_build.files(name), circuit.sample()) for name, circuit in circuits.items()]
+    jobs = [ProofJob(name, small_build.files[name], circuit.sample()) for name, circuit in circuits.items()]
     return dict(zip(circuits, backend.prove(jobs), strict=True))
 
 
 def test_the_source_of_a_verifier_is_always_the_same(small_build: Build, sources: dict[str, str]):
     for name, source in sources.items():
-        assert backend.verifier_source(small_build.files(name)) == source
+        assert backend.verifier_source(small_build.files[name]) == source
     assert len(set(sources.values())) == len(sources)
 
 
@@ -405,7 +407,7 @@ def test_half_a_source_is_none(sources: dict[str, str]):
 
 
 def test_a_damaged_key_gives_no_verifier(small_build: Build, tmp_path: Path):
-    files = small_build.files("base")
+    files = small_build.files["base"]
     folder = tmp_path / "base"
     shutil.copytree(files.folder, folder)
     (folder / "vk.key").write_bytes(files.vk.read_bytes()[:-100])
@@ -418,6 +420,7 @@ def test_a_damaged_key_gives_no_verifier(small_build: Build, tmp_path: Path):
         backend.verifier_source(files, seconds=0.01)
 
 
+@pytest.mark.exhaustive("test_the_source_of_a_verifier_is_always_the_same")
 def test_compiled_verifiers_do_not_depend_on_the_cache(
     sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -49,7 +49,7 @@ from zkmarket.build.statements import value_bound
 from zkmarket.chain import NOBODY, Phase, transacting
 from zkmarket.crypto import Q
 from zkmarket.errors import TransactionReverted
-from zkmarket.market import GAS_LIMIT, Project, settlement_work
+from zkmarket.market import GAS_LIMIT, Plan, Project, Terms, read_struct, settlement_work, struct_words
 from zkmarket.rules import norm_bound
 
 pytestmark = pytest.mark.chain
@@ -356,7 +356,7 @@ def test_a_verifier_has_code(scene: Scene, slot: str, funded: bool) -> None:
 
 @pytest.mark.parametrize("slot", SLOTS)
 def test_a_verifier_has_the_code_that_is_pinned(scene: Scene, slot: str) -> None:
-    address, codehash = scene.mocks[0].words
+    address, codehash = struct_words(scene.mocks[0])
     with refused(f"VerifierChanged(verifier={address}, have=0x{codehash.hex()}, want=0x{'77' * 32})"):
         create_with(scene, slot, address, b"\x77" * 32)
 
@@ -364,7 +364,7 @@ def test_a_verifier_has_the_code_that_is_pinned(scene: Scene, slot: str) -> None
 @pytest.mark.parametrize("slot", SLOTS)
 def test_attack_a_verifier_that_can_be_pointed_elsewhere(scene: Scene, slot: str) -> None:
     """EIP-7702: the code of a delegating account is a pointer, and the pointer's hash is pinned in good faith."""
-    address, code = "0x" + "77" * 20, bytes.fromhex("ef0100" + scene.mocks[0].address[2:])
+    address, code = "0x" + "77" * 20, bytes.fromhex("ef0100" + scene.mocks[0].deployed[2:])
     scene.chain.web3.provider.make_request("anvil_setCode", [address, "0x" + code.hex()])
     with refused(f"VerifierDelegates(verifier={address})"):
         create_with(scene, slot, address, keccak(code))
@@ -372,7 +372,7 @@ def test_attack_a_verifier_that_can_be_pointed_elsewhere(scene: Scene, slot: str
 
 def test_attack_metamorphic_verifier_at_creation(scene: Scene) -> None:
     """Shown to everybody, destroyed, and deployed again with other code before the project is made."""
-    address, codehash = scene.mocks[0].words
+    address, codehash = struct_words(scene.mocks[0])
     code = bytes.fromhex("600160005260206000f3")
     scene.chain.web3.provider.make_request("anvil_setCode", [address, "0x" + code.hex()])
     with refused(f"VerifierChanged(verifier={address}, have=0x{keccak(code).hex()}, want=0x{codehash.hex()})"):
@@ -425,7 +425,7 @@ def test_all_plans_have_the_same_references(scene: Scene, references: int) -> No
     """A root is committed, and a last aggregate is there, before it is known how many trainers a round has."""
     plans = scene.plans(scene.terms(), references=references)
     scene.create(plans=plans)
-    assert [scene.project.plan(n)["references"] for n in (3, 4, 5)] == [references] * 3
+    assert [scene.project.plan(n).references for n in (3, 4, 5)] == [references] * 3
     for at in range(3):
         other = scene.plans(scene.terms(), references=(references + 1) % 4)[at]
         with pytest.raises(TransactionReverted, match=r"OutOfBounds\(what=references, "):
@@ -435,7 +435,7 @@ def test_all_plans_have_the_same_references(scene: Scene, references: int) -> No
 @pytest.mark.parametrize(("references", "most"), [(0, 0), (1, 0), (2, 64), (3, 64)])
 def test_only_a_product_with_the_last_aggregate_is_wider_than_64_bits(scene: Scene, references: int, most: int) -> None:
     scene.create(plans=scene.plans(scene.terms(), references=references, shift=most))
-    assert scene.project.plan(4)["shift"] == most
+    assert scene.project.plan(4).shift == most
     with refused(f"OutOfBounds(what=shift, have={most + 1}, least=0, most={most})"):
         scene.create(plans=scene.plans(scene.terms(), references=references, shift=most + 1))
 
@@ -479,7 +479,7 @@ def test_the_edges_of_a_plan_pass(scene: Scene, changes: dict[str, Any]) -> None
 
 
 def test_the_settlement_of_every_plan_is_checked(scene: Scene) -> None:
-    address, codehash = scene.mocks[1].words
+    address, codehash = struct_words(scene.mocks[1])
     with refused(f"VerifierChanged(verifier={address}, have=0x{codehash.hex()}, want=0x{'00' * 32})"):
         scene.create(plans=plans_but(scene, 5, settlement=(address, bytes(32))))
 
@@ -545,25 +545,21 @@ def test_a_token_that_is_none_is_refused(scene: Scene) -> None:
 # ---------------------------------------------------------------- the project
 
 
-def words(value: Any) -> Any:
-    """What the chain says as it was sent: structs as tuples."""
-    return tuple(words(one) for one in value.values()) if isinstance(value, dict) else value
-
-
 def test_all_terms_are_kept_and_logged(scene: Scene) -> None:
     rates = [10**9, 5, 0]
     done = scene.create(rates=rates, openAdmission=False)
     project, values = scene.project, scene.values
     sent, plans = tuple(values.values()), scene.plans(values)
-    assert words(project.terms()) == sent
-    assert [words(project.plan(n)) for n in (3, 4, 5)] == plans
-    assert words(project.plan(2)) == words(project.plan(6)) == ((NOBODY, bytes(32)), bytes(32), 0, 0, 0, 0)
-    assert project.plan(4)["manifest"] == manifest_digest(4)
-    assert project.rates() == rates
+    assert struct_words(project.terms()) == sent
+    assert [struct_words(project.plan(n)) for n in (3, 4, 5)] == plans
+    none = ((NOBODY, bytes(32)), bytes(32), 0, 0, 0, 0)
+    assert struct_words(project.plan(2)) == struct_words(project.plan(6)) == none
+    assert project.plan(4).manifest == manifest_digest(4)
+    assert project.rates() == tuple(rates)
     said = done.event("ProjectCreated").arguments
     assert (said["project"], said["owner"], said["cid"]) == (project.address, str(scene.owner), CID)
-    assert words(said["terms"]) == sent
-    assert [words(plan) for plan in said["plans"]] == plans
+    assert struct_words(read_struct(Terms, said["terms"])) == sent
+    assert [struct_words(read_struct(Plan, plan)) for plan in said["plans"]] == plans
     assert said["rates"] == rates
 
 
@@ -593,7 +589,7 @@ def test_a_clone_is_initialised_once(scene: Scene, phase: Phase) -> None:
 
 def test_the_code_that_all_share_is_nobodys_project(scene: Scene) -> None:
     shared = Project(scene.chain, scene.market._call("implementation"))
-    assert (shared.state().phase, shared.terms()["owner"]) == (Phase.ENDED, shared.address)
+    assert (shared.state().phase, shared.terms().owner) == (Phase.ENDED, shared.address)
     with refused("AlreadyInitialised"):
         initialise(scene, shared)
     with refused("WrongPhase(have=ENDED, want=VACANT)"):

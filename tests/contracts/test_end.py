@@ -106,7 +106,7 @@ def test_an_announced_end_leaves_the_open_round_alone(scene: Scene) -> None:
     """Attack: the end front-runs the start, or a submission, and the updates are not paid."""
     scene.project.announce_end(scene.owner)
     scene.to_settled()
-    credits = [scene.project.account(trainer)["credit"] for trainer in scene.trainers]
+    credits = [scene.project.account(trainer).credit for trainer in scene.trainers]
     assert credits == scene.pays([1, 2, 3, 4, 5])[0]
     assert scene.project.state().settled == 1
 
@@ -197,8 +197,8 @@ def test_nothing_that_an_owner_may_do_once_settled_takes_pay_or_fee_back(scene: 
     assert scene.moved(before) == {}
     scene.chain.pass_time(scene.project.state().deadline + scene.values["windows"][6] + 1 - scene.chain.now)
     scene.project.next(scene.stranger)
-    assert scene.project.account(scene.aggregator)["credit"] == ETHER // 5
-    paid = [scene.project.account(trainer)["credit"] for trainer in scene.trainers]
+    assert scene.project.account(scene.aggregator).credit == ETHER // 5
+    paid = [scene.project.account(trainer).credit for trainer in scene.trainers]
     assert paid == [ETHER // 5] * 5
 
 

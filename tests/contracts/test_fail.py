@@ -91,7 +91,7 @@ def test_the_round_is_repeated_under_a_new_number_and_paid(scene: Scene) -> None
     scene.to_settled()
     state = scene.project.state()
     assert (state.round, state.settled, state.pool) == (2, 1, 2 * OWED)
-    credits = [scene.project.account(trainer)["credit"] for trainer in scene.trainers]
+    credits = [scene.project.account(trainer).credit for trainer in scene.trainers]
     assert credits == scene.pays([1, 2, 3, 4, 5])[0]
 
 

@@ -102,7 +102,7 @@ def test_with_a_tokens_reward_half_of_the_bond_burns(scene: Scene, admitted: int
     scene.pass_deadline()
     done = scene.project.fail_admission(scene.stranger)
     assert done.event("AdmissionFailed").arguments["burntWei"] == slashed * ETHER // 10
-    assert scene.project.account(scene.aggregator)["refundWei"] == left * ETHER // 10 + 1
+    assert scene.project.account(scene.aggregator).refund_wei == left * ETHER // 10 + 1
     assert scene.project.state().pool == POOL
 
 
@@ -136,4 +136,4 @@ def test_an_aggregator_that_has_peeked_cannot_void_the_round(scene: Scene) -> No
     before = scene.books()
     scene.project.fail_admission(scene.aggregator)
     assert scene.moved(before)["bond"] == -3 * ETHER  # the office is lost too
-    assert scene.project.account(scene.aggregator)["refundWei"] == 3 * ETHER - 5 * PENALTY - ETHER
+    assert scene.project.account(scene.aggregator).refund_wei == 3 * ETHER - 5 * PENALTY - ETHER

@@ -64,7 +64,7 @@ class Engine:
 
     def prove_columns(self, columns: list[list[int]]) -> Proof:
         inputs = [to_hex(from_ints(column)) for column in columns]
-        return backend.prove([ProofJob("base proof", self.build.files("base"), inputs)])[0]
+        return backend.prove([ProofJob("base proof", self.build.files["base"], inputs)])[0]
 
 
 @dataclass
@@ -142,6 +142,7 @@ LARGE: dict[str, Entries] = {
 }
 
 
+@pytest.mark.exhaustive("other entries", but=2)
 @pytest.mark.parametrize("entries", LARGE.values(), ids=LARGE)
 def test_attack_a_large_entry(submitting: Round, entries: Entries) -> None:
     """Rows that are too large cannot be sent; with others in their place <U, V> is not the last claim."""
@@ -156,6 +157,7 @@ PADDING: dict[str, Entries] = {
 }
 
 
+@pytest.mark.exhaustive("other cells", but=2)
 @pytest.mark.parametrize("entries", PADDING.values(), ids=PADDING)
 def test_attack_energy_in_the_padding(submitting: Round, entries: Entries) -> None:
     """It would carry score that never touches the model."""
@@ -174,6 +176,7 @@ FORGERIES: dict[type[Prover], str] = {
 }
 
 
+@pytest.mark.exhaustive("tests/attacks/test_projection_forgeries.py has all", but=3)
 @pytest.mark.parametrize("forger", FORGERIES, ids=lambda forger: forger.__name__)
 def test_attack_what_a_missing_absorption_would_allow(submitting: Round, forger: type[Prover]) -> None:
     assert submitting.answer(forger, TOO_LARGE).startswith(FORGERIES[forger])

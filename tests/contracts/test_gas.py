@@ -23,7 +23,7 @@ SNAPSHOT: dict[str, Any] = json.loads(bench_gas.SNAPSHOT.read_text())
     [
         ("submit", "first", 110_000),
         ("submit", "later", 75_000),
-        ("settle", "N8_m1", 2_950_000),
+        ("settle", "N8_m1", 2_800_000),
         ("settle", "N10_m13", 5_300_000),
         ("settle", "N32_m8", 12_000_000),
     ],

@@ -15,7 +15,7 @@ from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.real import compared
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
 from zkmarket.build import Build, columns
-from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, connection, library_of_creation, sign
+from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, library_of_creation, sign
 from zkmarket.cli import main
 from zkmarket.errors import ArtifactError, ChainError, InputError
 from zkmarket.market import (
@@ -31,8 +31,8 @@ from zkmarket.market import (
     factory,
     inspect,
     membership_message,
-    plan_rules,
-    plan_words,
+    plan_of,
+    plans_of,
 )
 from zkmarket.rules import MultiKrum
 from zkmarket.units import DAY
@@ -112,7 +112,7 @@ def test_a_foreign_verifier_is_named(
     used = dict(verifiers.settlement) | {4: foreign} if which == "settlement" else foreign
     found = inspect(chain, make(verifiers=dataclasses.replace(verifiers, **{which: used})).address, builds)
     assert len(found.wrong) == 1
-    assert f"at {foreign.address} is not the one that the build gives" in found.wrong[0]
+    assert f"at {foreign.deployed} is not the one that the build gives" in found.wrong[0]
 
 
 def test_the_verifiers_of_two_numbers_exchanged(
@@ -155,10 +155,8 @@ def create(
     base, settlement = scene.mocks
 
     def create(**changes: int) -> Project:
-        honest = plan_words(references, verifiers)
-        fields = ("settlement", "manifest", "f", "m", "references", "shift")
-        told = [tuple((dict(zip(fields, plan, strict=True)) | changes).values()) for plan in honest]
-        monkeypatch.setattr(factory, "plan_words", lambda *_: told)
+        told = [dataclasses.replace(plan, **changes) for plan in plans_of(references, verifiers)]
+        monkeypatch.setattr(factory, "plans_of", lambda *_: told)
         return scene.market.create(offer, references, verifiers, scene.owner)
 
     verifiers = Verifiers(base, {4: settlement})
@@ -174,7 +172,8 @@ def test_a_filter_without_multi_krum_and_references(
     chain: Chain, create: Callable[..., Project], references: dict[int, Build]
 ) -> None:
     manifest = references[4].manifest
-    assert plan_rules(manifest) == (0, 4, 3, manifest.score_shift)
+    plan = plan_of(manifest, Verifier("", b""))
+    assert (plan.f, plan.m, plan.references, plan.shift) == (0, 4, 3, manifest.score_shift)
     found = inspect(chain, create().address, references)
     assert about_the_plan(found) == []
     for what in ("f", "m", "references", "shift"):
@@ -385,7 +384,7 @@ def run(chain: Chain, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> in
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(connection, "connect", lambda _: Connected())
+    monkeypatch.setattr("zkmarket.chain.connect", lambda _: Connected())
     return main(["inspect", *map(str, arguments), "--rpc", chain.rpc_url, "--quiet"])
 
 

@@ -73,7 +73,7 @@ def test_the_last_second_of_submission_counts(scene: Scene) -> None:
     scene.reach(Phase.SUBMIT)
     scene.at(scene.deadline)
     pay_in(scene, scene.stranger, STAKE)
-    assert scene.project.account(scene.stranger)["stakeWei"] == STAKE
+    assert scene.project.account(scene.stranger).stake_wei == STAKE
 
 
 def test_the_second_after_does_not(scene: Scene) -> None:
@@ -95,7 +95,7 @@ def test_admission_begins_with_it_or_with_the_last_seat(scene: Scene, submission
         pay_in(scene, scene.stranger, STAKE)
     scene.at(end)
     pay_in(scene, scene.stranger, STAKE)
-    assert scene.project.account(scene.stranger)["stakeWei"] == STAKE
+    assert scene.project.account(scene.stranger).stake_wei == STAKE
     assert scene.phase == (Phase.ADMIT if submissions == 5 else Phase.SUBMIT)
 
 
@@ -103,7 +103,7 @@ def test_between_rounds_there_is_no_deadline(scene: Scene) -> None:
     scene.reach(Phase.OPEN)
     scene.pass_deadline()
     pay_in(scene, scene.stranger, STAKE)
-    assert scene.project.account(scene.stranger)["stakeWei"] == STAKE
+    assert scene.project.account(scene.stranger).stake_wei == STAKE
 
 
 # ---------------------------------------------------------------- the owner's list
@@ -113,7 +113,7 @@ def test_the_owners_signature_lets_in(listed: Scene) -> None:
     project, trainer = listed.project, listed.trainers[0]
     signature = project.sign_membership(listed.owner, trainer)
     project.join(trainer, signature)
-    assert project.account(trainer)["stakeWei"] == STAKE
+    assert project.account(trainer).stake_wei == STAKE
 
 
 def test_the_signature_serves_again_after_leaving(listed: Scene) -> None:
@@ -122,7 +122,7 @@ def test_the_signature_serves_again_after_leaving(listed: Scene) -> None:
     listed.project.join(trainer, signature)
     listed.project.leave(trainer)
     listed.project.join(trainer, signature)
-    assert listed.project.account(trainer)["stakeWei"] == STAKE
+    assert listed.project.account(trainer).stake_wei == STAKE
 
 
 @pytest.mark.parametrize("who", ["aggregator", "stranger"])
@@ -266,7 +266,7 @@ def test_after_a_void_round_the_penalty_is_topped_up(scene: Scene) -> None:
     assert [event.name for event in done.events] == ["Skipped", "Joined"]
     assert done.event("Joined").arguments == joined(trainer, PENALTY)
     own = scene.project.account(trainer)
-    assert (own["stakeWei"], own["skipped"], own["voidsSeen"]) == (STAKE, 1, 1)
+    assert (own.stake_wei, own.skipped, own.voids_seen) == (STAKE, 1, 1)
 
 
 def test_topping_up_does_not_forgive_a_skip(scene: Scene) -> None:
@@ -276,7 +276,7 @@ def test_topping_up_does_not_forgive_a_skip(scene: Scene) -> None:
     scene.void()
     scene.refresh(trainer)
     own = scene.project.account(trainer)
-    assert (own["stakeWei"], own["refundWei"]) == (0, STAKE - PENALTY)
+    assert (own.stake_wei, own.refund_wei) == (0, STAKE - PENALTY)
 
 
 def test_after_removal_a_whole_stake_buys_a_fresh_start(scene: Scene) -> None:
@@ -290,7 +290,7 @@ def test_after_removal_a_whole_stake_buys_a_fresh_start(scene: Scene) -> None:
     assert scene.moved(before) == {"unburnt": 2 * PENALTY, "refund of trainer 1": back, "balance": STAKE}
     assert [event.name for event in done.events] == ["Skipped", "Skipped", "Joined"]
     own = scene.project.account(trainer)
-    assert (own["stakeWei"], own["skipped"], own["voidsSeen"]) == (STAKE, 0, 2)
+    assert (own.stake_wei, own.skipped, own.voids_seen) == (STAKE, 0, 2)
 
 
 def test_who_left_joins_again_with_a_whole_stake(scene: Scene) -> None:
@@ -302,7 +302,7 @@ def test_who_left_joins_again_with_a_whole_stake(scene: Scene) -> None:
     assert scene.moved(before) == {"stake of trainer 1": STAKE, "balance": STAKE}
     assert [event.name for event in done.events] == ["Joined"]
     own = scene.project.account(trainer)
-    assert (own["stakeWei"], own["skipped"], own["voidsSeen"]) == (STAKE, 0, 1)
+    assert (own.stake_wei, own.skipped, own.voids_seen) == (STAKE, 0, 1)
 
 
 def test_void_rounds_before_it_joined_are_not_its_own(scene: Scene) -> None:
@@ -310,4 +310,4 @@ def test_void_rounds_before_it_joined_are_not_its_own(scene: Scene) -> None:
     pay_in(scene, scene.stranger, STAKE)
     assert scene.refresh(scene.stranger).events == ()
     own = scene.project.account(scene.stranger)
-    assert (own["stakeWei"], own["skipped"], own["voidsSeen"]) == (STAKE, 0, 2)
+    assert (own.stake_wei, own.skipped, own.voids_seen) == (STAKE, 0, 2)

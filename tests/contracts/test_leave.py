@@ -205,7 +205,7 @@ def test_anyone_takes_the_penalty_of_a_void_round_once(scene: Scene) -> None:
     assert [event.arguments for event in done.events] == [said]
     assert scene.refresh(trainer).events == ()
     own = scene.project.account(trainer)
-    assert (own["skipped"], own["voidsSeen"], own["stakeWei"]) == (1, 1, STAKE - PENALTY)
+    assert (own.skipped, own.voids_seen, own.stake_wei) == (1, 1, STAKE - PENALTY)
 
 
 def test_who_submitted_in_the_void_round_pays_nothing(scene: Scene) -> None:
@@ -214,7 +214,7 @@ def test_who_submitted_in_the_void_round_pays_nothing(scene: Scene) -> None:
     assert scene.refresh(scene.trainers[0]).events == ()
     assert scene.moved(before) == {}
     own = scene.project.account(scene.trainers[0])
-    assert (own["skipped"], own["voidsSeen"], own["lastRound"]) == (0, 1, 1)
+    assert (own.skipped, own.voids_seen, own.last_round) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("often", [False, True], ids=["at once", "one by one"])

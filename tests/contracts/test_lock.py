@@ -38,7 +38,7 @@ def deployed(node: Chain) -> Scene:
 
 
 def seated(scene: Scene) -> list[str]:
-    return [seat["trainer"] for seat in scene.project.seats()]
+    return [seat.trainer for seat in scene.project.seats()]
 
 
 def test_refused_in_other_phases(scene: Scene) -> None:

@@ -15,7 +15,7 @@ from tests.contracts.world import CID, ETHER, PENALTY, Scene
 from zkmarket.build import Build
 from zkmarket.chain import MAX_CODE, NOBODY, Chain, Phase, Wallet, compile_contracts, compiled_code
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
-from zkmarket.market import Market, Offer, Project, Verifiers, check_builds, terms_words
+from zkmarket.market import Market, Offer, Project, Terms, Verifiers, check_builds, read_struct, terms_of
 from zkmarket.processes import SOURCE_TREE
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
@@ -41,27 +41,22 @@ def test_terms_are_read_back_as_they_were_offered(
 ) -> None:
     project = scene.market.create(offer, builds, verifiers, scene.owner)
     terms, manifest = project.terms(), builds[3].manifest
-    assert terms["owner"] == str(scene.owner) and terms["aggregator"] == str(scene.aggregator)
-    for name, field in (("stakeWei", "stake_wei"), ("bondWei", "bond_wei"), ("penaltyWei", "penalty_wei")):
-        assert terms[name] == getattr(offer, field)
-    for name in ("reward", "fee", "rounds", "kappa", "beta", "model", "token"):
-        assert terms[name] == getattr(offer, name)
-    assert (terms["betaMin"], terms["betaMax"], terms["voidLimit"]) == (
-        offer.beta_min,
-        offer.beta_max,
-        offer.void_limit,
-    )
-    assert (terms["minTrainers"], terms["maxTrainers"], terms["openAdmission"]) == (3, 4, False)
-    assert (terms["params"], terms["logrows"], terms["salts"], terms["chunks"]) == (PARAMS, 11, 8, 2)
-    assert terms["rows"] == 30
-    assert terms["blinding"] == {"x": manifest.blinding[0], "y": manifest.blinding[1]}
-    assert terms["windows"] == dataclasses.asdict(offer.windows)
-    assert terms["base"] == {"deployed": verifiers.base.address, "codehash": verifiers.base.codehash}
-    assert project.rates() == list(offer.rates)
+    assert terms.owner == str(scene.owner) and terms.aggregator == str(scene.aggregator)
+    for name in ("stake_wei", "bond_wei", "penalty_wei", "reward", "fee", "rounds", "void_limit"):
+        assert getattr(terms, name) == getattr(offer, name)
+    for name in ("kappa", "beta", "beta_min", "beta_max", "model", "token", "windows"):
+        assert getattr(terms, name) == getattr(offer, name)
+    assert (terms.min_trainers, terms.max_trainers, terms.open_admission) == (3, 4, False)
+    assert (terms.params, terms.logrows, terms.salts, terms.chunks) == (PARAMS, 11, 8, 2)
+    assert terms.rows == 30
+    assert terms.blinding == manifest.blinding
+    assert terms.base == verifiers.base
+    assert terms == terms_of(offer, str(scene.owner), builds, verifiers)
+    assert project.rates() == offer.rates
     for n, build in builds.items():
-        assert project.plan(n)["manifest"] == build.manifest.digest()
-        assert (project.plan(n)["f"], project.plan(n)["m"]) == (0, n)
-        assert project.plan(n)["settlement"]["deployed"] == verifiers.settlement[n].address
+        assert project.plan(n).manifest == build.manifest.digest()
+        assert (project.plan(n).f, project.plan(n).m) == (0, n)
+        assert project.plan(n).settlement == verifiers.settlement[n]
 
 
 def test_the_state_of_a_new_project(scene: Scene) -> None:
@@ -72,7 +67,7 @@ def test_the_state_of_a_new_project(scene: Scene) -> None:
     assert (state.bond_wei, state.unburnt_wei, state.ending, state.claimed) == (0, 0, False, False)
     assert type(state.round) is int and type(state.pool) is int  # not Brownie's own
     created = done.event("ProjectCreated")
-    assert created.arguments["cid"] == CID and created.arguments["terms"] == scene.project.terms()
+    assert created.arguments["cid"] == CID and read_struct(Terms, created.arguments["terms"]) == scene.project.terms()
     assert created.block == done.block and created.transaction == done.transaction
     with pytest.raises(ChainError, match="logged no Settled"):
         done.event("Settled")
@@ -197,7 +192,7 @@ def test_join_after_a_penalty_pays_what_is_missing(scene: Scene) -> None:
     scene.project.void_round(scene.stranger)
     done = scene.project.join(late)
     assert done.event("Joined").arguments["stakeWei"] == PENALTY
-    assert scene.project.account(late)["stakeWei"] == ETHER and scene.project.account(late)["skipped"] == 1
+    assert scene.project.account(late).stake_wei == ETHER and scene.project.account(late).skipped == 1
 
 
 # ---------------------------------------------------------------- builds of one project
@@ -230,7 +225,7 @@ def test_builds_must_be_of_one_project(builds: dict[int, Build]) -> None:
 def test_a_norm_bound_that_no_proof_could_settle(offer: Offer, builds: dict[int, Build], verifiers: Verifiers) -> None:
     beyond = dataclasses.replace(offer, beta_max=builds[3].manifest.beta_max + 1)
     with pytest.raises(InputError, match="settle norm bounds up to"):
-        terms_words(beyond, NOBODY, builds, verifiers)
+        terms_of(beyond, NOBODY, builds, verifiers)
 
 
 def test_a_market_and_its_projects_can_be_found_again(chain: Chain, scene: Scene) -> None:

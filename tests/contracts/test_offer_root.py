@@ -44,7 +44,7 @@ import pytest
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, refused, wrong_signer
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt
 from zkmarket.crypto import Point
-from zkmarket.market import points_hash, submission_word
+from zkmarket.market import Root, points_hash, submission_word
 from zkmarket.round import Commitment
 
 pytestmark = pytest.mark.chain
@@ -74,7 +74,7 @@ def locked(scene: Scene, *admitted: Any) -> Receipt:
     """All submit; these are admitted, None being the root; locked as soon as can be."""
     scene.to_admit()
     scene.admit(*admitted)
-    if len(admitted) < 5 + bool(scene.project.root()["offered"]):
+    if len(admitted) < 5 + bool(scene.project.root().offered):
         scene.pass_deadline()
     return scene.project.lock(scene.stranger)
 
@@ -133,7 +133,7 @@ def test_whatever_else_the_plans_use(scene: Scene, references: int) -> None:
     scene.references = references
     scene.reach(Phase.OPEN)
     scene.offer_root()
-    assert scene.project.root() == {"offered": 1, "admitted": 0, "submission": word(scene.root())}
+    assert scene.project.root() == Root(1, 0, word(scene.root()))
 
 
 @pytest.mark.parametrize("length", [0, 97])
@@ -186,7 +186,7 @@ def test_a_root_counts_with_a_receipt(scene: Scene) -> None:
     done = scene.project.admit(scene.stranger, {None: scene.receipt(None)})
     assert [(event.name, event.arguments) for event in done.events] == [("RootAdmitted", {"round": 1})]
     assert scene.moved(before) == {"refund of owner": PENALTY}
-    assert scene.project.root() == {"offered": 0, "admitted": 1, "submission": word(root)}
+    assert scene.project.root() == Root(0, 1, word(root))
     assert scene.project.admit(scene.stranger, {None: b""}).events == ()  # passed over, as a trainer is
     scene.admit(*scene.trainers)
     scene.project.lock(scene.stranger)
@@ -201,7 +201,7 @@ def test_another_in_its_place_before_the_start(scene: Scene) -> None:
     first, second = scene.root(1), scene.root(2)
     scene.offer_root(1)
     scene.offer_root(2)
-    assert scene.project.root()["submission"] == word(second)
+    assert scene.project.root().submission == word(second)
     assert scene.project.offered_root(1).digest == second.digest("root")
     old = scene.project.sign_receipt(scene.aggregator, None, word(first))
     scene.to_admit()
@@ -301,7 +301,7 @@ def test_a_root_without_a_receipt_costs_owner_and_aggregator(scene: Scene, missi
     said = [event.arguments for event in done.events if event.name == "Refused"]
     assert said[-1] == {"round": 1, "trainer": NOBODY, "burntWei": PENALTY}
     assert len(said) == missing + 1
-    assert scene.project.root() == {"offered": 0, "admitted": 0, "submission": word(scene.root(0, 1))}
+    assert scene.project.root() == Root(0, 0, word(scene.root(0, 1)))
     with refused_words(scene, scene.root(0, 1).points, absent(scene), slot=6 - missing):
         settled_with(scene, scene.root(0, 1).points)
     scene.settle()
@@ -380,7 +380,7 @@ def test_a_root_is_one_of_one_round(scene: Scene, end: Callable[[Scene], None]) 
     old = scene.root(round_number=1).points
     end(scene)
     assert (scene.phase, scene.round_id.round) == (Phase.OPEN, 1)
-    assert (scene.project.root()["offered"], scene.project.offered_root(2)) == (0, None)
+    assert (scene.project.root().offered, scene.project.offered_root(2)) == (0, None)
     scene.to_prove()
     with refused_words(scene, old, absent(scene)):
         settled_with(scene, old)
@@ -404,7 +404,7 @@ def test_the_next_round_has_an_offer_of_its_own(scene: Scene) -> None:
     before = scene.books()
     scene.offer_root(2)
     assert scene.moved(before) == {"balance": PENALTY}
-    assert scene.project.root() == {"offered": 2, "admitted": 1, "submission": word(scene.root(2))}
+    assert scene.project.root() == Root(2, 1, word(scene.root(2)))
     scene.to_prove()
     settled_with(scene, scene.root(2, 2).points)
 
@@ -415,7 +415,7 @@ def test_no_root_outlives_the_aggregator_that_could_open_it(scene: Scene) -> Non
     scene.to_prove()
     succeed(scene)
     assert (scene.phase, scene.project.state().aggregator) == (Phase.OPEN, str(scene.successor))
-    assert scene.project.root()["offered"] == 0
+    assert scene.project.root().offered == 0
     scene.offer_root(2)  # within the window in which trainers may leave, too
     scene.chain.pass_time(WINDOW)
     scene.to_prove()
@@ -432,7 +432,7 @@ def test_a_round_that_was_not_started_keeps_offer_and_deposit(scene: Scene) -> N
     before = scene.books()
     scene.project.skip(scene.stranger)
     assert scene.moved(before) == {}
-    assert scene.project.root()["submission"] == word(scene.root())
+    assert scene.project.root().submission == word(scene.root())
     assert scene.holdings() == scene.balance(scene.project.address)
     scene.to_prove()
     settled_with(scene, scene.root(0, 1).points)
@@ -444,7 +444,7 @@ def test_after_a_void_round_the_deposit_is_the_owners(scene: Scene) -> None:
     before = scene.books()
     scene.void()
     assert scene.moved(before) == {"refund of owner": PENALTY}
-    assert scene.project.root()["offered"] == 0
+    assert scene.project.root().offered == 0
     assert scene.holdings() == scene.balance(scene.project.address)
 
 
@@ -457,7 +457,7 @@ def test_at_the_end_the_deposit_is_the_owners(scene: Scene, announced: bool) -> 
     scene.pass_deadline()
     scene.project.skip(scene.stranger)
     assert scene.phase == Phase.ENDED
-    assert scene.project.account(scene.owner)["refundWei"] == PENALTY
+    assert scene.project.account(scene.owner).refund_wei == PENALTY
     for who in (scene.owner, scene.aggregator, *scene.trainers):
         scene.project.withdraw(who)
     assert scene.balance(scene.project.address) == 0
@@ -468,5 +468,5 @@ def test_where_the_end_comes_with_the_void_round_it_is_given_back_once(scene: Sc
     scene.offer_root()
     scene.void()
     assert scene.phase == Phase.ENDED
-    assert scene.project.account(scene.owner)["refundWei"] == PENALTY
+    assert scene.project.account(scene.owner).refund_wei == PENALTY
     assert scene.holdings() == scene.balance(scene.project.address)

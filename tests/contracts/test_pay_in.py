@@ -36,8 +36,8 @@ def open_desk(
     """An owner's desk after `create`: keys and verifiers are there, and the factory is the one that is named."""
 
     def made(factory: str, how: str) -> Desk:
-        settlements = {f"settlement-{n}": one.address for n, one in verifiers.settlement.items()}
-        kept: dict[str, Any] = {"base": verifiers.base.address, **settlements}
+        settlements = {f"settlement-{n}": one.deployed for n, one in verifiers.settlement.items()}
+        kept: dict[str, Any] = {"base": verifiers.base.deployed, **settlements}
         write_json(tmp_path / DEPLOYED_FILE, {"verifiers": kept} | ({"factory": factory} if how == "kept" else {}))
         (tmp_path / PROSPECTUS_FILE).write_bytes(b"a prospectus")
         return Desk(Settings(tmp_path, {"factory": factory} if how == "named" else {}), chain, scene.owner)
@@ -93,5 +93,5 @@ def test_a_factory_of_these_sources_is_paid(
     desk = open_desk(scene.market.address, how)
     found = pay_in(desk)
     assert found["paid"] and chain.balance(found["project"]) == offer.pool
-    assert Project(chain, found["project"]).terms()["owner"] == desk.me
+    assert Project(chain, found["project"]).terms().owner == desk.me
     assert pay_in(desk)["paid"] is False

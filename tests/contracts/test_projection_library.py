@@ -5,6 +5,7 @@ What V is at a point is computed here from all cells of V (dense.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -74,16 +75,16 @@ SHAPES = {
     "no padding": Case(2, 2, 600, 60, 10),
     "one value in the last chunk": Case(3, 2, 1, 60, 10),
     "every position taken": Case(11, 1, 500, 60, 10),
-    "straight code at its longest": Case(9, 6, 100, 66, 132),
-    "one window of blocks more": Case(55, 1, 100, 66, 132),
-    "one window of rows more": Case(9, 1, 100, 67, 132),
-    "one window of columns more": Case(9, 1, 100, 66, 133),
+    "straight code at its longest": Case(9, 6, 100, 64, 128),
+    "one window of blocks more": Case(55, 1, 100, 64, 128),
+    "one row more": Case(9, 1, 100, 65, 128),
+    "one column more": Case(9, 1, 100, 64, 129),
     "blocks fill a word": Case(63, 4, 100, 29, 32),
     "and one block more": Case(23, 11, 100, 29, 32),
     "and a second word": Case(101, 5, 100, 29, 32),
     "all parts longer than a word": Case(9, 29, 100, 255, 256),
 }
-"""Where the code takes another way, and what is read in blocks of 42, 22, 11 and 3 windows."""
+"""Where the code takes another way, and what is read in blocks of windows, of 128 bits and less, and of two words."""
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -134,7 +135,7 @@ def test_v_where_the_geometric_sums_are_none(harness: Harness) -> None:
 # ---------------------------------------------------------------- rows
 
 
-def rows_of(seed: bytes, eta: int, parts: list[list[int]]) -> int:
+def rows_of(seed: bytes, eta: int, parts: Sequence[list[int]]) -> int:
     total = 0
     for row in range(1, SUMS + 1):
         term = pow(eta, row, P)
@@ -144,26 +145,45 @@ def rows_of(seed: bytes, eta: int, parts: list[list[int]]) -> int:
     return total % P
 
 
-WINDOWS = [(1, 1, 1), (1, 11, 22), (9, 11, 22), (2, 10, 11), (10, 11, 22), (1, 12, 1), (1, 1, 23), (43, 43, 86)]
+def check_rows(harness: Harness, seed: bytes, eta: int, s: list[int], a: int, height: int, b: int, width: int) -> None:
+    """By the definition; a and b are bases of powers."""
+    powers = [[pow(base, k, P) for k in range(count)] for base, count in ((a, height), (b, width))]
+    given_ = [*s, *[0] * (-len(s) % 24)], len(s), a, height, b, width
+    assert harness.rows(seed, eta, given_)[0] == rows_of(seed, eta, [s, *powers])
 
 
-@pytest.mark.parametrize("windows", WINDOWS, ids=str)
+SIZES = [
+    (1, 1, 1),
+    (8, 61, 128),
+    (9, 64, 128),
+    (54, 64, 128),
+    (12, 60, 66),
+    (60, 64, 128),
+    (1, 65, 1),
+    (1, 1, 129),
+    (130, 61, 128),
+    (252, 65, 127),
+    (258, 258, 516),
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("weight", [P - 1, P - 2, 0])
-def test_sums_at_the_edge_of_a_word(harness: Harness, windows: tuple[int, ...], weight: int) -> None:
-    """Weights of −1: sums that are not reduced are as large as they get."""
-    parts = [[weight] * (6 * count) for count in windows]
-    assert harness.rows(SEED, P - 1, *parts)[0] == rows_of(SEED, P - 1, parts)
+def test_sums_at_the_edge_of_a_word(harness: Harness, sizes: tuple[int, int, int], weight: int) -> None:
+    """Weights and powers of −1: sums that are not reduced are as large as they get."""
+    blocks, height, width = sizes
+    check_rows(harness, SEED, P - 1, [weight] * blocks, weight, height, weight, width)
 
 
 @few
 @given(st.data())
 def test_sums_of_any_weights(harness: Harness, data: Any) -> None:
-    def part() -> list[int]:
-        count = data.draw(st.one_of(st.integers(1, 12), st.integers(1, 50)))
-        return data.draw(st.lists(scalars, min_size=6 * count, max_size=6 * count))
+    def size() -> int:
+        return data.draw(st.one_of(st.integers(1, 72), st.integers(1, 300)))
 
-    seed, eta, parts = data.draw(seeds), data.draw(scalars), [part(), part(), part()]
-    assert harness.rows(seed, eta, *parts)[0] == rows_of(seed, eta, parts)
+    s = [data.draw(scalars) for _ in range(size())]
+    seed, eta, a, b = data.draw(seeds), data.draw(scalars), data.draw(scalars), data.draw(scalars)
+    check_rows(harness, seed, eta, s, a, size(), b, size())
 
 
 @transcripts
@@ -264,7 +284,7 @@ def test_positions(harness: Harness, blocks: int) -> None:
     data, masks = harness.equalities(sigmas, blocks)
     assert list(masks) == [equality(at, sigmas) for at in case.masks]
     assert list(data[:blocks]) == [equality(at, sigmas) for at in case.data]
-    assert len(data) == -(-blocks // 6) * 6 and not any(data[blocks:])
+    assert len(data) == -(-blocks // 24) * 24 and not any(data[blocks:])
 
 
 @quick
@@ -306,7 +326,7 @@ def test_combinations_of_any_coefficients(harness: Harness, data: Any) -> None:
     gram = [r[slot] * k for slot in range(1, slots + 1) for k in products] + [r[0] * products[c] for c in masked]
     other = [*weights, *[0] * (len(gram) - blocks), *masks]
     ks = [(k + tau * eq) % P for k, eq in zip([*gram, *[0] * len(masks)], other, strict=True)]
-    padded = [*weights, *[0] * (-blocks % 6)]
+    padded = [*weights, *[0] * (-blocks % 24)]
     given_ = r, products, padded, masks, blocks
     assert list(harness.together(given_, tau)) == ks
     points = [point(data.draw(st.integers(0, 3))) for _ in ks]

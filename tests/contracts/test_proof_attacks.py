@@ -6,8 +6,9 @@ fare against the engine's own verifier is in tests/attacks/; forgeries of the ba
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from zkmarket.build import Build
 from zkmarket.chain import Chain, codec, compile_verifier
 from zkmarket.crypto import GENERATOR, INFINITY, P, Point, Q, is_on_curve, multiply_add
 from zkmarket.errors import ProofRejected, TransactionReverted
-from zkmarket.market import Verifier, inspect, submission_word
+from zkmarket.market import Verifier, inspect, struct_words, submission_word
 from zkmarket.round import Commitment, RoundProof, Submission, prove_round, verify_round
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
@@ -125,6 +126,7 @@ def test_forged_scores_of_the_same_sum(locked: Locked) -> None:
     assert locked.answer(scores=[first - 1, second + 1, *rest]) == REJECTED
 
 
+@pytest.mark.exhaustive("other entries", but=2)
 @pytest.mark.parametrize("bits", [b for b in range(8) if b != 0b111])
 def test_forged_mask(locked: Locked, bits: int) -> None:
     assert locked.words["mask"] == 0b111
@@ -155,8 +157,8 @@ def test_forged_matrix(locked: Locked) -> None:
     change = add_to(1, 1, 1)
     for solve in (None, 0):
         forged = forge_round(build, locked.submissions, change, beta, solve=solve)
-        backend.verify(build.files("settlement"), forged.settlement)
-        backend.verify(build.files("base"), forged.base.proof)
+        backend.verify(build.files["settlement"], forged.settlement)
+        backend.verify(build.files["base"], forged.base.proof)
         assert locked.answer_to(forged) == "ProofRejected(base)"
     honest = forge_round(build, locked.submissions, lambda matrix: None, beta, solve=None)
     assert locked.answer_to(honest) == ""
@@ -165,6 +167,7 @@ def test_forged_matrix(locked: Locked) -> None:
 # ---------------------------------------------------------------- replay
 
 
+@pytest.mark.exhaustive("other words of the same context", but=2)
 @pytest.mark.parametrize(
     "place", [{"round": 2}, {"project": 0xABCDEF}, {"chain_id": 1}, {"chain_id": 1337}], ids=lambda p: next(iter(p))
 )
@@ -408,6 +411,7 @@ def test_wrong_points_in_every_place_of_a_proof(
 # ---------------------------------------------------------------- another's submission
 
 
+@pytest.mark.exhaustive("other points that are none", but=1)
 @pytest.mark.parametrize("name", WRONG_POINTS)
 def test_points_off_the_curve_cannot_be_settled(locked: Locked, submitting: RealProject, name: str) -> None:
     """A digest may be of anything. With false receipts, too, such points cost the aggregator its bond: an honest one
@@ -471,7 +475,7 @@ def test_a_digest_of_a_root_update(submitting: RealProject) -> None:
 
 
 def codehash(build: Build, circuit: str) -> bytes:
-    return keccak(compile_verifier(backend.verifier_source(build.files(circuit))).runtime)
+    return keccak(compile_verifier(backend.verifier_source(build.files[circuit])).runtime)
 
 
 def test_a_foreign_verifier_of_the_same_shape(chain: Chain, real: Real) -> None:
@@ -497,7 +501,7 @@ def test_a_foreign_verifier_of_the_same_shape(chain: Chain, real: Real) -> None:
     found = inspect(chain, project.project.address, honest)
     assert any("settlement" in reason for reason in found.wrong), found.wrong
     plan = project.project.plan(3)
-    assert plan["settlement"]["codehash"] == codehash(foreign[3], "settlement") != codehash(build, "settlement")
+    assert plan.settlement.codehash == codehash(foreign[3], "settlement") != codehash(build, "settlement")
     trustworthy = real.open(honest, verifiers=verifiers)
     assert not inspect(chain, trustworthy.project.address, honest).wrong
 
@@ -508,8 +512,10 @@ class Chimera(Build):
 
     other: Build
 
-    def files(self, name: str) -> backend.CircuitFiles:
-        return self.other.files(name) if name == "settlement" else super().files(name)
+    @functools.cached_property
+    def files(self) -> Mapping[str, backend.CircuitFiles]:
+        own = Build(self.folder, self.manifest).files
+        return {**own, "settlement": self.other.files["settlement"]}
 
 
 def test_the_verifier_of_another_number_of_trainers(chain: Chain, real: Real) -> None:
@@ -537,12 +543,12 @@ def test_code_exchanged_under_a_verifier_s_address(locked: Locked) -> None:
 
     def exchanged(verifier: Verifier, code: bytes, ask: Callable[[], str]) -> None:
         with chain.rolled_back():
-            chain.web3.provider.make_request("anvil_setCode", [verifier.address, "0x" + code.hex()])
+            chain.web3.provider.make_request("anvil_setCode", [verifier.deployed, "0x" + code.hex()])
             have, want = keccak(code).hex(), verifier.codehash.hex()
-            assert ask() == f"VerifierChanged({verifier.address.lower()}, 0x{have}, 0x{want})"
+            assert ask() == f"VerifierChanged({verifier.deployed.lower()}, 0x{have}, 0x{want})"
         assert ask() == ""
 
-    for code in (accepting, bytes.fromhex("ef0100") + bytes.fromhex(str(verifiers.base.address)[2:]), b"\0"):
+    for code in (accepting, bytes.fromhex("ef0100") + bytes.fromhex(str(verifiers.base.deployed)[2:]), b"\0"):
         exchanged(verifiers.base, code, locked.answer)
         exchanged(verifiers.settlement[3], code, locked.answer)
 
@@ -563,6 +569,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.exhaustive("test_settle.py has every answer", but=4)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_a_verifier_may_answer(scene: Scene, name: str) -> None:
     """Success is 32 bytes that say 1, in a call that may not write."""
@@ -576,7 +583,7 @@ contract Answers {{
     compiled = compile_verifier(source)
     contract = scene.chain.deploy_verifier(compiled, scene.owner)
     scene.trainers = scene.trainers[:3]
-    scene.open(base=Verifier(contract.address, keccak(compiled.runtime)).words).to_prove()
+    scene.open(base=struct_words(Verifier(contract.address, keccak(compiled.runtime)))).to_prove()
     if good:
         assert scene.settle().event("Settled")
         return
@@ -758,7 +765,7 @@ def test_a_crafted_call_that_a_verifier_takes_is_refused_by_the_project(locked: 
     never read or the proof is refused.
     """
     project, proof = locked.project, locked.proof
-    verifier = project.verifiers.base.address
+    verifier = project.verifiers.base.deployed
     data, instances = proof.base.proof.data, list(proof.base.proof.instances)
     tail = number(len(data)) + data
     numbers = number(len(instances)) + b"".join(map(number, instances))

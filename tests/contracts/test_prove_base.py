@@ -111,7 +111,7 @@ def test_the_first_half_moves_nothing(scene: Scene) -> None:
     seed = last_seed(proof)
     assert [(event.name, event.arguments) for event in done.events] == [("BaseProven", {"round": 1, "seed": seed})]
     assert (scene.moved(before), dataclasses.replace(scene.project.state(), now=0, block=0)) == ({}, state)
-    assert [to.lower() for to, _ in questions(scene.chain, done)] == [scene.mocks[0].address.lower()]
+    assert [to.lower() for to, _ in questions(scene.chain, done)] == [scene.mocks[0].deployed.lower()]
     words = b"".join(word.to_bytes(32, "big") for word in point_words(all_points(proof)))
     seed0 = proof.transcript(scene.manifest(5)).seed
     kept = (1).to_bytes(32, "big") + seed + seed0 + (7).to_bytes(32, "big") + words[-64:] + keccak(words)
@@ -139,7 +139,7 @@ def test_two_halves_do_what_the_whole_does(scene: Scene) -> None:
 
 def test_the_second_half_asks_for_the_settlement_only(scene: Scene, proven: RoundProof) -> None:
     asked = questions(scene.chain, send(scene, arguments(scene, proven)))
-    assert [to.lower() for to, _ in asked] == [scene.mocks[1].address.lower()]
+    assert [to.lower() for to, _ in asked] == [scene.mocks[1].deployed.lower()]
     assert asked[0][1] == proven.settlement.instances
 
 

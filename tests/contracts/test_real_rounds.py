@@ -14,7 +14,7 @@ from tests.contracts.real import CHUNK, CID, Real, RealProject, compared, made, 
 from zkmarket.chain import Chain, Phase
 from zkmarket.crypto import Q
 from zkmarket.errors import OpeningMismatch, ProofRejected
-from zkmarket.market import point_words, points_hash
+from zkmarket.market import Plan, point_words, points_hash
 from zkmarket.round import Aggregate, Decision, RoundProof, Submission, open_aggregate, verify_round
 from zkmarket.rules import next_beta
 
@@ -51,15 +51,15 @@ def settle_and_check(
     bits = sum(bit << slot for slot, bit in enumerate(decision.mask))
     assert [int(trainer, 16) for trainer in result["trainers"]] == list(decision.trainers)
     assert (result["mask"], tuple(result["scores"])) == (bits, decision.scores)
-    assert outcome["mask"] == bits
+    assert outcome.mask == bits
     packed = [
         sum(s << 64 * i for i, s in enumerate(decision.scores[at : at + 4])) for at in range(0, len(decision.scores), 4)
     ]
-    assert list(outcome["scores"]) == packed
+    assert list(outcome.scores) == packed
     offer = project.offer
     want = next_beta(before.beta, decision.nu, offer.kappa, offer.beta_min, offer.beta_max)
-    assert result["beta"] == outcome["beta"] == after.beta == want
-    assert result["rate"] == outcome["rate"] == offer.rates[min(before.settled, len(offer.rates) - 1)]
+    assert result["beta"] == outcome.beta == after.beta == want
+    assert result["rate"] == outcome.rate == offer.rates[min(before.settled, len(offer.rates) - 1)]
     assert after.phase == Phase.SETTLED and after.settled == before.settled + 1
 
     # money
@@ -70,7 +70,7 @@ def settle_and_check(
     assert list(result["aggregate"]) == point_words(decision.aggregate)
     assert result["cid"] == cid
     if aggregate:
-        assert outcome["aggregate"] == points_hash(decision.aggregate)
+        assert outcome.aggregate == points_hash(decision.aggregate)
         open_aggregate(build, decision, aggregate)
         assert np.array_equal(
             aggregate.values,
@@ -103,15 +103,15 @@ def test_a_round(chain: Chain, real: Real, n: int, params: int) -> None:
         assert decision.mask[-1] == 0 == decision.scores[-1]
     pay, dust = decision.shares(project.offer.reward)
     for trainer, amount in zip(project.members, pay, strict=True):
-        assert project.project.account(trainer)["credit"] == amount
-    assert project.project.account(real.owner)["credit"] == dust
+        assert project.project.account(trainer).credit == amount
+    assert project.project.account(real.owner).credit == dust
 
 
 def test_the_plan_is_that_of_the_admitted(chain: Chain, real: Real) -> None:
     """Three to five trainers: five submit, four are admitted, and the verifier and rule for four decide."""
     builds = made(3, 5, params_of(1))
     project = real.open(builds)
-    used = {n: project.project.plan(n)["settlement"]["deployed"] for n in (3, 4, 5)}
+    used = {n: project.project.plan(n).settlement.deployed for n in (3, 4, 5)}
     assert len(set(used.values())) == 3
     left_out = project.members[1]
     admitted = [trainer for trainer in project.members if trainer != left_out]
@@ -120,9 +120,10 @@ def test_the_plan_is_that_of_the_admitted(chain: Chain, real: Real) -> None:
     assert (refused.name, refused.arguments["trainer"]) == ("Refused", str(left_out))
     _, _, decision = settle_and_check(project, submissions)
     assert [f"0x{trainer:040x}" for trainer in decision.trainers] == [str(t).lower() for t in admitted]
-    assert project.project.account(left_out)["stakeWei"] == project.offer.stake_wei - project.offer.penalty_wei
+    assert project.project.account(left_out).stake_wei == project.offer.stake_wei - project.offer.penalty_wei
 
 
+@pytest.mark.exhaustive("test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate")
 def test_two_rounds(chain: Chain, real: Real) -> None:
     """The second has another bound and other updates, and is settled in two transactions; both stay verifiable from
     the chain."""
@@ -136,9 +137,10 @@ def test_two_rounds(chain: Chain, real: Real) -> None:
     assert (first.beta, second.beta) == (first_beta, second_beta)
     assert project.project.round_proof(project.build.manifest, 1) == first
     for trainer, one, two in zip(project.members, decided.shares(10**18)[0], again.shares(10**18)[0], strict=True):
-        assert project.project.account(trainer)["credit"] == one + two
+        assert project.project.account(trainer).credit == one + two
 
 
+@pytest.mark.exhaustive("test_settle.py, without proofs")
 def test_a_withheld_round(chain: Chain, real: Real) -> None:
     """One of three is too long: two are accepted and paid, and no aggregate is published, for it would reveal them."""
     project = real.open(made(3, 3, params_of(1)))
@@ -155,11 +157,12 @@ def test_a_withheld_round(chain: Chain, real: Real) -> None:
     _, aggregate, decision = settle_and_check(project, submissions)
     assert aggregate is None and decision.aggregate == () and decision.mask == (1, 1, 0)
     outcome = project.project.outcome()
-    assert outcome["aggregate"] == bytes(32)
+    assert outcome.aggregate == bytes(32)
     project.next()
     assert project.project.events()[-2].arguments == {"round": 1, "skipped": True}
 
 
+@pytest.mark.exhaustive("tests/attacks/test_replay.py: another manifest")
 def test_an_auditor_who_rebuilt_something_else_refuses_it(chain: Chain, real: Real) -> None:
     """`round_proof` leaves nothing out: with one thing of the chain changed the round does not verify."""
     project = real.open(made(3, 3, params_of(2)))
@@ -193,14 +196,8 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     builds = compared()
     project = real.open(builds)
     manifest, stranger = project.build.manifest, real.stranger
-    assert project.project.plan(4) | {"settlement": None} == {
-        "settlement": None,
-        "manifest": manifest.digest(),
-        "f": 0,
-        "m": 4,
-        "references": 3,
-        "shift": manifest.score_shift,
-    }
+    plan = project.project.plan(4)
+    assert plan == Plan(plan.settlement, manifest.digest(), f=0, m=4, references=3, shift=manifest.score_shift)
     first, second = (honest_updates(6, manifest.params, seed=seed)[:5] for seed in (1, 2))
     root = project.root(first[4])
 
@@ -226,6 +223,7 @@ def test_rounds_that_are_compared_with_a_root_and_with_the_last_aggregate(chain:
     assert decision.scores[0] * 100 < min(decision.scores[1:])
 
 
+@pytest.mark.exhaustive("test_references.py, without proofs")
 def test_a_round_without_the_root_that_was_offered(chain: Chain, real: Real) -> None:
     """No receipt came for it: the round is settled with none, and the proof with it is of no use."""
     project = real.open(compared())

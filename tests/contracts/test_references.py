@@ -208,12 +208,12 @@ def test_withheld_is_none(scene: Scene) -> None:
 def test_not_served_is_none(scene: Scene) -> None:
     """The round is skipped in the model too, so that an update like it is new to the model."""
     scene.settle()
-    assert scene.project.outcome()["aggregate"] == points_hash(aggregate(scene, 2))
+    assert scene.project.outcome().aggregate == points_hash(aggregate(scene, 2))
     scene.project.claim(scene.owner)
     scene.chain.pass_time(2 * WINDOW + 1)
     done = scene.project.next(scene.stranger)
     assert done.event("Closed").arguments["skipped"] is True
-    assert scene.project.outcome()["aggregate"] == bytes(32)
+    assert scene.project.outcome().aggregate == bytes(32)
     assert last_of(scene) == absent(scene)
 
 
@@ -222,7 +222,7 @@ def test_a_claim_that_was_taken_back_changes_nothing(scene: Scene) -> None:
     scene.project.claim(scene.owner)
     scene.project.unclaim(scene.owner)
     go_on(scene)
-    assert scene.project.outcome()["aggregate"] == points_hash(aggregate(scene, 2))
+    assert scene.project.outcome().aggregate == points_hash(aggregate(scene, 2))
     assert last_of(scene) == aggregate(scene, 2)
 
 
@@ -264,7 +264,7 @@ def test_the_verifiers_are_asked_for_every_slot(scene: Scene) -> None:
     transcript = proof.transcript(scene.manifest(5))
     r = transcript.slot_challenges(8)
     asked = questions(scene.chain, scene.settle(proof))
-    base, settlement = (mock.address.lower() for mock in scene.mocks)
+    base, settlement = (mock.deployed.lower() for mock in scene.mocks)
     assert [to.lower() for to, _ in asked] == [base, settlement]
     assert asked[1][1] == (9, *r, proof.beta, *mask, *scores, 77)  # as proven, not as kept
     assert (len(asked[0][1]), len(asked[1][1])) == (4 + 2 * 10, 3 * 5 + 4 + 2)
@@ -317,7 +317,7 @@ def test_scores_are_paid_kept_and_logged_without_their_lowest_bits(scene: Scene,
     settled = done.event("Settled").arguments["settlement"]
     assert (settled["scores"], settled["pay"]) == (kept, pay)
     packed = [sum(score << 64 * i for i, score in enumerate(kept[:4])), kept[4]]
-    assert scene.project.outcome()["scores"] == packed
+    assert scene.project.outcome().scores == tuple(packed)
     expected = {f"credit of trainer {slot}": amount for slot, amount in enumerate(pay, start=1)}
     expected["credit of owner"] = dust
     assert scene.moved(before) == {name: amount for name, amount in expected.items() if amount}

@@ -51,6 +51,7 @@ from zkmarket.chain import NOBODY, Chain, Phase, Receipt, sign
 from zkmarket.crypto import P, Q
 from zkmarket.errors import ZkmarketError
 from zkmarket.market import (
+    Outcome,
     all_points,
     base_words,
     decision_words,
@@ -59,6 +60,7 @@ from zkmarket.market import (
     points_hash,
     proofs_hash,
     publication_message,
+    struct_words,
     submission_word,
 )
 from zkmarket.round import RoundProof, aggregate_points
@@ -293,7 +295,7 @@ def test_the_points_of_every_slot_are_those_that_it_submitted(scene: Scene, case
     own = words["points"][(slot - 1) * SLOT : slot * SLOT]
     claimed = dataclasses.replace(proof.commitments[slot - 1], points=tuple(zip(own[::2], own[1::2], strict=True)))
     have = keccak(claimed.digest() + words["cids"][slot - 1]).hex()
-    want = scene.project.seats()[slot - 1]["submission"].hex()
+    want = scene.project.seats()[slot - 1].submission.hex()
     with refused(f"WrongPoints(slot={slot}, have=0x{have}, want=0x{want})"):
         send(scene, words, publication=scene.publication(proof))
 
@@ -306,7 +308,7 @@ def test_an_admitted_trainer_cannot_be_dropped(scene: Scene) -> None:
         send(scene, words)
     words["points"][2 * SLOT : 2 * SLOT] = words["points"][:SLOT]  # a Sybil's in its place
     copied = dataclasses.replace(scene.commitment(scene.trainers[2]), points=scene.commitment(scene.trainers[0]).points)
-    have, want = submission_word(copied.digest(), CID).hex(), scene.project.seats()[2]["submission"].hex()
+    have, want = submission_word(copied.digest(), CID).hex(), scene.project.seats()[2].submission.hex()
     with refused(f"WrongPoints(slot=3, have=0x{have}, want=0x{want})"):
         send(scene, words)
 
@@ -369,13 +371,13 @@ def test_code_that_changed_is_not_asked(scene: Scene) -> None:
     """Attack: a verifier that is exchanged under its address (metamorphic, delegated)."""
     proof = scene.proof()
     for mock, another in (scene.mocks, scene.mocks[::-1]):  # base, settlement
-        code = scene.chain.web3.eth.get_code(mock.address)
-        for other in (bytes(code) + b"\0", b"", b"\xef\x01\x00" + bytes.fromhex(another.address[2:])):
-            scene.chain.web3.provider.make_request("anvil_setCode", [mock.address, "0x" + other.hex()])
+        code = scene.chain.web3.eth.get_code(mock.deployed)
+        for other in (bytes(code) + b"\0", b"", b"\xef\x01\x00" + bytes.fromhex(another.deployed[2:])):
+            scene.chain.web3.provider.make_request("anvil_setCode", [mock.deployed, "0x" + other.hex()])
             have = keccak(other).hex()
-            with refused(f"VerifierChanged(verifier={mock.address}, have=0x{have}, want=0x{mock.codehash.hex()})"):
+            with refused(f"VerifierChanged(verifier={mock.deployed}, have=0x{have}, want=0x{mock.codehash.hex()})"):
                 scene.settle(proof)
-        scene.chain.web3.provider.make_request("anvil_setCode", [mock.address, "0x" + bytes(code).hex()])
+        scene.chain.web3.provider.make_request("anvil_setCode", [mock.deployed, "0x" + bytes(code).hex()])
     scene.settle(proof)
 
 
@@ -390,7 +392,7 @@ def bad_verifiers(deployed: Scene) -> Iterator[dict[str, Any]]:
 def test_only_32_bytes_that_say_1_are_success(
     deployed: Scene, bad_verifiers: dict[str, Any], answer: str, name: str
 ) -> None:
-    scene, bad = dataclasses.replace(deployed), bad_verifiers[answer].words
+    scene, bad = dataclasses.replace(deployed), struct_words(bad_verifiers[answer])
     with scene.chain.rolled_back():
         scene.trainers, terms = scene.trainers[:3], scene.terms()
         scene.reach(Phase.PROVE, **({"base": bad} if name == "base" else {"plans": scene.plans(terms, settlement=bad)}))
@@ -572,7 +574,7 @@ def test_learning_rates_follow_their_schedule_and_the_last_one_stays(scene: Scen
     rates = []
     for _ in range(4):
         done = scene.to_prove(scene.trainers[:3]).settle()
-        rates.append((done.event("Settled").arguments["settlement"]["rate"], scene.project.outcome()["rate"]))
+        rates.append((done.event("Settled").arguments["settlement"]["rate"], scene.project.outcome().rate))
         scene.pass_deadline()
         scene.project.next(scene.stranger)
     assert rates == [(7, 7), (5, 5), (5, 5), (5, 5)]
@@ -611,14 +613,14 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
     assert (logged["round"], logged["deadline"]) == (1, scene.chain.now + WINDOW)
     assert logged["seed"] == last_seed(proof)
     assert scene.project.commitments(1) == list(proof.commitments)
-    assert scene.project.outcome() == {
-        "mask": 0b11101,
-        "rate": 10**9,
-        "beta": settled["beta"],
-        "aggregate": points_hash(list(zip(words[::2], words[1::2], strict=True))),
-        "cid": keccak(CID),
-        "scores": [sum(score << 64 * i for i, score in enumerate(scores[:4])), scores[4]],
-    }
+    assert scene.project.outcome() == Outcome(
+        mask=0b11101,
+        rate=10**9,
+        beta=settled["beta"],
+        aggregate=points_hash(list(zip(words[::2], words[1::2], strict=True))),
+        cid=keccak(CID),
+        scores=(sum(score << 64 * i for i, score in enumerate(scores[:4])), scores[4]),
+    )
     state = scene.project.state()
     assert (state.phase, state.settled, state.voids, state.round) == (Phase.SETTLED, 1, 0, 1)
     assert (state.deadline, state.claimed) == (scene.chain.now + WINDOW, False)
@@ -633,7 +635,7 @@ def test_with_too_few_accepted_the_round_is_paid_and_no_aggregate_published(scen
     settled = scene.settle(proof, cid=b"").event("Settled").arguments["settlement"]
     assert (settled["aggregate"], settled["cid"]) == ([], b"")
     outcome = scene.project.outcome()
-    assert (outcome["aggregate"], outcome["cid"]) == (bytes(32), keccak(b""))
+    assert (outcome.aggregate, outcome.cid) == (bytes(32), keccak(b""))
     pay, dust = scene.pays([1, 2, 3, 4, 5])
     expected = {f"credit of trainer {slot}": amount for slot, amount in enumerate(pay, start=1)}
     assert scene.moved(before) == expected | {"credit of owner": dust}
@@ -649,6 +651,6 @@ def test_a_round_of_fewer_trainers_has_its_own_plan(scene: Scene, n: int) -> Non
 def test_an_owner_that_trains_gets_its_pay_and_the_dust(scene: Scene) -> None:
     scene.trainers = [scene.owner, *scene.trainers[:2]]
     scene.open().to_prove()
-    before = scene.project.account(scene.owner)["credit"]
+    before = scene.project.account(scene.owner).credit
     scene.settle(scores=[1, 1, 1])
-    assert scene.project.account(scene.owner)["credit"] - before == ETHER // 3 + ETHER % 3
+    assert scene.project.account(scene.owner).credit - before == ETHER // 3 + ETHER % 3

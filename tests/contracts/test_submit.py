@@ -30,7 +30,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, phases_but, refused
 from zkmarket.chain import Chain, Phase, Receipt
-from zkmarket.market import submission_word
+from zkmarket.market import Seat, submission_word
 
 pytestmark = pytest.mark.chain
 
@@ -96,7 +96,7 @@ def test_after_a_skipped_void_round_the_stake_must_be_filled_up(scene: Scene) ->
         scene.submit(trainer)
     scene.project.join(trainer)
     scene.submit(trainer)
-    assert scene.project.account(trainer)["lastRound"] == 2
+    assert scene.project.account(trainer).last_round == 2
 
 
 def test_who_skipped_two_void_rounds_is_no_member(scene: Scene) -> None:
@@ -145,14 +145,14 @@ def test_a_cid_is_neither_empty_nor_long(scene: Scene, length: int) -> None:
 def test_a_cid_has_from_1_to_96_bytes(scene: Scene, length: int) -> None:
     cid = b"c" * length
     send(scene, scene.trainers[0], cid=cid)
-    assert scene.project.seats()[0]["submission"] == keccak(DIGEST + keccak(cid))
+    assert scene.project.seats()[0].submission == keccak(DIGEST + keccak(cid))
 
 
 @pytest.mark.parametrize("digest", [bytes(32), b"\xff" * 32, DIGEST], ids=["zeros", "ones", "a number"])
 def test_whatever_the_digest_is(scene: Scene, digest: bytes) -> None:
     """Nobody can tell what it is of before the update is delivered: without a receipt it costs p."""
     send(scene, scene.trainers[0], digest)
-    assert scene.project.seats()[0]["submission"] == submission_word(digest, CID)
+    assert scene.project.seats()[0].submission == submission_word(digest, CID)
 
 
 def test_a_submission_takes_a_seat_and_no_money(scene: Scene) -> None:
@@ -164,12 +164,12 @@ def test_a_submission_takes_a_seat_and_no_money(scene: Scene) -> None:
         digest = commitment.digest()
         said = {"round": 1, "trainer": str(trainer), "seat": number, "digest": digest, "cid": cid}
         assert [(event.name, event.arguments) for event in done.events] == [("Submitted", said)]
-        kept = {"trainer": str(trainer), "admitted": False, "submission": submission_word(digest, cid)}
+        kept = Seat(str(trainer), False, submission_word(digest, cid))
         assert scene.project.seats()[number:] == [kept]
-        assert scene.project.account(trainer)["lastRound"] == 1
+        assert scene.project.account(trainer).last_round == 1
         logged = scene.project.submissions(1)[number]
         assert (logged.trainer, logged.digest, logged.cid) == (str(trainer), digest, cid)
-        assert logged.word == kept["submission"]
+        assert logged.word == kept.submission
     assert scene.moved(before) == {}
 
 
@@ -197,7 +197,7 @@ def test_storage_of_seats_serves_every_round(scene: Scene) -> None:
     scene.start()
     assert scene.project.seats() == []
     later = [scene.submit(trainer).gas for trainer in scene.trainers]
-    assert [seat["trainer"] for seat in scene.project.seats()] == [str(trainer) for trainer in scene.trainers]
+    assert [seat.trainer for seat in scene.project.seats()] == [str(trainer) for trainer in scene.trainers]
     assert (max(first) <= 110_000, max(later) <= 75_000) == (True, True), (first, later)
 
 
@@ -246,7 +246,7 @@ def test_attack_griefing_by_a_full_list(scene: Scene) -> None:
     scene.project.lock(scene.stranger)
     for member in unlucky:
         scene.project.leave(member)
-        assert scene.project.account(member)["refundWei"] == STAKE
+        assert scene.project.account(member).refund_wei == STAKE
 
 
 def test_attack_seats_hoarded(scene: Scene) -> None:
@@ -260,7 +260,7 @@ def test_attack_seats_hoarded(scene: Scene) -> None:
     for hoarder in hoarders:
         scene.refresh(hoarder)
         own = scene.project.account(hoarder)
-        assert (own["stakeWei"], own["refundWei"]) == (0, STAKE - 2 * PENALTY)
+        assert (own.stake_wei, own.refund_wei) == (0, STAKE - 2 * PENALTY)
     scene.project.join(scene.trainers[2])  # it skipped both, and starts afresh
     scene.to_prove(scene.trainers[:3])
     assert len(scene.project.seats()) == 3

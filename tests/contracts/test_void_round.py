@@ -93,7 +93,7 @@ def test_who_joined_in_the_last_second_and_skipped_pays_too(scene: Scene) -> Non
     scene.pass_deadline()
     scene.project.void_round(scene.stranger)
     scene.refresh(scene.stranger)
-    assert scene.project.account(scene.stranger)["stakeWei"] == STAKE - PENALTY
+    assert scene.project.account(scene.stranger).stake_wei == STAKE - PENALTY
 
 
 def test_the_next_start_has_a_number_and_seats_of_its_own(scene: Scene) -> None:
@@ -102,7 +102,7 @@ def test_the_next_start_has_a_number_and_seats_of_its_own(scene: Scene) -> None:
     assert scene.start().event("Started").arguments["round"] == 2
     assert scene.project.seats() == []
     scene.submit(scene.trainers[0])
-    assert [seat["trainer"] for seat in scene.project.seats()] == [str(scene.trainers[0])]
+    assert [seat.trainer for seat in scene.project.seats()] == [str(scene.trainers[0])]
     assert [len(scene.project.submissions(number)) for number in (1, 2)] == [2, 1]
 
 

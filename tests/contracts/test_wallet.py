@@ -673,6 +673,7 @@ def kill_a_child(bank: Bank, moment: str) -> str:
     return one
 
 
+@pytest.mark.exhaustive("other moments", but=5)
 @pytest.mark.parametrize("then", ["the same", "another", "nothing"])
 @pytest.mark.parametrize(
     "moment",

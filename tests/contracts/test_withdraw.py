@@ -63,7 +63,7 @@ def call(scene: Scene, method: str, *arguments: Any) -> str:
 
 
 def credit(scene: Scene, who: Any) -> int:
-    return scene.project.account(who)["credit"]
+    return scene.project.account(who).credit
 
 
 # ---------------------------------------------------------------- withdraw
@@ -110,7 +110,7 @@ def test_stakes_are_free_once_ended_and_not_before(scene: Scene) -> None:
                 scene.project.withdraw(trainer)
         if phase in (Phase.SETTLED, Phase.VACANT):
             scene.project.withdraw(trainer)
-            assert scene.project.account(trainer)["stakeWei"] == ETHER
+            assert scene.project.account(trainer).stake_wei == ETHER
     before = scene.books()
     scene.project.withdraw(trainer)
     assert scene.moved(before) == {"stake of trainer 1": -ETHER, "balance": -ETHER}
@@ -186,7 +186,7 @@ def test_a_payee_that_withdraws_again_hears_that_it_may_not(scene: Scene, method
     assert (wallet.payments(), wallet.reentered()) == (1, False)
     assert str(wallet.said()) == "0x" + REENTRANT
     assert scene.balance(scene.project.address) == had - ETHER
-    assert scene.project.account(wallet.address)["refundWei"] == 0
+    assert scene.project.account(wallet.address).refund_wei == 0
 
 
 def test_a_payee_that_leaves_while_it_is_paid_finds_the_books_in_order(scene: Scene) -> None:
@@ -198,7 +198,7 @@ def test_a_payee_that_leaves_while_it_is_paid_finds_the_books_in_order(scene: Sc
     assert (wallet.payments(), wallet.reentered()) == (1, True)
     assert scene.balance(scene.project.address) == had - ETHER
     own = scene.project.account(wallet.address)
-    assert (own["stakeWei"], own["refundWei"]) == (0, ETHER)
+    assert (own.stake_wei, own.refund_wei) == (0, ETHER)
 
 
 # ---------------------------------------------------------------- withdrawToken

@@ -22,7 +22,7 @@ from zkmarket.build import SUMS, Columns, Shape, masked_chunks
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt, compile_verifier
 from zkmarket.crypto import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.errors import TransactionReverted
-from zkmarket.market import REFERENCES, Market, Project, Verifier, Windows, submission_word
+from zkmarket.market import REFERENCES, Market, Project, Verifier, Windows, struct_words, submission_word
 from zkmarket.round import (
     BaseProof,
     Coefficients,
@@ -157,7 +157,7 @@ class Scene:
             "owner": str(self.owner),
             "aggregator": str(self.aggregator),
             "blinding": point(0),
-            "base": self.mocks[0].words,
+            "base": struct_words(self.mocks[0]),
         }
         return DEFAULTS | filled | changes
 
@@ -166,7 +166,7 @@ class Scene:
         out = []
         for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
             f = (n - 3) // 2
-            plan = {"settlement": self.mocks[1].words, "manifest": manifest_digest(n), "f": f, "m": n - f}
+            plan = {"settlement": struct_words(self.mocks[1]), "manifest": manifest_digest(n), "f": f, "m": n - f}
             plan |= {"references": self.references, "shift": self.shift}
             out.append(tuple((plan | changes).values()))
         return out
@@ -240,7 +240,7 @@ class Scene:
     def admitted_root(self) -> Commitment | None:
         """The root update of the current round, if the aggregator has given a receipt for it."""
         number = self.round_id.round
-        admitted = self.references & 1 and self.project.root()["admitted"] == number
+        admitted = self.references & 1 and self.project.root().admitted == number
         return self.root(self.offered[number], number) if admitted else None
 
     def commitment(self, trainer: Any, round_id: RoundId | None = None) -> Commitment:
@@ -389,7 +389,7 @@ class Scene:
         n = len(seats)
         mask = tuple(mask or [1] * n)
         scores = tuple(range(1, n + 1) if scores is None else scores)
-        commitments = tuple(self.commitment(seat["trainer"], round_id) for seat in seats)
+        commitments = tuple(self.commitment(seat.trainer, round_id) for seat in seats)
         chunks, blinding, shape = self.values["chunks"], self.values["blinding"], self.shape(n)
         gram_point = point(round_id.round, 2000)
         beta = self.project.state().beta
@@ -493,8 +493,8 @@ class Scene:
         people |= {"stranger": self.stranger} | {f"trainer {i}": who for i, who in enumerate(self.trainers, start=1)}
         for name, who in people.items():
             own = self.project.account(who)
-            for kind in ("credit", "stakeWei", "refundWei"):
-                found[f"{kind.removesuffix('Wei')} of {name}"] = own[kind]
+            for kind, amount in (("credit", own.credit), ("stake", own.stake_wei), ("refund", own.refund_wei)):
+                found[f"{kind} of {name}"] = amount
         return found
 
     def moved(self, before: dict[str, int]) -> dict[str, int]:
@@ -509,8 +509,8 @@ class Scene:
         people = {str(who) for who in (self.owner, self.aggregator, self.stranger, *self.trainers)}
         people |= {str(who) for who in self.chain.accounts}
         accounts = [self.project.account(who) for who in people]
-        held = sum(own["credit"] + own["stakeWei"] + own["refundWei"] for own in accounts)
-        held += values["penaltyWei"] if self.project.root()["offered"] else 0
+        held = sum(own.credit + own.stake_wei + own.refund_wei for own in accounts)
+        held += values["penaltyWei"] if self.project.root().offered else 0
         return state.pool + owed + state.bond_wei + state.unburnt_wei + held
 
 

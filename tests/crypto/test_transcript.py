@@ -151,6 +151,7 @@ def manifest_of(case: dict[str, Any]) -> Manifest:
 # ---------------------------------------------------------------- the vectors
 
 
+@pytest.mark.exhaustive("the file is compared with our transcript; its maker changes with the protocol only")
 def test_the_file_is_what_its_maker_makes():
     assert make_transcript.FILE.read_bytes() == make_transcript.make()
 

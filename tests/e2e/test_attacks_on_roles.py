@@ -29,6 +29,7 @@ def withdrawn(place: Town, name: str) -> int:
 # ---------------------------------------------------------------- a store that takes nothing
 
 
+@pytest.mark.exhaustive("tests/roles/test_aggregator.py plays it")
 def test_a_store_that_takes_nothing_costs_the_aggregator_nothing(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """It answers 500 while the round is settled, hangs after the aggregator was killed, and refuses the keyring.
 
@@ -37,7 +38,7 @@ def test_a_store_that_takes_nothing_costs_the_aggregator_nothing(tmp_path: Path,
     """
     shop = Shop(tmp_path / "store")
     with shop.open() as url, town(tmp_path, chain, rounds=2, deployed=deployed) as place:
-        bond = place.project.terms()["bondWei"]
+        bond = place.project.terms().bond_wei
         more: dict[str, Any] = {"prepare": functools.partial(both, 3)}
         at = {name: ("--poll", 0.05, "--store", f"{url}/{name}") for name in EVERYBODY}
 
@@ -106,11 +107,11 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
     with town(tmp_path, chain, deployed=deployed) as place:
         project, quick = place.project, {"prepare": culprits.trusting}
         soon = functools.partial(hasten, place, pace=0.2)  # each step waits for ten blocks
-        bond = project.terms()["bondWei"]
+        bond = project.terms().bond_wei
         aggregator = place.aggregator("--confirmations", 10, **quick)
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
         soon(place.submitted)
-        soon(lambda: all(seat["admitted"] for seat in project.seats()))
+        soon(lambda: all(seat.admitted for seat in project.seats()))
         admitted = place.log().of("Admitted")[-1].block
         ask(chain.rpc_url, "anvil_mine", hex(admitted + 9 - chain.tip()[0]))
         project.lock(chain.accounts[5])  # anybody may; in this block the aggregator's own could have been
@@ -131,6 +132,7 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
 # ---------------------------------------------------------------- one trainer who is left out
 
 
+@pytest.mark.exhaustive("tests/roles/test_trainer.py plays it")
 def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Attack: aggregates and keyrings are sealed to all but cyd, which then has nothing to train from.
 
@@ -140,7 +142,7 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
     """
     with town(tmp_path, chain, rounds=3, deployed=deployed) as place:
         project, quick = place.project, {"prepare": culprits.trusting}
-        windows, cyd = project.terms()["windows"], place.addresses["cyd"]
+        windows, cyd = project.terms().windows, place.addresses["cyd"]
         aggregator = place.aggregator(prepare=culprits.excluding, VICTIM=cyd)
         owner = place.owner()
         trainers = {name: place.trainer(name, **quick) for name in TRAINERS}
@@ -152,13 +154,13 @@ def test_a_trainer_that_is_left_out_keeps_its_place(tmp_path: Path, chain: Chain
         submitted(place, 2)
         hasten(place, lambda: lines(trainers["cyd"], "round 2: nothing is submitted yet, a zero update is, when half"))
         assert not place.opened(1, "cyd")
-        chain.pass_time(windows["submit"] // 2)
+        chain.pass_time(windows.submit // 2)
         hasten(place, lambda: project.state().phase == Phase.SETTLED)
         assert lines(trainers["cyd"], "round 2: WARNING: a zero update is submitted")
         settled = place.log().settled()[-1]
         slot = settled.trainers.index(cyd)
         assert settled.scores[slot] == settled.pay[slot] == 0 and sum(settled.pay) == pytest.approx(ETHER, abs=10)
-        assert project.account(cyd)["stakeWei"] == ETHER and cyd in place.log().members()
+        assert project.account(cyd).stake_wei == ETHER and cyd in place.log().members()
         hasten(place, lambda: lines(owner, "keyring of 2 rounds, sealed to 3 trainers: "))
 
         # round 3, with the owner's keyring

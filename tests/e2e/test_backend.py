@@ -52,7 +52,7 @@ def table_of(files: CircuitFiles, value: int) -> ProofJob:
 def base_of(build: Build) -> ProofJob:
     cells, point = build.manifest.columns.length, [1, 1] * build.manifest.logrows
     columns = [to_hex(random_scalars(cells)) for _ in range(3)]
-    return ProofJob("base proof", build.files("base"), [*columns, [scalar_hex(one) for one in point]])
+    return ProofJob("base proof", build.files["base"], [*columns, [scalar_hex(one) for one in point]])
 
 
 def prover_children() -> list[psutil.Process]:
@@ -87,7 +87,7 @@ def test_true_statement(one_chunk_build: Build, table: CircuitFiles, temporary: 
         f"{name}: {step}" for name in ("table proof", "base proof") for step in ("witness", "mock", "prove", "verify")
     ]
     backend.verify(table, proofs[0])
-    backend.verify(one_chunk_build.files("base"), proofs[1])
+    backend.verify(one_chunk_build.files["base"], proofs[1])
     assert prover_children() == [] and witness_folders(temporary) == []
 
 
@@ -200,7 +200,7 @@ def test_deadline_grows_with_the_rows() -> None:
 
 @pytest.fixture(scope="module")
 def settled(honest_round: Round) -> tuple[CircuitFiles, Proof]:
-    return honest_round.build.files("settlement"), honest_round.proof.settlement
+    return honest_round.build.files["settlement"], honest_round.proof.settlement
 
 
 @pytest.mark.parametrize("more", [b"\0", b"\0" * 32, b"\1" * 64, b"same"])
@@ -241,7 +241,7 @@ def test_number_of_instances(settled: tuple[CircuitFiles, Proof], instances) -> 
 
 
 def test_proof_for_another_circuit(honest_round: Round) -> None:
-    files = honest_round.build.files("settlement")
+    files = honest_round.build.files["settlement"]
     with pytest.raises(ProofRejected, match="bytes: wanted"):
         backend.verify(files, honest_round.proof.base.proof)
     with pytest.raises(ProofRejected, match="proof does not verify"):

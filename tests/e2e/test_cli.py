@@ -333,6 +333,7 @@ def test_an_update_out_of_range_is_not_admitted(flow: Flow, tmp_path: Path) -> N
     failed(done, 2, "trainer-1: an update's values lie in [−4096, 4096): got ")
 
 
+@pytest.mark.exhaustive("tests/updates has each", but=3)
 @pytest.mark.parametrize(
     "update, reason",
     [
@@ -373,6 +374,7 @@ def test_used_folder(flow: Flow) -> None:
     assert (flow.place / "updates/trainer-0/commitment.json").read_bytes() == before
 
 
+@pytest.mark.exhaustive("tests/updates and tests/ground have each", but=6)
 @pytest.mark.parametrize(
     "arguments, reason",
     [
@@ -527,6 +529,7 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
     np.testing.assert_array_equal(after["b2"], before["b2"] + tensors["b2"])
 
 
+@pytest.mark.exhaustive("test_build_of_an_onnx_model")
 def test_build_of_a_factory(flow: Flow, tmp_path: Path) -> None:
     """package.module:factory, for a torch module; K chosen by the cost model would do as well."""
     arguments = ("build", "--trainers", 3, "--model", "zkmarket.learning:digits_mlp", *RULE, "-o", "b", "--json")

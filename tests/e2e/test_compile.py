@@ -82,7 +82,7 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
         else:
             assert lie["plan"]["steps"][0]["terms"][0]["factor"] == 1
             lie["plan"]["steps"][0]["terms"][0]["factor"] = True
-        assert lie["plan"] == build.plan
+        assert lie["plan"] == build.value["plan"]
         lie["digest"] = "0x" + UtilityBuild(tmp_path, lie).digest.hex()
         shutil.copytree(tmp_path / "made", tmp_path / name)
         (tmp_path / name / "utility.json").write_text(json.dumps(lie))

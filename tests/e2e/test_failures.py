@@ -371,6 +371,7 @@ def take_back(place: Town, event: str, which: int = -1) -> None:
     assert len([one for one in place.project.events() if one.name == event]) < len(found)
 
 
+@pytest.mark.exhaustive("test_wallet.py and test_confirmations.py have each")
 def test_transactions_and_blocks_that_are_lost_and_clocks_that_are_wrong(tmp_path: Path, chain: Chain) -> None:
     """Dropped, late, replaced; start, submit, admit and settle taken back. Two clocks are wrong all the while."""
     with town(tmp_path, chain, most=4) as place:  # a seat is left: SUBMIT ends by the clock
@@ -586,21 +587,21 @@ def test_a_store_that_misbehaves_and_two_aggregators(tmp_path: Path, chain: Chai
 
         # the aggregate is not served: half of the window later everybody says so
         state = place.project.state()
-        window = place.project.terms()["windows"]
+        window = place.project.terms().windows
         place.until(lambda: all(lines(roles[name], "the aggregate cannot be had yet") for name in ("owner", *TRAINERS)))
-        chain.pass_time(state.deadline - window["claim"] // 2 + 1 - state.now)
+        chain.pass_time(state.deadline - window.claim // 2 + 1 - state.now)
         place.until(lambda: len(place.log().of("Claimed")) == 4)
         place.pass_deadline()
         place.until(lambda: lines(roles["aggregator"], "claimed as not served: fee and bond are held longer"))
         time.sleep(1)
         assert place.project.state().phase == Phase.SETTLED and place.log().of("Closed") == []
-        assert place.project.account(place.addresses["aggregator"])["credit"] == 0
+        assert place.project.account(place.addresses["aggregator"]).credit == 0
         shop.hiding = False
         state = place.project.state()
-        chain.pass_time(state.deadline + window["lock"] + 1 - state.now)
+        chain.pass_time(state.deadline + window.lock + 1 - state.now)
         place.until(lambda: place.log().of("Closed"))
         assert place.log().of("Closed")[0].arguments["skipped"] is True
-        assert place.project.account(place.addresses["aggregator"])["credit"] == ETHER // 10
+        assert place.project.account(place.addresses["aggregator"]).credit == ETHER // 10
 
         place.until(lambda: place.project.state().phase == Phase.SUBMIT)
         for name in ("owner", *TRAINERS):
@@ -658,6 +659,7 @@ def fill(disk: Path, leave: int) -> Path:
     return filler
 
 
+@pytest.mark.exhaustive("tests/ground/test_files.py: nothing is half-written")
 def test_full_disks(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """A trainer's before the keys, at the update, and after it; the aggregator's at the openings, and at the proof."""
     disk, rounds, full = tmp_path / "disk", tmp_path / "aggregator/rounds", "No space left on device: '"

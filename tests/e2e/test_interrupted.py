@@ -207,6 +207,7 @@ def test_a_folder_of_a_version_that_proved_ranges(small: Path, tmp_path: Path) -
 # ---------------------------------------------------------------- prove
 
 
+@pytest.mark.exhaustive("other steps; test_killed.py kills at each", but=2)
 @pytest.mark.parametrize(
     "line", ["admitting slot 3", "summing over the blocks", "base proof: prove", "settlement proof: mock"]
 )

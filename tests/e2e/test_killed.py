@@ -294,6 +294,7 @@ def test_auditor(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> 
         assert one.deaths == len(claims(shared))
 
 
+@pytest.mark.exhaustive("the same outbox as test_trainers and test_aggregator")
 def test_owner(tmp_path: Path, chain: Chain, shared: Path) -> None:
     """From an empty folder to the model: create, pay-in, list, receive.
 
@@ -360,7 +361,7 @@ def project_file(folder: Path, aggregator: str) -> Path:
 # ---------------------------------------------------------------- payments that a project makes once
 
 
-@pytest.mark.exhaustive("test_owner and test_aggregator die in one of the three ways")
+@pytest.mark.exhaustive("test_trainers and test_aggregator die in each of the three ways")
 def test_paying_in_and_accepting(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> None:
     """The pool and the bond are each paid once a project: three owners and three aggregators die in the three ways."""
     since = chain.web3.eth.block_number
@@ -400,7 +401,7 @@ def test_paying_in_and_accepting(tmp_path: Path, chain: Chain, deployed: Path, s
         assert claims(shared) >= steps("transact", "begun kept sent done", "accept")
         for owner, aggregator in zip(owners, aggregators, strict=True):
             place.project = contracts[owner]
-            bond = place.project.terms()["bondWei"]
+            bond = place.project.terms().bond_wei
             found = books(place, since)
             assert found.failed[owner] == found.failed[aggregator] == Counter()
             assert (found.calls[owner], found.calls[aggregator]) == ({"create": 1}, {"accept": 1})

@@ -70,7 +70,7 @@ def next_round(place: Town, readers: Sequence[str]) -> None:
 def admitted(place: Town) -> set[str]:
     """Addresses."""
     seats = place.project.seats()
-    return {seat["trainer"] for seat in seats if seat["admitted"]}
+    return {seat.trainer for seat in seats if seat.admitted}
 
 
 def refused(place: Town) -> set[str]:
@@ -141,7 +141,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
     plans, others = {"dan": dan_plan, "eve": eve_plan}, ("dan", "eve", "fay")
     with town(tmp_path, chain, rounds=4, most=5, others=others, deployed=deployed) as place:
         project, trusting = place.project, {"prepare": culprits.trusting}
-        bond = project.terms()["bondWei"]
+        bond = project.terms().bond_wei
         aggregator = place.aggregator("--trainers", 4)
         place.until_phase(Phase.OPEN)
         honest = {name: place.trainer(name, **trusting) for name in ("ann", "bob")}
@@ -160,7 +160,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
         (voided,) = place.log().of("Voided")
         assert voided.arguments == {"round": 1, "submissions": 2}
         says(place, aggregator, "waiting until trainers have had their time to leave")
-        chain.pass_time(project.terms()["windows"]["exit"])
+        chain.pass_time(project.terms().windows.exit)
 
         # rounds 2 to 5
         dan = place.trainer("dan", prepare=culprits.culprit, PLAN=dan_plan)
@@ -184,7 +184,7 @@ def test_trainers_that_do_not_deliver(tmp_path: Path, chain: Chain, deployed: Pa
             place.pass_deadline()
             place.until_phase(Phase.PROVE)
             assert project.state().bond_wei == bond - 2 * PENALTY
-            assert project.account(place.addresses["dan"])["stakeWei"] == STAKE - PENALTY
+            assert project.account(place.addresses["dan"]).stake_wei == STAKE - PENALTY
             next_round(place, TRAINERS)
 
         refusals = aggregator.result()["refusals"]
@@ -238,6 +238,7 @@ def leaving(place: Town) -> None:
 # ---------------------------------------------------------------- aggregators
 
 
+@pytest.mark.exhaustive("test_fail.py and test_name_aggregator.py; tests/market/test_history.py for the newcomers")
 def test_aggregators_that_vanish(tmp_path: Path, chain: Chain, deployed: Path) -> None:
     """Three aggregators finish a project of three rounds; newcomers find their way into the model.
 
@@ -249,7 +250,7 @@ def test_aggregators_that_vanish(tmp_path: Path, chain: Chain, deployed: Path) -
     others = ("dan", "eve", "second", "third")
     with town(tmp_path, chain, rounds=3, most=5, others=others, deployed=deployed) as place:
         project, given = place.project, {"prepare": culprits.trusting}
-        bond, exit_window = project.terms()["bondWei"], project.terms()["windows"]["exit"]
+        bond, exit_window = project.terms().bond_wei, project.terms().windows.exit
         first = place.aggregator("--trainers", 3, prepare=culprits.relayed, RELAY=relay)
         owner, auditor = place.owner(), place.auditor()
         trainers = {name: place.trainer(name, "--grace", 0.5, **given) for name in TRAINERS}
@@ -361,7 +362,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
     and who learns the model from the next keyring. Round 3: never; a quorum of the trainers holds fee and bond, and the
     round leaves the model as it is."""
     with town(tmp_path, chain, rounds=3, most=5, deployed=deployed) as place:
-        project, windows = place.project, place.project.terms()["windows"]
+        project, windows = place.project, place.project.terms().windows
         cyd = place.addresses["cyd"]
         kinds = plan(round_1="kept", round_2=cyd, round_3="kept")
         aggregator = place.aggregator("--trainers", 3, prepare=culprits.unserved, PLAN=kinds)
@@ -375,7 +376,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         # round 1
         close_submissions(place, 3)
         place.until_phase(Phase.SETTLED)
-        chain.pass_time(windows["claim"] // 2 + 1)
+        chain.pass_time(windows.claim // 2 + 1)
         everybody = addresses(place, "owner", *TRAINERS)
         hasten(place, lambda: claims() == everybody)
         assert project.state().claimed
@@ -390,7 +391,7 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         place.until_phase(Phase.SETTLED)
         hasten(place, lambda: place.opened(2, "owner", "ann", "bob"))
         says(place, trainers["cyd"], "round 2: the aggregate cannot be had yet: ")
-        chain.pass_time(windows["claim"] // 2 + 1)
+        chain.pass_time(windows.claim // 2 + 1)
         hasten(place, lambda: claims() == {cyd})
         assert not project.state().claimed and not place.opened(2, "cyd")
         next_round(place, ("owner", "ann", "bob"))
@@ -401,15 +402,15 @@ def test_an_aggregate_that_is_not_served(tmp_path: Path, chain: Chain, deployed:
         owner.kill()
         place.pass_deadline()
         place.until_phase(Phase.SETTLED)
-        chain.pass_time(windows["claim"] // 2 + 1)
+        chain.pass_time(windows.claim // 2 + 1)
         hasten(place, lambda: claims() == addresses(place, *TRAINERS))
         assert project.state().claimed
         place.pass_deadline()
         says(place, aggregator, "claimed as not served")
         assert project.state().phase == Phase.SETTLED
-        assert project.account(place.addresses["aggregator"])["credit"] == 2 * FEE
+        assert project.account(place.addresses["aggregator"]).credit == 2 * FEE
         bond = project.state().bond_wei
-        chain.pass_time(windows["lock"])
+        chain.pass_time(windows.lock)
         place.until_phase(Phase.ENDED)
         owner = place.owner()
 

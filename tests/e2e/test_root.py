@@ -61,11 +61,11 @@ def test_an_owner_that_serves_no_root_update_pays_for_it(tmp_path: Path) -> None
         trainers = {name: place.trainer(name, prepare=culprits.trusting) for name in TRAINERS}
         place.until(lambda: roots(place) == [1])
         place.until(lambda: "1 sealed updates are not in the store yet" in aggregator.said())
-        place.until(lambda: all(seat["admitted"] for seat in place.project.seats()))
+        place.until(lambda: all(seat.admitted for seat in place.project.seats()))
         assert place.project.state().phase == Phase.ADMIT, "an early lock would spare both the penalty"
         place.pass_deadline()
         place.until_phase(Phase.PROVE)
-        bond = place.project.terms()["bondWei"]
+        bond = place.project.terms().bond_wei
         assert place.project.state().bond_wei == bond - PENALTY
         place.conduct()
 
@@ -90,7 +90,7 @@ def test_a_round_whose_owner_offers_nothing_starts_late(tmp_path: Path) -> None:
         trainers = [place.trainer(name, prepare=culprits.trusting) for name in TRAINERS]
         place.until(lambda: "round 1: the owner has offered no root update; " in aggregator.said())
         assert place.project.state().phase == Phase.OPEN
-        chain.pass_time(place.project.terms()["windows"]["start"] // 2)
+        chain.pass_time(place.project.terms().windows.start // 2)
         place.conduct()
         assert [role.result()["rounds"][0]["accepted"] for role in trainers] == [True] * 3
         assert list(aggregator.result()["without_root"].values()) == ["the owner has offered no root update"]

@@ -15,6 +15,7 @@ NOVEL = 'score = "novel"\nthree_sigma = "off"'
 paid. The default filter rejects what it sends."""
 
 
+@pytest.mark.exhaustive("test_rules_circuit.py has the score, test_references.py the slot")
 def test_a_free_rider_earns_nothing_from_the_second_round_on(tmp_path: Path) -> None:
     """Score `novel`: each round is compared with the last aggregate, by everybody, and verified from calldata."""
     with (

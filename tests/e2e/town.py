@@ -221,7 +221,7 @@ class Town:
     def conduct(self, readers: Sequence[str] = ("owner", *TRAINERS), until: Phase = Phase.ENDED) -> None:
         """Move the clock whenever everybody has done what a phase is for, until the project is in a phase."""
         trainers = max(len(TRAINERS), len(set(readers) - {"owner"}))
-        seats = self.project.terms()["maxTrainers"]
+        seats = self.project.terms().max_trainers
 
         def step() -> bool:
             state = self.project.state()

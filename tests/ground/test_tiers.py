@@ -28,15 +28,17 @@ def exhaustive(node: ast.AST) -> bool:
     return any(isinstance(one, ast.Attribute) and one.attr == "exhaustive" for one in ast.walk(node))
 
 
+def whole(mark: ast.AST) -> bool:
+    """Whether a decorator leaves out all cases of a test."""
+    return exhaustive(mark) and "parametrize" not in ast.unparse(mark) and "but=" not in ast.unparse(mark)
+
+
 def left_out_of(path: Path) -> dict[str, bool]:
     """Tests of a file, and whether `make test` leaves out the whole of each: not some of its cases only."""
     tree = ast.parse(path.read_text())
-    marks = [
-        node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
-    ]
-    whole = any(map(exhaustive, marks))
+    file = any(exhaustive(node) for node in tree.body if ast.unparse(node).startswith("pytestmark"))
     return {
-        node.name: whole or any(exhaustive(one) for one in node.decorator_list if "parametrize" not in ast.unparse(one))
+        node.name: file or any(map(whole, node.decorator_list))
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }

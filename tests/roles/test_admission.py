@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -192,7 +193,7 @@ def test_a_receipt_waits_for_others_but_not_long(past: Past, at: Desk, monkeypat
     clock += admission.GATHER + 1
     role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
     assert receipted(past) == [[OTHER]]
-    past.taken[0]["admitted"] = True
+    past.taken[0] = replace(past.taken[0], admitted=True)
     past.store.blobs.update(blobs)
     role.admit(state_of(Phase.ADMIT, deadline=10**6), at.history.log(), key)
     assert receipted(past) == [[OTHER], [late.trainer]]

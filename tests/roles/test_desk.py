@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,7 +209,7 @@ def test_a_folder_is_of_one_project(status: Callable[..., int], capsys: pytest.C
 # ---------------------------------------------------------------- before keys are made
 
 
-CHANGES = [("minTrainers", 2), ("maxTrainers", 4), ("params", MANIFEST.params + 1), ("logrows", 20)]
+CHANGES = [("min_trainers", 2), ("max_trainers", 4), ("params", MANIFEST.params + 1), ("logrows", 20)]
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_a_prospectus_of_other_numbers_costs_no_work(name: str, value: int, at: Desk, keys: list[Any]) -> None:
     """Attack: terms of a small model, and a prospectus whose keys take hours and all memory."""
     del at.builds
-    at.terms = TERMS | {name: value}
+    at.terms = replace(TERMS, **{name: value})
     with pytest.raises(ProofRejected, match="the contract's terms are"):
         _ = at.builds
     assert not keys
@@ -255,7 +256,7 @@ def test_a_project_of_another_factory_gets_no_key_and_no_money(
     monkeypatch.setattr(desk, "inspect_origin", lambda *_: order.append("origin") or wrong)
     monkeypatch.setattr(desk, "inspect", lambda *_: order.append("all") or Inspection(PROJECT))
     monkeypatch.setattr(desk, "Project", lambda chain, address: past)
-    past.own = {"stakeWei": ETHER if act == "join" else 1, "lastRound": 0, "credit": ETHER, "refundWei": 1}
+    past.own = replace(past.own, stake_wei=ETHER if act == "join" else 1, credit=ETHER, refund_wei=1)
     phase = Phase.SUBMIT if "stake" in act else Phase.OPEN
     looks = iter(range(3))  # so that a role that is deceived ends
 
@@ -296,7 +297,7 @@ def test_joining_with_a_full_stake_registers_the_folders_key(
     assert past.sent == [("join", b"", at.sealing_key.public)]
     past.log("Joined", trainer=ME, stakeWei=0, encryptionKey=at.sealing_key.public)
     assert trainer.join(at) is None and len(past.sent) == 1
-    past.own["stakeWei"] = ETHER // 2  # a penalty was taken
+    past.own = replace(past.own, stake_wei=ETHER // 2)  # a penalty was taken
     trainer.join(at)
     assert past.sent[1:] == [("join", b"", at.sealing_key.public)]
 

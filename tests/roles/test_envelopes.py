@@ -32,6 +32,7 @@ from zkmarket.errors import (
 )
 from zkmarket.market import (
     SealingKey,
+    Seat,
     decode_aggregate,
     sealing,
     theta_digest,
@@ -103,7 +104,7 @@ def test_a_bad_envelope_of_an_earlier_aggregator_does_not_stop_the_next(
     monkeypatch.setattr(aggregator, "verify_round", lambda build, proof: proven)
     role = aggregator.Aggregator(at)
     monkeypatch.setattr(role, "proven", lambda *_: ("the proof", aggregate_of(2)))
-    past.taken = [{"trainer": who} for who in TRAINERS]
+    past.taken = [Seat(who, False, bytes(32)) for who in TRAINERS]
 
     assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
     name, proof, cid, publication = past.sent[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from zkmarket.chain import Phase
 from zkmarket.cli.output import progress_on
 from zkmarket.demo.stage import Stage, events_in
 from zkmarket.errors import SealError
-from zkmarket.market import SealingKey
+from zkmarket.market import SealingKey, Seat
 from zkmarket.progress import quiet, tell
 from zkmarket.roles import Desk
 from zkmarket.roles.admission import Awaited
@@ -106,13 +107,13 @@ def program(*events: tuple[str, int, str]) -> Any:
 def test_the_clock_waits_for_every_decision() -> None:
     """As long as nobody is refused, the aggregator locks the round itself."""
     stage = Stage.__new__(Stage)
-    seats = [{"trainer": ME, "admitted": True}, {"trainer": OTHER, "admitted": False}]
+    seats = [Seat(ME, True, bytes(32)), Seat(OTHER, False, bytes(32))]
     project: Any = SimpleNamespace(seats=lambda: seats)
     stage.programs = {"aggregator": program()}
     assert not stage.all_decided(project, 1)
     stage.programs = {"aggregator": program(("refused", 1, OTHER))}
     assert stage.all_decided(project, 1) and not stage.all_decided(project, 2)
-    seats[0]["admitted"] = False
+    seats[0] = replace(seats[0], admitted=False)
     assert not stage.all_decided(project, 1)
 
 

@@ -4,6 +4,7 @@ itself after trainers have committed, and a receipt if it can be proven with."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ EARLY, LATE = 930, 960  # of the time to start, 910 to 1010
 def rooted(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """The aggregator's desk in a project whose rules use a root; three trainers have joined."""
     monkeypatch.setattr(Desk, "manifest", RULES)
-    vars(at)["terms"] = TERMS | {"owner": OWNER}
+    vars(at)["terms"] = replace(TERMS, owner=OWNER)
     for who in TRAINERS:
         past.log("Joined", trainer=who, stakeWei=10**18, encryptionKey=SealingKey.fresh().public)
     return at
@@ -62,7 +63,6 @@ def without_root(at: Desk) -> dict[str, str]:
     """What the aggregator's status says."""
     past: Any = at.project
     past.state = lambda: state_of(Phase.OPEN)
-    past.own |= {"credit": 0, "refundWei": 0}
     return aggregator.status(at)["without_root"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,7 @@ from zkmarket.errors import (
 )
 from zkmarket.market import (
     SealingKey,
+    Seat,
     State,
     sealing,
     submission_word,
@@ -242,15 +244,15 @@ def test_the_update_of_the_seat_is_put_again_until_it_is_admitted(
         blobs.append(seal_update(sent, SealingKey.fresh().public))
         (folder / f"update-{number}.sealed").write_bytes(blobs[-1])
     words = [submission_word(digest, cid_to_bytes(cid_of(blob))) for blob in blobs]
-    mine = {"trainer": ME, "submission": words[1], "admitted": False}
-    past.taken = [{"trainer": OTHER, "submission": words[0], "admitted": False}, mine]
+    mine = Seat(ME, False, words[1])
+    past.taken = [Seat(OTHER, False, words[0]), mine]
     role = trainer.Trainer(at, learn=lambda lesson: lesson.theta)
     for _ in range(2):
         assert "waiting for the aggregator's receipt" in role.hand_over(state_of(Phase.ADMIT))
         assert past.store.blobs == {cid_of(blobs[1]): blobs[1]}
         past.store.blobs.clear()
         clock += HAND_OVER_AGAIN + 1
-    mine["admitted"] = True
+    past.taken[1] = replace(mine, admitted=True)
     assert "admitted" in role.hand_over(state_of(Phase.ADMIT)) and not past.store.blobs
 
 
@@ -272,7 +274,7 @@ def test_attack_peek_by_reorg(depth: int, past: Past, tmp_path: Path) -> None:
         return state_of(Phase.ADMIT if block >= full else Phase.SUBMIT, now=900, block=block)
 
     past.state = state  # type: ignore[attr-defined]
-    past.own |= {"lastRound": 1}
+    past.own = replace(past.own, last_round=1)
     role = trainer.Trainer(made, learn=lambda lesson: lesson.theta)
     seen: list[int] = []
 
@@ -311,7 +313,7 @@ def test_an_update_that_can_earn_nothing_any_more_is_put_nowhere(past: Past, at:
 @pytest.mark.parametrize("root", ["none", "admitted", "missing"])
 def test_a_round_is_locked_early_when_everything_that_was_offered_is_admitted(root: str, past: Past, at: Desk) -> None:
     """The root update, too: without its receipt it costs both a penalty, and the contract refuses an early lock."""
-    past.taken = [{"trainer": who, "submission": bytes(32), "admitted": True} for who in TRAINERS]
+    past.taken = [Seat(who, True, bytes(32)) for who in TRAINERS]
     if root != "none":
         past.log("RootOffered", round=1, digest=bytes(32), cid=b"Qm")
     if root == "admitted":

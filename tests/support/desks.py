@@ -35,6 +35,7 @@ from zkmarket.errors import (
 )
 from zkmarket.market import (
     SealingKey,
+    Seat,
     sealing,
     submission_word,
 )
@@ -127,7 +128,7 @@ def seat(past: Past, key: SealingKey, sent: Opening, who: str = OTHER) -> Awaite
 def seated(past: Past, digest: bytes, cid: bytes, who: str = OTHER) -> Awaited:
     past.log("Submitted", round=1, trainer=who, digest=digest, cid=cid)
     word = submission_word(digest, cid)
-    past.taken.append({"trainer": who, "submission": word, "admitted": False})
+    past.taken.append(Seat(who, False, word))
     return Awaited(1, who, word)
 
 
@@ -166,7 +167,7 @@ def seated_with_blob(past: Past, at: Desk) -> bytes:
     blob = seal_update(sent, SealingKey.fresh().public)
     digest = kept(folder, sent, int(ME, 16), past.round_id(1)).digest()
     (folder / "update-0.sealed").write_bytes(blob)
-    past.taken = [{"trainer": ME, "submission": submission_word(digest, cid_to_bytes(cid_of(blob))), "admitted": False}]
+    past.taken = [Seat(ME, False, submission_word(digest, cid_to_bytes(cid_of(blob))))]
     return blob
 
 
@@ -220,5 +221,5 @@ def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregato
     role = aggregator.Aggregator(at)
     proof = SimpleNamespace(references=NO_REFERENCES)
     monkeypatch.setattr(role, "proven", lambda *_: (proof, aggregate_of(2)))
-    past.taken = [{"trainer": who} for who in TRAINERS]
+    past.taken = [Seat(who, False, bytes(32)) for who in TRAINERS]
     return role

@@ -66,8 +66,9 @@ class Ideal:
             blinding=self.point([]),
         )
 
-    def files(self, name: str) -> str:
-        return name
+    @property
+    def files(self) -> dict[str, str]:
+        return {name: name for name in ("base", "settlement")}
 
     # what ezkl does
 

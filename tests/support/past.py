@@ -19,16 +19,21 @@ import pytest
 
 from zkmarket import backend
 from zkmarket.build import Manifest, Spec
-from zkmarket.chain import Event, Phase
+from zkmarket.chain import NOBODY, Event, Phase
 from zkmarket.crypto import GENERATOR, Point, multiply_add
 from zkmarket.errors import PassedOn, StoreError
 from zkmarket.market import (
+    Account,
     History,
     Prospectus,
     SealingKey,
+    Seat,
     Served,
     Settled,
     State,
+    Terms,
+    Verifier,
+    Windows,
     encode_aggregate,
     encode_keyring,
     point_words,
@@ -46,20 +51,37 @@ TRAINERS = tuple(f"0x{digit * 40}" for digit in "123")
 ME, OTHER, PROJECT = TRAINERS[0], TRAINERS[1], "0x" + "ab" * 20
 OWNER, AGGREGATOR = SealingKey.fresh(), SealingKey.fresh()
 ETHER = 10**18
-BUILD: Any = SimpleNamespace(manifest=MANIFEST, files=lambda circuit: None)
-TERMS = {
-    "minTrainers": 3,
-    "maxTrainers": 3,
-    "params": MANIFEST.params,
-    "logrows": MANIFEST.logrows,
-    "stakeWei": ETHER,
-    "bondWei": 3 * ETHER,
-    "reward": 3000,
-    "kappa": 2000,
-    "betaMin": 1,
-    "betaMax": 10**6,
-    "windows": {"claim": 100, "lock": 100, "start": 100, "submit": 100},
-}
+BUILD: Any = SimpleNamespace(manifest=MANIFEST, files={"base": None, "settlement": None})
+TERMS = Terms(
+    owner=NOBODY,
+    stake_wei=ETHER,
+    aggregator=OTHER,
+    bond_wei=3 * ETHER,
+    token=NOBODY,
+    penalty_wei=ETHER,
+    reward=3000,
+    fee=0,
+    rounds=10,
+    void_limit=3,
+    min_trainers=3,
+    max_trainers=3,
+    min_accepted=1,
+    open_admission=False,
+    params=MANIFEST.params,
+    logrows=MANIFEST.logrows,
+    rows=MANIFEST.columns.rows,
+    value_bits=13,
+    salts=MANIFEST.salts,
+    chunks=MANIFEST.chunks,
+    kappa=2000,
+    beta=1000,
+    beta_min=1,
+    beta_max=10**6,
+    blinding=MANIFEST.blinding,
+    windows=Windows(claim=100, lock=100, start=100, submit=100),
+    base=Verifier(NOBODY, bytes(32)),
+    model=bytes(32),
+)
 PROSPECTUS = Prospectus(
     "a past",
     {3: Spec(3, MANIFEST.params, MultiKrum.krum(3), logrows=MANIFEST.logrows, layout=LAYOUT)},
@@ -149,9 +171,9 @@ class Past:
     asked: list[tuple[int, Any]] = field(default_factory=list)
     sent: list[tuple[Any, ...]] = field(default_factory=list)
     verified: list[int] = field(default_factory=list)
-    taken: list[dict[str, Any]] = field(default_factory=list)
+    taken: list[Seat] = field(default_factory=list)
     proven: set[bytes] = field(default_factory=set)
-    own: dict[str, int] = field(default_factory=lambda: {"stakeWei": ETHER, "lastRound": 0})
+    own: Account = Account(credit=0, stake_wei=ETHER, last_round=0, voids_seen=0, skipped=0, refund_wei=0)
 
     # ---- what happened
 
@@ -190,6 +212,7 @@ class Past:
             "rate": 10**9,
             "nu": 500,
             "proofs": b"\x33" * 32,
+            "points": [],
         }
         self.log("Settled", round=number, settlement=settlement)
 
@@ -204,16 +227,16 @@ class Past:
         last = len(self.chain.hashes) if to_block == "latest" else int(to_block)
         return tuple(event for event in self.logged if from_block <= event.block <= last)
 
-    def terms(self) -> dict[str, Any]:
+    def terms(self) -> Terms:
         return TERMS
 
-    def rates(self) -> list[int]:
-        return [10**9]
+    def rates(self) -> tuple[int, ...]:
+        return (10**9,)
 
-    def account(self, who: Any) -> dict[str, int]:
+    def account(self, who: Any) -> Account:
         return self.own
 
-    def seats(self) -> list[dict[str, Any]]:
+    def seats(self) -> list[Seat]:
         return self.taken
 
     def round_id(self, number: int) -> RoundId:

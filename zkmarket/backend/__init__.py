@@ -3,6 +3,7 @@
 from .compilation import (
     CircuitFiles,
     Compilation,
+    Exportable,
     block_rows,
     blocks_of,
     compile_circuit,
@@ -45,6 +46,7 @@ __all__ = [
     "CircuitFiles",
     "Compilation",
     "DEVELOPMENT_TAU",
+    "Exportable",
     "MARGIN",
     "Operation",
     "Proof",

@@ -9,10 +9,13 @@ import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ArtifactError
 from .ezkl import foreign, library
+
+if TYPE_CHECKING:
+    import torch
 
 UNUSABLE_ROWS = 6
 """Rows of a column that hold blinding, in every circuit seen; `check_settings` asserts it at build time."""
@@ -63,6 +66,15 @@ class CircuitFiles:
         return self.folder / "pk.key"
 
 
+class Exportable(Protocol):
+    """A torch module of circuits/."""
+
+    def eval(self) -> torch.nn.Module: ...
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        """Inputs of the right shape."""
+
+
 def versions() -> dict[str, str]:
     """Versions of what decides the bytes of a key."""
     return {name: version(name) for name in ("ezkl", "torch", "onnx")}
@@ -71,8 +83,8 @@ def versions() -> dict[str, str]:
 # ---------------------------------------------------------------- building
 
 
-def export_onnx(module, path: Path) -> None:
-    """Write a torch module (with an `example()` of its inputs) as ONNX."""
+def export_onnx(module: Exportable, path: Path) -> None:
+    """Write a torch module as ONNX."""
     import torch
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
@@ -80,7 +92,7 @@ def export_onnx(module, path: Path) -> None:
         torch.onnx.export(module.eval(), module.example(), str(path), dynamo=False, opset_version=17)
 
 
-def compile_circuit(onnx: Path, how: Compilation, folder: Path, rows: int | None = None) -> dict:
+def compile_circuit(onnx: Path, how: Compilation, folder: Path, rows: int | None = None) -> dict[str, Any]:
     """Write settings.json (canonical) and circuit.ezkl into `folder`; returns the settings.
 
     Args:
@@ -102,7 +114,7 @@ def compile_circuit(onnx: Path, how: Compilation, folder: Path, rows: int | None
     settings_path = folder / "settings.json"
     with foreign("gen_settings"):
         ezkl.gen_settings(str(onnx), str(settings_path), args)
-    settings = json.loads(settings_path.read_text())
+    settings: dict[str, Any] = json.loads(settings_path.read_text())
     settings["required_range_checks"].sort()
     settings["required_lookups"].sort(key=json.dumps)
     settings["timestamp"] = 0

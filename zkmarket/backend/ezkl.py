@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import Any
 
 from ..errors import BackendError
 
@@ -37,7 +38,7 @@ def fetch_srs(logrows: int, path: Path) -> None:
 # ---------------------------------------------------------------- inside
 
 
-def library():
+def library() -> Any:
     """ezkl, which keeps its tables in a folder that this process has made and nobody else writes to."""
     with _STREAMS:
         if not _TABLES:

@@ -47,8 +47,8 @@ VALUES = "SIGMOID"
 MARGIN = 16
 """Lookups of data before the noise in a block of columns."""
 
-Runs = list[list]
-"""Runs [kind, first, count] in the order of their rows; those of kind "noise" count the noise values."""
+Runs = Sequence[tuple[str, int, int]]
+"""Runs (kind, first, count) in the order of their rows; those of kind "noise" count the noise values."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _child_main() -> None:
     print(json.dumps([names[2 * count :], starts[2 * (count + 1) :], settings["num_rows"]]))
 
 
-def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> tuple[Runs, int]:
+def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> tuple[list[tuple[str, int, int]], int]:
     """The order of what one operation looks up from row `start` on: data, and in every block of columns, after a few,
     128 of noise.
 
@@ -155,10 +155,10 @@ def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> 
         data: (kind, first, count) of each run.
 
     Returns:
-        The runs, [kind, first, count] each, those of kind "noise" among them; and how many of 128 these are.
+        The runs, (kind, first, count) each, those of kind "noise" among them; and how many of 128 these are.
     """
-    usable, queue = usable_rows(logrows), [list(run) for run in data]
-    runs: Runs = []
+    usable, queue = usable_rows(logrows), list(data)
+    runs: list[tuple[str, int, int]] = []
     row, groups = start, 0
 
     def move(count: int) -> None:
@@ -166,16 +166,16 @@ def sequence(data: Sequence[tuple[str, int, int]], start: int, logrows: int) -> 
         while count and queue:
             kind, first, many = queue[0]
             part = min(count, many)
-            runs.append([kind, first, part])
+            runs.append((kind, first, part))
             row, count = row + part, count - part
             if part == many:
                 queue.pop(0)
             else:
-                queue[0] = [kind, first + part, many - part]
+                queue[0] = (kind, first + part, many - part)
 
     while queue:
         move(1 if not runs else MARGIN)
-        runs.append(["noise", groups * NOISE, NOISE])
+        runs.append(("noise", groups * NOISE, NOISE))
         groups, row = groups + 1, row + NOISE
         move(usable - row % usable)
     return runs, groups

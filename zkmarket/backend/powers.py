@@ -7,9 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from ..crypto import GENERATOR, INFINITY, Jacobian, P, Point, Q, add, double, is_on_curve, to_affine
 from ..errors import SrsError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MIN_LOGROWS, MAX_LOGROWS = 6, 26
 _MONTGOMERY = pow(2, 256, Q)
@@ -44,7 +48,7 @@ def read_logrows(path: Path) -> int:
 def development_g2() -> bytes:
     """G2 ‖ τ·G2 of the development SRS, in the file's format."""
     limit = sys.getrecursionlimit()
-    from py_ecc.optimized_bn128 import G2, multiply, normalize
+    from py_ecc.optimized_bn128.optimized_curve import G2, multiply, normalize
 
     sys.setrecursionlimit(limit)  # py_ecc raises it so far that a deeply nested JSON file would crash the process
 
@@ -120,7 +124,7 @@ def _invert_all(values: list[int]) -> list[int]:
     return out
 
 
-def _in_processes(work: Callable[[list], list | bytes], items: list) -> Iterator:
+def _in_processes(work: Callable[[list[T]], R], items: list[T]) -> Iterator[R]:
     """Map a list in order over the machine's cores, in slices."""
     size = 4096
     slices = [items[i : i + size] for i in range(0, len(items), size)]
@@ -135,14 +139,14 @@ def _fixed_base(scalars: list[int]) -> bytes:
     """scalar·G for many scalars, as raw points: one addition a byte of scalar."""
     from ..crypto import add_affine
 
-    rows, base = [], (GENERATOR[0], GENERATOR[1], 1)
+    rows: list[list[Point]] = []
+    base: Jacobian = (GENERATOR[0], GENERATOR[1], 1)
     for _ in range(32):
-        row, point = [], (1, 1, 0)
-        for _ in range(256):
-            row.append(point)
-            point = add(point, base)
-        rows.append(to_affine(row))
-        base = point
+        multiples: list[Jacobian] = [(1, 1, 0)]
+        for _ in range(255):
+            multiples.append(add(multiples[-1], base))
+        rows.append(to_affine(multiples))
+        base = add(multiples[-1], base)
     out = []
     for value in scalars:
         total: Jacobian = (1, 1, 0)

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..crypto import P, Point, scalar_hex
 from ..errors import BackendError, InputError, ProofRejected, StatementFalse
@@ -46,14 +47,14 @@ class Proof:
             raise ProofRejected(f"proof is too short: got {len(self.data)} bytes, no point {index} in it")
         return point
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return {"proof": "0x" + self.data.hex(), "instances": [f"0x{v:064x}" for v in self.instances]}
 
     @classmethod
-    def from_json(cls, value: dict) -> Proof:
+    def from_json(cls, value: dict[str, Any]) -> Proof:
         return cls(bytes.fromhex(value["proof"][2:]), tuple(int(v, 16) for v in value["instances"]))
 
-    def to_ezkl(self) -> dict:
+    def to_ezkl(self) -> dict[str, Any]:
         """The same proof as ezkl writes it, so that `ezkl verify` can check it."""
         return {
             "protocol": None,
@@ -106,7 +107,7 @@ class ProofJob:
 
 def deadline(logrows: int) -> float:
     """Seconds that one step of one proof may take before it is taken for hung: ~50 times what was measured."""
-    return 120 + 30 * 2 ** max(0, logrows - 13)
+    return 120 + 30 * (1 << max(0, logrows - 13))
 
 
 def step_seconds(files: CircuitFiles) -> float:
@@ -134,7 +135,7 @@ def prove(jobs: Sequence[ProofJob], progress: Progress = quiet, seconds: float |
     sweep()
     with tempfile.TemporaryDirectory(prefix=f"zkmarket-{os.getpid()}-") as name:  # mode 0700
         folder = Path(name)
-        tasks = []
+        tasks: list[dict[str, Any]] = []
         for index, job in enumerate(jobs):
             given = folder / f"{index}.input.json"
             given.write_text(json.dumps({"input_data": job.inputs}))

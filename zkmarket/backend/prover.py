@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, Queue
+from typing import IO, Any
 
 from ..errors import BackendError, BackendTimeout, StatementFalse
 from ..processes import SOURCE_TREE
@@ -16,7 +18,7 @@ from ..progress import Progress
 from .ezkl import library
 
 
-def run_child(tasks: list[dict], folder: Path, progress: Progress) -> None:
+def run_child(tasks: list[dict[str, Any]], folder: Path, progress: Progress) -> None:
     """Run `_child_main` over the tasks, watching every step's deadline; what the child leaves is in `folder`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "zkmarket.backend.prover"],
@@ -30,7 +32,7 @@ def run_child(tasks: list[dict], folder: Path, progress: Progress) -> None:
     assert child.stdin and child.stdout
     lines: Queue[str | None] = Queue()
 
-    def pump(stream) -> None:
+    def pump(stream: IO[str]) -> None:
         for line in stream:
             lines.put(line)
         lines.put(None)
@@ -71,16 +73,16 @@ def _child_main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever ezkl prints must not mix with the answers
     ezkl = library()
+    steps: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "witness": lambda t: ezkl.gen_witness(t["input"], t["compiled"], t["witness"]),
+        "mock": lambda t: ezkl.mock(t["witness"], t["compiled"]),
+        "prove": lambda t: ezkl.prove(t["witness"], t["compiled"], t["pk"], t["proof"], t["srs"]),
+        "verify": lambda t: ezkl.verify(t["proof"], t["settings"], t["vk"], t["srs"], True),
+    }
     for task in json.load(sys.stdin):
-        steps = {
-            "witness": lambda t=task: ezkl.gen_witness(t["input"], t["compiled"], t["witness"]),
-            "mock": lambda t=task: ezkl.mock(t["witness"], t["compiled"]),
-            "prove": lambda t=task: ezkl.prove(t["witness"], t["compiled"], t["pk"], t["proof"], t["srs"]),
-            "verify": lambda t=task: ezkl.verify(t["proof"], t["settings"], t["vk"], t["srs"], True),
-        }
         for step, run in steps.items():
             try:
-                run()
+                run(task)
             except BaseException as error:
                 print(json.dumps({"step": step, "error": f"{step}: {error}"}), file=answers)
                 answers.flush()

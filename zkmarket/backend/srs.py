@@ -181,7 +181,8 @@ def import_file(path: Path, digest: str | None = None) -> Srs:
 
 def published_digests() -> dict[str, str]:
     """SHA-256 of the ceremony's files by logrows, as ezkl publishes them."""
-    return json.loads((Path(__file__).parent / "ceremony.json").read_text())["sha256"]
+    digests: dict[str, str] = json.loads((Path(__file__).parent / "ceremony.json").read_text())["sha256"]
+    return digests
 
 
 # ---------------------------------------------------------------- inside

@@ -14,7 +14,7 @@ manifest, settings and verifying keys; proving keys may be deleted on its machin
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +62,25 @@ class Build:
         if kind != value["srs"]["kind"]:
             raise ArtifactError(f"manifest says its SRS is of kind {value['srs']['kind']}: here it is {kind}")
         try:
-            zero = backend.commit(build.files("base"), build.manifest.logrows, [[scalar_hex(0)]])[0]
+            zero = backend.commit(build.files["base"], build.manifest.logrows, [[scalar_hex(0)]])[0]
         except BackendError as error:
             raise ArtifactError(f"ezkl cannot read the build's settings or verifying key: {error}") from error
         if build.manifest.blinding != zero:
             raise ArtifactError("manifest's blinding point is not the commitment of zero")
         return build
 
-    def files(self, name: str) -> CircuitFiles:
-        circuit = self.manifest.value["circuits"][name]
-        srs_file = _srs_file(self.manifest.value["srs"]["id"], circuit["logrows"], circuit["srs_sha256"])
-        return CircuitFiles(self.folder / "circuits" / name, srs_file, circuit["proof_bytes"])
+    @functools.cached_property
+    def files(self) -> Mapping[str, CircuitFiles]:
+        """Of each circuit, with the SRS that its keys are of. `load` finds and checks them once."""
+        identity = self.manifest.value["srs"]["id"]
+        return {
+            name: CircuitFiles(
+                self.folder / "circuits" / name,
+                _srs_file(identity, circuit["logrows"], circuit["srs_sha256"]),
+                circuit["proof_bytes"],
+            )
+            for name, circuit in self.manifest.value["circuits"].items()
+        }
 
     def missing_prover_files(self) -> Iterable[Path]:
         for name in self.manifest.value["circuits"]:

@@ -52,22 +52,22 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
 
 def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
     """Everything that decides the bytes of a circuit's keys, and what was asserted of them when they were made."""
-    circuits, engine = (Path(importlib.import_module(name).__file__).parent for name in ("circuits", "zkmarket"))
-    statements = sorted(path.relative_to(engine) for path in (engine / "build" / "statements").glob("*.py"))
+    roots = {name: Path(str(importlib.import_module(name).__file__)).parents[1] for name in ("circuits", "zkmarket")}
+    statements = sorted((roots["zkmarket"] / "zkmarket" / "build" / "statements").glob("*.py"))
+    files = (
+        "circuits/__init__.py",
+        f"circuits/{circuit.source}",
+        *(str(path.relative_to(roots["zkmarket"])) for path in statements),
+        "zkmarket/backend/placement.py",
+        *circuit.code,
+    )
     return {
         "numbers": circuit.numbers,
         "compilation": vars(circuit.how),
         "srs": srs.id,
         "versions": backend.versions(),
         "code": [inspect.getsource(part) for part in _MAKING],
-        "files": {
-            str(path.relative_to(root)): sha256_file(path)
-            for root, path in (
-                (circuits.parent, circuits / "__init__.py"),
-                (circuits.parent, circuits / circuit.source),
-                *((engine.parent, engine / path) for path in (*statements, "backend/placement.py", *circuit.code)),
-            )
-        },
+        "files": {file: sha256_file(roots[file.partition("/")[0]] / file) for file in files},
     }
 
 

@@ -28,23 +28,23 @@ class Manifest:
 
     @property
     def trainers(self) -> int:
-        return self.value["trainers"]
+        return int(self.value["trainers"])
 
     @property
     def params(self) -> int:
-        return self.value["params"]
+        return int(self.value["params"])
 
     @property
     def logrows(self) -> int:
-        return self.value["logrows"]
+        return int(self.value["logrows"])
 
     @property
     def chunk(self) -> int:
-        return self.value["chunk"]
+        return int(self.value["chunk"])
 
     @property
     def salts(self) -> int:
-        return self.value["salts"]
+        return int(self.value["salts"])
 
     @property
     def columns(self) -> Columns:
@@ -58,7 +58,7 @@ class Manifest:
 
     @property
     def chunks(self) -> int:
-        return self.value["chunks"]
+        return int(self.value["chunks"])
 
     @property
     def bound(self) -> int:
@@ -80,7 +80,7 @@ class Manifest:
 
     @property
     def score(self) -> str:
-        return self.value["score"]
+        return str(self.value["score"])
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Manifest:
     @property
     def score_shift(self) -> int:
         """How many low bits of a proven score are dropped."""
-        return self.value.get("score_shift", 0)
+        return int(self.value.get("score_shift", 0))
 
     @property
     def beta_max(self) -> int:
@@ -108,15 +108,15 @@ class Manifest:
 
     @property
     def min_accepted(self) -> int:
-        return self.value["min_accepted"]
+        return int(self.value["min_accepted"])
 
     @property
     def insecure(self) -> bool:
-        return self.value["insecure"]
+        return bool(self.value["insecure"])
 
     @property
     def settlement_logrows(self) -> int:
-        return self.value["circuits"]["settlement"]["logrows"]
+        return int(self.value["circuits"]["settlement"]["logrows"])
 
     @property
     def domain(self) -> Domain:

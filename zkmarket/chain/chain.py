@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eth_utils import to_checksum_address
 from eth_utils.abi import event_signature_to_log_topic
+from eth_utils.address import to_checksum_address
 
 from ..errors import ChainError, InputError, TransactionReverted
 from .abi import CALLS_ONLY, REVERTED, encoded, transacting
@@ -80,7 +80,7 @@ class Chain:
     def now(self) -> int:
         """Timestamp of the latest block."""
         with transacting("reading the latest block"):
-            return self.web3.eth.get_block("latest")["timestamp"]
+            return int(self.web3.eth.get_block("latest")["timestamp"])
 
     def wallet(self, path: Path, password: str, outbox: Path | None = None) -> Wallet:
         """An account from an encrypted keystore file, to send and sign with. The key stays in this process.
@@ -100,7 +100,7 @@ class Chain:
     def balance(self, who: Any) -> int:
         """Native coin of an account, in wei."""
         with transacting("reading a balance"):
-            return self.web3.eth.get_balance(str(who))
+            return int(self.web3.eth.get_balance(str(who)))
 
     def token_balance(self, token: str, who: Any) -> int:
         """What an ERC-20 says that an account has."""
@@ -129,9 +129,11 @@ class Chain:
     @staticmethod
     def address_of_creation(account: str, nonce: int) -> str:
         """Of the contract that an account creates with a nonce."""
+        from eth_typing import HexAddress, HexStr
+        from web3.types import Nonce
         from web3.utils.address import get_create_address
 
-        return get_create_address(account, nonce)
+        return get_create_address(HexAddress(HexStr(account)), Nonce(nonce))
 
     def pass_time(self, seconds: int) -> None:
         """Move the clock of a development chain and mine a block at the new time."""
@@ -186,7 +188,7 @@ class Chain:
             raise ChainError(f"no contract at {address} on chain {self.id}: wanted {name}")
 
     def _create(self, name: str, data: bytes, sender: Any) -> str:
-        return self.transact(f"deploying {name}", sender, None, data)["contractAddress"]
+        return str(self.transact(f"deploying {name}", sender, None, data)["contractAddress"])
 
     def transact(self, what: str, sender: Any, to: str | None, data: bytes, value: int = 0) -> Any:
         """Send a transaction and wait until it is in the chain: the one way in which this package sends any.

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from ..documents import write_json
 from ..errors import ChainError
@@ -94,7 +94,8 @@ def brownie_project() -> ModuleType:
             warnings.filterwarnings("ignore", "websockets.legacy is deprecated", DeprecationWarning)
             from hypothesis import settings
 
-            profile = settings._current_profile
+            # hypothesis has no public name for it
+            profile = settings._current_profile  # type: ignore[attr-defined]
             import brownie
     finally:
         if saved is None:

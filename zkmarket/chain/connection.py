@@ -131,12 +131,12 @@ def anvil_node(
     reader.start()
     try:
         try:
-            port = ports.get(timeout=START_SECONDS)
+            given = ports.get(timeout=START_SECONDS)
         except Empty:
-            port = None
-        if port is None:
+            given = None
+        if given is None:
             raise ChainError(f"anvil did not start: {''.join(said[-5:]).strip() or 'it said nothing'}")
-        rpc_url = f"http://127.0.0.1:{port}"
+        rpc_url = f"http://127.0.0.1:{given}"
         if state is not None:
             _turn_clock_on(rpc_url)
         yield rpc_url

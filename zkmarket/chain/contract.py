@@ -100,11 +100,11 @@ class Contract:
             message = f"the contract at {self.address} does not answer {method}: is it a {self.name} of zkmarket?"
             raise ChainError(message) from error
 
-    def _read(self, method: str, *arguments: Any) -> Any:
+    def _read(self, method: str, *arguments: Any, block: int | None = None) -> Any:
         """A view that returns one struct, or an array of them, as dicts."""
         item = next(item for item in self.container.abi if item.get("name") == method)
         output = dict(item["outputs"][0], name="value")
-        return named([output], [self._call(method, *arguments)])["value"]
+        return named([output], [self._call(method, *arguments, block=block)])["value"]
 
     @functools.cached_property
     def _decoder(self) -> Any:

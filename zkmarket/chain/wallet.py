@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from ..documents import parse_json, read_json
 from ..errors import ChainError, InputError
@@ -71,7 +71,7 @@ class _Entry:
 
     @property
     def nonce(self) -> int:
-        return self.fields["nonce"]
+        return int(self.fields["nonce"])
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class Wallet:
         except FileExistsError:
             raise InputError(f"{path} exists: a keystore is never overwritten; choose another name") from None
         atomic_write(path, (json.dumps(value) + "\n").encode(), mode=0o600)
-        return Account.from_key(key).address
+        return str(Account.from_key(key).address)
 
     @classmethod
     def open(
@@ -242,8 +242,9 @@ class Wallet:
         self, node: Node, what: str, to: str | None, data: bytes, value: int, gas: int | None
     ) -> _Entry:  # fmt: skip
         gas = node.gas(self.address, to, data, value) if gas is None else gas  # first: it says why a call would fail
-        fields = {"chainId": node.number("eth_chainId"), "nonce": node.count(self.address), **node.fees(), "gas": gas}
-        fields |= {"value": value, "data": "0x" + data.hex()} | ({} if to is None else {"to": to})
+        fields: dict[str, Any] = {"chainId": node.number("eth_chainId"), "nonce": node.count(self.address)}
+        fields |= {**node.fees(), "gas": gas, "value": value, "data": "0x" + data.hex()}
+        fields |= {} if to is None else {"to": to}
         genesis = "" if self.outbox is None else genesis_hash(node)
         return _Entry(what, fields["chainId"], genesis, self.address, fields, (self._signed(fields),))
 

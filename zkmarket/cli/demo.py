@@ -53,7 +53,7 @@ def add(verbs: Verbs) -> None:
 def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..demo import run_demo
 
-    names = ("rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score")
-    names += ("chain", "store", "report")
+    names = ["rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score"]
+    names += ["chain", "store", "report"]
     given = {name: getattr(arguments, name) for name in names}
     return run_demo(**given, folder=arguments.output, progress=progress)

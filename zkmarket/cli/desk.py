@@ -43,7 +43,7 @@ PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
 def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool = True) -> AbstractContextManager[Desk]:
     from ..roles import Settings, at_desk  # Brownie takes a second to import
 
-    given = {name: getattr(arguments, name, None) for name in REMEMBERED}
+    given: dict[str, Any] = {name: getattr(arguments, name, None) for name in REMEMBERED}
     for name in ("project", "factory"):
         if given[name]:
             given[name] = address(given[name])

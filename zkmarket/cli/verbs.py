@@ -57,10 +57,11 @@ class Verbs:
 
     def _parser(self, name: str, purpose: str, example: str, more: str) -> argparse.ArgumentParser:
         self.purposes[name] = purpose
-        return self._parsers.add_parser(
+        parser: argparse.ArgumentParser = self._parsers.add_parser(
             name,
             **({"help": purpose} if self._listed else {}),
             description=f"{purpose[0].upper()}{purpose[1:]}.{f' {more}' if more else ''}",
             epilog=f"example:\n  {example}",
             formatter_class=HelpPage,
         )
+        return parser

@@ -82,7 +82,8 @@ def small_hex(values: np.ndarray) -> list[str]:
 
 def dot(a: Sequence[int], b: Sequence[int]) -> int:
     """<a, b> mod p; the reduction is taken once, Python's integers hold the sum."""
-    return sum(map(mul, a, b)) % P
+    total: int = sum(map(mul, a, b))
+    return total % P
 
 
 # ---------------------------------------------------------------- points of G1

@@ -86,7 +86,8 @@ class Program:
         except subprocess.TimeoutExpired:
             raise BackendError(f"{self.name} did not end within {SECONDS} s: see {self.log}") from None
         self.check()
-        return json.loads(self.output.read_text())
+        output: dict[str, Any] = json.loads(self.output.read_text())
+        return output
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -253,7 +254,7 @@ class Stage:
     def all_decided(self, project: Project, number: int) -> bool:
         """Only if somebody is refused does the round wait for its deadline; else the aggregator locks it itself."""
         refused = [event["trainer"] for event in self.programs["aggregator"].told("refused", number)]
-        return bool(refused) and all(seat["admitted"] or seat["trainer"] in refused for seat in project.seats())
+        return bool(refused) and all(seat.admitted or seat.trainer in refused for seat in project.seats())
 
     def all_received(self, project: Project, number: int) -> bool:
         """Owner and trainers have opened the aggregate, and the auditor has looked."""

@@ -58,8 +58,8 @@ class Tally:
             "chain_id": self.chain.id,
             "insecure": some.insecure,
             "accuracy_at_start": start,
-            "reward_wei": terms["reward"],
-            "fee_wei": terms["fee"],
+            "reward_wei": terms.reward,
+            "fee_wei": terms.fee,
             "trainers": trainers,
             "rounds": rounds,
             "money": self.money(trainers),
@@ -73,7 +73,7 @@ class Tally:
                 "verifiers": deployed["verifiers"],
             },
             "cids": {"prospectus": self.stage.created["prospectus"]},
-            "undefeated": undefeated(self.cast, trainers, terms["reward"] * len(settled)),
+            "undefeated": undefeated(self.cast, trainers, terms.reward * len(settled)),
             "versions": versions(),
         }
 
@@ -101,7 +101,8 @@ class Tally:
 
     def reason(self, address: str, number: int) -> str | None:
         """Why a trainer has no slot: what the aggregator says."""
-        return self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {}).get(address)
+        reasons: dict[str, str] = self.outputs["aggregator"]["refusals"].get(f"{number:05d}", {})
+        return reasons.get(address)
 
     def withdrawn(self, address: str) -> int:
         return sum(e.arguments["wei_"] for e in self.log.of("Withdrawn") if e.arguments["who"] == address)

@@ -36,7 +36,7 @@ def poisoned(attack: str, honest: np.ndarray, last: np.ndarray | None, rng: np.r
         return -honest
     if attack == "noise":
         noise = rng.normal(size=honest.shape)
-        return noise * length / np.linalg.norm(noise)
+        return np.asarray(noise * length / np.linalg.norm(noise))
     if attack == "scale":
         return -5 * honest
     if attack == "free-ride":

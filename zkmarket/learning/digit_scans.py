@@ -103,7 +103,8 @@ def _read_scans() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise InputError(f"the digits need scikit-learn ({error}): pip install 'zkmarket[demo]'") from error
-    return load_digits(return_X_y=True)
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels, labels
 
 
 def _dirichlet(labels: np.ndarray, of: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:

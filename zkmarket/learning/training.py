@@ -137,7 +137,7 @@ def train(
     after = layout.flatten(trained_parameters(model))
     if not np.isfinite(after).all():
         raise _diverged(training, training.epochs)
-    return after - theta
+    return np.asarray(after - theta)
 
 
 def evaluate(
@@ -220,7 +220,7 @@ def _tensors(model: torch.nn.Module, data: Dataset, kind: str) -> tuple[torch.Te
     import torch
 
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    x, y = (torch.from_numpy(np.require(array, requirements="CW")) for array in (data.inputs, data.targets))
+    x, y = (torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (data.inputs, data.targets))
     labels = data.labelled and kind == "cross-entropy"
     return x.to(dtype), y if labels else y.to(dtype)
 

@@ -25,12 +25,13 @@ from ..chain import (
 from ..errors import ArtifactError, ChainError
 from ..progress import Progress, quiet
 from .project import Project
-from .terms import Offer, Verifier, Verifiers, check_builds, plan_words, terms_words
+from .structs import Verifier, struct_words
+from .terms import Offer, Verifiers, check_builds, plans_of, terms_of
 
 
 def verifier_of(build: Build, circuit: str) -> CompiledVerifier:
     """The verifier contract of a build's circuit."""
-    return compile_verifier(backend.verifier_source(build.files(circuit)))
+    return compile_verifier(backend.verifier_source(build.files[circuit]))
 
 
 # ---------------------------------------------------------------- the market
@@ -50,11 +51,11 @@ class Market(Contract):
 
     def is_project(self, address: str) -> bool:
         """Whether this factory made it."""
-        return self._call("isProject", address)
+        return bool(self._call("isProject", address))
 
     def implementation(self) -> str:
         """The contract whose code its projects share."""
-        return self._call("implementation")
+        return str(self._call("implementation"))
 
     def deploy_verifiers(self, builds: Mapping[int, Build], sender: Any, progress: Progress = quiet) -> Verifiers:
         """The verifiers of a project: one of the base proof, and a settlement for every N.
@@ -89,7 +90,7 @@ class Market(Contract):
         """The time of the block in which it was deployed."""
         (event,) = self._logged(0, "latest", [self._topic("Deployed")])
         with transacting("reading a block"):
-            return self.chain.web3.eth.get_block(event.block)["timestamp"]
+            return int(self.chain.web3.eth.get_block(event.block)["timestamp"])
 
     def projects_of(self, owner: str) -> list[str]:
         """Addresses of the projects that this factory made for an owner, in order."""
@@ -108,7 +109,7 @@ class Market(Contract):
     def address_of_logged(self, said: Mapping[str, Any]) -> str:
         """Where a project that was made of what ProjectCreated logged stands: the address commits to all of it."""
         names = ("terms", "plans", "rates", "cid", "nonce")
-        return self._call("addressOf", *(as_tuples(said[name]) for name in names))
+        return str(self._call("addressOf", *(as_tuples(said[name]) for name in names)))
 
     def create(self, offer: Offer, builds: Mapping[int, Build], verifiers: Verifiers, sender: Any) -> Project:
         """A project with its whole pool in escrow; the sender is its owner. A token's pool is approved first.
@@ -116,16 +117,16 @@ class Market(Contract):
         Raises TransactionReverted if the sender has created the very same before: `Offer.nonce` tells two apart.
         """
         refuse_insecure(self.chain, builds)
-        terms = terms_words(offer, str(sender), builds, verifiers)
-        words = (terms, plan_words(builds, verifiers), offer.rates, offer.cid, offer.nonce)
+        terms, plans = terms_of(offer, str(sender), builds, verifiers), plans_of(builds, verifiers)
+        given = (struct_words(terms), [struct_words(plan) for plan in plans], offer.rates, offer.cid, offer.nonce)
         value = offer.pool
         if offer.token != NOBODY:
             token = self.chain.contract("IERC20", offer.token, compile_contracts()["IERC20"].abi)
             data = encoded(token.approve, self.address, offer.pool)
             self.chain.transact("approving the pool", sender, offer.token, data)
             value = 0
-        wanted = self._call("addressOf", *words)
-        done = self._send("create", "create", *words, sender=sender, value=value)
+        wanted = self._call("addressOf", *given)
+        done = self._send("create", "create", *given, sender=sender, value=value)
         address = done.event("ProjectCreated").arguments["project"]
         if address != wanted:
             raise ChainError(f"the project was created at {address}: its terms commit to {wanted}; do not use it")

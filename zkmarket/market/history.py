@@ -109,7 +109,7 @@ class History:
         proven = (decision.mask, decision.scores, decision.nu, decision.aggregate)
         if said != proven:
             raise ProofRejected(f"round {settled.round}: the contract logged {said}, the proof says {proven}")
-        paid, _ = shares(self.project.terms()["reward"], decision.scores)
+        paid, _ = shares(self.project.terms().reward, decision.scores)
         if tuple(paid) != settled.pay:
             raise ProofRejected(f"round {settled.round}: the contract paid {settled.pay}, the scores give {paid}")
         return decision

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from ..build import Build, Columns
 from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
+from ..crypto import Point
 from ..errors import ChainError
 from ..progress import Progress, quiet
 from ..units import DAY, HOUR
 from .factory import Market, verifier_of
 from .project import Project
-from .terms import REFERENCES, check_builds, plan_rules
+from .structs import Plan, Terms, read_struct
+from .terms import REFERENCES, check_builds, plan_of
 
 CLONE = (bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3"))
 """Code of an EIP-1167 clone, before and after the address that it delegates to."""
@@ -71,7 +73,7 @@ def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: P
         check_builds(builds)
         _inspect_shape(terms, next(iter(builds.values())), found)
         _inspect_verifiers(chain, project, terms, builds, found)
-    for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
+    for n in range(terms.min_trainers, terms.max_trainers + 1):
         if n not in builds:
             found.wrong.append(f"no build for {n} trainers was given: what settles such a round was not compared")
     for n, build in sorted(builds.items()):
@@ -85,7 +87,7 @@ def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: P
         found.wrong.append("the keys come from a development SRS, whose trapdoor is public: anyone can forge proofs")
     elif insecure:
         found.warnings.append("development SRS: anyone can forge proofs; for trying things out only")
-    _inspect_references(project.plan(terms["minTrainers"])["references"], found)
+    _inspect_references(project.plan(terms.min_trainers).references, found)
     progress("money")
     _inspect_money(chain, project, terms, found)
     return found
@@ -151,10 +153,10 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
 def _inspect_address(market: Market, project: Project, found: Inspection) -> bool:
     """Whether what is sent to the address can reach these terms only, whatever becomes of the chain's last blocks."""
     said = market.creation_of(project).arguments
-    terms = said["terms"]
-    plans = [project.plan(n) for n in range(terms["minTrainers"], terms["maxTrainers"] + 1)]
+    terms, logged_plans = read_struct(Terms, said["terms"]), [read_struct(Plan, plan) for plan in said["plans"]]
+    plans = [project.plan(n) for n in range(terms.min_trainers, terms.max_trainers + 1)]
     kept = (project.terms(), plans, project.rates())
-    logged = (terms, said["plans"], said["rates"])
+    logged = (terms, logged_plans, tuple(said["rates"]))
     if not project.chain.development and project.chain.now - market.deployed_at() < DAY:
         found.warnings.append(
             "its factory is younger than a day: a reorganisation that takes the factory back, too, can put another"
@@ -167,46 +169,50 @@ def _inspect_address(market: Market, project: Project, found: Inspection) -> boo
     )
 
 
-def _inspect_shape(terms: dict[str, Any], build: Build, found: Inspection) -> None:
+def _coordinates(point: Point) -> dict[str, int]:
+    return dict(zip("xy", point, strict=True))
+
+
+def _inspect_shape(terms: Terms, build: Build, found: Inspection) -> None:
     manifest = build.manifest
-    wanted = {
-        "params": manifest.params,
-        "logrows": manifest.logrows,
-        "rows": Columns(manifest.logrows).rows,
-        "valueBits": manifest.fixed_point.value_bits,
-        "salts": manifest.salts,
-        "chunks": manifest.chunks,
-        "minAccepted": manifest.min_accepted,
-        "blinding": {"x": manifest.blinding[0], "y": manifest.blinding[1]},
+    compared: dict[str, tuple[Any, Any]] = {  # by the names that the contract shows
+        "params": (terms.params, manifest.params),
+        "logrows": (terms.logrows, manifest.logrows),
+        "rows": (terms.rows, Columns(manifest.logrows).rows),
+        "valueBits": (terms.value_bits, manifest.fixed_point.value_bits),
+        "salts": (terms.salts, manifest.salts),
+        "chunks": (terms.chunks, manifest.chunks),
+        "minAccepted": (terms.min_accepted, manifest.min_accepted),
+        "blinding": (_coordinates(terms.blinding), _coordinates(manifest.blinding)),
     }
-    for name, want in wanted.items():
-        found.expect(terms[name] == want, f"{name} is the builds'", f"{name} is {terms[name]}: the builds' is {want}")
+    for name, (have, want) in compared.items():
+        found.expect(have == want, f"{name} is the builds'", f"{name} is {have}: the builds' is {want}")
     most = manifest.beta_max
-    wrong = f"the norm bound may reach {terms['betaMax']}: the builds settle bounds up to {most}"
-    found.expect(terms["betaMax"] <= most, "every norm bound can be settled", wrong)
+    wrong = f"the norm bound may reach {terms.beta_max}: the builds settle bounds up to {most}"
+    found.expect(terms.beta_max <= most, "every norm bound can be settled", wrong)
 
 
 def _inspect_verifiers(
-    chain: Chain, project: Project, terms: dict[str, Any], builds: Mapping[int, Build], found: Inspection
+    chain: Chain, project: Project, terms: Terms, builds: Mapping[int, Build], found: Inspection
 ) -> None:
-    pinned = [("the base proof", builds[min(builds)], "base", terms["base"])]
-    for n in range(terms["minTrainers"], terms["maxTrainers"] + 1):
+    pinned = [("the base proof", builds[min(builds)], "base", terms.base)]
+    for n in range(terms.min_trainers, terms.max_trainers + 1):
         if n not in builds:
             continue
         manifest, plan = builds[n].manifest, project.plan(n)
-        right = plan["manifest"] == manifest.digest()
+        built = plan_of(manifest, plan.settlement)
+        right = plan.manifest == built.manifest
         wrong = f"rounds of {n} trainers are settled by another manifest than the build's"
         found.expect(right, f"rounds of {n} trainers are settled by the build's manifest", wrong)
-        names = ("f", "m", "references", "shift")
-        have, want = tuple(plan[name] for name in names), plan_rules(manifest)
-        for name, said, built in zip(names, have, want, strict=True):
-            wrong = f"{name} of rounds of {n} trainers is {said}: the build's filter and score make it {built}"
-            found.expect(said == built, f"{name} of rounds of {n} trainers is the build's", wrong)
-        pinned.append((f"settlement of {n} trainers", builds[n], "settlement", plan["settlement"]))
+        for name in ("f", "m", "references", "shift"):
+            have, want = getattr(plan, name), getattr(built, name)
+            wrong = f"{name} of rounds of {n} trainers is {have}: the build's filter and score make it {want}"
+            found.expect(have == want, f"{name} of rounds of {n} trainers is the build's", wrong)
+        pinned.append((f"settlement of {n} trainers", builds[n], "settlement", plan.settlement))
     for what, build, circuit, verifier in pinned:
         code = verifier_of(build, circuit).runtime
-        right = chain.code(verifier["deployed"]) == code and verifier["codehash"] == keccak(code)
-        wrong = f"the verifier of {what} at {verifier['deployed']} is not the one that the build gives"
+        right = chain.code(verifier.deployed) == code and verifier.codehash == keccak(code)
+        wrong = f"the verifier of {what} at {verifier.deployed} is not the one that the build gives"
         found.expect(right, f"the verifier of {what} is byte for byte the build's", wrong)
 
 
@@ -227,16 +233,16 @@ def _inspect_references(bits: int, found: Inspection) -> None:
         )
 
 
-def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found: Inspection) -> None:
+def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspection) -> None:
     state = project.state()
-    native = terms["token"] == NOBODY
-    unit = "wei" if native else f"units of {terms['token']}"
-    reward, windows = terms["reward"], terms["windows"]
-    held = {Phase.PROVE: reward + terms["fee"], Phase.SETTLED: terms["fee"]}.get(state.phase, 0) + state.pool
+    native = terms.token == NOBODY
+    unit = "wei" if native else f"units of {terms.token}"
+    reward, windows = terms.reward, terms.windows
+    held = {Phase.PROVE: reward + terms.fee, Phase.SETTLED: terms.fee}.get(state.phase, 0) + state.pool
     if native:
         covered = chain.balance(project.address) >= held + state.bond_wei + state.unburnt_wei
     else:
-        covered = chain.token_balance(terms["token"], project.address) >= held
+        covered = chain.token_balance(terms.token, project.address) >= held
         found.warnings.append(
             "the reward is a token: whoever controls it may be able to freeze, inflate or take it;"
             " stakes and bonds do not depend on it"
@@ -247,61 +253,61 @@ def _inspect_money(chain: Chain, project: Project, terms: dict[str, Any], found:
     found.expect(state.phase != Phase.ENDED, f"it is running: {state.phase.name}", "it has ended")
     if state.ending:
         found.warnings.append("the owner has announced its end: no further round opens")
-    if native and terms["bondWei"] < 2 * reward:
+    if native and terms.bond_wei < 2 * reward:
         found.warnings.append(
-            f"the bond is {terms['bondWei']} wei, less than twice the reward: taking the updates and not settling"
+            f"the bond is {terms.bond_wei} wei, less than twice the reward: taking the updates and not settling"
             " is cheap"
         )
     if not native:
         found.warnings.append(
-            f"the bond, {terms['bondWei']} wei, cannot be compared with the reward, a token: it is all that taking the"
+            f"the bond, {terms.bond_wei} wei, cannot be compared with the reward, a token: it is all that taking the"
             " updates and not settling costs"
         )
-    slash = min(terms["bondWei"], reward) if native else terms["bondWei"] // 2
-    if terms["penaltyWei"] * terms["minTrainers"] < slash:
+    slash = min(terms.bond_wei, reward) if native else terms.bond_wei // 2
+    if terms.penalty_wei * terms.min_trainers < slash:
         found.warnings.append(
-            f"aggregator: one submission that is never delivered costs its trainer {terms['penaltyWei']} wei, and can"
+            f"aggregator: one submission that is never delivered costs its trainer {terms.penalty_wei} wei, and can"
             f" burn {slash} wei of the bond"
         )
-    if terms["owner"] == state.aggregator:
+    if terms.owner == state.aggregator:
         found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
-    if windows["exit"] < DAY:
+    if windows.exit < DAY:
         found.warnings.append(
-            f"trainers have {_span(windows['exit'])} to leave after a void round, and before a new aggregator may start"
+            f"trainers have {_span(windows.exit)} to leave after a void round, and before a new aggregator may start"
         )
-    if outage := outage_warning(chain.id, windows):
+    if outage := outage_warning(chain.id, vars(windows)):
         found.warnings.append(outage)
     if 0 in project.rates():
         found.warnings.append("a learning rate of 0: the model does not move in that round")
-    if terms["penaltyWei"] == terms["stakeWei"]:
+    if terms.penalty_wei == terms.stake_wei:
         found.warnings.append("one penalty takes the whole stake")
-    if terms["openAdmission"]:
+    if terms.open_admission:
         found.warnings.append("anyone may join: identities cost a stake each, and more than f colluders win the round")
-    short = [name for name, seconds in windows.items() if seconds < HOUR]
+    short = [name for name, seconds in vars(windows).items() if seconds < HOUR]
     if short:
         found.warnings.append(f"phases shorter than an hour: {', '.join(short)}")
-    longest = windows["submit"] + windows["admit"] + windows["prove"]
+    longest = windows.submit + windows.admit + windows.prove
     listed = [str(rate) for rate in project.rates()]
     rates = ", ".join(listed[:5] + ["…"] * (len(listed) > 5))
-    failures = f"{state.voids} of {terms['voidLimit']} failures so far"
+    failures = f"{state.voids} of {terms.void_limit} failures so far"
     found.money += [
-        f"owner {terms['owner']}, aggregator {state.aggregator}",
-        f"norm bound {state.beta}, from {terms['betaMin']} to {terms['betaMax']}, next {terms['kappa']}/1000 of the"
-        f" median; learning rates in billionths: {rates}; initial model {terms['model'].hex()}",
+        f"owner {terms.owner}, aggregator {state.aggregator}",
+        f"norm bound {state.beta}, from {terms.beta_min} to {terms.beta_max}, next {terms.kappa}/1000 of the"
+        f" median; learning rates in billionths: {rates}; initial model {terms.model.hex()}",
         f"a round pays {reward} {unit} by score to the admitted, equally if all scores are 0; the aggregator's fee"
-        f" is {terms['fee']}",
-        f"{terms['rounds']} rounds, {state.settled} settled; {failures}, the last one ends the project",
-        f"a trainer stakes {terms['stakeWei']} wei; it loses {terms['penaltyWei']} if the aggregator gives no receipt"
+        f" is {terms.fee}",
+        f"{terms.rounds} rounds, {state.settled} settled; {failures}, the last one ends the project",
+        f"a trainer stakes {terms.stake_wei} wei; it loses {terms.penalty_wei} if the aggregator gives no receipt"
         " for its submission, or if it joined and a round is void for want of submissions, its own among them",
         f"after a submission the stake is free again at the latest after {_span(longest)}",
-        f"the aggregator's bond is {terms['bondWei']} wei; it loses {terms['penaltyWei']} for every submission that"
+        f"the aggregator's bond is {terms.bond_wei} wei; it loses {terms.penalty_wei} for every submission that"
         " gets no receipt, all of it (to the admitted) if it does not settle in time,"
         f" and {slash} (burnt) if too few get a receipt; it cannot resign",
-        f"per round at least {terms['minTrainers']} and at most {terms['maxTrainers']} trainers; to submit:"
-        f" {_span(windows['submit'])}, to get a receipt: {_span(windows['admit'])}, to settle:"
-        f" {_span(windows['prove'])}",
-        f"between rounds at most {_span(windows['start'])} to start and {_span(windows['claim'])} to claim; a claim"
-        f" that an aggregate is not served holds fee and bond for {_span(windows['lock'])} more",
+        f"per round at least {terms.min_trainers} and at most {terms.max_trainers} trainers; to submit:"
+        f" {_span(windows.submit)}, to get a receipt: {_span(windows.admit)}, to settle:"
+        f" {_span(windows.prove)}",
+        f"between rounds at most {_span(windows.start)} to start and {_span(windows.claim)} to claim; a claim"
+        f" that an aggregate is not served holds fee and bond for {_span(windows.lock)} more",
     ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..chain import NOBODY, Event
 from ..crypto import Point
 from ..errors import ChainError, InputError
 from ..storage import cid_from_bytes
-from .view import Submitted
+from .view import Submitted, settlement_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Log:
         accepted = self.of("Accepted")
         if not accepted:
             raise ChainError("the log has no aggregator: a reorganisation, or a node that is behind")
-        return accepted[-1].arguments["encryptionKey"]
+        return bytes(accepted[-1].arguments["encryptionKey"])
 
     def offered_root(self, number: int) -> Submitted | None:
         """The owner's root update for a round: the last offer counts. None: there is none."""
@@ -114,22 +115,21 @@ class Log:
         closed = {event.arguments["round"]: event.arguments["skipped"] for event in self.of("Closed")}
         found = []
         for event in self.of("Settled"):
-            number, said = event.arguments["round"], event.arguments["settlement"]
-            n = len(said["trainers"])
+            number, settlement = event.arguments["round"], settlement_of(event)
             found.append(
                 Settled(
                     number,
-                    tuple(said["trainers"]),
-                    tuple(said["mask"] >> slot & 1 for slot in range(n)),
-                    tuple(said["scores"]),
-                    tuple(said["pay"]),
-                    _points(said["aggregate"]),
-                    cid_text(said["cid"]),
+                    settlement.trainers,
+                    tuple(settlement.mask >> slot & 1 for slot in range(len(settlement.trainers))),
+                    settlement.scores,
+                    settlement.pay,
+                    _points(settlement.aggregate),
+                    cid_text(settlement.cid),
                     self.started(number).beta,
-                    said["beta"],
-                    said["rate"],
-                    said["nu"],
-                    said["proofs"],
+                    settlement.beta,
+                    settlement.rate,
+                    settlement.nu,
+                    settlement.proofs,
                     event.transaction,
                     closed.get(number),
                 )
@@ -149,13 +149,15 @@ class Log:
         stakes: dict[str, int] = {}
         for event in self.events:
             said = event.arguments
-            who = said.get("trainer")
+            if event.name not in ("Joined", "Skipped", "Refused", "Left"):
+                continue
+            who = said["trainer"]
             if event.name == "Joined":
                 keys[who] = said["encryptionKey"]
                 stakes[who] = stakes.get(who, 0) + said["stakeWei"]
             elif event.name in ("Skipped", "Refused"):
                 stakes[who] = 0 if said.get("removed") else stakes.get(who, 0) - said["burntWei"]
-            elif event.name == "Left":
+            else:
                 stakes[who] = 0
         return {who: key for who, key in keys.items() if stakes[who] > 0}
 
@@ -170,7 +172,7 @@ class Log:
         return list(dict.fromkeys([*active, *members.values()]))
 
 
-def _points(words: list[int]) -> tuple[Point, ...]:
+def _points(words: Sequence[int]) -> tuple[Point, ...]:
     return tuple(zip(words[::2], words[1::2], strict=True))
 
 

@@ -58,12 +58,12 @@ class Project(ProjectView):
         Args:
             encryption_key: 32 bytes; the owner seals its root updates to it, where the rules use them.
         """
-        value = self.terms()["bondWei"]
+        value = self.terms().bond_wei
         return self._send("accept", "accept", _encryption_key(encryption_key), sender=sender, value=value)
 
     def top_up(self, sender: Any) -> Receipt:
         """Fill the bond up."""
-        missing = self.terms()["bondWei"] - self._call("bondWei")
+        missing = self.terms().bond_wei - self._call("bondWei")
         return self._send("top up", "topUp", sender=sender, value=missing)
 
     def start(self, sender: Any, encryption_key: bytes, keyring: bytes = b"") -> Receipt:
@@ -87,10 +87,10 @@ class Project(ProjectView):
         """
         key = _encryption_key(encryption_key)
         own = self.account(sender)
-        if own["stakeWei"] and own["voidsSeen"] < self._call("voidRounds"):
+        if own.stake_wei and own.voids_seen < self._call("voidRounds"):
             self._send("refresh", "refresh", str(sender), sender=sender)  # penalties that are not taken yet
             own = self.account(sender)
-        missing = self.terms()["stakeWei"] - own["stakeWei"]
+        missing = self.terms().stake_wei - own.stake_wei
         return self._send("join", "join", membership, key, sender=sender, value=missing)
 
     def leave(self, sender: Any) -> Receipt:
@@ -139,8 +139,11 @@ class Project(ProjectView):
         if strangers:
             raise ChainError(f"the log has no submission of {strangers[0]} to round {number} of {self.address}")
         cids = [named[commitment.trainer] for commitment in proof.commitments]
-        if self.root()["admitted"] == number:
-            cids.append(self.offered_root(number).cid)
+        if self.root().admitted == number:
+            offered = self.offered_root(number)
+            if offered is None:
+                raise ChainError(f"the log has no root update of round {number} of {self.address}")
+            cids.append(offered.cid)
         return base_words(proof, cids, self._reference_points(proof))
 
     def claim(self, sender: Any) -> Receipt:
@@ -160,7 +163,7 @@ class Project(ProjectView):
         Args:
             cid: where points and opening are, sealed to the key that the aggregator accepted with.
         """
-        value = 0 if self.root()["offered"] else self.terms()["penaltyWei"]
+        value = 0 if self.root().offered else self.terms().penalty_wei
         return self._send("offer root", "offerRoot", commitment.digest("root"), cid, sender=sender, value=value)
 
     def name_aggregator(self, sender: Any, candidate: Any) -> Receipt:

@@ -175,7 +175,7 @@ def fetch_prospectus(project: Project, store: Store, path: Path) -> Prospectus:
 
     created = Market(project.chain, project.factory()).creation_of(project)
     blob = store.get(cid_from_bytes(created.arguments["cid"]), LIMIT)
-    wanted = project.terms()["model"]
+    wanted = project.terms().model
     if digest_of(blob) != wanted:
         raise ProofRejected(
             f"the prospectus is not the one that the terms pin: SHA-256 {digest_of(blob).hex()}, wanted {wanted.hex()}"

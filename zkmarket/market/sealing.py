@@ -171,7 +171,7 @@ def seal(plain: bytes, readers: Iterable[bytes], key: bytes | None = None) -> tu
     who comes after MAX_READERS others. Name the most important first.
     """
     key = key or random(KEY_BYTES)
-    entries = []
+    entries: list[bytes] = []
     for reader in dict.fromkeys(readers):
         if len(entries) == MAX_READERS:
             break

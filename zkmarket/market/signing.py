@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from ..build import Manifest
 from ..round import RoundProof, address_text, aggregate_points

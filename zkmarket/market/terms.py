@@ -7,43 +7,19 @@ the engine and checksummed text on chain; this file turns one into the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from ..build import Build, Manifest
 from ..chain import NOBODY
 from ..errors import ArtifactError, InputError
+from .structs import Plan, Terms, Verifier, Windows
 
 REFERENCES = ("root", "last")
 """Bits of `Plan.references`, the lowest first."""
 
 RATE_UNIT = 10**9
 """A learning rate on chain is in billionths."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Length of every phase in seconds; at least an hour each except on a development chain.
-
-    Attributes:
-        accept: for the aggregator to accept the office.
-        start: from open to start.
-        submit, admit, prove: of a round.
-        claim: to say that an aggregate is not served.
-        lock: how long a claim holds the aggregator's fee and bond.
-        vacancy: to name a new aggregator and have it accept.
-        exit: after that, and after a void round, before the next may start: for trainers to leave.
-    """
-
-    accept: int = 24 * 3600
-    start: int = 24 * 3600
-    submit: int = 6 * 3600
-    admit: int = 3 * 3600
-    prove: int = 6 * 3600
-    claim: int = 24 * 3600
-    lock: int = 7 * 24 * 3600
-    vacancy: int = 3 * 24 * 3600
-    exit: int = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -95,18 +71,6 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Verifier:
-    """A deployed verifier: address, and keccak of its code."""
-
-    address: str
-    codehash: bytes
-
-    @property
-    def words(self) -> tuple[str, bytes]:
-        return self.address, self.codehash
-
-
-@dataclass(frozen=True)
 class Verifiers:
     """The verifiers of a project: one of the settlement for every number of trainers."""
 
@@ -133,9 +97,10 @@ def check_builds(builds: Mapping[int, Build]) -> list[int]:
         for name, value in _shared(first).items():
             if _shared(manifest)[name] != value:
                 raise ArtifactError(f"builds for {numbers[0]} and {n} trainers are not of one project: {name} differs")
-        if "last" in manifest.references and manifest.most_trainers < numbers[-1]:
+        most = manifest.most_trainers or 0
+        if "last" in manifest.references and most < numbers[-1]:
             raise ArtifactError(
-                f"the build for {n} trainers compares with a last aggregate of at most {manifest.most_trainers}"
+                f"the build for {n} trainers compares with a last aggregate of at most {most}"
                 f" updates: rounds have up to {numbers[-1]}, so build it with --most-trainers {numbers[-1]}"
             )
     return numbers
@@ -149,58 +114,51 @@ def _shared(manifest: Manifest) -> dict[str, Any]:
     return shared | {name: circuit for name, circuit in value["circuits"].items() if name != "settlement"}
 
 
-def terms_words(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers: Verifiers) -> tuple[Any, ...]:
-    """`Terms` of Types.sol, field by field in its order."""
+def terms_of(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers: Verifiers) -> Terms:
+    """What the contract is told of an offer and its builds."""
     numbers = check_builds(builds)
     manifest = builds[numbers[0]].manifest
     if offer.beta_max > manifest.beta_max:
         raise InputError(f"the builds settle norm bounds up to {manifest.beta_max}: got beta_max {offer.beta_max}")
-    return (
-        owner,
-        offer.stake_wei,
-        offer.aggregator,
-        offer.bond_wei,
-        offer.token,
-        offer.penalty_wei,
-        offer.reward,
-        offer.fee,
-        offer.rounds,
-        offer.void_limit,
-        numbers[0],
-        numbers[-1],
-        manifest.min_accepted,
-        offer.open_admission,
-        manifest.params,
-        manifest.logrows,
-        manifest.columns.rows,
-        manifest.fixed_point.value_bits,
-        manifest.salts,
-        manifest.chunks,
-        offer.kappa,
-        offer.beta,
-        offer.beta_min,
-        offer.beta_max,
-        manifest.blinding,
-        tuple(getattr(offer.windows, item.name) for item in fields(Windows)),
-        verifiers.base.words,
-        offer.model,
+    return Terms(
+        owner=owner,
+        stake_wei=offer.stake_wei,
+        aggregator=offer.aggregator,
+        bond_wei=offer.bond_wei,
+        token=offer.token,
+        penalty_wei=offer.penalty_wei,
+        reward=offer.reward,
+        fee=offer.fee,
+        rounds=offer.rounds,
+        void_limit=offer.void_limit,
+        min_trainers=numbers[0],
+        max_trainers=numbers[-1],
+        min_accepted=manifest.min_accepted,
+        open_admission=offer.open_admission,
+        params=manifest.params,
+        logrows=manifest.logrows,
+        rows=manifest.columns.rows,
+        value_bits=manifest.fixed_point.value_bits,
+        salts=manifest.salts,
+        chunks=manifest.chunks,
+        kappa=offer.kappa,
+        beta=offer.beta,
+        beta_min=offer.beta_min,
+        beta_max=offer.beta_max,
+        blinding=manifest.blinding,
+        windows=offer.windows,
+        base=verifiers.base,
+        model=offer.model,
     )
 
 
-def plan_words(builds: Mapping[int, Build], verifiers: Verifiers) -> list[tuple[Any, ...]]:
-    """`Plan` of Types.sol for every number of trainers."""
-    return [
-        (
-            verifiers.settlement[n].words,
-            builds[n].manifest.digest(),
-            *plan_rules(builds[n].manifest),
-        )
-        for n in check_builds(builds)
-    ]
+def plans_of(builds: Mapping[int, Build], verifiers: Verifiers) -> list[Plan]:
+    """For every number of trainers, in order."""
+    return [plan_of(builds[n].manifest, verifiers.settlement[n]) for n in check_builds(builds)]
 
 
-def plan_rules(manifest: Manifest) -> tuple[int, int, int, int]:
-    """What `Plan` says of the rules: f, m, references, shift. A filter without Multi-Krum is f = 0, m = N there."""
+def plan_of(manifest: Manifest, settlement: Verifier) -> Plan:
+    """A filter without Multi-Krum is f = 0, m = N in the contract."""
     rule = manifest.filter
     references = sum(1 << REFERENCES.index(name) for name in manifest.references)
-    return rule.f, rule.m or manifest.trainers, references, manifest.score_shift
+    return Plan(settlement, manifest.digest(), rule.f, rule.m or manifest.trainers, references, manifest.score_shift)

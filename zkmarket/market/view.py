@@ -11,12 +11,13 @@ import eth_abi
 from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
 
 from ..build import Manifest
-from ..chain import NOBODY, Chain, Contract, Event, Phase, codec, plain, transacting
+from ..chain import NOBODY, Chain, Contract, Event, codec, plain, transacting
 from ..crypto import Point
 from ..errors import ChainError, PassedOn
 from ..round import Commitment, KnownReferences, RoundId, RoundProof
 from .calldata import proofs_hash, round_proof_of, submission_word
 from .state import State
+from .structs import Account, Outcome, Plan, Root, Seat, Settlement, Terms, read_struct
 
 
 def _points(words: Sequence[int]) -> tuple[Point, ...]:
@@ -43,6 +44,11 @@ class Submitted:
         return submission_word(self.digest, self.cid)
 
 
+def settlement_of(event: Event) -> Settlement:
+    """What a `Settled` of the log says was decided."""
+    return read_struct(Settlement, event.arguments["settlement"])
+
+
 class ProjectView(Contract):
     """A project that is read, not acted on. All methods raise ChainError if the node fails."""
 
@@ -63,7 +69,7 @@ class ProjectView(Contract):
         with transacting("reading the block number"):
             block = max(0, self.chain.web3.eth.block_number - depth)
         try:
-            phase, *rest = self._call("state", block=block)
+            state = self._read("state", block=block)
         except ChainError:
             with transacting("reading code"):
                 if self.chain.web3.eth.get_code(self.address, block):
@@ -71,44 +77,43 @@ class ProjectView(Contract):
             raise ChainError(
                 f"no project at {self.address} at block {block} yet: wait, or read less than {depth} blocks deep"
             ) from None
-        return State(Phase(phase), *rest, block)
+        return read_struct(State, state | {"block": block})
 
     def factory(self) -> str:
         """Who made the project; believe it only if that factory lists it."""
-        return self._call("factory")
+        return str(self._call("factory"))
 
-    def terms(self) -> dict[str, Any]:
-        """What the owner fixed at creation, by the names of Types.sol."""
-        return self._read("terms")
+    def terms(self) -> Terms:
+        """What the owner fixed at creation."""
+        return read_struct(Terms, self._read("terms"))
 
-    def plan(self, trainers: int) -> dict[str, Any]:
-        return self._read("plan", trainers)
+    def plan(self, trainers: int) -> Plan:
+        """What a round of so many trainers is settled with; zeros where no round can have so many."""
+        return read_struct(Plan, self._read("plan", trainers))
 
-    def rates(self) -> list[int]:
-        return list(self._call("rates"))
+    def rates(self) -> tuple[int, ...]:
+        """Learning rate of each round in billionths; the last holds for all later ones."""
+        return tuple(self._call("rates"))
 
-    def account(self, who: Any) -> dict[str, Any]:
-        """A trainer's standing: credit, stakeWei, lastRound, voidsSeen, skipped; and its refundWei."""
-        return self._read("account", str(who)) | {"refundWei": self._call("refundWei", str(who))}
+    def account(self, who: Any) -> Account:
+        """A trainer's standing, and its refund."""
+        return read_struct(Account, self._read("account", str(who)) | {"refundWei": self._call("refundWei", str(who))})
 
-    def seats(self) -> list[dict[str, Any]]:
-        """Submissions of the current round in the order of slots; once locked, the admitted only.
+    def seats(self) -> list[Seat]:
+        """Submissions of the current round in the order of slots; once locked, the admitted only."""
+        return [read_struct(Seat, seat) for seat in self._read("seats")]
 
-        Of each: trainer, admitted, and submission, the word that a receipt signs.
-        """
-        return self._read("seats")
-
-    def root(self) -> dict[str, Any]:
-        """The owner's root update: the round that it is offered for, the last round that has one, and its word."""
-        return dict(zip(("offered", "admitted", "submission"), self._call("root"), strict=True))
+    def root(self) -> Root:
+        """The owner's root update."""
+        return Root(*self._call("root"))
 
     def is_proven(self, seed: bytes) -> bool:
         """Whether `prove_base` has been accepted for a transcript that ends with this seed, of whatever round."""
-        return self._call("entry", seed) != bytes(32)
+        return bool(self._call("entry", seed) != bytes(32))
 
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self) -> Outcome:
         """What the last settled round decided."""
-        return self._read("outcome")
+        return read_struct(Outcome, self._read("outcome"))
 
     def round_id(self, round_number: int | None = None) -> RoundId:
         """What commitments and proofs of a round are bound to; default the current one."""
@@ -133,18 +138,18 @@ class ProjectView(Contract):
         Raises:
             ChainError: the round was not settled: the chain has digests only.
         """
-        said = self._settled(round_number).arguments["settlement"]
-        slots = self._slots(said["points"])
+        settlement = settlement_of(self._settled(round_number))
+        slots = self._slots(settlement.points)
         round_id = self.round_id(round_number)
-        return [Commitment(round_id, int(who, 16), own) for who, own in zip(said["trainers"], slots, strict=False)]
+        return [Commitment(round_id, int(who, 16), own) for who, own in zip(settlement.trainers, slots, strict=False)]
 
     def root_commitment(self, round_number: int) -> Commitment | None:
         """The owner's root update that a round was settled with, if the aggregator gave a receipt for it; else None."""
-        said = self._settled(round_number).arguments["settlement"]
+        settlement = settlement_of(self._settled(round_number))
         if not self._of_round("RootAdmitted", round_number):
             return None
-        owner, slots = self.terms()["owner"], self._slots(said["points"])
-        return Commitment(self.round_id(round_number), int(owner, 16), slots[len(said["trainers"])])
+        owner, slots = self.terms().owner, self._slots(settlement.points)
+        return Commitment(self.round_id(round_number), int(owner, 16), slots[len(settlement.trainers)])
 
     def _settled(self, round_number: int) -> Event:
         settled = self._of_round("Settled", round_number)
@@ -154,7 +159,7 @@ class ProjectView(Contract):
 
     def _slots(self, words: Sequence[int]) -> list[tuple[Point, ...]]:
         """What a settlement logs of points, by as many as a slot has; what stands behind the slots is cut anyhow."""
-        points, chunks = _points(words), self.terms()["chunks"]
+        points, chunks = _points(words), self.terms().chunks
         return [points[at : at + chunks] for at in range(0, len(points), chunks)]
 
     def last_aggregate(self, round_number: int) -> tuple[Point, ...]:
@@ -166,8 +171,7 @@ class ProjectView(Contract):
         before = [said for said in closed if said["round"] < round_number]
         if not before or before[-1]["skipped"]:
             return ()
-        settled = self._of_round("Settled", before[-1]["round"])[0].arguments["settlement"]
-        return _points(settled["aggregate"])
+        return _points(settlement_of(self._of_round("Settled", before[-1]["round"])[0]).aggregate)
 
     def references(self, manifest: Manifest, round_number: int) -> KnownReferences:
         """What updates of a round are compared with, where the rules of a manifest compare with anything."""
@@ -178,11 +182,11 @@ class ProjectView(Contract):
 
     def _reference_points(self, proof: RoundProof) -> list[tuple[Point, ...]]:
         """Of every reference slot: the blinding point in each chunk, the zero vector's, where a round has none."""
-        bits = self.plan(len(proof.commitments))["references"]
+        bits = self.plan(len(proof.commitments)).references
         if not bits:
             return []
         terms = self.terms()
-        absent = ((terms["blinding"]["x"], terms["blinding"]["y"]),) * terms["chunks"]
+        absent = (terms.blinding,) * terms.chunks
         held = (proof.references.root.points if proof.references.root else None, proof.references.last)
         return [points or absent for at, points in enumerate(held) if bits >> at & 1]
 
@@ -197,7 +201,7 @@ class ProjectView(Contract):
             PassedOn: the transaction was passed on by another contract, or is not the one that was verified.
         """
         settled = self._settled(round_number)
-        said = settled.arguments["settlement"]
+        settlement = settlement_of(settled)
         beta = self._of_round("Started", round_number)[0].arguments["beta"]
         try:
             base, decision, *_ = self._calldata(settled, "settle")
@@ -205,9 +209,9 @@ class ProjectView(Contract):
         except PassedOn:
             seed, *_, decision, _, _ = self._calldata(settled, "settleProven")
             base, first = self._proven_base(round_number, seed), b""
-        if proofs_hash(first, decision[-1]) != said["proofs"]:
+        if proofs_hash(first, decision[-1]) != settlement.proofs:
             raise PassedOn(f"transaction {settled.transaction} has calldata with other proofs than it logged")
-        trainers = [int(who, 16) for who in said["trainers"]]
+        trainers = [int(who, 16) for who in settlement.trainers]
         references = self.references(manifest, round_number)
         return round_proof_of(base, decision, manifest, self.round_id(round_number), beta, trainers, references)
 
@@ -216,7 +220,8 @@ class ProjectView(Contract):
         for event in self._of_round("BaseProven", round_number):
             if event.arguments["seed"] == seed:
                 with contextlib.suppress(PassedOn):  # the same may have been sent again
-                    return self._calldata(event, "proveBase")[0]
+                    base: Sequence[Any] = self._calldata(event, "proveBase")[0]
+                    return base
         raise PassedOn(f"the base proof of round {round_number} was passed on by another contract: no calldata of it")
 
     def _of_round(self, name: str, round_number: int) -> list[Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ def _output(graph: Any, wanted: str | None) -> str:
         if wanted not in {name for node in graph.node for name in node.output if name}:
             raise InputError(f"the model has no output {wanted!r}: its outputs are {', '.join(names)}")
         return wanted
-    scores = [item.name for item in graph.output if _holds_scores(item.type)]
+    scores: list[str] = [item.name for item in graph.output if _holds_scores(item.type)]
     if len(scores) != 1:
         found = f"{len(scores)} outputs of floats, {', '.join(scores)}" if scores else f"no output of floats: {names}"
         raise InputError(f"the model has {found}; name the one with a score for each class: --output-name NAME")
@@ -109,13 +109,13 @@ def _holds_scores(kind: Any) -> bool:
     return kind.tensor_type.elem_type in (*FLOAT_TYPES, 0)
 
 
-def _needed(nodes: Sequence[Any], output: str) -> Iterator[Any]:
-    wanted, out = {output}, []
+def _needed(nodes: Sequence[Any], output: str) -> list[Any]:
+    wanted, out = {output}, list[Any]()
     for node in reversed(nodes):
         if wanted & set(node.output):
             wanted |= set(node.input)
             out.append(node)
-    return reversed(out)
+    return out[::-1]
 
 
 def _labels(graph: Any, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from circuits.plan import View
+
 from ..updates import ParameterLayout
-
-
-@dataclass(frozen=True)
-class View:
-    """A weight in the vector of parameters: `count` values from `offset`, of `shape`, with axes in another `order`."""
-
-    offset: int
-    shape: tuple[int, ...]
-    order: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The shape after transposing."""
-        return tuple(self.shape[axis] for axis in self.order)
-
-    def of(self, vector: np.ndarray) -> np.ndarray:
-        return vector[self.offset : self.offset + self.count].reshape(self.shape).transpose(self.order)
-
-    def transposed(self, order: Sequence[int]) -> View:
-        return View(self.offset, self.shape, tuple(self.order[axis] for axis in order))
-
-    def to_json(self) -> dict[str, Any]:
-        return {"offset": self.offset, "count": self.count, "shape": list(self.shape), "order": list(self.order)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> View:
-        return cls(value["offset"], tuple(value["shape"]), tuple(value["order"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +78,9 @@ class Network:
 # ---------------------------------------------------------------- evaluation, of floats or integers
 
 
-def patches(x: np.ndarray, kernel: Sequence[int], stride: Sequence[int], pads: Sequence[int], out: Sequence[int]):
+def patches(
+    x: np.ndarray, kernel: Sequence[int], stride: Sequence[int], pads: Sequence[int], out: Sequence[int]
+) -> np.ndarray:
     """(B, C, H, W) to (B, out height · out width, C · kernel): what a convolution multiplies with its weight."""
     batch, channels, height, width = x.shape
     need = [(out[i] - 1) * stride[i] + kernel[i] for i in range(2)]
@@ -127,7 +99,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, attributes: dict[str, Any], shap
     """A convolution without its bias: (B, out channels, height, width)."""
     rows = patches(x, attributes["kernel"], attributes["stride"], attributes["pads"], shape[1:])
     product = rows @ weight.reshape(weight.shape[0], -1).T
-    return product.transpose(0, 2, 1).reshape(len(x), *shape)
+    return np.asarray(product.transpose(0, 2, 1).reshape(len(x), *shape))
 
 
 def windows(x: np.ndarray, pool: Sequence[int]) -> np.ndarray:
@@ -162,10 +134,10 @@ def _with_bias(node: Node, theta: np.ndarray, value: np.ndarray) -> np.ndarray:
 def _norm(node: Node, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     mean, deviation = (per_channel(node.attributes[name], node.shape) for name in ("mean", "deviation"))
     gamma, beta = (per_channel(node.attributes[name].of(theta), node.shape) for name in ("gamma", "beta"))
-    return (x - mean) / deviation * gamma + beta
+    return np.asarray((x - mean) / deviation * gamma + beta)
 
 
-_EVALUATE = {
+_EVALUATE: dict[str, Callable[..., np.ndarray]] = {
     "linear": _linear,
     "conv": _conv,
     "norm": _norm,

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from circuits import NOISE
+from circuits.plan import (
+    Bounds,
+    Channelwise,
+    CircuitPlan,
+    Convolution,
+    CrossEntropy,
+    Dense,
+    Identity,
+    Span,
+    Stage,
+    Transpose,
+    WindowSum,
+)
 
 from ..backend import MARGIN, sequence, usable_rows
 from ..build import Columns
@@ -13,13 +28,13 @@ from ..build.statements import noise_covers
 from ..documents import canonical_json
 from ..errors import DomainError, InputError
 from .layers import Network
-from .plan import CHALLENGES, LOSSES, PLACED, THETA_SALTS, WITNESS_SALTS, Linear, Sizes, Tensor, root
+from .plan import CHALLENGES, LAID_OUT, LOSSES, NOT_PLACED, THETA_SALTS, WITNESS_SALTS, Linear, Sizes, Tensor, root
 from .planner import Planner
 
 # ---------------------------------------------------------------- the plan
 
 
-def make_plan(network: Network, sizes: Sizes) -> dict[str, Any]:
+def make_plan(network: Network, sizes: Sizes) -> CircuitPlan:
     """The plan of a network.
 
     Raises:
@@ -58,21 +73,22 @@ def make_plan(network: Network, sizes: Sizes) -> dict[str, Any]:
                 results[index] = planner.stage(value)
         results.append(planner.node(node, [results[index] for index in node.inputs]))
         assert results[-1] is not None and at + 2 == len(results)
-    last = results[-1]
-    last = planner.linear(last if isinstance(last, Tensor) or not (last.relu or last.pool) else planner.stage(last))
+    last = planner.linear(planner.settled(results[-1]))
     base = planner.cross_entropy(last) if sizes.loss == "cross-entropy" else planner.squares(last)
     return _laid_out(planner, network, base)
 
 
-def sizes_of(plan: dict[str, Any]) -> Sizes:
+def sizes_of(plan: CircuitPlan) -> Sizes:
     """The sizes that a plan was made with."""
     same = ("logrows", "scale_bits", "trainers", "batch", "loss", "input_bits", "activation_bits")
-    bounds = {f"{name}_bound": bound for name, bound in plan["bounds"].items()}
-    proofs = plan["chunks"]["validation"][1] - WITNESS_SALTS
-    return Sizes(**{name: plan[name] for name in same}, **bounds, salts=plan["chunks"]["update"][1], proofs=proofs)
+    bounds = {f"{name}_bound": bound for name, bound in vars(plan.bounds).items()}
+    proofs = plan.chunks["validation"][1] - WITNESS_SALTS
+    return Sizes(
+        **{name: getattr(plan, name) for name in same}, **bounds, salts=plan.chunks["update"][1], proofs=proofs
+    )
 
 
-def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]:
+def _laid_out(planner: Planner, network: Network, base: float) -> CircuitPlan:
     sizes, radix = planner.sizes, planner.radix
     classes = network.outputs
     looked = [name for name, (_, digit) in planner.cells.items() if digit]
@@ -86,9 +102,11 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
     constants |= {radix // 2 * sum(radix**i for i in range(k)) for k in range(1, most + 1)}
     constants |= {radix // 2}
     for step in planner.steps:
-        constants |= {step.get("times", 1), step.get("offset", 1)}
-        constants |= {term["factor"] for term in step.get("terms", ())}
-    shapes = [step["shape"] for step in planner.steps if step["op"] not in ("sum", "transpose")]
+        if isinstance(step, WindowSum | Transpose):
+            constants |= {1}
+        else:
+            constants |= {step.times, step.offset} | {term.factor for term in step.terms}
+    shapes = [step.shape for step in planner.steps if not isinstance(step, WindowSum | Transpose)]
     counts = [sizes.batch, *(max(shape[axis] for shape in shapes) for axis in range(3))]
     counts += [1, classes] if sizes.loss == "cross-entropy" else []
     vectors = {name: len(vector) for name, vector in planner.vectors.items()}
@@ -99,41 +117,37 @@ def _laid_out(planner: Planner, network: Network, base: float) -> dict[str, Any]
     labels = sizes.batch * (1 if sizes.loss == "cross-entropy" else classes)
     inputs = math.prod(network.input_shape)
     validation_salts = WITNESS_SALTS + sizes.proofs
-    plan = {
-        "logrows": sizes.logrows,
-        "batch": sizes.batch,
-        "trainers": sizes.trainers,
-        "scale_bits": sizes.scale_bits,
-        "input_bits": sizes.input_bits,
-        "activation_bits": sizes.activation_bits,
-        "input_shape": list(network.input_shape),
-        "bounds": {
-            "input": sizes.input_bound,
-            "theta": sizes.theta_bound,
-            "update": sizes.update_bound,
-            "target": sizes.target_bound,
+    plan = CircuitPlan(
+        logrows=sizes.logrows,
+        batch=sizes.batch,
+        trainers=sizes.trainers,
+        scale_bits=sizes.scale_bits,
+        input_bits=sizes.input_bits,
+        activation_bits=sizes.activation_bits,
+        input_shape=tuple(network.input_shape),
+        bounds=Bounds(sizes.input_bound, sizes.theta_bound, sizes.update_bound, sizes.target_bound),
+        loss=sizes.loss,
+        params=d,
+        inputs=inputs,
+        outputs=classes,
+        radix=radix,
+        lcm=planner.lcm,
+        base=base,
+        chunks={
+            "theta": (chunk, THETA_SALTS),
+            "update": (chunk, salts),
+            "validation": (whole_column(sizes.logrows, validation_salts), validation_salts),
+            "witness": (whole_column(sizes.logrows, WITNESS_SALTS), WITNESS_SALTS),
         },
-        "loss": sizes.loss,
-        "params": d,
-        "inputs": inputs,
-        "outputs": classes,
-        "radix": radix,
-        "lcm": planner.lcm,
-        "base": base.hex(),
-        "chunks": {
-            "theta": [chunk, THETA_SALTS],
-            "update": [chunk, salts],
-            "validation": [whole_column(sizes.logrows, validation_salts), validation_salts],
-            "witness": [whole_column(sizes.logrows, WITNESS_SALTS), WITNESS_SALTS],
-        },
-        "counts": {"theta": d, "update": d, "validation": sizes.batch * inputs + labels, "witness": at},
-        "digits": planner.digits,
-        "witness": witness,
-        "constants": {str(value): 1 + i for i, value in enumerate(sorted(constants))},
-        "vectors": planner.vectors,
-        "public": public,
-        "steps": planner.steps,
-    }
+        counts={"theta": d, "update": d, "validation": sizes.batch * inputs + labels, "witness": at},
+        digits=planner.digits,
+        witness=witness,
+        constants=_places_of(constants),
+        vectors={name: tuple(vector) for name, vector in planner.vectors.items()},
+        public=public,
+        steps=tuple(planner.steps),
+        **NOT_PLACED,
+    )
     return _with_noise(plan, digits, row)
 
 
@@ -146,90 +160,103 @@ def whole_column(logrows: int, salts: int) -> int:
     return usable_rows(logrows) - 2 - salts
 
 
-def _with_noise(plan: dict[str, Any], digits: int, row: int) -> dict[str, Any]:
+def _with_noise(plan: CircuitPlan, digits: int, row: int) -> CircuitPlan:
     """Where noise goes: into every block of columns that holds lookups.
 
     Rows are counted through all blocks. The lookups begin after the B cells of λ − 1: inputs have columns of their own
     and take no rows, although ezkl's settings and its log of the layout count them.
     """
-    usable = usable_rows(plan["logrows"])
-    start = plan["batch"] if plan["loss"] == "cross-entropy" else 0
+    usable = usable_rows(plan.logrows)
+    start = plan.batch if plan.loss == "cross-entropy" else 0
     if usable - start % usable < 2 * NOISE + MARGIN:
         raise DomainError(f"a batch of {start} leaves no room for noise in its block of columns: choose another")
-    data = [["public", plan["constants"]["0"], 1], ["witness", 0, digits]] + ([["below", 0, start]] if start else [])
-    runs, groups = sequence(data, start, plan["logrows"])
+    data = [("public", plan.constants[0], 1), ("witness", 0, digits)]
+    if start:
+        data.append(("below", 0, start))
+    runs, groups = sequence(data, start, plan.logrows)
     lengths, columns = _columns(plan, row + groups * NOISE + WITNESS_SALTS)
     if lengths[-1] >= usable:
         raise DomainError(
-            f"the public values and noise of a utility circuit do not fit 2^{plan['logrows']} rows:"
+            f"the public values and noise of a utility circuit do not fit 2^{plan.logrows} rows:"
             " lower the batch or raise logrows"
         )
-    public = plan["public"] | {"noise": [row, groups * NOISE]}
-    placed = {"lengths": lengths, "columns": columns, "sequence": runs, "first_lookup": start}
-    return plan | {"public": public} | placed
+    return replace(
+        plan,
+        public={**plan.public, "noise": (row, groups * NOISE)},
+        lengths=lengths,
+        columns=columns,
+        sequence=tuple(runs),
+        first_lookup=start,
+    )
 
 
-def check_plan(plan: dict[str, Any]) -> None:
+def check_plan(value: Mapping[str, Any]) -> None:
     """Raise InputError unless a plan lays its values out as `make_plan` does, in the one order that it writes.
 
     A plan that somebody wrote is compiled and proven by what it says; but it must say it in one way only. Whether it
     is the plan of a model, `compile.compile_again` finds out.
+
+    Args:
+        value: as it stands in utility.json.
     """
-    constants = sorted(map(int, plan["constants"]))
+    plan = CircuitPlan.from_json(value)
     sizes = {
         "factor": 1,
-        "constants": len(constants),
-        **{name: len(vector) for name, vector in plan["vectors"].items()},
-        **{name: plan["public"][name][1] for name in CHALLENGES if name in plan["public"]},
+        "constants": len(plan.constants),
+        **{name: len(vector) for name, vector in plan.vectors.items()},
+        **{name: plan.public[name][1] for name in CHALLENGES if name in plan.public},
     }
     public, row = _one_after_another(sizes)
-    witness, _ = _one_after_another({name: count for name, (_, count) in plan["witness"].items()})
-    digits = sum(count for kind, _, count in plan["sequence"] if kind == "witness")
-    head = {name: value for name, value in plan.items() if name not in PLACED} | {
-        "constants": {str(value): 1 + i for i, value in enumerate(constants)},
-        "public": public,
-        "witness": witness,
-    }
-    again = _with_noise(head, digits, row)
-    for name, value in again.items():
-        if canonical_json(plan.get(name)) != canonical_json(value):
+    witness, _ = _one_after_another({name: count for name, (_, count) in plan.witness.items()})
+    digits = sum(count for kind, _, count in plan.sequence if kind == "witness")
+    head = replace(plan, constants=_places_of(plan.constants), public=public, witness=witness)
+    again = _with_noise(head, digits, row).to_json()
+    for name in LAID_OUT:
+        if canonical_json(value[name]) != canonical_json(again[name]):
             raise InputError(f"the plan's {name} are not laid out in the canonical order")
-    if list(again) != list(plan):
-        raise InputError(f"the plan's parts are {', '.join(plan)}: wanted {', '.join(again)}, in this order")
+    if list(again) != list(value):
+        raise InputError(f"the plan's parts are {', '.join(value)}: wanted {', '.join(again)}, in this order")
 
 
-def _one_after_another(sizes: dict[str, int]) -> tuple[dict[str, list[int]], int]:
-    """[start, count] of each, and where the last one ends."""
-    out, at = {}, 0
+def _places_of(constants: Iterable[int]) -> dict[int, int]:
+    """Where constants lie among the public values: by their size, after the factor."""
+    return {value: 1 + at for at, value in enumerate(sorted(constants))}
+
+
+def _one_after_another(sizes: dict[str, int]) -> tuple[dict[str, Span], int]:
+    """Where each lies, and where the last one ends."""
+    out: dict[str, Span] = {}
+    at = 0
     for name, count in sizes.items():
-        out[name] = [at, count]
+        out[name] = at, count
         at += count
     return out, at
 
 
-def _columns(plan: dict[str, Any], last: int) -> tuple[list[int], dict[str, list[list[int]]]]:
+def _columns(plan: CircuitPlan, last: int) -> tuple[tuple[int, ...], dict[str, tuple[Span, ...]]]:
     """Lengths of all inputs, and for each kind where its values lie in their concatenation."""
     lengths: list[int] = []
-    columns: dict[str, list[list[int]]] = {}
+    columns: dict[str, tuple[Span, ...]] = {}
     for kind in ("theta", "update", "validation", "witness"):
-        size, salts = plan["chunks"][kind]
-        left, spans = plan["counts"][kind], []
+        size, salts = plan.chunks[kind]
+        left = plan.counts[kind]
+        spans: list[Span] = []
         while left > 0:
             used = min(size, left)
-            spans.append([sum(lengths), used])
+            spans.append((sum(lengths), used))
             # an update's column is always a whole one, its salts come after C values
             lengths.append((size if kind == "update" else used) + salts)
             left -= used
-        columns[kind] = spans
-    columns["public"] = [[sum(lengths), last - WITNESS_SALTS]]
-    return [*lengths, last], columns
+        columns[kind] = tuple(spans)
+    columns["public"] = ((sum(lengths), last - WITNESS_SALTS),)
+    return (*lengths, last), columns
 
 
-def rows_of(plan: dict[str, Any]) -> int:
+def rows_of(plan: CircuitPlan) -> int:
     """Rows that the circuit lays out, within 6 % (tests/circuits/test_utility_circuit.py); its inputs take none."""
-    batch, digits = plan["batch"], plan["digits"]
-    lookups = sum(count for *_, count in plan["sequence"])
-    rows = lookups + plan["public"]["noise"][0] + 50
+    batch, digits = plan.batch, plan.digits
+    lookups = sum(count for *_, count in plan.sequence)
+    rows = lookups + plan.public["noise"][0] + 50
 
     def summed(tensors: int, channels: int, places: int) -> int:
         """A random sum of so many tensors."""
@@ -242,40 +269,42 @@ def rows_of(plan: dict[str, Any]) -> int:
     def number(name: str, count: int) -> int:
         return count * (2 * digits[name] - 1)
 
-    for step in plan["steps"]:
-        channels, height, width = step["shape"]
+    for step in plan.steps:
+        channels, height, width = step.shape
         places = height * width
         elements = batch * channels * places
-        if step["op"] == "sum":
-            rows += elements - elements // math.prod(step["pool"])
+        if isinstance(step, WindowSum):
+            rows += elements - elements // math.prod(step.pool)
             continue
-        if step["op"] == "transpose":  # cells are read in another order
+        if isinstance(step, Transpose):  # cells are read in another order
             continue
-        for term in step["terms"]:
-            view = term.get("weight") or term["gamma"] if term["kind"] != "identity" else None
-            if view is not None:
-                rows += 2 * view["count"] + 3 * view["count"] // channels
-            if term["kind"] == "linear":
-                rows += batch * (view["count"] // channels) + view["count"] // channels
-            elif term["kind"] == "conv":
-                size = math.prod(term["shape"])
-                kernel_y, kernel_x = term["kernel"]
-                rows += batch * size + size * kernel_x + size // term["shape"][2] * kernel_x * kernel_y
-                rows += view["count"] // channels
-            elif term["kind"] != "bias":
+        for term in step.terms:
+            if isinstance(term, Identity):
                 rows += summed(1, channels, places)
-        windows_of = math.prod(step["pool"]) if step.get("pool") else 1
-        tops = elements // windows_of
-        if step["op"] == "stage":
-            name = step["name"]
+                continue
+            view = term.gamma if isinstance(term, Channelwise) else term.weight
+            rows += 2 * view.count + 3 * view.count // channels
+            if isinstance(term, Dense):
+                rows += batch * (view.count // channels) + view.count // channels
+            elif isinstance(term, Convolution):
+                size = math.prod(term.shape)
+                kernel_y, kernel_x = term.kernel
+                rows += batch * size + size * kernel_x + size // term.shape[2] * kernel_x * kernel_y
+                rows += view.count // channels
+            elif isinstance(term, Channelwise):
+                rows += summed(1, channels, places)
+        if isinstance(step, Stage):
+            windows_of = math.prod(step.pool) if step.pool else 1
+            tops = elements // windows_of
+            name = step.name
             rows += number(f"{name}.top", tops)
-            rows += (2 * tops + summed(4, channels, places // windows_of)) if step["relu"] else tops
-            rows += 0 if step["relu"] else summed(1, channels, places // windows_of)
+            rows += (2 * tops + summed(4, channels, places // windows_of)) if step.relu else tops
+            rows += 0 if step.relu else summed(1, channels, places // windows_of)
             rows += summed(digits[f"{name}.rem"], channels, places)
-            if step["pool"]:
+            if step.pool:
                 rows += summed(digits[f"{name}.gap"], channels, places) + number(f"{name}.gap", elements)
                 rows += elements - tops + summed(1, channels, places // windows_of)
-        elif step["op"] == "cross-entropy":
+        elif isinstance(step, CrossEntropy):
             rows += number("excess", elements) + number("top", batch) + number("over", batch) + number("under", batch)
             rows += 4 * elements + summed(2 + digits["rem"], channels, 1)  # room, gap twice, cap
             rows += 4 * elements + elements - 2 * batch  # ties, misses, both products

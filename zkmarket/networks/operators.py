@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from circuits.plan import View
+
 from .graph import FLOAT_TYPES
-from .layers import Node, View
+from .layers import Node
 from .reading import Reading
 
 Operator = Callable[[Reading, Any, dict[str, Any]], None]
@@ -198,7 +200,7 @@ def axes_of(read: Reading, node: Any, attributes: dict[str, Any]) -> list[int] |
 
 def reshape(read: Reading, node: Any, attributes: dict[str, Any]) -> None:
     whole = (read.graph.batch, *read.shape_of(node.input[0]))
-    wanted: Sequence[int] | None = None
+    wanted: Sequence[int] | np.ndarray | None = None
     if node.op_type == "Flatten":
         axis = attributes.get("axis", 1)
         if axis not in (1, 1 - len(whole)):

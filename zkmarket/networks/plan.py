@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from circuits.plan import Term
+
 LOSSES = ("cross-entropy", "mse")
 WITNESS_SALTS = 8
 THETA_SALTS = 0
@@ -25,8 +27,11 @@ COMMON_BITS = 8
 CHALLENGES = ("a", "c", "e", "f", "tie", "ties")
 """Public values that are drawn: powers for samples, channels, rows and columns; what ties a label to its logit."""
 
-PLACED = ("lengths", "columns", "sequence", "first_lookup")
-"""What follows from the rest of a plan: where each input and each lookup lies."""
+NOT_PLACED: dict[str, Any] = {"lengths": (), "columns": {}, "sequence": (), "first_lookup": 0}
+"""Where each input and each lookup lies, as long as it is not known; it follows from the rest of a plan."""
+
+LAID_OUT = ("witness", "constants", "public", *NOT_PLACED)
+"""Parts of a plan that say where values lie."""
 
 LIMIT = 1 << 200
 """Of every integer of a circuit: far below p/2, so that equations of field elements are equations of integers."""
@@ -83,7 +88,7 @@ class Tensor:
 class Linear:
     """A sum of terms that is not computed in the circuit but checked; with what a stage would do to it."""
 
-    terms: tuple[dict[str, Any], ...]
+    terms: tuple[Term, ...]
     shape: tuple[int, ...]
     scale: float
     bound: int
@@ -109,13 +114,10 @@ def longest(bound: int, count: int, length: int) -> int:
     return min(length, root(count * bound * bound))
 
 
-def full(shape: Sequence[int]) -> list[int]:
-    return [*shape, 1, 1][:3]
-
-
-def changed(value: Linear, **changes: Any) -> Linear:
-    fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return Linear(**(fields | changes))
+def full(shape: Sequence[int]) -> tuple[int, int, int]:
+    """(channels, height, width), each 1 where there is none."""
+    channels, height, width = [*shape, 1, 1][:3]
+    return channels, height, width
 
 
 @cache

@@ -1,6 +1,6 @@
 """A network in integers: the definition of a utility, the witness of its circuit, and the circuit's numbers.
 
-Everything is fixed by a *plan*, a JSON object that `make_plan` derives from a network and a few sizes. The circuit
+Everything is fixed by a *plan* (circuits/plan.py) that `make_plan` derives from a network and a few sizes. The circuit
 (circuits/utility.py) and the oracle here (`evaluate`) both read it, and tests compare them bit by bit.
 
 Parameters. With L = lcm(1..N), θ and updates at the scale 2^s, a coalition S has the integer parameters
@@ -28,10 +28,25 @@ Mean squares: Σ_j (q_j − target_j)², with targets at the scale of q. There, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from circuits.plan import (
+    Bias,
+    Channelwise,
+    Convolution,
+    CrossEntropy,
+    Dense,
+    Identity,
+    Squares,
+    Stage,
+    Step,
+    Term,
+    Transpose,
+    View,
+    WindowSum,
+)
 
 from ..build.statements import table_bound
 from ..errors import DomainError, InputError
@@ -45,7 +60,6 @@ from .plan import (
     Linear,
     Sizes,
     Tensor,
-    changed,
     exponentials,
     full,
     longest,
@@ -58,7 +72,7 @@ class Planner:
     """Walks a network and collects the steps of a plan."""
 
     sizes: Sizes
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     constants: set[int] = field(default_factory=set)
     vectors: dict[str, list[int]] = field(default_factory=dict)
     cells: dict[str, tuple[int, bool]] = field(default_factory=dict)  # name: count, looked up
@@ -78,8 +92,7 @@ class Planner:
     def linear(self, value: Tensor | Linear) -> Linear:
         if isinstance(value, Linear):
             return value
-        term = {"kind": "identity", "tensor": value.index, "factor": 1}
-        return Linear((term,), value.shape, value.scale, value.bound, value.length, exact=True)
+        return Linear((Identity(value.index, 1),), value.shape, value.scale, value.bound, value.length, exact=True)
 
     def tensor(self, value: Tensor | Linear) -> Tensor:
         return value if isinstance(value, Tensor) else self.stage(value)
@@ -113,58 +126,61 @@ class Planner:
             )
         return g, k, value.scale * g / float(self.radix) ** k, bound
 
-    def divided(self, name: str, value: Linear, k: int) -> dict[str, Any]:
-        """What every step has that brings a linear part to a scale."""
+    def remainder(self, name: str, value: Linear, k: int) -> None:
+        """Cells for what a step drops that brings a linear part to a scale."""
         elements = self.sizes.batch * math.prod(value.shape)
         for i in range(k):
             self.cells[f"{name}rem.{i}"] = (elements, True)
         self.digits[f"{name}rem"] = k
-        return {"name": name[:-1], "terms": list(value.terms), "shape": full(value.shape), "rem": k}
 
     def stage(self, value: Linear) -> Tensor:
         g, k, scale, bound = self.scaled(value, math.ldexp(1.0, self.sizes.activation_bits))
         index, self.tensors = self.tensors, self.tensors + 1
         name = f"stage{index}."
-        step = {"op": "stage", **self.divided(name, value, k), "times": g, "out": index}
-        step |= {"relu": value.relu, "pool": list(value.pool) if value.pool else None, "offset": bound}
+        self.remainder(name, value, k)
         tops = self.sizes.batch * math.prod(value.result)
         self.number(f"{name}top", tops, bound if value.relu else 2 * bound)
         if value.relu:
             self.cells[f"{name}positive"] = (tops, False)
         if value.pool:
             self.number(f"{name}gap", self.sizes.batch * math.prod(value.shape), 2 * bound)
-        self.steps.append(step)
+        self.steps.append(
+            Stage(name[:-1], value.terms, full(value.shape), k, g, index, value.relu, value.pool, offset=bound)
+        )
         length = g * value.length // self.radix**k + 1 + root(math.prod(value.shape))  # a value is rounded by at most 1
         return Tensor(index, value.result, scale, bound, longest(bound, math.prod(value.result), length), value.relu)
 
     # ---- operations
 
     def node(self, node: Node, values: list[Tensor | Linear]) -> Tensor | Linear:
-        return getattr(self, f"{node.op}_node")(node, *values)
+        result: Tensor | Linear = getattr(self, f"{node.op}_node")(node, *values)
+        return result
 
-    def affine(self, node: Node, x: Tensor, term: dict[str, Any], fan_in: int, kernel: int = 1) -> Linear:
+    def affine(self, node: Node, x: Tensor, term: Dense | Convolution, fan_in: int, kernel: int = 1) -> Linear:
         """Args: kernel: places of a kernel, so many outputs of a channel read an input at most."""
-        weight, bias = node.attributes["weight"], node.attributes["bias"]
-        terms = [term | {"tensor": x.index, "factor": 1, "weight": weight.to_json()}]
+        bias: View | None = node.attributes["bias"]
+        terms: list[Term] = [term]
         outputs = math.prod(node.shape)
         reach = longest(x.bound, fan_in, x.length)  # of what one output reads
         own = self.theta * min(fan_in * x.bound, root(fan_in) * reach)
         bound, length = own + self.update * reach, root(outputs) * own + self.update * root(kernel) * x.length
         if bias is not None:
             factor = max(1, round(x.scale))
-            terms.append({"kind": "bias", "factor": factor, "weight": bias.to_json()})
+            terms.append(Bias(factor, bias))
             bound += self.weight_bound * factor
             length += (root(outputs) * self.theta + root(outputs // node.shape[0]) * self.update) * factor
         return Linear(tuple(terms), node.shape, x.scale * self.weight_scale, bound, longest(bound, outputs, length))
 
     def linear_node(self, node: Node, value: Tensor | Linear) -> Linear:
-        return self.affine(node, self.tensor(value), {"kind": "linear"}, node.attributes["weight"].sizes[1])
+        x, weight = self.tensor(value), node.attributes["weight"]
+        return self.affine(node, x, Dense(x.index, 1, weight), weight.sizes[1])
 
     def conv_node(self, node: Node, value: Tensor | Linear) -> Linear:
         x = self.tensor(value)
-        geometry = {name: list(node.attributes[name]) for name in ("kernel", "stride", "pads")}
-        fan_in, kernel = math.prod(node.attributes["weight"].sizes[1:]), math.prod(geometry["kernel"])
-        return self.affine(node, x, {"kind": "conv", "shape": list(x.shape), **geometry}, fan_in, kernel)
+        weight = node.attributes["weight"]
+        kernel, stride, pads = (tuple(node.attributes[name]) for name in ("kernel", "stride", "pads"))
+        term = Convolution(full(x.shape), kernel, stride, pads, x.index, 1, weight)
+        return self.affine(node, x, term, math.prod(weight.sizes[1:]), math.prod(kernel))
 
     def norm_node(self, node: Node, value: Tensor | Linear) -> Linear:
         x = self.tensor(value)
@@ -175,17 +191,7 @@ class Planner:
         names = f"kappa{len(self.vectors)}", f"mu{len(self.vectors)}"
         self.vectors |= dict(zip(names, (kappa, mu), strict=True))
         factor = max(1, round(x.scale * unit))
-        terms = (
-            {
-                "kind": "channelwise",
-                "tensor": x.index,
-                "factor": 1,
-                "gamma": node.attributes["gamma"].to_json(),
-                "kappa": names[0],
-                "mu": names[1],
-            },
-            {"kind": "bias", "factor": factor, "weight": node.attributes["beta"].to_json()},
-        )
+        terms = Channelwise(x.index, 1, node.attributes["gamma"], *names), Bias(factor, node.attributes["beta"])
         count = math.prod(node.shape)
         normal = max(k * x.bound + abs(m) for k, m in zip(kappa, mu, strict=True))
         bound = self.weight_bound * (normal + factor)
@@ -196,18 +202,18 @@ class Planner:
     def relu_node(self, node: Node, value: Tensor | Linear) -> Tensor | Linear:
         if isinstance(value, Tensor) and value.positive:
             return value
-        return changed(self.linear(value), relu=True)
+        return replace(self.linear(value), relu=True)
 
     def maxpool_node(self, node: Node, value: Tensor | Linear) -> Linear:
         pool = node.attributes["pool"]
         if isinstance(value, Linear) and value.pool is not None:
             value = self.stage(value)
-        return changed(self.linear(value), pool=pool)
+        return replace(self.linear(value), pool=tuple(pool))
 
     def avgpool_node(self, node: Node, value: Tensor | Linear) -> Tensor:
         x, pool = self.tensor(value), node.attributes["pool"]
         index, self.tensors = self.tensors, self.tensors + 1
-        self.steps.append({"op": "sum", "tensor": x.index, "shape": full(x.shape), "pool": list(pool), "out": index})
+        self.steps.append(WindowSum(x.index, full(x.shape), tuple(pool), index))
         many = math.prod(pool)
         if x.bound * many > SMALL:
             raise DomainError(f"an average pooling of {many} values reaches 2^{(x.bound * many).bit_length()}")
@@ -219,10 +225,10 @@ class Planner:
         return Tensor(x.index, node.shape, x.scale, x.bound, x.length, x.positive)
 
     def transpose_node(self, node: Node, value: Tensor | Linear) -> Tensor:
-        x, order = self.tensor(value), list(node.attributes["order"])
+        x, order = self.tensor(value), list[int](node.attributes["order"])
         index, self.tensors = self.tensors, self.tensors + 1
-        order += range(len(order), 3)
-        self.steps.append({"op": "transpose", "tensor": x.index, "shape": full(x.shape), "order": order, "out": index})
+        first, second, third = [*order, *range(len(order), 3)]
+        self.steps.append(Transpose(x.index, full(x.shape), (first, second, third), index))
         return Tensor(index, node.shape, x.scale, x.bound, x.length, x.positive)
 
     def add_node(self, node: Node, left: Tensor | Linear, right: Tensor | Linear) -> Linear:
@@ -232,7 +238,7 @@ class Planner:
             scale = math.ldexp(scale, COMMON_BITS)
         factors = [max(1, round(scale / side.scale)) for side in sides]
         terms = [
-            term | {"factor": term["factor"] * factor}
+            replace(term, factor=term.factor * factor)
             for side, factor in zip(sides, factors, strict=True)
             for term in side.terms
         ]
@@ -244,8 +250,7 @@ class Planner:
 
     def settled(self, value: Tensor | Linear) -> Tensor | Linear:
         """A linear part that nothing else than a sum was made of; otherwise the stage's result."""
-        done = isinstance(value, Tensor) or not (value.relu or value.pool)
-        return value if done else self.stage(value)
+        return self.stage(value) if isinstance(value, Linear) and (value.relu or value.pool) else value
 
     # ---- the loss
 
@@ -255,9 +260,9 @@ class Planner:
             raise InputError(f"cross-entropy needs at least 2 classes: the model has {classes} output")
         g, k, scale, bound = self.scaled(value, self.bound / TEMPERATURE)
         base = np.float32(math.exp(1 / scale))
-        step = {"op": "cross-entropy", **self.divided("", value, k), "times": g, "offset": bound}
-        shift = math.ceil(math.log(classes) / math.log(float(base)))
-        self.steps.append(step | {"shift": shift - (self.bound - 1)})
+        self.remainder("", value, k)
+        shift = math.ceil(math.log(classes) / math.log(float(base))) - (self.bound - 1)
+        self.steps.append(CrossEntropy("", value.terms, full(value.shape), k, g, bound, shift))
         table = exponentials(float(base), self.bound)
         largest = classes * int(np.diff(table).max())
         self.cells["capped"] = (batch * classes, True)
@@ -268,14 +273,14 @@ class Planner:
         self.number("under", batch, largest)
         self.cells["label_gap"] = (batch, False)
         self.cells["inverse"] = (batch, False)
-        self.constants |= {1, classes, self.radix - 1, step["offset"], shift - (self.bound - 1)}
+        self.constants |= {1, classes, self.radix - 1, bound, shift}
         return float(base)
 
     def squares(self, value: Linear) -> float:
         g, k, scale, bound = self.scaled(value, math.ldexp(1.0, self.sizes.activation_bits))
         if (bound + self.sizes.target_bound) ** 2 * self.sizes.batch * value.shape[0] > LIMIT >> 80:
             raise DomainError("the squared errors reach 2^120: lower the scale of activations or the targets' bound")
-        step = {"op": "mse", **self.divided("", value, k), "times": g, "offset": bound, "scale": scale.hex()}
-        self.steps.append(step)
+        self.remainder("", value, k)
+        self.steps.append(Squares("", value.terms, full(value.shape), k, g, bound, scale))
         self.number("top", self.sizes.batch * value.shape[0], 2 * bound)
         return float(np.float32(math.exp(TEMPERATURE / self.bound)))

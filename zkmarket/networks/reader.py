@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from circuits.plan import View
+
 from ..errors import InputError
 from ..learning import initial_parameters, load_model, load_onnx
 from ..updates import ParameterLayout
 from .graph import FLOAT_TYPES, graph_of
-from .layers import Network, View
+from .layers import Network
 from .operators import OPERATORS
 from .reading import Reading
 from .refusals import Refusal, Refused, refusal
@@ -178,6 +180,7 @@ def _computed(read: Reading, node: Any) -> np.ndarray | None:
     graph = helper.make_graph([node], "constant", values, [helper.make_tensor_value_info(node.output[0], 0, None)])
     model = helper.make_model(graph, opset_imports=read.graph.opsets)
     try:
-        return np.asarray(ReferenceEvaluator(model).run(None, given)[0])
+        results: Any = ReferenceEvaluator(model).run(None, given)
+        return np.asarray(results[0])
     except Exception:  # an operator that the evaluator does not know: then the node that needs it says so
         return None

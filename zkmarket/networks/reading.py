@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NoReturn
 
+from circuits.plan import View
+
 from ..learning import LINEAR_MODELS, linear_weights
 from ..updates import ParameterLayout
 from .graph import Graph
-from .layers import Node, View
+from .layers import Node
 from .refusals import Refused
 
 
@@ -86,7 +88,8 @@ class Reading:
 
     def output(self, node: Any) -> str:
         """The output with the result: a linear classifier's first one are labels."""
-        return node.output[1] if node.op_type == "LinearClassifier" else node.output[0]
+        name: str = node.output[1 if node.op_type == "LinearClassifier" else 0]
+        return name
 
     def reshaped(self, node: Any, name: str, sizes: Sequence[int]) -> None:
         """A result in another shape, batch included, of the same values in the same order."""

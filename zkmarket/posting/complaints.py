@@ -141,7 +141,8 @@ def parsed(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    return json.loads((Path(__file__).parents[1] / "schemas" / "project.schema.json").read_text())
+    schema: dict[str, Any] = json.loads((Path(__file__).parents[1] / "schemas" / "project.schema.json").read_text())
+    return schema
 
 
 def description(place: Place) -> str:
@@ -151,7 +152,8 @@ def description(place: Place) -> str:
         schema = schema["properties"].get(key) or schema["additionalProperties"]
     while "description" not in schema:
         schema = _schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
-    return schema["description"]
+    text: str = schema["description"]
+    return text
 
 
 def check_schema(value: dict[str, Any], complaints: Complaints) -> None:

@@ -149,7 +149,7 @@ def _gas(file: ProjectFile, shapes: Mapping[str, RoundShape]) -> dict[str, Any]:
 def _cost(file: ProjectFile, gas: dict[str, Any], gas_price_wei: int | None) -> dict[str, Any]:
     """Gas by who pays it, in wei too where a price is given."""
     a_round = {
-        name: sum(step if isinstance(step, int) else step[name] for step in map(gas.get, _ROUND))
+        name: sum(step if isinstance(step, int) else step[name] for step in (gas[what] for what in _ROUND))
         for name in ("least", "most")
     }
     first = gas["submit, in the first round"]

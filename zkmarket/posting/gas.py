@@ -14,23 +14,23 @@ from ..build import WINDOW, WINDOWS, Manifest, Shape, masked_chunks, projection_
 from ..errors import DomainError
 from ..market import CALLDATA_LIMIT, GAS_LIMIT, REFERENCES, Work, settlement_work
 
-SHORT_ROWS, SHORT_WIDTH = 11, 22
-"""Windows of the straight code of contracts/lib/SubsetSums.sol."""
+SHORT_ROWS, SHORT_WIDTH = 64, 128
+"""Bits of the straight code of contracts/lib/SubsetSums.sol."""
 
 # ---------------------------------------------------------------- measured
 
 GAS: Mapping[str, int] = {
-    "deploy.factory+project": 9_780_568,
-    "deploy.libraries": 3_248_792,
+    "deploy.factory+project": 9_790_634,
+    "deploy.libraries": 3_620_224,
     "deploy.base": 3_545_045,
     "deploy.settlement": 2_862_140,
-    "create": 684_030,
+    "create": 684_223,
     "accept": 44_123,
     "join": 58_965,
     "start": 44_189,
-    "submit.first": 95_303,
-    "submit.later": 61_103,
-    "admit": 169_557,
+    "submit.first": 95_291,
+    "submit.later": 61_091,
+    "admit": 169_581,
     "lock": 79_525,
     "next": 67_295,
     "withdraw": 45_937,
@@ -46,11 +46,13 @@ CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
 CREATE_RATES_GAS = 26_000  # four more learning rates: a word
 ROOT_GAS = -12_800  # a root update beside a submission: its place is used again by every round
 
-SETTLE_GAS = 1_680_000  # both proofs, and what does not grow
+SETTLE_GAS = 2_240_000  # both proofs, and what does not grow
 SLOT_GAS = 27_300  # a trainer: its seat, its instances, its credit
 POINT_GAS = 10_540  # a point: its bytes, its check, its multiple, its place in the log
-WINDOW_GAS = 22_810  # six weights: a table of their sums, looked up in 520 rows
-LONG_ROWS_GAS = 276_500  # of a projection whose rows take more than a hash each
+BLOCKS_GAS = 66_200  # eight blocks: a table of their weights' sums, looked up in 520 rows by straight code
+WINDOW_GAS = 21_750  # six blocks, where a row takes more than a hash
+POWERS_GAS = 23_040  # a byte of a row's other bits there; straight code takes them all, or none
+LONG_ROWS_GAS = -220_600  # there, what the straight code would have taken
 SECOND_GAS, SLOT_AGAIN_GAS, POINT_AGAIN_GAS = 82_000, 6_500, 1_345  # what a second transaction takes once more
 
 
@@ -108,14 +110,17 @@ class RoundShape:
     @property
     def short(self) -> bool:
         """Whether a row takes one hash; contracts/lib/SubsetSums.sol looks such rows up in straight code."""
-        blocks, rows, width = self.windows
-        return rows <= SHORT_ROWS and width <= SHORT_WIDTH and blocks + rows + width <= WINDOWS
+        shape = self.projection
+        return shape.rows - 1 <= SHORT_ROWS and shape.width <= SHORT_WIDTH and sum(self.windows) <= WINDOWS
 
     @property
-    def looked_up(self) -> int:
-        """Windows of a row that are looked up, empty ones of straight code included."""
-        blocks = self.windows[0]
-        return SHORT_ROWS + SHORT_WIDTH + blocks + blocks % 2 if self.short else sum(self.windows)
+    def rows_gas(self) -> int:
+        """What the look-ups of the projection's rows add to `SETTLE_GAS`, which has straight code's."""
+        shape = self.projection
+        if self.short:
+            return BLOCKS_GAS * -(-shape.blocks // 8)
+        others = sum(-(-bits // 8) for bits in (shape.rows - 1, shape.width))
+        return LONG_ROWS_GAS + WINDOW_GAS * self.windows[0] + POWERS_GAS * others
 
 
 # ---------------------------------------------------------------- what the factory refuses
@@ -163,8 +168,7 @@ def lock_gas(n: int) -> int:
 def settle_gas(shape: RoundShape) -> int:
     """Of a project's first settlement, by one transaction or two; later ones find storage in use, and take less."""
     points, n = shape.points, shape.trainers
-    whole = SETTLE_GAS + n * SLOT_GAS + points * POINT_GAS + shape.looked_up * WINDOW_GAS
-    whole += 0 if shape.short else LONG_ROWS_GAS
+    whole = SETTLE_GAS + n * SLOT_GAS + points * POINT_GAS + shape.rows_gas
     return whole if fits_one(shape) else whole + SECOND_GAS + n * SLOT_AGAIN_GAS + points * POINT_AGAIN_GAS
 
 

@@ -207,10 +207,10 @@ class ProjectFile:
                 fix = f"set logrows = {fits[-1]}" if fits else f"at {max(ROWS)}: {refusal(max(ROWS))}"
                 message = f"[keys] logrows: none that is chosen by itself suits {params} parameters; {fix}"
                 complaints.at(place, message, *others)
-        elif self.logrows not in fits:
-            message = f"[keys] logrows {self.logrows} cannot be used for {params} parameters: {refusal(self.logrows)}"
+        elif (wanted := self.logrows) not in fits:
+            message = f"[keys] logrows {wanted} cannot be used for {params} parameters: {refusal(wanted)}"
             if fits:
-                nearest = min(fits, key=lambda logrows: abs(logrows - self.logrows))
+                nearest = min(fits, key=lambda logrows: abs(logrows - wanted))
                 message += f"; use {nearest}"
             complaints.at(place, message)
         complaints.stop()

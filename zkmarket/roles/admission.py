@@ -80,7 +80,7 @@ class Admission:
     def awaited(self, log: Log, number: int) -> list[Awaited]:
         """What has no receipt yet: seats, and the root update that the owner offered."""
         seats = self.desk.project.seats()
-        awaited = [Awaited(number, seat["trainer"], seat["submission"]) for seat in seats if not seat["admitted"]]
+        awaited = [Awaited(number, seat.trainer, seat.submission) for seat in seats if not seat.admitted]
         offered = log.offered_root(number)
         if offered is not None and not log.root_admitted(number):
             awaited.append(Awaited(number, None, offered.word))
@@ -185,7 +185,7 @@ class Admission:
                 return self._checked(build, load_submission(build, folder), one, submitted)
         blob = desk.store.get(cid_from_bytes(submitted.cid), sealed_update_size(manifest))
         opening, points = open_update(blob, key, manifest)
-        author = int(one.trainer or desk.terms["owner"], 16)
+        author = int(one.trainer or desk.terms.owner, 16)
         commitment = Commitment(desk.project.round_id(one.round), author, points)
         self._checked(build, Submission(commitment, opening), one, submitted)
         opening.save(folder)

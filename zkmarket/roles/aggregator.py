@@ -24,6 +24,7 @@ from ..market import (
     RATE_UNIT,
     Log,
     SealingKey,
+    Seat,
     Served,
     State,
     encode_aggregate,
@@ -70,7 +71,7 @@ class Aggregator:
 
     @property
     def wanted(self) -> int:
-        return self._wanted or self.desk.terms["maxTrainers"]
+        return self._wanted or self.desk.terms.max_trainers
 
     def run(self) -> dict[str, Any]:
         """Hold the office until the project ends or the office is another's."""
@@ -130,23 +131,23 @@ class Aggregator:
         self.desk.inspected()
         if missing := self.missing(self.desk.history.log(), state.round + 1):
             return f"the office is not taken: {missing}, {until(state)}"
-        self.desk.progress(f"accepting the office with a bond of {self.desk.terms['bondWei']} wei")
+        self.desk.progress(f"accepting the office with a bond of {self.desk.terms.bond_wei} wei")
         self.desk.project.accept(self.desk.wallet, self.desk.sealing_key.public)
         return "accepted"
 
     def start(self, state: State) -> str | None:
         desk = self.desk
-        if state.bond_wei < desk.terms["bondWei"]:
-            desk.progress(f"filling the bond up by {desk.terms['bondWei'] - state.bond_wei} wei")
+        if state.bond_wei < desk.terms.bond_wei:
+            desk.progress(f"filling the bond up by {desk.terms.bond_wei - state.bond_wei} wei")
             desk.project.top_up(desk.wallet)
-        window = desk.terms["windows"]["start"]
+        window = desk.terms.windows.start
         earliest = state.deadline - window  # after a vacancy or a void round trainers have time to leave first
         if state.now < earliest:
             return "waiting until trainers have had their time to leave"
         log, number = desk.history.log(), state.round + 1
         members = log.members()
         late = state.now >= earliest + window // 2
-        enough = desk.terms["minTrainers"] if late else self.wanted
+        enough = desk.terms.min_trainers if late else self.wanted
         if len(members) < enough:
             return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
         if missing := self.missing(log, number):
@@ -244,14 +245,12 @@ class Aggregator:
         desk.project.settle_proven(desk.wallet, proof, cid, publication)
         return "settled"
 
-    def proven(
-        self, log: Log, build: Build, state: State, seats: list[dict[str, Any]]
-    ) -> tuple[RoundProof, Aggregate | None]:
+    def proven(self, log: Log, build: Build, state: State, seats: list[Seat]) -> tuple[RoundProof, Aggregate | None]:
         """The proof of an earlier run, or a new one with fresh masks."""
         desk, number = self.desk, state.round
         folder = desk.round_folder(number)
         key = self.round_key(log, number)
-        taken = [Awaited(number, seat["trainer"], seat["submission"]) for seat in seats]
+        taken = [Awaited(number, seat.trainer, seat.submission) for seat in seats]
         slots = [self.admission.opening_of(log, key, one) for one in taken]
         root = self.root_of(log, key, number)
         if (folder / PROOF_FILE).is_file():
@@ -334,8 +333,8 @@ def status(desk: Desk) -> dict[str, Any]:
         "round": state.round,
         "settled": state.settled,
         "bond_wei": state.bond_wei,
-        "credit": own["credit"],
-        "refund_wei": own["refundWei"],
+        "credit": own.credit,
+        "refund_wei": own.refund_wei,
         "refusals": noted(REFUSALS_FILE),
         "without_root": {number: note["reason"] for number, note in noted(NO_ROOT_FILE).items()},
     }

@@ -63,8 +63,8 @@ class Auditor:
         rates = desk.project.rates()
         wanted = {"learning rate": rates[min(place, len(rates) - 1)]}
         on_chain = {"learning rate": settled.rate}
-        limits = terms["betaMin"], terms["betaMax"]
-        wanted["next norm bound"] = next_beta(settled.beta, decision.nu, terms["kappa"], *limits)
+        limits = terms.beta_min, terms.beta_max
+        wanted["next norm bound"] = next_beta(settled.beta, decision.nu, terms.kappa, *limits)
         on_chain["next norm bound"] = settled.next_beta
         for name, want in wanted.items():
             if on_chain[name] != want:

@@ -96,7 +96,7 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     projects = [
         address
         for address in market.projects_of(desk.me)
-        if Project(desk.chain, address).terms()["model"] == digest_of(blob)
+        if Project(desk.chain, address).terms().model == digest_of(blob)
     ]
     result: dict[str, Any] = {"paid": not projects}
     if projects:
@@ -172,7 +172,7 @@ class Deployed:
             if verifier is None:
                 self.desk.progress(f"deploying the verifier of {label}")
                 verifier = market.deploy_verifier(build, circuit, self.desk.wallet)
-            self._keep("verifiers", kept | {label: verifier.address})
+            self._keep("verifiers", kept | {label: verifier.deployed})
         return verifier
 
     def _own(self) -> Iterator[tuple[str, bytes]]:

@@ -42,6 +42,7 @@ from ..market import (
     SealingKey,
     Settled,
     State,
+    Terms,
     digest_of,
     fetch_prospectus,
     inspect,
@@ -110,7 +111,7 @@ class Desk:
         return project
 
     @functools.cached_property
-    def terms(self) -> dict[str, Any]:
+    def terms(self) -> Terms:
         """Fixed at creation."""
         return self.project.terms()
 
@@ -139,7 +140,7 @@ class Desk:
     def prospectus(self) -> Prospectus:
         """The project's, from the folder if it is there and right, else from the store."""
         path = self.folder / "prospectus"
-        if path.is_file() and digest_of(path.read_bytes()) == self.terms["model"]:
+        if path.is_file() and digest_of(path.read_bytes()) == self.terms.model:
             return Prospectus.from_bytes(path.read_bytes())
         return fetch_prospectus(self.project, self.store, path)
 
@@ -148,7 +149,8 @@ class Desk:
         """Made for the numbers in the prospectus, once they are the contract's: keys take minutes."""
         some = next(iter(self.prospectus.specs.values()))
         got = (min(self.prospectus.specs), max(self.prospectus.specs), some.params, some.logrows)
-        want = tuple(self.terms[name] for name in ("minTrainers", "maxTrainers", "params", "logrows"))
+        terms = self.terms
+        want = (terms.min_trainers, terms.max_trainers, terms.params, terms.logrows)
         if got != want or len(self.prospectus.specs) != got[1] - got[0] + 1:
             raise ProofRejected(f"the prospectus is for least, most, D, K = {got}: the contract's terms are {want}")
         return make_builds(self.prospectus, self.folder / "builds", self.progress)
@@ -231,12 +233,12 @@ class Desk:
         """The time-out that may be called now."""
         limit = state.deadline
         if state.phase == Phase.SETTLED and state.claimed:
-            limit += self.terms["windows"]["lock"]
+            limit += self.terms.windows.lock
         if state.phase == Phase.ENDED or state.now <= limit:
             return None
         if state.phase == Phase.ADMIT:
-            admitted = sum(seat["admitted"] for seat in self.project.seats())
-            return "lock" if admitted >= self.terms["minTrainers"] else "fail_admission"
+            admitted = sum(seat.admitted for seat in self.project.seats())
+            return "lock" if admitted >= self.terms.min_trainers else "fail_admission"
         return {
             Phase.CREATED: "cancel",
             Phase.OPEN: "skip",
@@ -262,7 +264,7 @@ class Desk:
         try:
             self.history.aggregate(settled, log)
         except UNAVAILABLE as error:
-            half = state.deadline - self.terms["windows"]["claim"] // 2
+            half = state.deadline - self.terms.windows.claim // 2
             if may_claim and mine is None and half < state.now <= state.deadline:
                 self.progress(f"round {settled.round}: the aggregate cannot be had ({error}): claiming it")
                 self.project.claim(self.wallet)
@@ -342,10 +344,10 @@ def _sweep(folder: Path) -> None:
 def withdraw(desk: Desk) -> int:
     """Take out all that is owed; what was paid, in wei (of native coin)."""
     own = desk.project.account(desk.me)
-    native = int(desk.terms["token"], 16) == 0
+    native = int(desk.terms.token, 16) == 0
     ended = desk.project.state().phase == Phase.ENDED
-    if not native and own["credit"]:
+    if not native and own.credit:
         desk.project.withdraw_token(desk.wallet)
-    if own["refundWei"] or (native and own["credit"]) or (ended and own["stakeWei"]):
-        return desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"]
+    if own.refund_wei or (native and own.credit) or (ended and own.stake_wei):
+        return int(desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"])
     return 0

@@ -45,7 +45,8 @@ class Settings:
     def __getitem__(self, name: str) -> str:
         if name not in self.value:
             raise InputError(f"{self.folder} does not know its {name}: give --{name.replace('_', '-')}")
-        return self.value[name]
+        text: str = self.value[name]
+        return text
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.value.get(name, default)

@@ -40,7 +40,7 @@ def join(desk: Desk) -> Receipt | None:
 
     With a full stake but another encryption key on chain (of a folder that is lost, say) it registers this folder's.
     """
-    full = desk.project.account(desk.me)["stakeWei"] == desk.terms["stakeWei"]
+    full = desk.project.account(desk.me).stake_wei == desk.terms.stake_wei
     if full and desk.history.log().members().get(desk.me) == desk.sealing_key.public:
         return None
     desk.inspected()
@@ -49,7 +49,7 @@ def join(desk: Desk) -> Receipt | None:
 
 def _join(desk: Desk) -> Receipt:
     membership = bytes.fromhex(desk.settings.get("membership", "").removeprefix("0x"))
-    desk.progress(f"joining {desk.project.address} with a stake of {desk.terms['stakeWei']} wei")
+    desk.progress(f"joining {desk.project.address} with a stake of {desk.terms.stake_wei} wei")
     return desk.project.join(desk.wallet, membership, desk.sealing_key.public)
 
 
@@ -104,7 +104,7 @@ class Trainer:
     def join(self) -> None:
         """Join, once; and again if a reorganisation took that back, but not after leaving or being removed."""
         own = self.desk.project.account(self.desk.me)
-        if self.joined and own["stakeWei"] == 0:
+        if self.joined and own.stake_wei == 0:
             self.joined = self.in_log()
         if not self.joined:
             join(self.desk)
@@ -119,15 +119,15 @@ class Trainer:
     def submit(self, state: State) -> str | None:
         desk, number = self.desk, state.round
         own = desk.project.account(desk.me)
-        if own["lastRound"] == number:
+        if own.last_round == number:
             return f"round {number}: submitted; waiting for the others, {until(state)}"
-        if own["stakeWei"] == 0:
+        if own.stake_wei == 0:
             if self.joins and not self.in_log():  # since this step began
                 return "the join was taken back by a reorganisation: joining again"
             raise InputError(f"{desk.me} is no trainer of {desk.project.address}: run `zkmarket trainer join`")
-        if len(desk.project.seats()) >= desk.terms["maxTrainers"]:
+        if len(desk.project.seats()) >= desk.terms.max_trainers:
             return f"round {number}: no seat is left; waiting for the next round"
-        if own["stakeWei"] < desk.terms["stakeWei"]:
+        if own.stake_wei < desk.terms.stake_wei:
             _join(desk)  # a penalty was taken: fill the stake up
         log = desk.history.log()
         started = log.started(number)
@@ -135,7 +135,7 @@ class Trainer:
             try:
                 commitment, cid = self.committed(log, started)
             except ModelUnknown as error:
-                half = state.deadline - desk.terms["windows"]["submit"] // 2
+                half = state.deadline - desk.terms.windows.submit // 2
                 if state.now < half:
                     soon = "a zero update is, when half of the time is gone"
                     return f"round {number}: nothing is submitted yet, {soon}: {error}"
@@ -205,10 +205,10 @@ class Trainer:
         a seat to somebody who has seen this update.
         """
         desk, number = self.desk, state.round
-        seats = {seat["trainer"]: seat for seat in desk.project.seats()}
-        if desk.me not in seats:
+        seat = next((seat for seat in desk.project.seats() if seat.trainer == desk.me), None)
+        if seat is None:
             return f"round {number}: not among its trainers; waiting for the next round"
-        if seats[desk.me]["admitted"]:
+        if seat.admitted:
             return f"round {number}: admitted; waiting for the others, {until(state)}"
         if time.monotonic() < self.handed_over.get(number, -HAND_OVER_AGAIN) + HAND_OVER_AGAIN:
             return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
@@ -217,7 +217,7 @@ class Trainer:
         digest = Commitment.load(folder / COMMITMENT_FILE, desk.manifest).digest()
         blobs = [path.read_bytes() for path in sorted(folder.glob("update-*.sealed"))]
         for blob in blobs:  # one for each key that the round had; again after a while, should the store lose it
-            if submission_word(digest, cid_to_bytes(cid_of(blob))) == seats[desk.me]["submission"]:
+            if submission_word(digest, cid_to_bytes(cid_of(blob))) == seat.submission:
                 desk.put(blob, state)  # a store that fails does not end the program: the penalty runs
                 self.handed_over[number] = time.monotonic()
         return f"round {number}: waiting for the aggregator's receipt, {until(state)}"
@@ -245,9 +245,9 @@ def status(desk: Desk) -> dict[str, Any]:
         "trainer": desk.me,
         "phase": state.phase.name,
         "round": state.round,
-        "stake_wei": own["stakeWei"],
-        "credit": own["credit"],
-        "refund_wei": own["refundWei"],
+        "stake_wei": own.stake_wei,
+        "credit": own.credit,
+        "refund_wei": own.refund_wei,
         "rounds": rounds,
         "zero_updates": _zero_updates(desk),
         "refused": [event.arguments["round"] for event in log.of("Refused") if event.arguments["trainer"] == desk.me],

@@ -36,8 +36,11 @@ class Vector(Protocol):
         values: (D,) integers. salts: (m, S, 32) uint8.
     """
 
-    values: np.ndarray
-    salts: np.ndarray
+    @property
+    def values(self) -> np.ndarray: ...
+
+    @property
+    def salts(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -206,12 +209,12 @@ def prove_job(
     ]
     padded = [to_hex(pad(column, shape.rows * shape.width)) for column in columns]
     del columns
-    committed = [encode_point(backend.commit(build.files("base"), manifest.logrows, [column])[0]) for column in padded]
+    committed = [encode_point(backend.commit(build.files["base"], manifest.logrows, [column])[0]) for column in padded]
     transcript.absorb_points(committed)
     tau, y = transcript.challenge("tau"), transcript.challenge("y")
     check_combination(slots.points, opened, committed, tau, manifest.blinding)
     point = to_hex(from_ints(powers_of(y, manifest.logrows)))
-    job = ProofJob("base proof", build.files("base"), [*padded, point])
+    job = ProofJob("base proof", build.files["base"], [*padded, point])
     return Unproven(projected.t0, projected.z, claims, rounds, job)
 
 
@@ -256,7 +259,7 @@ def verify(build: Build, proof: BaseProof, points: Points, transcript: Transcrip
     check_outputs(manifest, proof, replayed)
     opened = Coefficients.of(manifest.projection, manifest.slots, r, replayed.rhos, replayed.sigmas)
     check_combination(points, opened, proof.columns, replayed.tau, manifest.blinding)
-    backend.verify(build.files("base"), proof.proof, "base proof")
+    backend.verify(build.files["base"], proof.proof, "base proof")
 
 
 @dataclass(frozen=True)
@@ -364,7 +367,8 @@ class Coefficients:
 
 def powers_of(y: int, logrows: int) -> list[int]:
     """The point as the circuit takes it: (1, y^(2^k)) for k = K − 1 down to 0."""
-    out, power = [], y
+    out: list[int] = []
+    power = y
     for _ in range(logrows):
         out = [1, power, *out]
         power = power * power % P

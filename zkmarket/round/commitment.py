@@ -217,7 +217,7 @@ def commit_columns(build: Build, columns: Iterable[list[str]]) -> tuple[Point, .
     points: list[Point] = []
     left = iter(columns)
     while some := list(islice(left, max(1, CELLS_AT_ONCE >> logrows))):
-        points += backend.commit(build.files("base"), logrows, some)
+        points += backend.commit(build.files["base"], logrows, some)
     return tuple(points)
 
 

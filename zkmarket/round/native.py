@@ -130,7 +130,8 @@ def project(cells: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarra
         cells: (n, C) float64, below 2^32 and integral. left: (ℓ1 − 1, rows) bits. right: (ℓ2, rows) bits.
     """
     along = cells.reshape(-1, len(right)) @ right
-    return np.einsum("nij,ij->nj", along.reshape(len(cells), *left.shape), left)
+    projected: np.ndarray = np.einsum("nij,ij->nj", along.reshape(len(cells), *left.shape), left)
+    return projected
 
 
 def project_mask(column: np.ndarray, left: np.ndarray, right: np.ndarray) -> list[int]:

@@ -207,7 +207,8 @@ def _tails(shape: Shape, vectors: Sequence[Digits], masks: Masks, eta: int) -> l
 
 def prove_rounds(tables: Tables, claim: int, transcript: Transcript) -> tuple[Rounds, tuple[int, ...], int]:
     """The sumcheck. Leaves one column of both tables; returns the messages, the challenges σ, and the last claim."""
-    rounds, sigmas = [], []
+    rounds: list[tuple[int, int]] = []
+    sigmas: list[int] = []
     while tables.weights.shape[1] > 1:
         own, own_high, products, products_high = tables.halves()
         g0 = int((own * products).sum()) % P
@@ -250,7 +251,7 @@ def check_rounds(rounds: Rounds, claim: int, shape: Shape, transcript: Transcrip
     """The challenges σ and the last claim, which the base proof must show. Raises ProofRejected."""
     if len(rounds) != shape.rounds:
         raise ProofRejected(f"base proof has {len(rounds)} rounds of the sumcheck: wanted {shape.rounds}")
-    sigmas = []
+    sigmas: list[int] = []
     for g0, x in rounds:
         transcript.absorb(g0, x)
         sigmas.append(transcript.challenge("sigma", len(sigmas)))

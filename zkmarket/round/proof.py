@@ -77,7 +77,7 @@ class KnownReferences:
 NO_REFERENCES = KnownReferences()
 
 
-def _identity(root: Commitment | None) -> tuple | None:
+def _identity(root: Commitment | None) -> tuple[Any, ...] | None:
     """Whose commitment, for which round, to what."""
     return None if root is None else (root.trainer, root.round_id, root.points)
 

@@ -70,7 +70,7 @@ def commit_gram(build: Build, gram: Sequence[Sequence[int]]) -> CommittedGram:
     """Commit to the upper triangle of the matrix of all slots, row by row, with fresh salts."""
     upper = [gram[i][j] for i in range(len(gram)) for j in range(i, len(gram))]
     column = to_hex(from_ints(upper)) + to_hex(random_scalars(build.manifest.salts))
-    point = backend.commit(build.files("settlement"), build.manifest.settlement_logrows, [column])[0]
+    point = backend.commit(build.files["settlement"], build.manifest.settlement_logrows, [column])[0]
     return CommittedGram(column, point)
 
 
@@ -80,7 +80,7 @@ def prove_job(build: Build, gram: CommittedGram, r: Sequence[int], beta: int, sc
     `scores` are the outcome's: the circuit checks cosine-shapley scores, which it cannot compute, and computes others.
     """
     second = public_and_noise(build.manifest, r, beta, scores)
-    return ProofJob("settlement proof", build.files("settlement"), [gram.column, second])
+    return ProofJob("settlement proof", build.files["settlement"], [gram.column, second])
 
 
 def public_and_noise(manifest: Manifest, r: Sequence[int], beta: int, scores: Sequence[int] = ()) -> list[str]:
@@ -124,5 +124,5 @@ def verify(build: Build, proof: Proof, gram_point: Point, r: Sequence[int], beta
         raise ProofRejected("settlement proof: a mask entry is neither 0 nor 1")
     if any(value >= SCORE_LIMIT for value in (*outcome.kept(manifest), outcome.nu)):
         raise ProofRejected("settlement proof: a score or ν is not below 2^64")
-    backend.verify(build.files("settlement"), proof, "settlement proof")
+    backend.verify(build.files["settlement"], proof, "settlement proof")
     return q, outcome

@@ -79,7 +79,7 @@ def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Pat
         for name, item in inner:
             place = fresh / name
             place.mkdir()
-            files = build.files(name)
+            files = build.files[name]
             write_json(place / "proof.json", item.to_ezkl())
             for source, target in ((files.vk, "vk.key"), (files.settings, "settings.json"), (files.srs, "kzg.srs")):
                 if source in copies:  # one copy a circuit; none is shared with the build or the cache

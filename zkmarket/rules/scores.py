@@ -22,7 +22,7 @@ Rejected updates score 0, negative scores are clipped to 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import RuleError
 from .bounds import ROOT_BITS
@@ -64,7 +64,7 @@ def raw_scores(
     accepted = [j for j, bit in enumerate(mask) if bit]
     phi = [sum(int(gram[i][j]) for j in accepted) for i in range(n)]
     root, last = root or ReferenceProducts.absent(n), last or ReferenceProducts.absent(n)
-    values = {
+    values: dict[str, Callable[[int], int]] = {
         "shapley": lambda i: phi[i],
         "leave-one-out": lambda i: 2 * phi[i] - int(gram[i][i]),
         "equal": lambda i: 1,

@@ -94,22 +94,22 @@ def _within(seconds: float, step: Callable[[float], Made]) -> Made:
     A node that sends a byte now and then, in a head or a body, holds whoever reads for as long as it likes: a time-out
     of the connection starts anew with each byte.
     """
-    done: Queue[tuple[Made | None, Exception | None]] = Queue(1)
+    done: Queue[Made | Exception] = Queue(1)
 
     def work() -> None:
         try:
-            done.put((step(seconds), None))
+            done.put(step(seconds))
         except Exception as error:
-            done.put((None, error))
+            done.put(error)
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        made, error = done.get(timeout=seconds)
+        made = done.get(timeout=seconds)
     except Empty:
         raise requests.Timeout("it is too slow") from None
-    if error is not None:
-        raise error
-    return made  # type: ignore[return-value]
+    if isinstance(made, Exception):
+        raise made
+    return made
 
 
 def _until(parts: Iterator[bytes], limit: int, deadline: float) -> Iterator[bytes]:

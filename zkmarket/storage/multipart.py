@@ -63,7 +63,7 @@ class Refused(Exception):
 class Body:
     """The body of a request, part by part, no further than its length."""
 
-    def __init__(self, file: io.BufferedReader, length: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, length: int) -> None:
         self._file, self._left = file, length
 
     def more(self) -> bytes:

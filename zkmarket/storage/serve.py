@@ -77,7 +77,7 @@ def _listening(store: LocalStore, host: str, port: int, limits: Limits, progress
         raise InputError(f"a port is 0 to 65535: got {port}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return Server(family, address[:2], store, limits, progress)
+        return Server(family, (str(address[0]), int(address[1])), store, limits, progress)
     except (OSError, UnicodeError) as error:
         raise StoreError(f"cannot listen on {host}, port {port}: {error}") from error
 

@@ -72,7 +72,7 @@ class Server(ThreadingMixIn, TCPServer):
     def __init__(
         self, family: int, address: tuple[str, int], store: LocalStore, limits: Limits, progress: Progress
     ) -> None:
-        self.address_family = family  # type: ignore[misc]
+        self.address_family = family
         self.store, self.limits = store, limits
         self._progress = progress
         self._saying = threading.Lock()
@@ -83,8 +83,8 @@ class Server(ThreadingMixIn, TCPServer):
 
     @property
     def url(self) -> str:
-        host, port = self.server_address[:2]
-        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+        host, port = str(self.server_address[0]), self.server_address[1]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def say(self, text: str) -> None:
         with self._saying, contextlib.suppress(Exception):  # a closed stderr is no reason to stop
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection = self.request
         self._stream = Stream(self.connection, min(_HEAD_SECONDS, self.server.limits.seconds))
         self.rfile = io.BufferedReader(self._stream, PART)
-        self.wfile = self._stream  # type: ignore[assignment]
+        self.wfile = self._stream  # type: ignore[assignment]  # not buffered, but it writes all that it is given
         self._answered = False
 
     def handle(self) -> None:

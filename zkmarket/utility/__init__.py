@@ -2,7 +2,7 @@
 
 from ..networks import SUPPORTED
 from .batch import Validation, commit_validation, quantise_batch
-from .build import UtilityBuild, loss_unit, quantise_theta, used_parameters
+from .build import UtilityBuild, loss_unit, quantise_theta, target_scale, used_parameters
 from .compile import (
     Options,
     commit_batch,
@@ -67,6 +67,7 @@ __all__ = [
     "search",
     "shuffled",
     "statement",
+    "target_scale",
     "used_parameters",
     "utility",
     "verify_utilities",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from circuits.plan import CircuitPlan
 
 from .. import backend
 from ..crypto import Point, decode_point, encode_point, random_scalars
 from ..errors import DomainError, InputError, ProofRejected
 from ..files import load_npz, save_npz
-from .build import UtilityBuild
+from .build import UtilityBuild, target_scale
 from .statements import columns_of
 
 MAX_VALIDATION = 1 << 31
@@ -79,48 +80,46 @@ def commit_validation(build: UtilityBuild, inputs: np.ndarray, labels: np.ndarra
     """
     plan = build.plan
     values = quantise_batch(plan, inputs, labels)
-    chunks, salts = len(plan["columns"]["validation"]), plan["chunks"]["validation"][1]
+    chunks, salts = len(plan.columns["validation"]), plan.chunks["validation"][1]
     drawn = random_scalars(chunks * salts).reshape(chunks, salts, 32)
     points = backend.commit(build.files, build.logrows, columns_of(plan, "validation", values, drawn))
     return Validation(values, drawn, tuple(points))
 
 
-def quantise_batch(plan: dict[str, Any], inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def quantise_batch(plan: CircuitPlan, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(B·inputs + labels,) int64."""
-    batch, bounds = plan["batch"], plan["bounds"]
+    batch, bounds = plan.batch, plan.bounds
     exact = np.asarray(inputs, np.float64)
-    if len(exact) != batch or exact.size != batch * plan["inputs"] or not np.isfinite(exact).all():
-        raise InputError(f"a batch is {batch} samples of {plan['inputs']} finite values: got shape {list(exact.shape)}")
-    scaled = np.rint(np.ldexp(exact.reshape(-1), plan["input_bits"]))
-    if np.abs(scaled).max() > bounds["input"]:
-        most = math.ldexp(bounds["input"], -plan["input_bits"])
+    if len(exact) != batch or exact.size != batch * plan.inputs or not np.isfinite(exact).all():
+        raise InputError(f"a batch is {batch} samples of {plan.inputs} finite values: got shape {list(exact.shape)}")
+    scaled = np.rint(np.ldexp(exact.reshape(-1), plan.input_bits))
+    if np.abs(scaled).max() > bounds.input:
+        most = math.ldexp(bounds.input, -plan.input_bits)
         raise DomainError(f"inputs reach {np.abs(exact).max():.6g}: this build takes up to {most:.6g}")
     labels = np.asarray(labels)
-    if plan["loss"] == "cross-entropy":
+    if plan.loss == "cross-entropy":
         good = labels.shape == (batch,) and labels.dtype.kind in "iu"
-        if not good or labels.min() < 0 or labels.max() >= plan["outputs"]:
-            raise InputError(
-                f"labels are {batch} classes from 0 to {plan['outputs'] - 1}: got shape {list(labels.shape)}"
-            )
+        if not good or labels.min() < 0 or labels.max() >= plan.outputs:
+            raise InputError(f"labels are {batch} classes from 0 to {plan.outputs - 1}: got shape {list(labels.shape)}")
         return np.concatenate([scaled, labels]).astype(np.int64)
     targets = labels.astype(np.float64).reshape(-1)
-    if targets.size != batch * plan["outputs"] or not np.isfinite(targets).all():
-        raise InputError(f"targets are {batch} × {plan['outputs']} finite numbers: got shape {list(labels.shape)}")
-    targets = np.rint(targets * float.fromhex(plan["steps"][-1]["scale"]))
-    if np.abs(targets).max() > bounds["target"]:
+    if targets.size != batch * plan.outputs or not np.isfinite(targets).all():
+        raise InputError(f"targets are {batch} × {plan.outputs} finite numbers: got shape {list(labels.shape)}")
+    targets = np.rint(targets * target_scale(plan))
+    if np.abs(targets).max() > bounds.target:
         raise DomainError(f"targets reach {np.abs(labels).max():.6g}, beyond this build's bound")
     return np.concatenate([scaled, targets]).astype(np.int64)
 
 
 def check_validation(build: UtilityBuild, validation: Validation) -> None:
     plan = build.plan
-    count = plan["counts"]["validation"]
-    shape = (len(plan["columns"]["validation"]), plan["chunks"]["validation"][1], 32)
+    count = plan.counts["validation"]
+    shape = (len(plan.columns["validation"]), plan.chunks["validation"][1], 32)
     if validation.values.shape != (count,) or validation.salts.shape != shape or len(validation.points) != shape[0]:
         raise InputError(f"the validation batch is not of this build: wanted {count} values, salts {list(shape)}")
-    inputs = validation.values[: plan["batch"] * plan["inputs"]]
-    rest = validation.values[plan["batch"] * plan["inputs"] :]
-    most = plan["outputs"] - 1 if plan["loss"] == "cross-entropy" else plan["bounds"]["target"]
-    least = 0 if plan["loss"] == "cross-entropy" else -most
-    if np.abs(inputs).max() > plan["bounds"]["input"] or rest.min() < least or rest.max() > most:
+    inputs = validation.values[: plan.batch * plan.inputs]
+    rest = validation.values[plan.batch * plan.inputs :]
+    most = plan.outputs - 1 if plan.loss == "cross-entropy" else plan.bounds.target
+    least = 0 if plan.loss == "cross-entropy" else -most
+    if np.abs(inputs).max() > plan.bounds.input or rest.min() < least or rest.max() > most:
         raise DomainError("a value of the validation batch is beyond the build's bounds")

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from circuits.plan import Channelwise, CircuitPlan, Identity, Squares, Transpose, WindowSum
+
 from ..backend import CircuitFiles, srs
 from ..build import PROVER_FILES, VERIFIER_FILES, check_hash, describe
 from ..build.statements import check_rows, check_settings
@@ -46,7 +48,7 @@ class UtilityBuild:
             if not isinstance(value, dict) or value.get("format") != UTILITY_BUILD_FORMAT:
                 raise InputError(f"wanted format {UTILITY_BUILD_FORMAT}, which is compiled again from the model")
             build = cls(folder, value)
-            check_plan(build.plan)
+            check_plan(value["plan"])
             for file in VERIFIER_FILES + (PROVER_FILES if prover else ()):
                 check_hash(folder / "circuit" / file, value["circuit"]["files"][file])
             circuit, entry = statement(build.plan), value["circuit"]
@@ -73,9 +75,9 @@ class UtilityBuild:
         path = srs.by_id(self.value["srs"]["id"]).path(self.logrows)
         return CircuitFiles(self.folder / "circuit", path, self.value["circuit"]["proof_bytes"])
 
-    @property
-    def plan(self) -> dict[str, Any]:
-        return self.value["plan"]
+    @cached_property
+    def plan(self) -> CircuitPlan:
+        return CircuitPlan.from_json(self.value["plan"])
 
     @property
     def layout(self) -> ParameterLayout:
@@ -92,54 +94,54 @@ class UtilityBuild:
                 *(bytes.fromhex(circuit["files"][file]) for file in ("vk.key", "settings.json")),
                 circuit["proof_bytes"],
                 _json_digest(self.value["layout"]),
-                _json_digest(self.plan),
+                _json_digest(self.value["plan"]),
             ]
         )
 
     @property
     def insecure(self) -> bool:
-        return self.value["srs"]["kind"] == "development"
+        return bool(self.value["srs"]["kind"] == "development")
 
     @property
     def logrows(self) -> int:
-        return self.plan["logrows"]
+        return self.plan.logrows
 
     @property
     def params(self) -> int:
-        return self.plan["params"]
+        return self.plan.params
 
     @property
     def chunk(self) -> int:
-        return self.plan["chunks"]["update"][0]
+        return self.plan.chunks["update"][0]
 
     @property
     def chunks(self) -> int:
         """Chunks of an update, m."""
-        return len(self.plan["columns"]["update"])
+        return len(self.plan.columns["update"])
 
     @property
     def salts(self) -> int:
         """Salts of each chunk of an update."""
-        return self.plan["chunks"]["update"][1]
+        return self.plan.chunks["update"][1]
 
     @property
     def trainers(self) -> int:
         """The largest coalition."""
-        return self.plan["trainers"]
+        return self.plan.trainers
 
     @property
     def proofs(self) -> int:
         """How many proofs the salts of one validation batch last for."""
-        return self.plan["chunks"]["validation"][1]
+        return self.plan.chunks["validation"][1]
 
     @property
     def scale_bits(self) -> int:
-        return self.plan["scale_bits"]
+        return self.plan.scale_bits
 
     @property
     def update_bound(self) -> int:
         """⌈√β_max⌉: no accepted update may be longer."""
-        return self.plan["bounds"]["update"]
+        return self.plan.bounds.update
 
     @property
     def loss_unit(self) -> float:
@@ -165,34 +167,42 @@ def _json_digest(value: Any) -> bytes:
     return hashlib.sha256(canonical_json(value).encode()).digest()
 
 
-def loss_unit(plan: dict[str, Any]) -> float:
-    if plan["loss"] == "cross-entropy":
-        return math.log(float.fromhex(plan["base"]))
-    scale = float.fromhex(plan["steps"][-1]["scale"])
-    return 1 / (scale * scale * plan["outputs"])
+def loss_unit(plan: CircuitPlan) -> float:
+    if plan.loss == "cross-entropy":
+        return math.log(plan.base)
+    scale = target_scale(plan)
+    return 1 / (scale * scale * plan.outputs)
 
 
-def used_parameters(plan: dict[str, Any]) -> np.ndarray:
+def target_scale(plan: CircuitPlan) -> float:
+    """Of the targets of mean squares."""
+    step = plan.steps[-1]
+    if not isinstance(step, Squares):
+        raise InputError("the plan's loss is not that of targets")
+    return step.scale
+
+
+def used_parameters(plan: CircuitPlan) -> np.ndarray:
     """(D,) bool: what has an influence on the utility."""
-    mask = np.zeros(plan["params"], bool)
-    for step in plan["steps"]:
-        for term in step.get("terms", ()):
-            for view in (term.get("weight"), term.get("gamma")):
-                if view is not None:
-                    mask[view["offset"] : view["offset"] + view["count"]] = True
+    mask = np.zeros(plan.params, bool)
+    for step in plan.steps:
+        for term in () if isinstance(step, WindowSum | Transpose) else step.terms:
+            if not isinstance(term, Identity):
+                view = term.gamma if isinstance(term, Channelwise) else term.weight
+                mask[view.offset : view.offset + view.count] = True
     return mask
 
 
-def quantise_theta(plan: dict[str, Any], theta: np.ndarray, used: np.ndarray) -> np.ndarray:
+def quantise_theta(plan: CircuitPlan, theta: np.ndarray, used: np.ndarray) -> np.ndarray:
     exact = np.asarray(theta, np.float64)
-    if exact.shape != (plan["params"],) or not np.isfinite(exact).all():
-        raise InputError(f"θ is {plan['params']} finite numbers: got shape {list(exact.shape)}")
+    if exact.shape != (plan.params,) or not np.isfinite(exact).all():
+        raise InputError(f"θ is {plan.params} finite numbers: got shape {list(exact.shape)}")
     with np.errstate(over="ignore"):
-        scaled = np.where(used, np.rint(np.ldexp(exact, plan["scale_bits"])), 0)
-    bound = plan["bounds"]["theta"]
+        scaled = np.where(used, np.rint(np.ldexp(exact, plan.scale_bits)), 0)
+    bound = plan.bounds.theta
     if np.abs(scaled).max() > bound:
         raise DomainError(
-            f"θ reaches {np.abs(exact[used]).max():.6g}: this build takes {bound / 2.0 ** plan['scale_bits']:.6g};"
+            f"θ reaches {np.abs(exact[used]).max():.6g}: this build takes {bound / 2.0**plan.scale_bits:.6g};"
             " compile with a larger --theta-bound"
         )
     return scaled.astype(np.int64)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from circuits.plan import CircuitPlan
 
 from .. import backend
 from ..backend import Srs
@@ -76,7 +78,7 @@ class Found:
         accuracy, loss: of the integers and of the float model; the loss a sample, in nats or squared error.
     """
 
-    plan: dict[str, Any]
+    plan: CircuitPlan
     rows: int
     accuracy: tuple[float, float]
     loss: tuple[float, float]
@@ -103,14 +105,14 @@ def float_utility(outputs: np.ndarray, targets: np.ndarray, loss: str) -> tuple[
     return float((mine == top[:, 0]).mean()), float((total - mine).mean())
 
 
-def judge(plan: dict[str, Any], network: Network, theta: np.ndarray, data: Dataset) -> Found:
+def judge(plan: CircuitPlan, network: Network, theta: np.ndarray, data: Dataset) -> Found:
     """The integer model on all the data, beside the float model."""
-    whole = {**plan, "batch": len(data)}
+    whole = replace(plan, batch=len(data))
     quantised = quantise_theta(plan, theta, used_parameters(plan))
     nothing = np.zeros(len(theta), np.int64)
     values = quantise_batch(whole, data.inputs, data.targets)
     evaluated = evaluate(whole, quantised, nothing, 0, values, witness=False)
-    floats = float_utility(network.evaluate(theta, data.inputs), data.targets, plan["loss"])
+    floats = float_utility(network.evaluate(theta, data.inputs), data.targets, plan.loss)
     return Found(
         plan,
         rows_of(plan),
@@ -160,7 +162,7 @@ def search(
         except DomainError as error:
             refusal = str(error)
             continue
-        plans.append((rows_of(plan), plan["input_bits"], plan))
+        plans.append((rows_of(plan), plan.input_bits, plan))
     plans.sort(key=lambda item: item[:2])
     judged = []
     for rows, bits, plan in plans:
@@ -202,11 +204,11 @@ class CompiledModel:
             "salts": build.salts,
             "logrows": build.logrows,
             "rows": rows,
-            "batch": build.plan["batch"],
+            "batch": build.plan.batch,
             "trainers": build.trainers,
-            "loss": build.plan["loss"],
+            "loss": build.plan.loss,
             "loss_unit": build.loss_unit,
-            "input_bits": build.plan["input_bits"],
+            "input_bits": build.plan.input_bits,
             "accuracy": found.accuracy[0],
             "float_accuracy": found.accuracy[1],
             "mean_loss": found.loss[0],
@@ -306,10 +308,10 @@ def compile_again(
     Raises ArtifactError if the build is of another model, or its keys are of another circuit.
     """
     given = UtilityBuild.load(other)
-    network = read_network(model, given.plan["input_shape"], output)
-    check_ending(network, given.plan["loss"])
+    network = read_network(model, given.plan.input_shape, output)
+    check_ending(network, given.plan.loss)
     plan = make_plan(network, sizes_of(given.plan))
-    if canonical_json(plan) != canonical_json(given.plan) or network.layout != given.layout:
+    if canonical_json(plan.to_json()) != canonical_json(given.value["plan"]) or network.layout != given.layout:
         about = "" if network.layout == given.layout else f", {network.layout.difference(given.layout)}"
         raise ArtifactError(f"{other} is not a build of {model}: its plan is another one{about}")
     build = write_build(plan, network, ceremony, folder, progress)
@@ -336,7 +338,7 @@ def with_defaults(options: Options, params: int) -> Options:
 
 
 def write_build(
-    plan: dict[str, Any], network: Network, ceremony: Srs, folder: Path, progress: Progress = quiet
+    plan: CircuitPlan, network: Network, ceremony: Srs, folder: Path, progress: Progress = quiet
 ) -> UtilityBuild:
     """Make or fetch the keys of a plan, and write the build."""
     circuit = statement(plan)
@@ -345,7 +347,7 @@ def write_build(
         "format": UTILITY_BUILD_FORMAT,
         "versions": backend.versions(),
         "srs": {"kind": ceremony.kind, "id": ceremony.id},
-        "plan": plan,
+        "plan": plan.to_json(),
         "layout": network.layout.to_json(),
         "circuit": entry,
     }
@@ -360,7 +362,7 @@ def write_build(
 
 def commit_batch(build: UtilityBuild, data: str, path: Path) -> tuple[Path, Path]:
     """Commit to the first B samples; write the batch (secret: for who proves) and its commitments (public)."""
-    samples, batch = load_dataset(data), build.plan["batch"]
+    samples, batch = load_dataset(data), build.plan.batch
     validation = commit_validation(build, samples.inputs[:batch], samples.targets[:batch])
     stem = path.with_suffix("") if path.suffix == ".npz" else path
     secret, public = (stem.with_name(stem.name + ending) for ending in (".npz", ".public.npz"))

@@ -200,7 +200,7 @@ def _sampled(orders: Sequence[Sequence[int]], epsilon: int, table: _Losses) -> d
     for order in orders:
         for size, player in enumerate(order):
             known = table.loss(order[:size])
-            if epsilon and (known is None or abs(known - full) < epsilon):
+            if epsilon and (known is None or full is None or abs(known - full) < epsilon):
                 break
             raw[player] += table.marginal(order[:size], order[: size + 1])
     return raw

@@ -127,7 +127,7 @@ def prove_job(
     columns += columns_of(plan, "validation", validation.values, validation.salts)
     columns += columns_of(plan, "witness", witness_cells(plan, evaluated.cells))
     points = backend.commit(build.files, build.logrows, columns)
-    first = len(plan["columns"]["theta"]) + build.chunks
+    first = len(plan.columns["theta"]) + build.chunks
     if points[first : first + len(validation.points)] != list(validation.points):
         raise OpeningMismatch("the validation batch does not open its own points")
     public = public_values(plan, coalition.size, _seed(build, context, coalition.size, points))
@@ -212,12 +212,12 @@ def _read(
     """Everything that is checked of a proof besides the proof itself."""
     plan, what, inner = build.plan, "utility proof", proof.proof
     names = check_names(plan)
-    start = plan["public"]["noise"][0]
+    start = plan.public["noise"][0]
     if len(inner.instances) != start + 1 + len(names) + 2:
         raise ProofRejected(f"{what} has {len(inner.instances)} instances: wanted {start + 1 + len(names) + 2}")
     at, points = 0, []
     for kind, given in (("theta", theta), ("update", update), ("validation", validation)):
-        many = len(plan["columns"][kind])
+        many = len(plan.columns[kind])
         if len(given) != many:
             raise ProofRejected(f"{what} takes {many} commitments of {kind}: got {len(given)}")
         for chunk, point in enumerate(given):
@@ -225,11 +225,11 @@ def _read(
                 raise ProofRejected(f"{what} is of another {kind} than the committed one (chunk {chunk})")
             points.append(point)
             at += 1
-    points += [decode_point(inner.point(at + i)) for i in range(len(plan["columns"]["witness"]))]
+    points += [decode_point(inner.point(at + i)) for i in range(len(plan.columns["witness"]))]
     wanted = public_values(plan, size, _seed(build, context, size, points))
     for index, (got, value) in enumerate(zip(inner.instances, wanted, strict=False)):
         if got != value:
-            name = next((n for n, (first, count) in plan["public"].items() if first <= index < first + count), "?")
+            name = next((n for n, (first, count) in plan.public.items() if first <= index < first + count), "?")
             raise ProofRejected(f"{what} uses another {name}: got {got:#x}, wanted {value:#x} (public value {index})")
     known, *checks = inner.instances[start : start + 1 + len(names)]
     if known != 1:
@@ -238,6 +238,6 @@ def _read(
         if value != 0:
             raise ProofRejected(f"{what}: the check of {name} fails")
     correct, loss = inner.instances[-2:]
-    if correct > plan["batch"] or loss >= MAX_LOSS:
+    if correct > plan.batch or loss >= MAX_LOSS:
         raise ProofRejected(f"{what}: {correct} correct predictions and a loss of {loss} are no result of a batch")
     return BatchResult(correct, loss)

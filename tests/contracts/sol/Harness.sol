@@ -167,16 +167,16 @@ contract Harness {
 
     // ---- SubsetSums
 
-    /// Σ_j η^j · s_j · a_j · b_j, and the gas for it. The weights: zeros up to whole windows.
-    function rows(bytes32 seed0, uint256 eta, uint256[] calldata s, uint256[] calldata a, uint256[] calldata b)
+    /// Σ_j η^j · s_j · a_j · b_j, and the gas for it.
+    function rows(bytes32 seed0, uint256 eta, SubsetSums.Weights calldata weights)
         external
         view
         returns (uint256 total, uint256 gas_)
     {
-        SubsetSums.reserve(s.length, a.length, b.length);
-        (uint256[] memory s_, uint256[] memory a_, uint256[] memory b_) = (s, a, b);
+        SubsetSums.reserve(weights.blocks, weights.height, weights.width);
+        SubsetSums.Weights memory weights_ = weights;
         gas_ = gasleft();
-        total = SubsetSums.rows(seed0, eta, s_, a_, b_);
+        total = SubsetSums.rows(seed0, eta, weights_);
         gas_ -= gasleft();
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...backend import Compilation
+from ...backend import Compilation, Exportable
 from ...crypto import random_scalars, to_hex
 from ..columns import Columns, base_rows
 from .statement import Circuit
@@ -14,7 +14,7 @@ def base_circuit(logrows: int) -> Circuit:
     cells, rows = columns.length, base_rows(columns.rows, columns.width, logrows)
     numbers = {"logrows": logrows, "rows": columns.rows, "width": columns.width}
 
-    def module():
+    def module() -> Exportable:
         from circuits.base import Base
 
         return Base(**numbers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from circuits import NOISE
 
-from ...backend import Compilation, block_rows, check_first_block
+from ...backend import Compilation, Exportable, block_rows, check_first_block
 from ...crypto import random_scalars, scalar_hex, to_hex
 from ...errors import DomainError
 from ...rules import DIGITS_LIMIT, ROOT_BITS, Domain, RuleSet, reference_slots
@@ -36,7 +38,7 @@ def settlement_statement(logrows: int, rules: RuleSet, salts: int) -> Circuit:
         )
     if not noise_covers(NOISE * domain.digits, 1 << digit_bits):
         raise DomainError(f"{NOISE} noise values do not cover what the settlement proof of {n} trainers reveals")
-    numbers = {
+    numbers: dict[str, Any] = {
         "n": n,
         "f": rule.f,
         "m": rule.m,
@@ -60,7 +62,7 @@ def settlement_statement(logrows: int, rules: RuleSet, salts: int) -> Circuit:
     entries = slots * (slots + 1) // 2
     last_norm = slot_entry(slots, n)
 
-    def module():
+    def module() -> Exportable:
         from circuits.settlement import Settlement
 
         return Settlement(**numbers)

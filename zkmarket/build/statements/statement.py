@@ -15,7 +15,7 @@ from typing import Any
 
 from circuits import NOISE
 
-from ...backend import Compilation, Operation, usable_rows
+from ...backend import Compilation, Exportable, Operation, usable_rows
 from ...rules import Domain, Filter, RuleSet, reference_slots
 from ..columns import ROWS, Columns
 
@@ -83,11 +83,12 @@ class Circuit:
         placed: raises ArtifactError unless a synthesis on the sample puts everything where noise is; None where
             nothing is looked up.
         blocks: blocks of columns that it must have; None where it does not matter how many are empty.
-        code: files of zkmarket, besides this package's, that decide numbers, sample, refused and placed.
+        code: files of zkmarket and circuits, besides this package's and `source`, that decide numbers, sample, refused
+            and placed.
     """
 
     source: str
-    module: Callable[[], Any]
+    module: Callable[[], Exportable]
     numbers: dict[str, Any]
     how: Compilation
     lookups: list[dict[str, Any]]

@@ -10,10 +10,10 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Bar:
     marked: bool = False
 
 
-def lines(name: str, title: str, alt: str, xs: Sequence[int], series: dict[str, Sequence[float | None]]) -> Plot:
+def lines(name: str, title: str, alt: str, xs: Sequence[int], series: Mapping[str, Sequence[float | None]]) -> Plot:
     """Up to three lines of shares (0 to 1) over rounds; None leaves a gap."""
     with _drawing(name, HEIGHT) as (figure, axes):
         for (label, ys), (ink, dash, marker) in zip(series.items(), STYLES, strict=False):
@@ -73,7 +73,7 @@ def lines(name: str, title: str, alt: str, xs: Sequence[int], series: dict[str, 
             )
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("x", integer=True)
         axes.set_xlim(min(xs) - 0.15, max(xs) + 0.15)
         axes.set_xlabel("round (0 = before the first)")
         axes.grid(axis="y", color=INKS["rule"], linewidth=0.6)
@@ -85,8 +85,8 @@ def bars(name: str, title: str, alt: str, rows: Sequence[Bar], legend: tuple[str
     """Horizontal bars, the first on top; `legend` names the plain and the marked ones."""
     from matplotlib.patches import Patch
 
-    plain = {"facecolor": INKS["first"], "edgecolor": INKS["first"]}
-    marked = {"facecolor": "none", "edgecolor": INKS["attack"], "hatch": "////"}
+    plain: dict[str, Any] = {"facecolor": INKS["first"], "edgecolor": INKS["first"]}
+    marked: dict[str, Any] = {"facecolor": "none", "edgecolor": INKS["attack"], "hatch": "////"}
     with _drawing(name, 0.5 + ROW * len(rows) + (0.3 if legend else 0)) as (figure, axes):
         places = range(len(rows))
         for place, row in zip(places, rows, strict=True):
@@ -114,7 +114,7 @@ def _drawing(name: str, height: float) -> Iterator[tuple[Figure, Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: dict[Any, Any] = {  # its names are a type of their own in matplotlib
         "font.size": 11,
         "font.family": "sans-serif",
         "text.parse_math": False,  # a name may hold dollar signs

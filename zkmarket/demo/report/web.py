@@ -6,7 +6,7 @@ come from other people, so control characters are replaced here, and markup is e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,11 @@ def _plots(result: Mapping[str, Any]) -> list[Plot]:
     out = [_accuracy_plot(result)] if result["rounds"] else []
     if result["trainers"]:
         out.append(_pay_plot(result))
-    for name, title, form in (("gas", "Gas by step", count), ("seconds", "Seconds by step", "{:,.1f}".format)):
+    kinds: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+        ("gas", "Gas by step", count),
+        ("seconds", "Seconds by step", "{:,.1f}".format),
+    )
+    for name, title, form in kinds:
         steps: Mapping[str, float] = result[name]
         if steps:
             alt = _alt(f"{title}, as bars", {step: form(value) for step, value in steps.items()})

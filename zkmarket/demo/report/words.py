@@ -64,7 +64,8 @@ def checked(result: Mapping[str, Any]) -> dict[str, Any]:
     missing = REQUIRED - result.keys()
     if missing:
         raise InputError(f"the demo's result has no {', '.join(sorted(missing))}: nothing to report from")
-    return _clean(OPTIONAL | dict(result))
+    cleaned: dict[str, Any] = _clean(OPTIONAL | dict(result))
+    return cleaned
 
 
 def _clean(value: Any) -> Any:

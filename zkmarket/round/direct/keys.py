@@ -31,7 +31,7 @@ class Direct:
 
     @property
     def committed(self) -> bool:
-        return self.circuit.numbers["committed"]
+        return bool(self.circuit.numbers["committed"])
 
 
 def aggregation_keys(build: Build, rule: Rule, output: str = "committed", progress: Progress = quiet) -> Direct:

@@ -67,11 +67,13 @@ def combine_updates(rule: Rule, updates: np.ndarray, weights: Sequence[int] | No
     rule.check(n)
     updates = np.asarray(updates, np.int64)
     if rule.name == "mean":
-        return np.asarray([1] * n if weights is None else weights, np.int64) @ updates
-    ordered = np.sort(updates, axis=0)
+        total: np.ndarray = np.asarray([1] * n if weights is None else weights, np.int64) @ updates
+        return total
+    ordered: np.ndarray = np.sort(updates, axis=0)
     if rule.name == "median":
-        return ordered[(n + 1) // 2 - 1]
-    return ordered[rule.trim : n - rule.trim].sum(axis=0)
+        median: np.ndarray = ordered[(n + 1) // 2 - 1]
+        return median
+    return np.asarray(ordered[rule.trim : n - rule.trim].sum(axis=0))
 
 
 def decide(manifest: Manifest, updates: np.ndarray, beta: int) -> Outcome:

@@ -9,7 +9,17 @@ from typing import Any
 from circuits import NOISE
 
 from ... import backend
-from ...backend import VALUES, Compilation, Operation, Runs, check_one_block, check_table, sequence, usable_rows
+from ...backend import (
+    VALUES,
+    Compilation,
+    Exportable,
+    Operation,
+    Runs,
+    check_one_block,
+    check_table,
+    sequence,
+    usable_rows,
+)
 from ...build import Columns
 from ...build.statements import SALTS, Circuit, Inputs, noise_covers, sorted_noise, table_bound
 from ...crypto import random_scalars, scalar_hex, to_hex
@@ -175,7 +185,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         check_noise(domain, "an aggregation proof")
         lookups = aggregation_lookup_rows(n, d, domain)
         pad_of(0, 0, d, table + 2 + lookups, logrows)  # nothing else stands before them
-    numbers = {
+    numbers: dict[str, Any] = {
         "n": n,
         "params": d,
         "chunk": chunk,
@@ -191,7 +201,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
     sliced = table + (0 if mean or committed else d)
     total = columns * column + last + table + sliced + 2 + (n if mean else 1) + lookups + result
 
-    def module():
+    def module() -> Exportable:
         from circuits.aggregation import Aggregation
 
         return Aggregation(**numbers)
@@ -225,7 +235,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
         refused=lambda: refused | beyond_the_table(inputs, runs, logrows, before),
         domain=domain,
         placed=lambda placed: check_placement(placed, runs, logrows),
-        code=("round/direct/rules.py", "round/direct/statements.py"),
+        code=("zkmarket/round/direct/rules.py", "zkmarket/round/direct/statements.py"),
     )
 
 
@@ -247,7 +257,7 @@ def round_statement(
     lookups = round_lookup_rows(rule, n, score, domain)
     runs, table, last = values_of_table(n, d, 1 + NOISE, logrows, salts)
     pad = pad_of(table + 2, entries, d, lookups, logrows)
-    numbers = {
+    numbers: dict[str, Any] = {
         "n": n,
         "params": d,
         "chunk": chunk,
@@ -262,7 +272,7 @@ def round_statement(
         "sequence": runs,
     }
 
-    def module():
+    def module() -> Exportable:
         from circuits.round import Round
 
         return Round(**numbers)
@@ -296,7 +306,7 @@ def round_statement(
         },
         domain=domain,
         placed=lambda placed: check_placement(placed, runs, logrows),
-        code=("round/direct/rules.py", "round/direct/statements.py"),
+        code=("zkmarket/round/direct/rules.py", "zkmarket/round/direct/statements.py"),
     )
 
 

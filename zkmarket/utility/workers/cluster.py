@@ -156,7 +156,7 @@ def arrived(name: str, digest: str) -> None:
     path.replace(worker_folder() / digest)
 
 
-def on_worker(function: str, digests: Mapping[str, str], arguments: tuple, seconds: float) -> Answer:
+def on_worker(function: str, digests: Mapping[str, str], arguments: tuple[Any, ...], seconds: float) -> Answer:
     """Do a job in a process that dies with this one."""
     files = {name: worker_folder() / digest for name, digest in digests.items()}
     if gone := [name for name, path in files.items() if not path.is_file()]:

@@ -53,7 +53,7 @@ class Job:
     name: str
     function: str
     files: Mapping[str, Path]
-    arguments: tuple = field(repr=False)
+    arguments: tuple[Any, ...] = field(repr=False)
     seconds: float = 3600
 
 
@@ -141,10 +141,10 @@ def run(
                     work.avoid.add(worker)
                     waiting.appendleft(work)
             for worker in workers:
-                if worker not in running and (work := _next_for(worker, waiting, workers)):
-                    work.tries += 1
-                    job = jobs[work.index]()
-                    running[worker] = work, job, time.monotonic()
+                if worker not in running and (next_one := _next_for(worker, waiting, workers)):
+                    next_one.tries += 1
+                    job = jobs[next_one.index]()
+                    running[worker] = next_one, job, time.monotonic()
                     pool.start(worker, job)
             if running or waiting:
                 time.sleep(0.05)

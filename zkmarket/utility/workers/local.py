@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError, ZkmarketError
 from ...processes import SOURCE_TREE, die_with
@@ -24,7 +25,7 @@ from .jobs import Answer, Job
 class Child:
     """A job in a process of its own, with a folder that goes when it ends."""
 
-    def __init__(self, function: str, files: Mapping[str, Path], arguments: tuple):
+    def __init__(self, function: str, files: Mapping[str, Path], arguments: tuple[Any, ...]):
         self.folder = tempfile.TemporaryDirectory(prefix="zkmarket-job-")
         self.output, self.errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (see close)
         for name, path in files.items():
@@ -37,10 +38,12 @@ class Child:
             cwd=SOURCE_TREE,
             start_new_session=True,
         )
+        assert self.process.stdin
+        self.stdin = self.process.stdin
         data = pickle.dumps((function, Path(self.folder.name), arguments))
         with contextlib.suppress(BrokenPipeError):  # it is dead already: `poll` says how
-            self.process.stdin.write(len(data).to_bytes(8, "big") + data)
-            self.process.stdin.flush()
+            self.stdin.write(len(data).to_bytes(8, "big") + data)
+            self.stdin.flush()
 
     def poll(self) -> Answer | None:
         """The answer once the process has ended."""
@@ -52,7 +55,8 @@ class Child:
         data, said = self.output.read(), self.errors.read().decode(errors="replace").strip()
         self.close()
         if code == 0 and data:
-            return pickle.loads(data)
+            answer: Answer = pickle.loads(data)
+            return answer
         return "lost", f"the process ended with {code}; it may have run out of memory. {said[-300:]}".strip()
 
     def close(self) -> None:
@@ -61,7 +65,7 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
+            self.stdin.close()
         self.output.close()
         self.errors.close()
         self.folder.cleanup()
