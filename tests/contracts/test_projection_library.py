@@ -180,6 +180,18 @@ def test_sums_at_the_edge_of_a_word(harness: Harness, sizes: tuple[int, int, int
 
 
 @few
+@given(st.sampled_from(sorted(ROWS)), st.data())
+def test_sums_of_any_number_of_blocks_in_a_word(harness: Harness, logrows: int, data: Any) -> None:
+    """Every K that a word holds a row of, and as many blocks as the word has room for."""
+    columns = Columns(logrows)
+    height, width = columns.rows - 1, columns.width
+    room = 42 - -(-height // 6) - -(-width // 6)
+    blocks = data.draw(st.integers(1, 6 * room if room > 0 else 300))
+    s = [data.draw(st.sampled_from([1, P - 1]))] * blocks
+    check_rows(harness, SEED, data.draw(scalars), s, data.draw(scalars), height, data.draw(scalars), width)
+
+
+@few
 @given(st.data())
 def test_sums_of_any_weights(harness: Harness, data: Any) -> None:
     def size() -> int:
