@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..learning import TRAINING
 from ..progress import Progress
-from ..roles import TRAINING
 from ..round import read_address
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..files import atomic_write
 from ..progress import Progress
-from ..roles import learner
 from .account import add_withdraw_verb
 from .desk import add_desk, add_loop, add_training, add_withdraw, address, lines, open_desk
 from .output import Answer
@@ -192,7 +191,7 @@ def owner_end(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..roles import owner
+    from ..roles import learner, owner
 
     with open_desk(arguments, progress) as desk:
         learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None

@@ -3,7 +3,7 @@
 from .attacks import ATTACKS, REFUSED, attacking, poisoned, wrong_labels
 from .datasets import Dataset, load_dataset
 from .digit_scans import MIN_ROWS, SPLITS, digits, digits_cnn, digits_held, digits_mlp
-from .lesson import Learn, Lesson
+from .lesson import TRAINING, Learn, Lesson
 from .loading import initial_parameters, layout_of, load_callable, load_model, trained_parameters
 from .onnx_file import LINEAR_MODELS, linear_weights, load_onnx, trained_tensors
 from .training import Training, evaluate, train
@@ -17,6 +17,7 @@ __all__ = [
     "MIN_ROWS",
     "REFUSED",
     "SPLITS",
+    "TRAINING",
     "Training",
     "attacking",
     "digits",
