@@ -19,11 +19,17 @@ EXAMPLE_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 def add(verbs: Verbs) -> None:
     kinds = verbs.group("owner", "post a project, pay for it and receive its model", "zkmarket owner plan PROJECT.toml")
-    kinds.add(
+    parser = kinds.add(
         "example",
         owner_example,
         "print a PROJECT.toml with every key explained",
-        "zkmarket owner example > PROJECT.toml",
+        "zkmarket owner example --development 3 > PROJECT.toml",
+    )
+    parser.add_argument(
+        "--development",
+        type=int,
+        metavar="TRAINERS",
+        help="for a chain of your own: exactly as many trainers as you will list, and windows of minutes",
     )
     parser = kinds.add(
         "plan",
@@ -110,9 +116,9 @@ def _add_project_file(parser: argparse.ArgumentParser) -> None:
 
 
 def owner_example(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..posting import EXAMPLE
+    from ..posting import example
 
-    text = EXAMPLE.read_text()
+    text = example(arguments.development)
     return {"example": text}, text.rstrip()
 
 
