@@ -154,6 +154,17 @@ class WindowSum:
 
 
 @dataclass(frozen=True)
+class Transpose:
+    """A tensor with the axes of each sample, which has this shape, in another order."""
+
+    op: ClassVar[str] = "transpose"
+    tensor: int
+    shape: tuple[int, int, int]
+    order: tuple[int, int, int]
+    out: int
+
+
+@dataclass(frozen=True)
 class CrossEntropy:
     """The loss of labels. `shift` is ν, which makes a logarithm of n times a table's place one of a sum."""
 
@@ -184,7 +195,7 @@ class Squares:
 Divided = Stage | CrossEntropy | Squares
 """Steps that bring a linear part to a scale."""
 
-Step = Divided | WindowSum
+Step = Divided | WindowSum | Transpose
 
 # ---------------------------------------------------------------- the plan
 
@@ -273,7 +284,7 @@ def _json(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, Identity | Dense | Convolution | Channelwise | Bias):
         return {"kind": value.kind} | _fields_json(value)
-    if isinstance(value, Stage | WindowSum | CrossEntropy | Squares):
+    if isinstance(value, Stage | WindowSum | Transpose | CrossEntropy | Squares):
         return {"op": value.op} | _fields_json(value)
     if isinstance(value, Bounds):
         return _fields_json(value)
@@ -303,7 +314,7 @@ def _tuples(value: Any) -> tuple[Any, ...]:
 
 
 _TERMS: dict[str, type] = {kind.kind: kind for kind in (Identity, Dense, Convolution, Channelwise, Bias)}
-_STEPS: dict[str, type] = {kind.op: kind for kind in (Stage, WindowSum, CrossEntropy, Squares)}
+_STEPS: dict[str, type] = {kind.op: kind for kind in (Stage, WindowSum, Transpose, CrossEntropy, Squares)}
 _READ: dict[str, Callable[[Any], Any]] = {
     "input_shape": tuple,
     "bounds": lambda value: Bounds(**value),
@@ -324,6 +335,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "weight": View.from_json,
     "gamma": View.from_json,
     "shape": tuple,
+    "order": tuple,
     "kernel": tuple,
     "stride": tuple,
     "pads": tuple,

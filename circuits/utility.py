@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from .plan import (
     Squares,
     Stage,
     Term,
+    Transpose,
     View,
     WindowSum,
 )
@@ -78,6 +80,8 @@ class Utility(torch.nn.Module):
                 self.stage(step)
             elif isinstance(step, WindowSum):
                 self.window_sums(step)
+            elif isinstance(step, Transpose):
+                self.transpose(step)
             elif isinstance(step, CrossEntropy):
                 self.cross_entropy(step)
             else:
@@ -351,6 +355,12 @@ class Utility(torch.nn.Module):
             value = part if value is None else value + part
         assert value is not None
         self.tensors[step.out] = value
+
+    def transpose(self, step: Transpose) -> None:
+        """The same cells, with a sample's axes in another order."""
+        at = torch.arange(self.batch * math.prod(step.shape)).reshape(self.batch, *step.shape)
+        places = at.permute(0, *(axis + 1 for axis in step.order)).reshape(-1).tolist()
+        self.tensors[step.out] = take(self.tensors[step.tensor], places)
 
     def cross_entropy(self, step: CrossEntropy) -> None:
         plan, batch, classes = self.plan, self.batch, step.shape[0]

@@ -54,6 +54,7 @@ library SubsetSums {
     uint256 private constant TABLES = 0x1080; // of powers: four of b
 
     // where one word holds a row: four tables of a, then those of s
+    uint256 private constant SHORT_S = 22; // windows: the bits of a start at bit 132 or before, and are moved up to 133
     uint256 private constant SHORT_A = 64; // bits
     uint256 private constant SHORT_B = 128;
     uint256 private constant A_TABLES = 0x9080;
@@ -112,7 +113,7 @@ library SubsetSums {
 
     /// @dev Whether one word holds a row, and the straight code its parts.
     function _isShort(uint256 blocks, uint256 height, uint256 width) private pure returns (bool) {
-        return height <= SHORT_A && width <= SHORT_B
+        return windows(blocks) <= SHORT_S && height <= SHORT_A && width <= SHORT_B
             && windows(blocks) + windows(height) + windows(width) <= PER_WORD;
     }
 

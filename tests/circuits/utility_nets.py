@@ -37,6 +37,18 @@ class Residual(nn.Module):
         return self.last(nn.functional.adaptive_avg_pool2d(torch.relu(self.second(x) + x), 1).flatten(1))
 
 
+class ChannelsLast(nn.Module):
+    """Images as Keras has them, (height, width, channels), in and before the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 3, 3, padding=1), nn.Linear(12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.max_pool2d(torch.relu(self.first(x.permute(0, 3, 1, 2))), 2)
+        return self.last(x.permute(0, 2, 3, 1).flatten(1))
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "linear": (lambda: nn.Linear(5, 3), (5,), "cross-entropy"),
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), (6,), "cross-entropy"),
@@ -53,6 +65,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
         "cross-entropy",
     ),
     "residual": (Residual, (1, 4, 4), "cross-entropy"),
+    "channels_last": (ChannelsLast, (4, 4, 2), "cross-entropy"),
     "regression": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), (4,), "mse"),
     "targets": (lambda: nn.Linear(4, 2), (4,), "mse"),
 }
@@ -66,7 +79,7 @@ def module_of(name: str) -> nn.Module:
 
 @cache
 def network_named(name: str) -> Network:
-    tensors = module_of(name).state_dict()
+    tensors = module_of(name).state_dict()  # statistics too: values of the vector that the circuit does not use
     layout = ParameterLayout.of(tensors)
     theta = layout.flatten(tensors)
     return network_of_module(module_of(name), NETS[name][1], layout, theta, layout.unflatten(theta))

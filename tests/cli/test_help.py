@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -97,3 +99,15 @@ def test_letters_are_those_of_the_program() -> None:
     }
     wanted = {("N", "trainers"), ("N", "most_trainers"), ("D", "params"), ("K", "logrows"), ("S", "salts")}
     assert found == wanted
+
+
+def test_help_loads_nothing_that_only_running_needs():
+    """It comes at once: what talks to chains and stores is loaded by the verb that does."""
+    heavy = ("brownie", "eth_utils", "ezkl", "nacl", "requests", "rich", "torch", "zkmarket.market", "zkmarket.roles")
+    code = (
+        "import sys\nfrom zkmarket.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print(sorted(set({heavy!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")

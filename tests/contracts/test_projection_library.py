@@ -158,6 +158,10 @@ SIZES = [
     (9, 64, 128),
     (54, 64, 128),
     (12, 60, 66),
+    (132, 28, 32),  # at a small K many blocks are in one word: the last number that the straight code takes
+    (133, 28, 32),
+    (186, 28, 32),
+    (156, 29, 64),
     (60, 64, 128),
     (1, 65, 1),
     (1, 1, 129),
@@ -173,6 +177,18 @@ def test_sums_at_the_edge_of_a_word(harness: Harness, sizes: tuple[int, int, int
     """Weights and powers of −1: sums that are not reduced are as large as they get."""
     blocks, height, width = sizes
     check_rows(harness, SEED, P - 1, [weight] * blocks, weight, height, weight, width)
+
+
+@few
+@given(st.sampled_from(sorted(ROWS)), st.data())
+def test_sums_of_any_number_of_blocks_in_a_word(harness: Harness, logrows: int, data: Any) -> None:
+    """Every K that a word holds a row of, and as many blocks as the word has room for."""
+    columns = Columns(logrows)
+    height, width = columns.rows - 1, columns.width
+    room = 42 - -(-height // 6) - -(-width // 6)
+    blocks = data.draw(st.integers(1, 6 * room if room > 0 else 300))
+    s = [data.draw(st.sampled_from([1, P - 1]))] * blocks
+    check_rows(harness, SEED, data.draw(scalars), s, data.draw(scalars), height, data.draw(scalars), width)
 
 
 @few

@@ -147,10 +147,15 @@ def test_verify_for_people(flow: Flow) -> None:
 
 
 def test_open(flow: Flow) -> None:
-    arguments = ("open", "build", "round.json", "round.aggregate.npz", *WHERE, "-o", "model.npz", "--json")
-    assert succeeded(flow.run(*arguments)).json == {"model": "model.npz", "params": PARAMS, "accepted": 3}
+    arguments = ("open", "build", "round.json", "round.aggregate.npz", *WHERE)
+    said = succeeded(flow.run(*arguments)).out  # no model is called one
+    assert "their mean, without a model (--model), in aggregate.npz" in said
+    assert not (flow.place / "model.npz").exists()
+    answer = succeeded(flow.run(*arguments, "-o", "mean.npz", "--json")).json
+    assert answer == {"model": "mean.npz", "params": PARAMS, "accepted": 3}
     mean = np.sum([opening.values for opening in flow.openings], axis=0) / 2.0**SCALE / 3
-    np.testing.assert_array_equal(load_tensors(flow.place / "model.npz")["params"], mean)
+    for name in ("aggregate.npz", "mean.npz"):
+        np.testing.assert_array_equal(load_tensors(flow.place / name)["params"], mean)
     np.save(flow.place / "before.npy", np.ones(PARAMS))
     moved = (
         "open",
@@ -161,11 +166,9 @@ def test_open(flow: Flow) -> None:
         "before.npy",
         "--rate",
         0.5,
-        "-o",
-        "after.npz",
     )
-    succeeded(flow.run(*moved))
-    np.testing.assert_array_equal(load_tensors(flow.place / "after.npz")["params"], 1 + 0.5 * mean)
+    assert succeeded(flow.run(*moved)).out.endswith("model in model.npz\n")
+    np.testing.assert_array_equal(load_tensors(flow.place / "model.npz")["params"], 1 + 0.5 * mean)
 
 
 def test_anywhere_and_without_proving_keys(flow: Flow, tmp_path: Path) -> None:
@@ -518,6 +521,12 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
     for name, value in tensors.items():
         np.testing.assert_array_equal(opened[name], value)
         assert opened[name].dtype == np.float32
+    before = {name: np.ones_like(value) for name, value in tensors.items()}
+    np.savez(tmp_path / "before.npz", running_mean=np.arange(4.0), **before)  # a buffer: no update changes it
+    succeeded(zkmarket(tmp_path, "open", "b", "r.json", "r.aggregate.npz", "--model", "before.npz", "-o", "after.npz"))
+    after = load_tensors(tmp_path / "after.npz")
+    assert set(after) == {*tensors, "running_mean"} and after["running_mean"].tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(after["b2"], before["b2"] + tensors["b2"])
 
 
 @pytest.mark.exhaustive("test_build_of_an_onnx_model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ import pytest
 from tests.circuits.utility_nets import network_named
 from zkmarket import utility
 from zkmarket.backend import srs
+from zkmarket.build import Manifest
 from zkmarket.cli import main
 from zkmarket.errors import DomainError, InputError
 from zkmarket.files import sha256_file
 from zkmarket.learning import Dataset
 from zkmarket.round import sum_salts
+from zkmarket.updates import ParameterLayout
 from zkmarket.utility import Coalition, Options, UtilityBuild, Validation, float_utility, search
+from zkmarket.utility.compile import as_build
 
 pytestmark = pytest.mark.e2e
 
@@ -85,7 +89,7 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
         code, error = run(capsys, "compile", MODEL, "--like", tmp_path / name, *again[2:])
         assert code == 3 and "its plan is another one" in error["message"]
     code, error = run(capsys, "compile", MODEL, "-o", tmp_path / "none")
-    assert code == 2 and "needs --data and --trainers" in error["message"]
+    assert code == 2 and "needs --data and --trainers, --data and --build" in error["message"]
     code, error = run(capsys, *words, "-o", tmp_path / "made", "--tolerance", 0.2, "--commit", tmp_path / "batch.npz")
     assert code == 2 and "is not committed again" in error["message"]
 
@@ -111,6 +115,43 @@ def options(**changes: object) -> Options:
     )
 
 
+def manifest(**changes: object) -> Manifest:
+    value = {
+        "score": "equal", "params": 6, "trainers": 5, "logrows": 13, "salts": 14, "beta_max": "1000",
+        "fixed_point": {"scale_bits": 11, "value_bits": 14}, "layout": LAYOUT.to_json(),
+    }  # fmt: skip
+    return Manifest(value | changes)
+
+
+LAYOUT = ParameterLayout(("weight", "bias"), ((2, 2), (2,)), ("float32", "float32"))
+
+
+def test_a_model_is_compiled_for_a_build():
+    bare = Options("-", "-", build=Path("BUILD"))
+    made = as_build(bare, manifest(), LAYOUT)
+    wanted = {"trainers": 5, "logrows": 13, "scale_bits": 11, "value_bits": 14, "salts": 14, "beta_max": 1000}
+    assert {name: getattr(made, name) for name in wanted} == wanted
+    assert as_build(made, manifest(layout=None), LAYOUT) == made  # the same said twice
+    larger = replace(bare, trainers=9, beta_max=2000)  # of several builds
+    assert (as_build(larger, manifest(), LAYOUT).trainers, as_build(larger, manifest(), LAYOUT).beta_max) == (9, 2000)
+    for change, reason in (
+        ({"logrows": 10}, "--logrows is 13 in BUILD: got 10; leave it out"),
+        ({"scale_bits": 12}, "--scale-bits is 11 in BUILD: got 12"),
+        ({"salts": 8}, "--salts is 14 in BUILD: got 8"),
+        ({"trainers": 3}, "--trainers is 5 in BUILD: got 3"),
+        ({"beta_max": 999}, "--beta-max is 1000 in BUILD: got 999"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            as_build(replace(bare, **change), manifest(), LAYOUT)
+    other = ParameterLayout(("weight", "bias"), ((2, 2), (2,)), ("float32", "float16"))
+    with pytest.raises(InputError, match=r"it has bias float16\[2\] where the layout has bias float32\[2\]"):
+        as_build(bare, manifest(), other)
+    with pytest.raises(InputError, match="other parameters than -: 6, wanted 7"):
+        as_build(bare, manifest(params=7, layout=None), LAYOUT)
+    with pytest.raises(InputError, match="publishes shapley scores"):
+        as_build(bare, manifest(score="shapley"), LAYOUT)
+
+
 def test_the_smallest_circuit_within_the_tolerance_is_taken():
     network, rng = network_named("cnn"), np.random.default_rng(1)
     x = rng.random((40, 1, 4, 4), np.float32)
@@ -121,7 +162,7 @@ def test_the_smallest_circuit_within_the_tolerance_is_taken():
     assert [f.rows for f in judged] == sorted(f.rows for f in judged)
     loose, _ = search(network, options(tolerance=0.5), network.theta, sample)
     assert loose.rows <= found.rows
-    with pytest.raises(DomainError, match=r"no scales keep .* raise --tolerance"):
+    with pytest.raises(DomainError, match=r"closest are [0-9.]+ and [0-9.]+ off; raise --tolerance"):
         search(network, options(tolerance=0.0), network.theta, sample)
 
 

@@ -230,7 +230,7 @@ class Line:
 def impatient(seconds: float) -> None:
     """In a role: how long it waits for an answer of the node, and of a store."""
     connection.RPC_SECONDS = seconds  # type: ignore[misc]
-    IpfsStore.__init__.__defaults__ = (seconds, 4)  # type: ignore[misc]
+    IpfsStore.__init__.__defaults__ = (seconds, *IpfsStore.__init__.__defaults__[1:])  # type: ignore[misc, index]
 
 
 class Node:

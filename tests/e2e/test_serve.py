@@ -25,7 +25,8 @@ import pytest
 
 from tests.e2e.shell import failed, succeeded, zkmarket
 from zkmarket.errors import InputError, StoreError
-from zkmarket.storage import CHUNK, TEMPORARY, IpfsStore, Limits, LocalStore, cid_of, only_file, serving
+from zkmarket.storage import CHUNK, TEMPORARY, Access, IpfsStore, Limits, LocalStore, cid_of, only_file, serving
+from zkmarket.storage.multipart import Stream
 
 pytestmark = pytest.mark.e2e
 
@@ -497,6 +498,26 @@ def test_more_connections_than_there_may_be(strict: Server) -> None:
         connection.close()
 
 
+class Trickle:
+    """A connection that takes ten bytes at a time."""
+
+    def settimeout(self, seconds: float) -> None:
+        assert 0 < seconds <= 0.5
+
+    def send(self, data: memoryview) -> int:
+        time.sleep(0.05)
+        return min(10, len(data))
+
+
+def test_an_answer_that_trickles_away_has_one_deadline() -> None:
+    """Not one for every piece of it, or every record of TLS."""
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Stream(Trickle(), 0.5).write(bytes(10_000))  # type: ignore[arg-type]
+    assert 0.4 < time.monotonic() - start < 2
+    assert Stream(Trickle(), 0.5).write(b"a little") == 8  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------- kill, stop
 
 
@@ -564,12 +585,15 @@ def test_limits_that_make_no_sense(tmp_path: Path) -> None:
             Limits(**wrong)
     with pytest.raises(InputError, match="a port is 0 to 65535"), serving(tmp_path, port=70_000):
         pass
-    with pytest.raises(StoreError, match="cannot listen on 192.0.2.1"), serving(tmp_path, "192.0.2.1"):
+    with (
+        pytest.raises(StoreError, match="cannot listen on 192.0.2.1"),
+        serving(tmp_path, "192.0.2.1", access=Access(everyone=True)),
+    ):
         pass
 
 
 def test_within_a_process(tmp_path: Path) -> None:
-    """A block of code long; open to others only with a warning."""
+    """A block of code long; open to others only if that is said, and with a warning."""
     said: list[str] = []
     threads = threading.active_count()
     with serving(tmp_path / "s", progress=said.append) as url:
@@ -580,7 +604,9 @@ def test_within_a_process(tmp_path: Path) -> None:
     until(lambda: threading.active_count() == threads)
     with pytest.raises(StoreError, match="failed 1 times"):
         IpfsStore(url, attempts=1).get(cid)
-    with serving(tmp_path / "s", "0.0.0.0", progress=said.append) as url:
+    with pytest.raises(InputError, match="0.0.0.0 can be reached from other machines"), serving(tmp_path, "0.0.0.0"):
+        pass
+    with serving(tmp_path / "s", "0.0.0.0", progress=said.append, access=Access(everyone=True)) as url:
         assert IpfsStore(url).get(cid) == b"here"
     assert any(line.startswith("warning: no authentication") for line in said)
 

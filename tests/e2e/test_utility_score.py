@@ -72,7 +72,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
     succeeded(zkmarket(place, "build", "--trainers", 3, "--model", "tiny:model", *rule, "-o", "build"))
     theta = np.array([0.1, -0.2, 0.0, -0.1, 0.2, 0.1, 0.0, 0.05], np.float32)
     np.save(place / "theta.npy", theta)
-    compiled = ("--trainers", 3, "--batch", 8, "--logrows", 10, "--salts", 11, "--theta", "theta.npy")
+    compiled = ("--build", "build", "--batch", 8, "--theta", "theta.npy")  # K, scale and salts are the build's
     compiled += ("--commit", "batch.npz", "--tolerance", 0.05)
     succeeded(zkmarket(place, "compile", "tiny:model", "--data", "tiny:data", *compiled, "-o", "compiled"))
     good = np.array([-0.5, 0.9, -0.2, 0.5, -0.9, 0.2, 0.0, 0.0])

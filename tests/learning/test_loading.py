@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.support.lessons import write_module
 from zkmarket.errors import InputError
@@ -18,6 +19,7 @@ from zkmarket.learning import (
     layout_of,
     load_callable,
     load_model,
+    trained_parameters,
 )
 from zkmarket.updates import ParameterLayout
 
@@ -170,6 +172,14 @@ def test_a_layout_of_arrays_by_name(tmp_path: Path, monkeypatch):
     assert layout_of("mine_arrays:make") == ParameterLayout(("w",), ((2, 3),), ("float64",))
     with pytest.raises(InputError, match="mine_arrays:make returns a dict: wanted a torch.nn.Module"):
         load_model("mine_arrays:make")
+    write_module(
+        tmp_path,
+        monkeypatch,
+        "mine_state",
+        "import torch\n\n\ndef make():\n    return dict(torch.nn.BatchNorm1d(2).bfloat16().state_dict())\n",
+    )
+    state = layout_of("mine_state:make")  # a state dict says no more than this: counters are not trained
+    assert state.names == ("weight", "bias", "running_mean", "running_var") and set(state.dtypes) == {"bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -194,11 +204,19 @@ def test_an_onnx_file_gives_its_floats(tmp_path: Path):
 
     w, shape = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([3, 2], np.int64)
     graph = helper.make_graph(
-        [helper.make_node("Reshape", ["w", "shape"], ["y"])],
+        [
+            helper.make_node("Reshape", ["w", "shape"], ["y"]),
+            helper.make_node("BatchNormalization", ["y", "one", "one", "mean", "variance"], ["z"]),
+        ],
         "tiny",
         [],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 2])],
-        [numpy_helper.from_array(w, "w"), numpy_helper.from_array(shape, "shape")],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [3, 2])],
+        [
+            numpy_helper.from_array(w, "w"),
+            numpy_helper.from_array(shape, "shape"),
+            numpy_helper.from_array(w[0, :2], "mean"),
+            numpy_helper.from_array(w[1, :2], "variance"),
+        ],
     )
     path = tmp_path / "tiny.onnx"
     save(helper.make_model(graph), path)
@@ -212,7 +230,8 @@ def test_an_onnx_file_gives_its_floats(tmp_path: Path):
 
 def test_initial_parameters_are_the_same_each_time_though_a_factory_draws_them():
     text = "torch.nn:Linear,in_features=3,out_features=2"
-    assert not torch.equal(load_model(text).weight, load_model(text).weight)
+    assert not torch.equal(load_callable(text)().weight, load_callable(text)().weight)
+    assert torch.equal(load_model(text).weight, load_model(text).weight)  # frozen layers are in no update
     state = torch.get_rng_state()
     (layout, first), (_, second) = initial_parameters(text), initial_parameters(text)
     assert torch.equal(torch.get_rng_state(), state)
@@ -225,3 +244,23 @@ def test_initial_parameters_are_finite(tmp_path: Path, monkeypatch):
     )
     with pytest.raises(InputError, match="mine_nan:make starts with NaN or infinite values"):
         initial_parameters("mine_nan:make")
+
+
+def test_frozen_layers_are_the_same_for_everybody(tmp_path: Path, monkeypatch):
+    """A factory draws them at random, and no update brings them together."""
+    write_module(
+        tmp_path,
+        monkeypatch,
+        "mine_frozen",
+        "from torch import nn\n\n\ndef make():\n    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))\n"
+        "    net[0].requires_grad_(False)\n    return net\n",
+    )
+    assert layout_of("mine_frozen:make").names == ("1.weight", "1.bias")
+    first, second = load_model("mine_frozen:make"), load_model("mine_frozen:make")
+    assert torch.equal(first[0].weight, second[0].weight) and first[0].weight.any()
+
+
+def test_a_parameter_is_of_floats():
+    model = nn.Linear(4, 3, dtype=torch.complex64)
+    with pytest.raises(InputError, match="weight is complex64: a parameter is one of float16, bfloat16"):
+        trained_parameters(model)

@@ -23,6 +23,7 @@ from zkmarket.learning import (
     digits_mlp,
     evaluate,
     train,
+    trained_parameters,
 )
 
 pytestmark = pytest.mark.unit
@@ -226,32 +227,60 @@ def test_torch_goes_on_as_if_nothing_had_happened():
     assert torch.equal(torch.rand(3), wanted) and torch.get_num_threads() == threads
 
 
-def test_buffers_are_part_of_the_update():
-    """Running means move, and the count of batches is an integer: 2 batches of 33 rows, for the last row joins."""
+def test_buffers_are_in_no_update_and_stay_with_the_model():
+    """Running means move in the model that trains, 2 batches of 33 rows, for the last row joins."""
     model = Noisy()
     layout, theta = start(model)
-    update = layout.unflatten(train(model, layout, theta, some_data(), QUICK, 1))
-    assert update["layers.1.running_mean"].any() and update["layers.1.running_var"].any()
-    assert update["layers.1.num_batches_tracked"] == 1
-    more = Training(epochs=3, batch=16)
-    assert layout.unflatten(train(model, layout, theta, some_data(), more, 1))["layers.1.num_batches_tracked"] == 6
-    moved = theta + train(model, layout, theta, some_data(), more, 1)
-    evaluate(model, layout, moved, some_data())
-    assert layout.flatten(model.state_dict()).tobytes() == layout.flatten(layout.unflatten(moved)).tobytes()
-    assert model.state_dict()["layers.1.num_batches_tracked"] == 6
+    assert layout.names == tuple(f"layers.{i}.{kind}" for i in (0, 1, 4) for kind in ("weight", "bias"))
+    update = train(model, layout, theta, some_data(), QUICK, 1)
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    assert buffers["layers.1.running_mean"].any() and buffers["layers.1.num_batches_tracked"] == 1
+    evaluate(model, layout, theta + update, some_data())
+    assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
+    assert (
+        layout.flatten(trained_parameters(model)).tobytes()
+        == layout.flatten(layout.unflatten(theta + update)).tobytes()
+    )
+    fresh = Noisy()  # with other buffers a model does otherwise: they are its own
+    assert evaluate(fresh, layout, theta + update, some_data()) != evaluate(model, layout, theta + update, some_data())
+    assert not dict(fresh.named_buffers())["layers.1.running_mean"].any()
+
+
+def test_a_convolutional_network_with_batch_norm_learns_together():
+    """Four trainers' updates, averaged; each keeps its own running statistics, and the model does well with any."""
+    models = [normed_cnn() for _ in range(4)]
+    layout, theta = start(models[0])
+    assert not any("running" in name or "tracked" in name for name in layout.names)
+    shares = [digits(part, 4) for part in range(4)]
+    for number in range(1, 4):
+        updates = [
+            train(model, layout, theta, data, Training(rate=0.1), number)
+            for model, data in zip(models, shares, strict=True)
+        ]
+        theta = theta + np.mean(updates, axis=0)
+    assert all(evaluate(model, layout, theta, digits_held()).accuracy > 0.9 for model in models)
+
+
+def normed_cnn() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(96, 10),
+    )  # fmt: skip
 
 
 def test_testing_changes_no_buffer_and_drops_nothing():
     model = Noisy().double()
     layout, theta = start(model)
     data = some_data(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     evaluate(model, layout, theta, data)  # training with batch normalisation would refuse one row
-    assert np.array_equal(layout.flatten(model.state_dict()), theta)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(InputError, match="training fails.*Expected more than 1 value per channel"):
         train(model, layout, theta, data, QUICK, 1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_models_of_other_dtypes_are_trained(dtype: torch.dtype):
     model = nn.Linear(4, 3, dtype=dtype)
     layout, theta = start(model)
@@ -260,15 +289,27 @@ def test_models_of_other_dtypes_are_trained(dtype: torch.dtype):
     assert evaluate(model, layout, theta + update, some_data()).loss < evaluate(model, layout, theta, some_data()).loss
 
 
-def test_frozen_parameters_stay():
+def test_frozen_parameters_are_in_no_update_and_stay():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
-    layout, theta = start(model)
+    whole, _ = start(model)
     model[0].requires_grad_(False)
-    update = layout.unflatten(train(model, layout, theta, some_data(), QUICK, 1))
-    assert not update["0.weight"].any() and update["1.weight"].any()
+    layout, theta = start(model)
+    assert layout.names == ("1.weight", "1.bias")
+    frozen = model[0].weight.clone()
+    assert train(model, layout, theta, some_data(), QUICK, 1).any() and torch.equal(model[0].weight, frozen)
+    with pytest.raises(InputError, match=r"does not train 0.weight, 0.bias: frozen, or a buffer"):
+        train(model, whole, np.zeros(whole.size), some_data(), QUICK, 1)
     model.requires_grad_(False)
     with pytest.raises(InputError, match="no parameter that can be trained"):
         train(model, layout, theta, some_data(), QUICK, 1)
+
+
+def test_weights_that_are_shared_are_one_parameter():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    layout, theta = start(model)
+    assert layout.names == ("0.weight", "0.bias", "2.bias") and layout.size == 24
+    assert train(model, layout, theta, some_data(), QUICK, 1).any()
 
 
 def test_data_that_cannot_be_written_are_trained_on():

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.unit
 
 
 def network_of_torch(model: nn.Module, shape: tuple[int, ...]) -> Network:
-    tensors = model.state_dict()
+    tensors = learning.trained_parameters(model)
     layout = ParameterLayout.of(tensors)
     theta = layout.flatten(tensors)
     return network_of_module(model, shape, layout, theta, layout.unflatten(theta))
@@ -101,13 +101,59 @@ def test_factories_and_files_are_read(tmp_path: Path):
     assert np.allclose(read.evaluate(read.theta, x), made.evaluate(made.theta, x))
 
 
+def test_running_statistics_are_constants_and_no_parameters():
+    network = network_of_torch(NETS["residual"][0]().eval(), (1, 4, 4))
+    assert not any("running" in name or "tracked" in name for name in network.layout.names) and network.used().all()
+    (norm,) = (node for node in network.nodes if node.op == "norm")
+    assert np.allclose(norm.attributes["mean"], [0.1, -0.2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_of_any_floats_is_read(dtype: torch.dtype):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).to(dtype).eval()
+    network, x = network_of_torch(model, (4,)), torch.randn(5, 4)
+    assert next(model.parameters()).dtype == dtype
+    with torch.no_grad():
+        wanted = model.float()(x).numpy()
+    assert np.allclose(network.evaluate(network.theta, x.numpy()), wanted, atol=1e-5)
+
+
+def test_frozen_weights_are_refused():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+    with pytest.raises(
+        InputError, match="Gemm at node /0/Gemm .its weight '0.weight' is not a parameter that is trained"
+    ):
+        network_of_torch(model.eval(), (4,))
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.keys = nn.Linear(4, 4)
+        self.keys, self.values = nn.Linear(4, 4), nn.Linear(4, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(self.keys(x), -1)
+        return torch.softmax(self.keys(x), -1) * self.values(x)
+
+
+class Gated(nn.Module):
+    """Everything at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gate, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.first(x)) * torch.sigmoid(self.gate(x))
+        return torch.relu(self.last(nn.functional.softplus(x))).exp()
+
+
+def test_all_that_cannot_be_proven_is_said_at_once():
+    with pytest.raises(InputError) as error:
+        network_of_torch(Gated().eval(), (4,))
+    for operator in ("Tanh", "Sigmoid", "Mul", "Softplus", "Exp"):
+        assert f"{operator} at node /{operator}" in str(error.value)
+    assert "Relu at node" not in str(error.value) and "The circuit knows Gemm, MatMul, Conv, Add" in str(error.value)
 
 
 @pytest.mark.parametrize(

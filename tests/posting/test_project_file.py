@@ -28,6 +28,7 @@ from zkmarket.posting import (
     EXAMPLE,
     FILE_LIMIT,
     estimate_cost,
+    example,
     lines_of,
     load_project_file,
 )
@@ -404,3 +405,21 @@ def test_windows_line_ends(tmp_path: Path):
     (tmp_path / "PROJECT.toml").write_bytes(SMALL.replace("rounds = 3", "rounds = 0").replace("\n", "\r\n").encode())
     found = complaints(tmp_path, lambda: load_project_file(tmp_path / "PROJECT.toml"))
     assert found == ["PROJECT.toml:3: [project] rounds is a whole number from 1 to 10000: got 0"]
+
+
+def test_the_example_of_a_development_chain_waits_for_nobody(tmp_path: Path):
+    """As many trainers as are listed, so that a round's time to submit ends with the last; a claim is soon too late."""
+    path = tmp_path / "PROJECT.toml"
+    path.write_text(example(3))
+    project = load_project_file(path)
+    assert (project.least, project.most) == (3, 3)
+    assert project.windows.claim == 20 and project.windows.submit == 600
+    project.check(DIGITS, development=True)
+    with pytest.raises(InputError, match="at least 1h"):
+        project.check(DIGITS, development=False)
+    changed = set(example(3).splitlines()) - set(EXAMPLE.read_text().splitlines())
+    assert len(changed) == 9
+    path.write_text(example(64))
+    load_project_file(path).check(DIGITS, development=True)
+    with pytest.raises(InputError, match="from 3 to 64 trainers: got 2"):
+        example(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,7 @@ from zkmarket.roles import (
     trainer,
     withdraw,
 )
+from zkmarket.storage import IpfsStore
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
 
@@ -195,6 +197,26 @@ def test_a_folder_is_of_one_chain(status: Callable[..., int], capsys: pytest.Cap
         said = json.loads(capsys.readouterr().out)
         assert said["exit_code"] == 2 and f"belongs to {name} " in said["message"]
     assert status(Fork(), *here) == 0
+
+
+def test_a_role_brings_its_stores_token(
+    status: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a file whose path is remembered, the token is not; or by the environment, out of which it is taken."""
+    stores: list[object] = []
+    monkeypatch.setattr(trainer, "status", lambda at: stores.append(at.store) or {"rounds": []})
+    file, url, word = tmp_path / "token", "https://store.example", "a-token-from-a-file"
+    file.write_text(f"{word}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("ZKMARKET_STORE_TOKEN", "a-token-from-outside")
+    here = ("--project", PROJECT, "--store", url)
+    assert status(Fork(), *here) == 0 and "ZKMARKET_STORE_TOKEN" not in os.environ
+    assert status(Fork(), *here) == status(Fork(), "--store-token-file", str(file)) == status(Fork()) == 0
+    assert stores == [IpfsStore(url, token=token) for token in ("a-token-from-outside", None, word, word)]
+    assert word not in (tmp_path / "settings.json").read_text()
+    file.chmod(0o644)
+    capsys.readouterr()
+    assert status(Fork()) == 2 and "chmod 600" in json.loads(capsys.readouterr().out)["message"]
 
 
 def test_a_folder_is_of_one_project(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

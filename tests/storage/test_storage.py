@@ -94,6 +94,8 @@ def test_a_folder_is_not_trusted(tmp_path: Path) -> None:
 def test_a_store_by_its_address(tmp_path: Path) -> None:
     assert open_store(str(tmp_path)) == LocalStore(tmp_path)
     assert open_store("http://127.0.0.1:5001") == IpfsStore("http://127.0.0.1:5001")
+    assert open_store("https://store.example", "token") == IpfsStore("https://store.example", token="token")
+    assert open_store(str(tmp_path), "token") == LocalStore(tmp_path)  # a folder asks nobody
 
 
 def test_a_tree_of_three_levels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from zkmarket.learning import (
     Dataset,
     Training,
+    trained_parameters,
 )
 from zkmarket.updates import ParameterLayout
 
@@ -19,9 +20,10 @@ QUICK = Training(epochs=1)
 
 
 def start(model: nn.Module) -> tuple[ParameterLayout, np.ndarray]:
-    """The model's layout and its values."""
-    layout = ParameterLayout.of(model.state_dict())
-    return layout, layout.flatten(model.state_dict())
+    """The layout of what the model trains, and its values."""
+    trained = trained_parameters(model)
+    layout = ParameterLayout.of(trained)
+    return layout, layout.flatten(trained)
 
 
 def some_data(rows: int = 33, features: int = 4, classes: int = 3) -> Dataset:

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from zkmarket.errors import InputError
-from zkmarket.updates import ParameterLayout, load_tensors, load_update
+from zkmarket.updates import ParameterLayout, load_model_file, load_tensors, load_update
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +52,24 @@ def test_a_layout_decides_the_order_and_refuses_other_tensors(tmp_path: Path, su
         load_update(path, ParameterLayout.of({"bias": FILE_TENSORS["bias"]}))
     with pytest.raises(InputError, match=r"bias: got float32\[2\], wanted float16\[2\]"):
         load_update(path, ParameterLayout.of(FILE_TENSORS | {"bias": np.ones(2, np.float16)}))
+
+
+def test_a_model_file_may_hold_more_than_is_trained(tmp_path: Path):
+    path, whole = tmp_path / "model.npz", FILE_TENSORS | {"norm.running_mean": np.ones(2), "norm.count": np.array(3)}
+    np.savez(path, **whole)
+    layout = ParameterLayout.of(FILE_TENSORS)
+    parameters, rest = load_model_file(path, layout)
+    assert parameters.tolist() == layout.flatten(FILE_TENSORS).tolist()
+    assert {name: value.tolist() for name, value in rest.items()} == {"norm.running_mean": [1, 1], "norm.count": 3}
+    with pytest.raises(
+        InputError, match=r"unknown \['norm.count', 'norm.running_mean'\]; an update holds what is trained"
+    ):
+        load_update(path, layout)
+    with pytest.raises(InputError, match=r"missing \['head'\]"):
+        load_model_file(path, ParameterLayout.of(FILE_TENSORS | {"head": np.ones(1)}))
+    np.save(tmp_path / "flat.npy", parameters)
+    flat, rest = load_model_file(tmp_path / "flat.npy", layout)
+    assert flat.tolist() == parameters.tolist() and rest == {}
 
 
 @SUFFIXES

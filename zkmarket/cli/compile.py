@@ -8,6 +8,7 @@ from pathlib import Path
 from ..backend import srs
 from ..errors import InputError
 from ..progress import Progress
+from ..utility import SUPPORTED
 from .options import MODEL, add_srs
 from .output import Answer
 from .verbs import Verbs
@@ -18,10 +19,20 @@ def add(verbs: Verbs) -> None:
         "compile",
         compile_verb,
         "make the circuit that scores coalitions of trainers by a model's own loss",
-        "zkmarket compile zkmarket.learning:digits_mlp --data zkmarket.learning:digits --trainers 8 -o COMPILED",
-        "`zkmarket prove` and `zkmarket verify` take it as --utility. Options of updates must be those of the build.",
+        "zkmarket compile zkmarket.learning:digits_mlp --data zkmarket.learning:digits --build BUILD -o COMPILED",
+        "`zkmarket prove` and `zkmarket verify` take it as --utility. Options of updates must be those of the build:"
+        " --build takes them from it.",
     )
-    parser.add_argument("model", metavar=MODEL, help="the model")
+    parser.add_argument("model", metavar=MODEL, help=f"the model, of these operators of ONNX: {SUPPORTED}")
+    parser.add_argument(
+        "--output-name", metavar="NAME", help="the ONNX file's output with a score for each class, if it has several"
+    )
+    parser.add_argument(
+        "--build",
+        type=Path,
+        metavar="BUILD",
+        help="the build whose rounds are scored: trainers, K, scale, salts and norm bound are as it has them",
+    )
     parser.add_argument(
         "--data", metavar="FILE.npz|package.module:callable", help="validation data, x and y, to measure the loss on"
     )
@@ -44,7 +55,7 @@ def add(verbs: Verbs) -> None:
         metavar="K",
         help="rows of the updates' circuits, 2^K, as in build (its choice)",
     )
-    parser.add_argument("--salts", type=int, default=8, metavar="S", help="salts of a chunk, as in build (8)")
+    parser.add_argument("--salts", type=int, metavar="S", help="salts of a chunk, as in build (8)")
     parser.add_argument(
         "--proofs", type=int, default=64, metavar="COUNT", help="proofs, at most, that may use one batch (64)"
     )
@@ -78,15 +89,18 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..utility import Options, commit_batch, compile_again, compile_model
 
     if arguments.like:
-        again = compile_again(arguments.model, arguments.like, srs.select(arguments.srs), arguments.output, progress)
+        ceremony, name = srs.select(arguments.srs), arguments.output_name
+        again = compile_again(arguments.model, arguments.like, ceremony, arguments.output, progress, name)
         result = {"digest": again.value["digest"], "folder": str(arguments.output), "insecure": again.insecure}
         return result, f"{arguments.like} is a build of {arguments.model}: digest {again.value['digest']}"
-    if arguments.data is None or arguments.trainers is None:
-        raise InputError("compile needs --data and --trainers, or --like BUILD")
+    if arguments.data is None or (arguments.trainers is None and arguments.build is None):
+        raise InputError("compile needs --data and --trainers, --data and --build, or --like COMPILED")
     options = Options(
         model=arguments.model,
         data=arguments.data,
         trainers=arguments.trainers,
+        output=arguments.output_name,
+        build=arguments.build,
         loss=arguments.loss,
         batch=arguments.batch,
         value_bits=arguments.value_bits,

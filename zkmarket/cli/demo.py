@@ -8,6 +8,7 @@ from pathlib import Path
 from ..learning import ATTACKS
 from ..progress import Progress
 from ..rules import SCORES
+from .desk import add_store_token, read_store_token
 from .options import amount
 from .output import Answer
 from .verbs import Verbs
@@ -44,6 +45,7 @@ def add(verbs: Verbs) -> None:
         metavar="folder|ipfs|URL",
         help="where blobs are kept; ipfs is a real node of its own on this machine (folder)",
     )
+    add_store_token(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="where the report goes (report.html)")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="keep all files here (default: a temporary folder)"
@@ -56,4 +58,5 @@ def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     names = ["rounds", "trainers", "attackers", "attack", "reward", "split", "seed", "filter", "score"]
     names += ["chain", "store", "report"]
     given = {name: getattr(arguments, name) for name in names}
-    return run_demo(**given, folder=arguments.output, progress=progress)
+    token = read_store_token(arguments.store_token_file)
+    return run_demo(**given, store_token=token, folder=arguments.output, progress=progress)

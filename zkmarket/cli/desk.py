@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..learning import TRAINING
 from ..progress import Progress
-from ..roles import TRAINING
 from ..round import read_address
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REMEMBERED = (
     "rpc",
     "store",
+    "store_token_file",
     "keystore",
     "project",
     "membership",
@@ -35,6 +36,7 @@ REMEMBERED = (
     *TRAINING,
 )
 PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
+STORE_TOKEN_VARIABLE = "ZKMARKET_STORE_TOKEN"
 
 
 # ---------------------------------------------------------------- from arguments to a desk
@@ -47,13 +49,15 @@ def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool =
     for name in ("project", "factory"):
         if given[name]:
             given[name] = address(given[name])
-    if given["keystore"]:
-        given["keystore"] = str(Path(given["keystore"]).resolve())
+    for name in ("keystore", "store_token_file"):
+        if given[name]:
+            given[name] = str(Path(given[name]).resolve())
     if given["store"] and not given["store"].startswith(("http://", "https://")):
         given["store"] = str(Path(given["store"]).resolve())
     settings = Settings.of(arguments.state.resolve(), **given)
     options = {name: getattr(arguments, name) for name in ("poll", "patience", "grace") if hasattr(arguments, name)}
     options = {name: value for name, value in options.items() if value is not None}
+    options["store_token"] = read_store_token(settings.get("store_token_file"))
     ask = (lambda path: read_password(path, arguments.password_file)) if account else None
     return at_desk(settings, ask, progress, **options)
 
@@ -82,6 +86,16 @@ def read_password(keystore: Path, file: Path | None) -> str:
     return getpass.getpass(f"password of {keystore}: ")
 
 
+def read_store_token(file: Path | str | None) -> str | None:
+    """From a file, or from $ZKMARKET_STORE_TOKEN, or none; as a password, never from an argument."""
+    given = os.environ.pop(STORE_TOKEN_VARIABLE, None)
+    if file is None and given is None:
+        return None
+    from ..storage import checked_token, read_token  # its HTTP and CID libraries would slow other verbs down
+
+    return read_token(Path(file)) if file is not None else checked_token(given or "", f"${STORE_TOKEN_VARIABLE}")
+
+
 def import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
     if arguments.keyring is not None:
         desk.history.import_keyring(arguments.keyring)
@@ -101,7 +115,8 @@ def add_desk(parser: argparse.ArgumentParser, account: bool = True) -> None:
     )
     once = "remembered in the folder"
     parser.add_argument("--rpc", metavar="URL", help=f"RPC address of the chain; {once}")
-    parser.add_argument("--store", metavar="WHERE", help=f"a folder, or http://… of a store or IPFS node; {once}")
+    parser.add_argument("--store", metavar="WHERE", help=f"a folder, or http(s)://… of a store or IPFS node; {once}")
+    add_store_token(parser, f"; its path is {once}")
     parser.add_argument("--project", metavar="ADDRESS", help=f"address of the project's contract; {once}")
     parser.add_argument(
         "--confirmations",
@@ -119,6 +134,14 @@ def add_password(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help=f"file with the keystore's password (default: ${PASSWORD_VARIABLE}, or it is asked for)",
+    )
+
+
+def add_store_token(parser: argparse.ArgumentParser, remembered: str = "") -> None:
+    parser.add_argument(
+        "--store-token-file",
+        metavar="FILE",
+        help=f"file with the token that the store wants (default: ${STORE_TOKEN_VARIABLE}, or none){remembered}",
     )
 
 

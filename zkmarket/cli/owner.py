@@ -9,7 +9,6 @@ from typing import Any
 
 from ..files import atomic_write
 from ..progress import Progress
-from ..roles import learner
 from .account import add_withdraw_verb
 from .desk import add_desk, add_loop, add_training, add_withdraw, address, lines, open_desk
 from .output import Answer
@@ -20,11 +19,17 @@ EXAMPLE_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 def add(verbs: Verbs) -> None:
     kinds = verbs.group("owner", "post a project, pay for it and receive its model", "zkmarket owner plan PROJECT.toml")
-    kinds.add(
+    parser = kinds.add(
         "example",
         owner_example,
         "print a PROJECT.toml with every key explained",
-        "zkmarket owner example > PROJECT.toml",
+        "zkmarket owner example --development 3 > PROJECT.toml",
+    )
+    parser.add_argument(
+        "--development",
+        type=int,
+        metavar="TRAINERS",
+        help="for a chain of your own: exactly as many trainers as you will list, and windows of minutes",
     )
     parser = kinds.add(
         "plan",
@@ -111,9 +116,9 @@ def _add_project_file(parser: argparse.ArgumentParser) -> None:
 
 
 def owner_example(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..posting import EXAMPLE
+    from ..posting import example
 
-    text = EXAMPLE.read_text()
+    text = example(arguments.development)
     return {"example": text}, text.rstrip()
 
 
@@ -192,7 +197,7 @@ def owner_end(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..roles import owner
+    from ..roles import learner, owner
 
     with open_desk(arguments, progress) as desk:
         learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None

@@ -37,7 +37,7 @@ from ..round import (
     sum_updates,
     verify_round,
 )
-from ..updates import load_update
+from ..updates import load_model_file, load_update
 from .options import add_build, amount
 from .output import Answer
 from .utility import Scoring, add_options, kept_round, prove, verify
@@ -111,17 +111,21 @@ def add(verbs: Verbs) -> None:
         "open",
         open_verb,
         "check an aggregate against a verified round, and apply it to a model",
-        "zkmarket open BUILD round.json round.aggregate.npz -o model.npz",
+        "zkmarket open BUILD round.json round.aggregate.npz --model BEFORE.npz -o model.npz",
     )
     add_build(parser)
     _add_proof(parser)
     parser.add_argument("aggregate", type=Path, metavar="AGGREGATE", help="the aggregate that `zkmarket prove` wrote")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="the model before the round (default: zeros)")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="the model before the round (default: none)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="server learning rate (1.0)")
     _add_references(parser)
     _add_round(parser, expected=True)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="model.npz", help="where the model after the round goes"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the model after the round goes (model.npz); without --model the mean update (aggregate.npz)",
     )
 
 
@@ -314,12 +318,15 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     known = _known_references(arguments, build)
     decision = verify_round(build, proof, progress, _expected_round(arguments, proof), known)
     received = Aggregate.load(arguments.aggregate, manifest)
-    model = load_update(arguments.model, manifest.layout) if arguments.model else None
+    model, rest = load_model_file(arguments.model, manifest.layout) if arguments.model else (None, {})
     opened = open_aggregate(build, decision, received, model, arguments.rate)
     tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
-    save_npz(arguments.output, tensors)
-    result = {"model": str(arguments.output), "params": manifest.params, "accepted": sum(decision.mask)}
-    return result, f"aggregate of {sum(decision.mask)} updates opens its proven commitment; model in {arguments.output}"
+    place = arguments.output or Path("model.npz" if arguments.model else "aggregate.npz")
+    save_npz(place, tensors | rest)
+    accepted = sum(decision.mask)
+    result = {"model": str(place), "params": manifest.params, "accepted": accepted}
+    about = f"model in {place}" if arguments.model else f"their mean, without a model (--model), in {place}"
+    return result, f"aggregate of {accepted} updates opens its proven commitment; {about}"
 
 
 def _round_id(arguments: argparse.Namespace) -> RoundId:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import atomic_write
 from ..progress import Progress
+from .desk import add_store_token, read_store_token
 from .output import Answer
 from .verbs import Verbs
 
 if TYPE_CHECKING:
     from ..storage import Store
 
-EXAMPLE_CID = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
+EXAMPLE_CID = "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH"
 
 
 def add(verbs: Verbs) -> None:
@@ -32,9 +33,10 @@ def add(verbs: Verbs) -> None:
         "serve a folder as a store, until it is interrupted",
         "zkmarket store serve STORE-FOLDER --port 5001",
         "It speaks add, cat and pin/add of an IPFS node's RPC: others use it with --store http://HOST:PORT."
-        " There is no authentication: whoever reaches the address can read blobs and fill the disk. For other machines,"
-        " put it behind a proxy that knows its users, or use an IPFS node. Blobs are checked by whoever reads them."
-        " The first line on stdout is the address.",
+        " Whoever reaches the address, and has the token if there is one, can read blobs and fill the disk: beyond this"
+        " machine it wants a token, and should have a certificate. Clients bring the token by --store-token-file or"
+        " $ZKMARKET_STORE_TOKEN, and trust other certificates than the usual by $REQUESTS_CA_BUNDLE. Blobs are checked"
+        " by whoever reads them. The first line on stdout is the address.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the blobs")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1, this machine only)")
@@ -44,6 +46,14 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--seconds", type=float, default=60, help="time in which a request must be over (60)")
     parser.add_argument("--connections", type=int, default=32, metavar="COUNT", help="requests at once; more wait (32)")
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="what clients must bring; a file that only you can read"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate with its chain, PEM: https")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key, PEM, without a password")
+    parser.add_argument(
+        "--open-to-everyone", action="store_true", help="listen beyond this machine without a token, too"
+    )
     parser = kinds.add(
         "put", store_put, "keep a file and print its CID", "zkmarket store put model.npz --store STORE-FOLDER"
     )
@@ -70,14 +80,15 @@ def add(verbs: Verbs) -> None:
 
 def _add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--store", required=True, metavar="WHERE", help="a folder, or http://… of a store or of an IPFS node's RPC"
+        "--store", required=True, metavar="WHERE", help="a folder, or http(s)://… of a store or of an IPFS node's RPC"
     )
+    add_store_token(parser)
 
 
 def _open_store(arguments: argparse.Namespace) -> Store:
     from ..storage import open_store  # its HTTP and CID libraries would slow every other verb down
 
-    return open_store(arguments.store)
+    return open_store(arguments.store, read_store_token(arguments.store_token_file))
 
 
 def store_put(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -99,11 +110,19 @@ def store_pin(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def store_serve(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..storage import Limits, serve
+    from ..storage import Access, Limits, certificate, read_token, serve
 
     def announce(url: str) -> None:
         text = json.dumps({"url": url}) if arguments.json else url
         print(text, file=sys.__stdout__, flush=True)  # past what a live display puts in the place of sys.stdout
 
+    pair = (arguments.tls_cert, arguments.tls_key)
+    if (pair[0] is None) != (pair[1] is None):
+        raise InputError("TLS wants both --tls-cert and --tls-key")
+    access = Access(
+        token=read_token(arguments.token_file) if arguments.token_file else None,
+        tls=certificate(*pair) if pair[0] else None,
+        everyone=arguments.open_to_everyone,
+    )
     limits = Limits(arguments.limit, arguments.seconds, arguments.connections)
-    serve.run(arguments.folder, arguments.host, arguments.port, limits, announce, progress)
+    serve.run(arguments.folder, arguments.host, arguments.port, limits, access, announce, progress)

@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from ..progress import Progress
-from ..roles import learner
 from .account import add_withdraw_verb
 from .desk import add_desk, add_keyring, add_loop, add_training, add_withdraw, import_keyring, lines, open_desk
 from .output import Answer
@@ -80,7 +79,7 @@ def trainer_join(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def trainer_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
-    from ..roles import trainer
+    from ..roles import learner, trainer
 
     with open_desk(arguments, progress) as desk:
         learn = learner(desk)

@@ -18,7 +18,7 @@ from ..crypto import encode_point
 from ..errors import InputError, ProofRejected, SaltReuse
 from ..progress import Progress
 from ..round import Decision, RoundProof, Submission, references_of, verify_round
-from ..updates import load_update
+from ..updates import load_model_file
 from ..utility import PREFIX, Method, salts_needed
 from ..utility.workers import open_pool
 
@@ -96,7 +96,7 @@ class Scoring:
         method = Method.parse(arguments.score)
         model = UtilityBuild.load(arguments.utility, prover)
         check_builds(build.manifest, model, method)
-        theta = load_update(arguments.theta, build.manifest.layout).astype(np.float32)
+        theta = load_model_file(arguments.theta, build.manifest.layout)[0].astype(np.float32)
         validation = Validation.load(arguments.validation)
         place = arguments.coalitions or round_file.with_suffix(".utility.json")
         return cls(method, model, theta, validation, read_beacon(arguments.beacon), place)

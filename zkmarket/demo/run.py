@@ -34,6 +34,7 @@ def run_demo(
     score: str = "shapley",
     chain: str | None = None,
     store: str = "folder",
+    store_token: str | None = None,
     folder: Path | None = None,
     report: Path | None = None,
     progress: Progress = quiet,
@@ -45,6 +46,7 @@ def run_demo(
         filter: as `zkmarket build` takes it; default `Filter.default`.
         chain: RPC address of a development node to use; default an anvil of its own.
         store: "folder", "ipfs" (a real node of its own), or the address of a store.
+        store_token: what the store wants as a bearer token.
         folder: keeps all files of all roles; default a temporary one.
         report: where the page goes; default report.html in `folder`, or in the current folder.
     """
@@ -66,7 +68,7 @@ def run_demo(
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkmarket-demo-")))
         cast = Cast(trainers, attackers, attack, rounds, reward, split, seed, rule if filter else None, score)
-        stage = Stage(cast, place.resolve(), chain, store, progress)
+        stage = Stage(cast, place.resolve(), chain, store, store_token, progress)
         project, outputs = stage.play(stack)
         result = Tally(stage, project, outputs).result()
     from .report import summary, write_report

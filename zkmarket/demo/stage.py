@@ -54,7 +54,7 @@ def events_in(log: Path) -> list[dict[str, Any]]:
 class Program:
     """A `zkmarket` process of one role, with its log."""
 
-    def __init__(self, name: str, log: Path, words: list[str], module: str = "zkmarket"):
+    def __init__(self, name: str, log: Path, words: list[str], secrets: dict[str, str], module: str = "zkmarket"):
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         self.output = log.with_suffix(".json")
@@ -66,7 +66,7 @@ class Program:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=errors,
-                env=os.environ | {"ZKMARKET_PASSWORD": PASSWORD},
+                env=os.environ | secrets,
             )
 
     def check(self) -> None:
@@ -103,9 +103,12 @@ class Program:
 class Stage:
     """Chain, store, accounts and programs; and the clock."""
 
-    def __init__(self, cast: Cast, folder: Path, chain: str | None, store: str, progress: Progress):
+    def __init__(
+        self, cast: Cast, folder: Path, chain: str | None, store: str, store_token: str | None, progress: Progress
+    ):
         self.cast, self.folder, self.progress = cast, folder, progress
-        self.rpc, self.store = chain, store
+        self.rpc, self.store, self.store_token = chain, store, store_token
+        self.secrets = {"ZKMARKET_PASSWORD": PASSWORD} | ({"ZKMARKET_STORE_TOKEN": store_token} if store_token else {})
         self.timer = Timer()
         self.programs: dict[str, Program] = {}
         self.names = [f"trainer-{i}" for i in range(cast.trainers)]
@@ -165,7 +168,7 @@ class Stage:
 
     def once(self, name: str, *words: str) -> dict[str, Any]:
         """Run a command of a role to its end."""
-        program = Program(name, self.folder / "logs" / f"{name}-{words[1]}.log", self.words(name, *words))
+        program = Program(name, self.folder / "logs" / f"{name}-{words[1]}.log", self.words(name, *words), self.secrets)
         try:
             return program.result()
         finally:
@@ -220,9 +223,10 @@ class Stage:
         log = self.folder / "logs" / f"{name}.log"
         given = self.words(name, *words)
         if attacker:
-            self.programs[name] = Program(name, log, [self.cast.attack, *given[2:]], "zkmarket.cli.attacker")
+            attack = [self.cast.attack, *given[2:]]
+            self.programs[name] = Program(name, log, attack, self.secrets, "zkmarket.cli.attacker")
         else:
-            self.programs[name] = Program(name, log, given)
+            self.programs[name] = Program(name, log, given, self.secrets)
 
     # ---- the clock
 

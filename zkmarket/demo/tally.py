@@ -40,7 +40,7 @@ class Tally:
         place = self.stage.folder / "owner"
         prospectus = Prospectus.from_bytes((place / "prospectus").read_bytes())
         builds = make_builds(prospectus, place / "builds")
-        return History(self.project, prospectus, builds, open_store(self.stage.store), place)
+        return History(self.project, prospectus, builds, open_store(self.stage.store, self.stage.store_token), place)
 
     def result(self) -> dict[str, Any]:
         terms, settled = self.project.terms(), self.log.settled()

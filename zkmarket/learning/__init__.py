@@ -3,18 +3,21 @@
 from .attacks import ATTACKS, REFUSED, attacking, poisoned, wrong_labels
 from .datasets import Dataset, load_dataset
 from .digit_scans import MIN_ROWS, SPLITS, digits, digits_cnn, digits_held, digits_mlp
-from .lesson import Learn, Lesson
-from .loading import initial_parameters, layout_of, load_callable, load_model
+from .lesson import TRAINING, Learn, Lesson
+from .loading import initial_parameters, layout_of, load_callable, load_model, trained_parameters
+from .onnx_file import LINEAR_MODELS, linear_weights, load_onnx, trained_tensors
 from .training import Training, evaluate, train
 
 __all__ = [
     "ATTACKS",
     "Dataset",
+    "LINEAR_MODELS",
     "Learn",
     "Lesson",
     "MIN_ROWS",
     "REFUSED",
     "SPLITS",
+    "TRAINING",
     "Training",
     "attacking",
     "digits",
@@ -24,10 +27,14 @@ __all__ = [
     "evaluate",
     "initial_parameters",
     "layout_of",
+    "linear_weights",
     "load_callable",
     "load_dataset",
     "load_model",
+    "load_onnx",
     "poisoned",
     "train",
+    "trained_parameters",
+    "trained_tensors",
     "wrong_labels",
 ]

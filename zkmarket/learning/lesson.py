@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TRAINING = ("epochs", "batch", "optimiser", "rate", "momentum", "loss", "seed")
+"""Fields of `Training` that a trainer chooses, as its settings and options name them."""
+
 
 @dataclass(frozen=True)
 class Lesson:

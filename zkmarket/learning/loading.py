@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError, ZkmarketError
 from ..updates import ParameterLayout
+from .onnx_file import FLOATS, load_onnx, trained_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -50,17 +51,36 @@ def load_callable(text: str) -> Callable[[], Any]:
 
 
 def load_model(text: str) -> torch.nn.Module:
-    """The torch module that `package.module:factory[,key=value…]` returns."""
+    """The torch module that `package.module:factory[,key=value…]` returns.
+
+    What is in no update, frozen layers and buffers, is the same for everybody: a factory may draw it at random.
+    """
     import torch
 
-    module = load_callable(text)()
+    with initial():
+        module = load_callable(text)()
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"{text} returns a {type(module).__name__}: wanted a torch.nn.Module")
     return module
 
 
+def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """What is trained, by name: the parameters with `requires_grad`. Frozen layers and buffers are not."""
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    if not trained and any(True for _ in model.parameters()):
+        raise InputError("the model has no parameter that can be trained: all of them are frozen")
+    dtypes = {name: str(weight.dtype).removeprefix("torch.") for name, weight in trained.items()}
+    for name, dtype in dtypes.items():
+        if dtype not in FLOATS:
+            raise InputError(f"{name} is {dtype}: a parameter is one of {', '.join(FLOATS)}")
+    return trained
+
+
 def layout_of(text: str) -> ParameterLayout:
-    """The layout of what a factory returns (a torch module, or arrays by name), or of an ONNX file's floats."""
+    """The layout of what is trained: of a factory's torch module, of its arrays by name, or of an ONNX file's floats.
+
+    Of a torch module those are the parameters with `requires_grad`, in the order of the module.
+    """
     with blamed_on(f"{text} has no layout"):
         return ParameterLayout.of(_named_tensors(text))
 
@@ -82,14 +102,23 @@ def initial_parameters(text: str) -> tuple[ParameterLayout, np.ndarray]:
 
 def _named_tensors(text: str) -> Mapping[str, Any]:
     if text.endswith(".onnx"):
-        return _onnx_tensors(Path(text))
+        return trained_tensors(load_onnx(Path(text)))
     if ":" not in text:
         raise InputError(f"a model is FILE.onnx or package.module:factory[,key=value…]: got {text!r}")
     value = load_callable(text)()
+    if hasattr(value, "named_parameters"):
+        return trained_parameters(value)
     tensors = value.state_dict() if hasattr(value, "state_dict") else value
     if not isinstance(tensors, Mapping):
         raise InputError(f"{text} returns a {type(value).__name__}: wanted a torch module, or arrays by name")
-    return tensors
+    # a state dict's counters are not trained
+    return {name: array for name, array in tensors.items() if not dtype_of(array).startswith(("int", "uint", "bool"))}
+
+
+def dtype_of(value: Any) -> str:
+    """Of an array or a tensor."""
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    return str(dtype).removeprefix("torch.")
 
 
 def _arguments(text: str, pairs: list[str]) -> dict[str, Any]:
@@ -160,20 +189,6 @@ def _is_users(filename: str) -> bool:
     path = Path(filename)
     ours = Path(__file__).parent in path.parents or "site-packages" in path.parts
     return path.is_relative_to(Path.cwd()) and not ours
-
-
-def _onnx_tensors(path: Path) -> dict[str, np.ndarray]:
-    import onnx
-    from onnx import numpy_helper
-
-    if not path.is_file():
-        raise InputError(f"no model at {path}")
-    try:
-        graph = onnx.load(str(path)).graph
-    except Exception as error:  # protobuf's own exceptions
-        raise InputError(f"{path} is not an ONNX model: {error}") from error
-    tensors = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    return {name: array for name, array in tensors.items() if array.dtype.kind == "f"}
 
 
 @contextmanager

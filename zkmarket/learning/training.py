@@ -1,7 +1,9 @@
 """A trainer's own work: a model, its data, and some epochs of training in PyTorch on its own machine.
 
 Models and data are named on a command line or in a file by what makes them, `package.module:callable,key=value,…`.
-What leaves this file is one float64 vector, the change of all the model's values; the data do not.
+What leaves this file is one float64 vector, the change of the parameters that are trained; the data do not. Frozen
+layers and buffers, such as a batch-norm's running statistics, are in no update: they stay with the model, as it was
+loaded and as local training leaves them.
 
 torch, onnx and scikit-learn are imported by the functions that need them: whoever only verifies loads none of them.
 """
@@ -19,7 +21,7 @@ import numpy as np
 from ..errors import InputError
 from ..updates import ParameterLayout
 from .datasets import Dataset
-from .loading import blamed_on
+from .loading import blamed_on, trained_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -92,19 +94,19 @@ def train(
     training: Training,
     round_number: int,
 ) -> np.ndarray:
-    """What local training changes: the model's values after it, minus theta.
+    """What local training changes: the parameters after it, minus theta.
 
     Args:
-        model: on the CPU; its values are overwritten.
-        layout: of the model's whole state dict, buffers included.
+        model: on the CPU; its parameters are overwritten, and its buffers move as training moves them.
+        layout: of the model's trained parameters, see `loading.layout_of`.
         theta: (D,) float64, where the round starts.
         data: the trainer's rows.
         training: how to train.
         round_number: makes each round's randomness its own.
 
     Returns:
-        (D,) float64, the same bits for the same arguments on one machine. torch's random state and number of
-        threads are left as they were.
+        (D,) float64, the same bits for the same arguments on one machine, the model's buffers among them. torch's
+        random state and number of threads are left as they were.
 
     Raises:
         InputError: model, layout, theta and data do not fit each other, or the training diverged.
@@ -113,9 +115,7 @@ def train(
 
     check_integer("the number of a round", round_number, 0)
     _load(model, layout, theta)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    if not weights:
-        raise InputError("the model has no parameter that can be trained: all of them are frozen, or there are none")
+    weights = list(trained_parameters(model).values())
     step = _adam(weights, training.rate) if training.optimiser == "adam" else _sgd(weights, training)
     kind = _kind(training.loss, data)
     x, y = _tensors(model, data, kind)
@@ -134,7 +134,7 @@ def train(
                 total += loss.detach()
             if not total.isfinite():
                 raise _diverged(training, epoch)
-    after = layout.flatten(model.state_dict())
+    after = layout.flatten(trained_parameters(model))
     if not np.isfinite(after).all():
         raise _diverged(training, training.epochs)
     return np.asarray(after - theta)
@@ -148,7 +148,8 @@ def evaluate(
     loss: str = "auto",
     threads: int = 1,
 ) -> Evaluation:
-    """How well the model does on data with the values of theta, (D,) float64. Its own values are overwritten.
+    """How well the model does on data with the parameters of theta, (D,) float64. Its own are overwritten; its frozen
+    layers and buffers are taken as they are.
 
     `loss` and `threads` as in Training; InputError as in `train`.
     """
@@ -172,12 +173,13 @@ def evaluate(
 
 
 def _load(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray) -> None:
-    """Put theta into the model."""
+    """Put theta into the model's parameters; frozen layers and buffers stay as they are."""
     import torch
 
-    own = ParameterLayout.of(model.state_dict())
+    parameters = trained_parameters(model)
+    own = ParameterLayout.of(parameters)
     if own != layout:
-        raise InputError(f"the model is not the project's: {_difference(own, layout)}")
+        raise InputError(f"the model is not the project's: {own.difference(layout)}{_untrained(model, own, layout)}")
     if np.shape(theta) == (layout.size,) and not np.isfinite(theta).all():
         raise InputError("theta holds NaN or infinite values: nothing can be trained from it")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -185,17 +187,15 @@ def _load(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray) ->
     for name, array in tensors.items():
         if not np.isfinite(array).all():
             raise InputError(f"theta does not fit {name}: a value is beyond {array.dtype}")
-    model.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in tensors.items()})
+    with torch.no_grad():
+        for name, weight in parameters.items():
+            weight.copy_(torch.from_numpy(np.asarray(tensors[name])))
 
 
-def _difference(found: ParameterLayout, wanted: ParameterLayout) -> str:
-    """The first tensor in which two layouts differ."""
-    texts = [
-        [f"{row['name']} {row['dtype']}{row['shape']}" for row in layout.to_json()] + ["nothing"]
-        for layout in (found, wanted)
-    ]
-    got, want = next((a, b) for a, b in zip(*texts, strict=False) if a != b)
-    return f"it has {got} where the layout has {want}"
+def _untrained(model: torch.nn.Module, own: ParameterLayout, layout: ParameterLayout) -> str:
+    """Tensors of the layout that the model has, but does not train."""
+    names = [name for name in layout.names if name in set(model.state_dict()) - set(own.names)]
+    return f" (the model does not train {', '.join(names)}: frozen, or a buffer)" if names else ""
 
 
 @contextmanager

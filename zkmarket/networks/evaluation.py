@@ -18,12 +18,13 @@ from circuits.plan import (
     Identity,
     Stage,
     Term,
+    Transpose,
     View,
     WindowSum,
 )
 
 from ..errors import DomainError, InputError
-from .layers import patches, per_channel, windows
+from .layers import patches, per_channel, transpose, windows
 from .plan import exponentials
 
 # ---------------------------------------------------------------- evaluation
@@ -72,6 +73,9 @@ class _Evaluation:
             if isinstance(step, WindowSum):
                 x = self.tensors[step.tensor].reshape(self.batch, *step.shape)
                 self.tensors[step.out] = windows(x, step.pool).sum(-1)
+            elif isinstance(step, Transpose):
+                x = self.tensors[step.tensor].reshape(self.batch, *step.shape)
+                self.tensors[step.out] = transpose(x, step.order)
             elif isinstance(step, Stage):
                 self.stage(step)
             elif isinstance(step, CrossEntropy):

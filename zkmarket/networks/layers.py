@@ -18,11 +18,11 @@ class Node:
     """One operation.
 
     Attributes:
-        op: linear, conv, norm, relu, maxpool, avgpool, reshape, add.
+        op: linear, conv, norm, relu, maxpool, avgpool, reshape, transpose, add.
         name: of the ONNX node, for messages.
         inputs: indices of earlier results; 0 is the model's input, node i makes result i + 1.
         shape: of the result, without the batch: (features,) or (channels, height, width).
-        attributes: views, kernel, stride, pads (top, left), and arrays of constants.
+        attributes: views, kernel, stride, pads (top, left), order of axes, and arrays of constants.
     """
 
     op: str
@@ -41,12 +41,16 @@ class Network:
         nodes: in the order of evaluation; the last one makes the outputs, (n,).
         layout: of the parameters' vector.
         theta: (D,) float64, the parameters that the model was read with.
+        ending: Softmax or LogSoftmax if the model ends in one; it is no node, the loss makes it.
+        labels: what the model calls its outputs; empty if it does not say.
     """
 
     input_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
     layout: ParameterLayout
     theta: np.ndarray
+    ending: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -105,6 +109,11 @@ def windows(x: np.ndarray, pool: Sequence[int]) -> np.ndarray:
     return cut.transpose(0, 1, 2, 4, 3, 5).reshape(*cut.shape[:3], cut.shape[4], -1)
 
 
+def transpose(x: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Samples with their axes in another order."""
+    return x.transpose(0, *(axis + 1 for axis in order))
+
+
 def per_channel(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return values.reshape(-1, *[1] * (len(shape) - 1))
 
@@ -136,5 +145,6 @@ _EVALUATE: dict[str, Callable[..., np.ndarray]] = {
     "maxpool": lambda node, theta, x: windows(x, node.attributes["pool"]).max(-1),
     "avgpool": lambda node, theta, x: windows(x, node.attributes["pool"]).mean(-1),
     "reshape": lambda node, theta, x: x,
+    "transpose": lambda node, theta, x: transpose(x, node.attributes["order"]),
     "add": lambda node, theta, x, y: x + y,
 }

@@ -18,6 +18,7 @@ from circuits.plan import (
     Identity,
     Span,
     Stage,
+    Transpose,
     WindowSum,
 )
 
@@ -101,9 +102,11 @@ def _laid_out(planner: Planner, network: Network, base: float) -> CircuitPlan:
     constants |= {radix // 2 * sum(radix**i for i in range(k)) for k in range(1, most + 1)}
     constants |= {radix // 2}
     for step in planner.steps:
-        constants |= {1} if isinstance(step, WindowSum) else {step.times, step.offset}
-        constants |= set() if isinstance(step, WindowSum) else {term.factor for term in step.terms}
-    shapes = [step.shape for step in planner.steps if not isinstance(step, WindowSum)]
+        if isinstance(step, WindowSum | Transpose):
+            constants |= {1}
+        else:
+            constants |= {step.times, step.offset} | {term.factor for term in step.terms}
+    shapes = [step.shape for step in planner.steps if not isinstance(step, WindowSum | Transpose)]
     counts = [sizes.batch, *(max(shape[axis] for shape in shapes) for axis in range(3))]
     counts += [1, classes] if sizes.loss == "cross-entropy" else []
     vectors = {name: len(vector) for name, vector in planner.vectors.items()}
@@ -272,6 +275,8 @@ def rows_of(plan: CircuitPlan) -> int:
         elements = batch * channels * places
         if isinstance(step, WindowSum):
             rows += elements - elements // math.prod(step.pool)
+            continue
+        if isinstance(step, Transpose):  # cells are read in another order
             continue
         for term in step.terms:
             if isinstance(term, Identity):

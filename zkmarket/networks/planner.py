@@ -43,6 +43,7 @@ from circuits.plan import (
     Stage,
     Step,
     Term,
+    Transpose,
     View,
     WindowSum,
 )
@@ -222,6 +223,13 @@ class Planner:
     def reshape_node(self, node: Node, value: Tensor | Linear) -> Tensor:
         x = self.tensor(value)
         return Tensor(x.index, node.shape, x.scale, x.bound, x.length, x.positive)
+
+    def transpose_node(self, node: Node, value: Tensor | Linear) -> Tensor:
+        x, order = self.tensor(value), list[int](node.attributes["order"])
+        index, self.tensors = self.tensors, self.tensors + 1
+        first, second, third = [*order, *range(len(order), 3)]
+        self.steps.append(Transpose(x.index, full(x.shape), (first, second, third), index))
+        return Tensor(index, node.shape, x.scale, x.bound, x.length, x.positive)
 
     def add_node(self, node: Node, left: Tensor | Linear, right: Tensor | Linear) -> Linear:
         sides = [self.linear(self.settled(value)) for value in (left, right)]

@@ -22,7 +22,7 @@ from .gas import (
     lock_gas,
     settle_gas,
 )
-from .project_file import EXAMPLE, ProjectFile
+from .project_file import EXAMPLE, ProjectFile, example
 from .values import load_project_file
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "create_gas",
     "estimate_cost",
     "estimate_words",
+    "example",
     "fits_one",
     "lines_of",
     "load_project_file",

@@ -9,6 +9,7 @@ those by which Factory.sol refuses terms. What depends on the model or the chain
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,10 +28,34 @@ from .gas import RoundShape, too_heavy
 
 EXAMPLE = Path(__file__).with_name("PROJECT.example.toml")
 
+DEVELOPMENT_WINDOWS = {"accept": "10m", "start": "10m", "submit": "10m", "admit": "5m", "prove": "10m", "claim": "20s"}
+"""Of a chain of one's own: long where a window ends once everybody has done his part, short where it is sat out."""
+
 KAPPA_UNIT = 1000
 
 
 # ---------------------------------------------------------------- the file
+
+
+def example(trainers: int | None = None) -> str:
+    """A project file in which every key is explained.
+
+    Args:
+        trainers: for a development chain: exactly so many take part, and no window is sat out for long. A round's time
+            to submit ends with its last trainer.
+    """
+    text = EXAMPLE.read_text()
+    if trainers is None:
+        return text
+    if not 3 <= trainers <= 64:
+        raise InputError(f"a round has from 3 to 64 trainers: got {trainers}")
+    lines = [(name, f'{name} = "{span}"') for name, span in DEVELOPMENT_WINDOWS.items()]
+    lines += [("least", f"least = {trainers}"), ("most", f"most = {trainers}")]
+    lines += [("penalty", f'penalty = "{-(-100 // trainers) / 100} ether"')]  # at least reward/least
+    for name, line in lines:
+        text, count = re.subn(rf'(?m)^(# )?{name} = ("[^"]*"|\d+)(?= )', line, text)
+        assert count == 1, name
+    return text
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from .delivery import Delivery
 from .deployment import DEPLOYED_FILE, PROSPECTUS_FILE, create, pay_in
 from .desk import UNAVAILABLE, Desk, at_desk, withdraw
 from .settings import Settings
-from .update import HAND_OVER_AGAIN, TRAINING, learner, seal_for_round
+from .update import HAND_OVER_AGAIN, learner, seal_for_round
 
 __all__ = [
     "Admission",
@@ -18,7 +18,6 @@ __all__ = [
     "HAND_OVER_AGAIN",
     "PROSPECTUS_FILE",
     "Settings",
-    "TRAINING",
     "UNAVAILABLE",
     "at_desk",
     "create",

@@ -80,9 +80,10 @@ class Desk:
         poll: float | None = None,
         patience: float = PATIENCE,
         grace: float | None = None,
+        store_token: str | None = None,
     ):
         self.settings, self.folder, self.chain, self.progress = settings, settings.folder, chain, progress
-        self._wallet = wallet
+        self._wallet, self._store_token = wallet, store_token
         self.poll = (0.25 if chain.development else 4.0) if poll is None else poll
         self.patience = patience
         self.grace = (20.0 if chain.development else 120.0) if grace is None else grace
@@ -117,7 +118,7 @@ class Desk:
 
     @functools.cached_property
     def store(self) -> Store:
-        return open_store(self.settings["store"])
+        return open_store(self.settings["store"], self._store_token)
 
     @functools.cached_property
     def delivery(self) -> Delivery:

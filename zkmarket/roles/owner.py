@@ -206,7 +206,7 @@ class Owner:
         return path.read_bytes()
 
     def write(self) -> dict[str, Any]:
-        """The model after the last closed round, in model.npz by the layout's names.
+        """The model after the last closed round, in model.npz by the layout's names: what is trained, and nothing else.
 
         Where a round that counts cannot be had, the model before it is written, and `missing` says which and why.
         """

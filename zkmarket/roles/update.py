@@ -86,12 +86,9 @@ def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -
         return seal_update(opening, commitment.points, SealingKey.fresh().public)
 
 
-TRAINING = ("epochs", "batch", "optimiser", "rate", "momentum", "loss", "seed")
-
-
 def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Callable[[Any], Any]:
     """Local training with the model and the data that the role's settings name; `change` is applied to the data."""
-    from ..learning import Training, load_dataset, load_model, train
+    from ..learning import TRAINING, Training, load_dataset, load_model, train
 
     model, own = load_model(desk.settings["model"]), load_dataset(desk.settings[data])
     own = change(own) if change else own

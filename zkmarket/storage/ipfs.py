@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, Queue
 from typing import Any
 
@@ -30,11 +30,13 @@ class IpfsStore:
         url: without /api/v0.
         seconds: in which an operation must end, all attempts together.
         attempts: how often it is tried while the node cannot be reached, is slow, or says that it has failed.
+        token: what it wants as a bearer token. Over http:// whoever is on the way can read it.
     """
 
     url: str
     seconds: float = 60
     attempts: int = 4
+    token: str | None = field(default=None, repr=False)
 
     def put(self, data: bytes) -> str:
         cid = cid_of(data)
@@ -66,11 +68,18 @@ class IpfsStore:
 
     def _ask(self, command: str, options: dict[str, Any], seconds: float, **more: Any) -> requests.Response:
         url = f"{self.url.rstrip('/')}/api/v0/{command}"
-        answer = requests.post(url, params=options, timeout=seconds, allow_redirects=False, stream=True, **more)
+        auth = self._bear if self.token else None  # as `auth`, since a user's .netrc would replace a field
+        answer = requests.post(
+            url, params=options, timeout=seconds, allow_redirects=False, stream=True, auth=auth, **more
+        )
         if answer.status_code != 200:
             reason = next(answer.iter_content(300), b"").decode("utf-8", "replace")
             raise requests.HTTPError(f"{answer.status_code} {reason}", response=answer)
         return answer
+
+    def _bear(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
 
     def _tried(self, what: str, step: Callable[[float], Made]) -> Made:
         """Run a step until it works, with pauses that double, within the deadline of all attempts together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from email.parser import BytesHeaderParser
@@ -24,6 +25,12 @@ class Stream(io.RawIOBase):
     def allow(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
 
+    def shake_hands(self) -> None:
+        """TLS, if it is spoken here. OSError: the client speaks something else, or not in time."""
+        if isinstance(self._connection, ssl.SSLSocket):
+            self._set_timeout()
+            self._connection.do_handshake()  # its timeout is that of the whole
+
     def readable(self) -> bool:
         return True
 
@@ -35,8 +42,10 @@ class Stream(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
     def write(self, data: Any) -> int:
-        self._set_timeout()
-        self._connection.sendall(data)  # its timeout is that of the whole
+        left = memoryview(data)
+        while left:  # not sendall: under TLS its time-out begins anew with each record
+            self._set_timeout()
+            left = left[self._connection.send(left) :]
         return len(data)
 
     def _set_timeout(self) -> None:

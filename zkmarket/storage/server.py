@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 from ..errors import InputError, StoreError
 from ..progress import Progress
+from .access import Access
 from .cid import CHUNK
 from .folder import LocalStore
 from .multipart import PART, Body, Counted, Refused, Stream, only_file
@@ -70,10 +71,11 @@ class Server(ThreadingMixIn, TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, family: int, address: tuple[str, int], store: LocalStore, limits: Limits, progress: Progress
-    ) -> None:
+        self, family: int, address: tuple[str, int], store: LocalStore, limits: Limits, access: Access,
+        progress: Progress,
+    ) -> None:  # fmt: skip
         self.address_family = family
-        self.store, self.limits = store, limits
+        self.store, self.limits, self.access = store, limits, access
         self._progress = progress
         self._saying = threading.Lock()
         self._changed = threading.Condition()
@@ -84,11 +86,22 @@ class Server(ThreadingMixIn, TCPServer):
     @property
     def url(self) -> str:
         host, port = str(self.server_address[0]), self.server_address[1]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{'https' if self.access.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def say(self, text: str) -> None:
         with self._saying, contextlib.suppress(Exception):  # a closed stderr is no reason to stop
             self._progress("".join(letter if letter.isprintable() else "?" for letter in text))
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A connection. TLS shakes hands in the connection's thread, where it holds nobody up."""
+        accepted, address = super().get_request()
+        if self.access.tls is None:
+            return accepted, address
+        try:
+            return self.access.tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False), address
+        except BaseException:
+            accepted.close()
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread when there is room for it. Meanwhile others wait to be accepted."""
@@ -151,6 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         try:
+            self._stream.shake_hands()
             try:
                 if self._read_head():
                     self._stream.allow(self.server.limits.seconds)
@@ -182,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(405, "only POST")
         if "Origin" in self.headers:  # a page in a browser of this machine reaches loopback, too
             raise Refused(403, "a web page has no business here")
+        if not self.server.access.admits(self.headers.get("Authorization", "")):
+            raise Refused(401, "wanted the store's token, as Authorization: Bearer TOKEN")
         if path not in _OPTIONS:
             raise Refused(404, f"the commands are {', '.join(_OPTIONS)}")
         argument = _argument(query, _OPTIONS[path])
@@ -275,6 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Connection", "close")
+        if status == 401:
+            self.send_header("WWW-Authenticate", "Bearer")
         if status == 405:
             self.send_header("Allow", "POST")
         self.end_headers()

@@ -23,6 +23,6 @@ class Store(Protocol):
         """Keep a blob that may be elsewhere. StoreError if it cannot be had."""
 
 
-def open_store(where: str) -> Store:
-    """A store by its address: http(s)://… is an IPFS node's RPC, anything else a folder."""
-    return IpfsStore(where) if where.startswith(("http://", "https://")) else LocalStore(Path(where))
+def open_store(where: str, token: str | None = None) -> Store:
+    """A store by its address: http(s)://… is an IPFS node's RPC, which may want a token; anything else is a folder."""
+    return IpfsStore(where, token=token) if where.startswith(("http://", "https://")) else LocalStore(Path(where))

@@ -103,6 +103,15 @@ class ParameterLayout:
         if unknown or len(set(self.names)) != len(self.names):
             raise InputError(f"not a layout: unknown dtypes {unknown}, or a name twice")
 
+    def difference(self, wanted: ParameterLayout) -> str:
+        """The first tensor in which this layout is not the wanted one."""
+        texts = [
+            [f"{row['name']} {row['dtype']}{row['shape']}" for row in layout.to_json()] + ["nothing"]
+            for layout in (self, wanted)
+        ]
+        got, want = next((a, b) for a, b in zip(*texts, strict=False) if a != b)
+        return f"it has {got} where the layout has {want}"
+
     def to_json(self) -> list[dict[str, Any]]:
         rows = zip(self.names, self.shapes, self.dtypes, strict=True)
         return [{"name": name, "shape": list(shape), "dtype": dtype} for name, shape, dtype in rows]
@@ -150,10 +159,27 @@ def load_update(path: Path, layout: ParameterLayout | None = None) -> np.ndarray
         return vector
     if layout is None:
         return flat_floats(ParameterLayout.of(tensors).flatten(tensors))
-    missing = [name for name in layout.names if name not in tensors]
     extra = [name for name in tensors if name not in layout.names]
+    return _of_layout(path, tensors, layout, extra)
+
+
+def load_model_file(path: Path, layout: ParameterLayout | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A model's parameters, flat as `load_update` has them, and all else that the file holds, as it is.
+
+    The rest is what no update changes: frozen layers, and buffers such as a batch-norm's running statistics.
+    """
+    tensors = load_tensors(path)
+    if layout is None or list(tensors) == [""]:
+        return load_update(path, layout), {}
+    rest = {name: np.asarray(_numpy(name, value)[0]) for name, value in tensors.items() if name not in layout.names}
+    return _of_layout(path, tensors, layout, []), rest
+
+
+def _of_layout(path: Path, tensors: Mapping[str, Any], layout: ParameterLayout, extra: list[str]) -> np.ndarray:
+    missing = [name for name in layout.names if name not in tensors]
     if missing or extra:
-        raise InputError(f"{path} is not of the build's model: missing {missing}, unknown {extra}")
+        about = "; an update holds what is trained: no frozen layers, no buffers" if extra else ""
+        raise InputError(f"{path} is not of the build's model: missing {missing}, unknown {extra}{about}")
     return flat_floats(layout.flatten({name: tensors[name] for name in layout.names}))
 
 

@@ -1,5 +1,6 @@
 """Scores by the model's own loss: utility proofs and the games that need them."""
 
+from ..networks import SUPPORTED
 from .batch import Validation, commit_validation, quantise_batch
 from .build import UtilityBuild, loss_unit, quantise_theta, target_scale, used_parameters
 from .compile import (
@@ -35,6 +36,7 @@ __all__ = [
     "Method",
     "Options",
     "PREFIX",
+    "SUPPORTED",
     "BatchResult",
     "UtilityBuild",
     "UtilityProof",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import Channelwise, CircuitPlan, Identity, Squares, WindowSum
+from circuits.plan import Channelwise, CircuitPlan, Identity, Squares, Transpose, WindowSum
 
 from ..backend import CircuitFiles, srs
 from ..build import PROVER_FILES, VERIFIER_FILES, check_hash, describe
@@ -186,7 +186,7 @@ def used_parameters(plan: CircuitPlan) -> np.ndarray:
     """(D,) bool: what has an influence on the utility."""
     mask = np.zeros(plan.params, bool)
     for step in plan.steps:
-        for term in () if isinstance(step, WindowSum) else step.terms:
+        for term in () if isinstance(step, WindowSum | Transpose) else step.terms:
             if not isinstance(term, Identity):
                 view = term.gamma if isinstance(term, Channelwise) else term.weight
                 mask[view.offset : view.offset + view.count] = True

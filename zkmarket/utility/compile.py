@@ -19,7 +19,7 @@ from circuits.plan import CircuitPlan
 
 from .. import backend
 from ..backend import Srs
-from ..build import Columns, Spec, choose_logrows, keys_of
+from ..build import Build, Columns, Manifest, Spec, choose_logrows, keys_of
 from ..build.statements import SALTS, VALUE_BITS, value_bound
 from ..documents import canonical_json, parse_json, write_json
 from ..errors import ArtifactError, DomainError, InputError
@@ -28,7 +28,7 @@ from ..learning import Dataset, load_dataset
 from ..networks import LOSSES, Network, Sizes, evaluate, make_plan, read_network, root, rows_of, sizes_of
 from ..progress import Progress, quiet
 from ..rules import Filter, norm_bound
-from ..updates import load_update
+from ..updates import ParameterLayout, load_model_file
 from .batch import commit_validation, quantise_batch
 from .build import MANIFEST_FILE, UTILITY_BUILD_FORMAT, UtilityBuild, loss_unit, quantise_theta, used_parameters
 from .statements import statement
@@ -45,18 +45,25 @@ MEMORY_GB, GB_PER_1000_ROWS = 0.5, 0.0042
 
 @dataclass(frozen=True)
 class Options:
-    """What is compiled, see `zkmarket compile --help`."""
+    """What is compiled, see `zkmarket compile --help`.
+
+    Attributes:
+        output: name of the ONNX file's output that holds the scores.
+        build: folder of the build whose rounds are scored: what is None below, and trainers, is as it has it.
+    """
 
     model: str
     data: str
-    trainers: int
+    trainers: int | None = None
+    output: str | None = None
+    build: Path | None = None
     loss: str = "cross-entropy"
     batch: int = 64
     value_bits: int | None = None
     scale_bits: int | None = None
     beta_max: int | None = None
     logrows: int | None = None
-    salts: int = SALTS
+    salts: int | None = None
     proofs: int = 64
     tolerance: float = 0.01
     theta: Path | None = None
@@ -76,11 +83,13 @@ class Found:
     accuracy: tuple[float, float]
     loss: tuple[float, float]
 
+    def distance(self) -> tuple[float, float]:
+        """From the float model: accuracy as a difference; loss relative to the float model's, where that is above 1."""
+        loss = abs(self.loss[0] - self.loss[1]) / max(1.0, self.loss[1])
+        return abs(self.accuracy[0] - self.accuracy[1]), loss
+
     def within(self, tolerance: float) -> bool:
-        """Accuracy as a difference; loss relative to the float model's, where that is above 1."""
-        return abs(self.accuracy[0] - self.accuracy[1]) <= tolerance and abs(
-            self.loss[0] - self.loss[1]
-        ) <= tolerance * max(1.0, self.loss[1])
+        return max(self.distance()) <= tolerance
 
 
 # ---------------------------------------------------------------- the search
@@ -115,6 +124,8 @@ def judge(plan: CircuitPlan, network: Network, theta: np.ndarray, data: Dataset)
 def candidates(network: Network, options: Options, theta: np.ndarray, data: Dataset) -> Iterator[Sizes]:
     """Sizes to try: every pair of scales."""
     assert options.logrows is not None and options.scale_bits is not None and options.beta_max is not None
+    assert options.trainers is not None
+    salts = SALTS if options.salts is None else options.salts
     largest = float(np.abs(theta[network.used()]).max())
     bound = options.theta_bound or max(THETA_BOUND, 2.0 ** math.ceil(math.log2(max(4 * largest, 1e-9))))
     reach = float(np.abs(data.inputs).max()) or 1.0
@@ -122,7 +133,7 @@ def candidates(network: Network, options: Options, theta: np.ndarray, data: Data
         for activation_bits in ACTIVATION_BITS:
             yield Sizes(
                 logrows=options.logrows,
-                salts=options.salts,
+                salts=salts,
                 scale_bits=options.scale_bits,
                 trainers=options.trainers,
                 batch=options.batch,
@@ -163,10 +174,10 @@ def search(
         )
         if verdict.within(options.tolerance):
             return verdict, judged
-    closest = min((abs(f.accuracy[0] - f.accuracy[1]) for f in judged), default=None)
+    closest = min((one.distance() for one in judged), key=sum, default=None)
     raise DomainError(
         f"no scales keep accuracy and loss within {options.tolerance} of the float model's:"
-        f" {'the closest accuracy is ' + format(closest, '.4f') + ' off' if judged else refusal};"
+        f" {'the closest are {:.4f} and {:.4f} off'.format(*closest) if closest else refusal};"
         " raise --tolerance or --logrows"
     )
 
@@ -225,22 +236,70 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
         raise InputError(f"{options.loss} does not go with targets of type {data.targets.dtype}")
     if len(data) < options.batch:
         raise InputError(f"a batch of {options.batch} needs as many samples: {options.data} has {len(data)}")
-    network = read_network(options.model, data.inputs.shape[1:])
+    network = read_network(options.model, data.inputs.shape[1:], options.output)
+    check_ending(network, options.loss)
     if options.loss == "cross-entropy" and int(data.targets.max()) >= network.outputs:
         raise InputError(f"labels reach {int(data.targets.max())}: the model has {network.outputs} outputs")
-    theta = network.theta if options.theta is None else load_update(options.theta, network.layout)
+    theta = network.theta if options.theta is None else load_model_file(options.theta, network.layout)[0]
+    if options.build is not None:
+        options = as_build(options, Build.load(options.build).manifest, network.layout)
     options = with_defaults(options, network.layout.size)
-    assert options.logrows is not None
+    assert options.logrows is not None and options.salts is not None
     width = Columns(options.logrows).width
     if not SALTS <= options.salts <= width:
         raise InputError(f"a chunk has from {SALTS} to {width} salts at K = {options.logrows}: got {options.salts}")
+    if network.labels:
+        progress(f"labels 0 to {network.outputs - 1} are the model's {', '.join(network.labels)}")
     progress(f"{len(theta)} parameters, {len(network.nodes)} operations; searching scales")
     found, judged = search(network, options, theta, data, progress)
     build = write_build(found.plan, network, ceremony, folder, progress)
     return CompiledModel(build, found, len(judged))
 
 
-def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress: Progress = quiet) -> UtilityBuild:
+def check_ending(network: Network, loss: str) -> None:
+    """A softmax at the end is dropped: cross-entropy makes it itself, and mean squares have none."""
+    if network.ending and loss == "mse":
+        raise InputError(
+            f"the model ends in {network.ending}, which is proven as a part of cross-entropy alone: for mse name what"
+            " goes into it, --output-name NAME"
+        )
+
+
+def as_build(options: Options, manifest: Manifest, layout: ParameterLayout) -> Options:
+    """The options with everything that updates decide as a build has it.
+
+    A model may be compiled for more trainers than a build has, and for longer updates.
+
+    Raises InputError if an option says otherwise, or the build is of another model or not for scores by utility.
+    """
+    if manifest.score != "equal":
+        raise InputError(
+            f"{options.build} publishes {manifest.score} scores, which tell of the updates what the losses do not:"
+            " build with --score utility:…"
+        )
+    if manifest.params != layout.size or manifest.layout not in (None, layout):
+        about = layout.difference(manifest.layout) if manifest.layout else f"{layout.size}, wanted {manifest.params}"
+        raise InputError(f"{options.build} is a build of other parameters than {options.model}: {about}")
+    values = dict(vars(options))
+    for name, wanted in {
+        "trainers": manifest.trainers,
+        "logrows": manifest.logrows,
+        "scale_bits": manifest.fixed_point.scale_bits,
+        "value_bits": manifest.fixed_point.value_bits,
+        "salts": manifest.salts,
+        "beta_max": manifest.beta_max,
+    }.items():
+        got = values[name]
+        if got is None or got == wanted:
+            values[name] = wanted
+        elif name not in ("trainers", "beta_max") or got < wanted:
+            raise InputError(f"--{name.replace('_', '-')} is {wanted} in {options.build}: got {got}; leave it out")
+    return Options(**values)
+
+
+def compile_again(
+    model: str, other: Path, ceremony: Srs, folder: Path, progress: Progress = quiet, output: str | None = None
+) -> UtilityBuild:
     """Make somebody's build again from one's own copy of the model, and refuse it unless it comes out the same.
 
     That needs no data: scales and bounds are taken from the build, they are what its plan says; operations, weights'
@@ -249,10 +308,12 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
     Raises ArtifactError if the build is of another model, or its keys are of another circuit.
     """
     given = UtilityBuild.load(other)
-    network = read_network(model, given.plan.input_shape)
+    network = read_network(model, given.plan.input_shape, output)
+    check_ending(network, given.plan.loss)
     plan = make_plan(network, sizes_of(given.plan))
     if canonical_json(plan.to_json()) != canonical_json(given.value["plan"]) or network.layout != given.layout:
-        raise ArtifactError(f"{other} is not a build of {model}: its plan is another one")
+        about = "" if network.layout == given.layout else f", {network.layout.difference(given.layout)}"
+        raise ArtifactError(f"{other} is not a build of {model}: its plan is another one{about}")
     build = write_build(plan, network, ceremony, folder, progress)
     if build.digest != given.digest:
         raise ArtifactError(
@@ -263,10 +324,11 @@ def compile_again(model: str, other: Path, ceremony: Srs, folder: Path, progress
 
 def with_defaults(options: Options, params: int) -> Options:
     """K, scale and the largest norm bound as `zkmarket build` chooses them for as many trainers and parameters."""
-    values = dict(vars(options))
+    assert options.trainers is not None
+    values = dict(vars(options)) | {"salts": SALTS if options.salts is None else options.salts}
     value_bits = options.value_bits or VALUE_BITS
     if options.logrows is None:
-        spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=options.salts)
+        spec = Spec(options.trainers, params, Filter.default(max(3, options.trainers)), salts=values["salts"])
         values["logrows"] = choose_logrows(spec)[0]
     if options.scale_bits is None:
         values["scale_bits"] = value_bits - 1
