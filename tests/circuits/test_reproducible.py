@@ -137,9 +137,9 @@ IN_A_HOME = """
 import ezkl, sys
 from pathlib import Path
 from tests.circuits.golden import CIRCUITS, facts
-from zkmarket import backend
+from zkmarket.backend import compilation
 if sys.argv[2] == "trusting":
-    backend._ezkl = lambda: ezkl
+    compilation.library = lambda: ezkl
 print(facts(CIRCUITS["settlement"], Path(sys.argv[1]))["vk_sha256"])
 """
 

@@ -54,7 +54,7 @@ def test_what_the_direct_circuit_costs():
 
 @pytest.mark.parametrize("step", ["estimate", "prove"])
 def test_what_a_game_costs(step: str):
-    small = ("--trainers", 3, "--hidden", 1, "--batch", 2, "--rounds", 0, "--draws", 1)
+    small = ("--trainers", 3, "--hidden", 4, "--batch", 8, "--rounds", 0, "--draws", 1)
     rows = rows_of("bench_games", step, *small)
     wanted = ["oracle", "estimate"] if step == "estimate" else ["round_proof", "prove_utilities", "verify_utilities"]
     assert list(rows) == wanted
