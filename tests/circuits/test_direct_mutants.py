@@ -205,6 +205,6 @@ def test_values_in_a_block_without_noise_are_noticed(tmp_path: Path):
                     check_refused(made.files, what, bad, reason)
             else:
                 check_refused(made.files, what, bad, reason)
-    bare = [run for run in circuit.numbers["sequence"] if run != ["noise", 2 * NOISE, NOISE]]
+    bare = [run for run in circuit.numbers["sequence"] if run != ("noise", 2 * NOISE, NOISE)]
     with pytest.raises(ArtifactError, match="block 2 of columns looks up data with 0 noise values: wanted 128"):
         check_every_block(bare, 0, 10)
