@@ -33,7 +33,7 @@ from zkmarket.round import Commitment, RoundId, aggregate_points
 
 pytestmark = pytest.mark.chain
 
-EXAMPLES, FEW = 160, 30
+EXAMPLES, FEW = 160, 60
 """So many projects come to every transition and to every refusal; so few to nearly all."""
 
 STEPS = 40
