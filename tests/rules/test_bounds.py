@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.domains import domain_of
 from tests.support.tiers import examples
 from zkmarket import rules
 from zkmarket.errors import DomainError
@@ -17,7 +18,6 @@ from zkmarket.rules import (
     ROOT_BITS,
     SCORE_LIMIT,
     SCORES,
-    Domain,
     Filter,
     MultiKrum,
     ReferenceProducts,
@@ -30,12 +30,6 @@ from zkmarket.rules import (
 from zkmarket.rules.scores import scores
 
 pytestmark = pytest.mark.unit
-
-
-def domain_of(
-    n: int, d: int, q: int, beta_max: int, rule: Filter, score: str, digit_bits: int, most: int | None = None
-) -> Domain:
-    return Domain.of(RuleSet(n, d, q, beta_max, rule, score, most), digit_bits)
 
 
 def gram_of(updates) -> list[list[int]]:

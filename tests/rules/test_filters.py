@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.domains import domain_of
 from tests.support.tiers import examples
 from zkmarket import rules
 from zkmarket.errors import DomainError, RuleError
 from zkmarket.rules import (
     MIN_ACCEPTED,
     SIGMA_TRAINERS,
-    Domain,
     Filter,
     MultiKrum,
     RuleSet,
@@ -30,12 +30,6 @@ from zkmarket.rules import (
 )
 
 pytestmark = pytest.mark.unit
-
-
-def domain_of(
-    n: int, d: int, q: int, beta_max: int, rule: Filter, score: str, digit_bits: int, most: int | None = None
-) -> Domain:
-    return Domain.of(RuleSet(n, d, q, beta_max, rule, score, most), digit_bits)
 
 
 NO_BOUND = 1 << 62
