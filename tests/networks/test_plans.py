@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from circuits.plan import View
 from tests.circuits.utility_nets import NETS, network_named, plan_of
 from zkmarket import utility
 from zkmarket.documents import canonical_json
@@ -42,3 +43,11 @@ def texts_of(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", NETS)
 def test_a_plan_is_written_as_it_was(name: str) -> None:
     assert texts_of(name) == json.loads(GOLDEN.read_text())[name]
+
+
+def test_a_weight_has_as_many_values_as_its_shape() -> None:
+    """`count` follows from the shape, and is written all the same: a plan in which they differ is none."""
+    view = View(3, (2, 5), (1, 0))
+    assert View.from_json(view.to_json()) == view
+    with pytest.raises(ValueError, match=r"a weight of shape \[2, 5\] has 10 values: got 9"):
+        View.from_json(view.to_json() | {"count": 9})
