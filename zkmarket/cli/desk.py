@@ -30,11 +30,10 @@ REMEMBERED = (
     "membership",
     "factory",
     "confirmations",
-    "model",
-    "data",
-    "root_data",
-    *TRAINING,
 )
+LEARNING = ("model", "data", "root_data", *TRAINING)
+"""Remembered, too, once model and data have been found to fit the project."""
+
 PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"
 STORE_TOKEN_VARIABLE = "ZKMARKET_STORE_TOKEN"
 
@@ -45,7 +44,7 @@ STORE_TOKEN_VARIABLE = "ZKMARKET_STORE_TOKEN"
 def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool = True) -> AbstractContextManager[Desk]:
     from ..roles import Settings, at_desk  # Brownie takes a second to import
 
-    given: dict[str, Any] = {name: getattr(arguments, name, None) for name in REMEMBERED}
+    given: dict[str, Any] = {name: getattr(arguments, name, None) for name in REMEMBERED + LEARNING}
     for name in ("project", "factory"):
         if given[name]:
             given[name] = address(given[name])
@@ -54,7 +53,7 @@ def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool =
             given[name] = str(Path(given[name]).resolve())
     if given["store"] and not given["store"].startswith(("http://", "https://")):
         given["store"] = str(Path(given["store"]).resolve())
-    settings = Settings.of(arguments.state.resolve(), **given)
+    settings = Settings.of(arguments.state.resolve(), LEARNING, **given)
     options = {name: getattr(arguments, name) for name in ("poll", "patience", "grace") if hasattr(arguments, name)}
     options = {name: value for name, value in options.items() if value is not None}
     options["store_token"] = read_store_token(settings.get("store_token_file"))

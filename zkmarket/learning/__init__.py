@@ -6,7 +6,7 @@ from .digit_scans import MIN_ROWS, SPLITS, digits, digits_cnn, digits_held, digi
 from .lesson import TRAINING, Learn, Lesson
 from .loading import initial_parameters, layout_of, load_callable, load_model, trained_parameters
 from .onnx_file import LINEAR_MODELS, linear_weights, load_onnx, trained_tensors
-from .training import Training, evaluate, train
+from .training import Training, evaluate, train, try_out
 
 __all__ = [
     "ATTACKS",
@@ -36,5 +36,6 @@ __all__ = [
     "train",
     "trained_parameters",
     "trained_tensors",
+    "try_out",
     "wrong_labels",
 ]

@@ -172,6 +172,12 @@ def evaluate(
     return Evaluation(total / len(data), right / len(data) if scored else None)
 
 
+def try_out(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray, data: Dataset, loss: str) -> None:
+    """Raise InputError where model, layout, theta and data do not fit each other; two rows are evaluated for it."""
+    rows = [0, int(data.targets.argmax()) if data.labelled else 0]  # of the labels the largest: is it a class?
+    evaluate(model, layout, theta, Dataset(data.inputs[rows], data.targets[rows]), loss)
+
+
 def _load(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray) -> None:
     """Put theta into the model's parameters; frozen layers and buffers stay as they are."""
     import torch

@@ -69,7 +69,11 @@ FIRST_PUT = 10.0
 
 
 class Desk:
-    """Everything that a role works with. Properties are made when they are first asked for."""
+    """Everything that a role works with. Properties are made when they are first asked for.
+
+    Attributes:
+        checks: what has to hold before the first step of `run`; chain and store are waited for there.
+    """
 
     def __init__(
         self,
@@ -91,6 +95,7 @@ class Desk:
         self._first_seen: dict[Any, float] = {}
         self._said = ""
         self._told: set[tuple[Any, ...]] = set()
+        self.checks: list[Callable[[], None]] = []
 
     # ---- what it works with
 
@@ -184,6 +189,13 @@ class Desk:
 
     def run(self, step: Callable[[State], str | None]) -> None:
         """Take a step on every new block until it returns None; see `Loop`."""
+
+        def checked(state: State) -> str | None:
+            while self.checks:
+                self.checks[0]()
+                del self.checks[0]
+            return step(state)
+
         Loop(
             self.chain,
             self.project,
@@ -194,7 +206,7 @@ class Desk:
             depth=self.depth,
             poll=self.poll,
             patience=self.patience,
-        ).run(step)
+        ).run(checked)
 
     def waits(self, text: str, key: str | None = None) -> None:
         """Say what is waited for, once."""

@@ -87,13 +87,29 @@ def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -
 
 
 def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Callable[[Any], Any]:
-    """Local training with the model and the data that the role's settings name; `change` is applied to the data."""
-    from ..learning import TRAINING, Training, load_dataset, load_model, train
+    """Local training with the model and the data that the role's settings name; `change` is applied to the data.
 
-    model, own = load_model(desk.settings["model"]), load_dataset(desk.settings[data])
+    Before the desk's first step they are tried on the project's model: what does not fit ends the program, before any
+    money moves, and is not remembered.
+    """
+    from ..learning import TRAINING, Training, load_dataset, load_model, train, try_out
+
+    text = desk.settings["model"]
+    model, own = load_model(text), load_dataset(desk.settings[data])
     own = change(own) if change else own
     given = {name: desk.settings.get(name) for name in TRAINING}
     training = Training(**{name: _number(name, value) for name, value in given.items() if value is not None})
+
+    def fits() -> None:
+        project = desk.prospectus
+        try:
+            try_out(model, project.layout, project.theta, own, training.loss)
+        except InputError as error:
+            option = data.replace("_", "-")
+            raise InputError(f"--model {text}, --{option} {desk.settings[data]}: {error}") from error
+        desk.settings.accept()
+
+    desk.checks.append(fits)
     return lambda lesson: train(model, desk.prospectus.layout, lesson.theta, own, training, lesson.round)
 
 
