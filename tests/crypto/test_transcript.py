@@ -41,6 +41,7 @@ from zkmarket.round import (
     gram,
     projection,
 )
+from zkmarket.round import base as round_base
 
 pytestmark = pytest.mark.unit
 
@@ -117,15 +118,14 @@ def replayed(case: dict[str, Any]) -> Challenges:
     transcript = started(case)
     r = transcript.slot_challenges(len(case["updates"]) + len(case["references"]) + 1)
     rows = transcript.row_hash(1, 0)
-    q, t0 = int(case["q"], 16), int(case["t0"], 16)
-    transcript.absorb_projection(q, t0, raw(case["z"]))
-    eta = transcript.challenge("eta")
-    rhos, folded = gram.check_folds(pairs(case["claims"]), q, case["chunks"], transcript)
-    claim = projection.first_claim(shape, raw(case["z"]), t0, eta)
-    sigmas, claim = projection.check_rounds(pairs(case["rounds"]), claim, shape, transcript)
-    transcript.absorb_points(map(raw, case["committed"]))
-    tau, y = transcript.challenge("tau"), transcript.challenge("y")
-    return Challenges(r, rows, eta, rhos, sigmas, tau, y, folded, claim, transcript.seed)
+    q, t0, z = int(case["q"], 16), int(case["t0"], 16), raw(case["z"])
+    claims, rounds = pairs(case["claims"]), pairs(case["rounds"])
+    sent = SimpleNamespace(t0=t0, z=z, claims=claims, rounds=rounds, columns=[*map(raw, case["committed"])])
+    asked = round_base.Challenges.replayed(transcript, q, sent)
+    folded = gram.check_folds(claims, q, case["chunks"], asked.rhos)
+    claim = projection.check_rounds(rounds, projection.first_claim(shape, z, t0, asked.eta), shape, asked.sigmas)
+    drawn = (asked.eta, asked.rhos, asked.sigmas, asked.tau, asked.y)
+    return Challenges(r, rows, *drawn, folded, claim, transcript.seed)
 
 
 def manifest_of(case: dict[str, Any]) -> Manifest:

@@ -14,6 +14,7 @@ from ..crypto import Point, Transcript, digest_words, encode_point
 from ..round import (
     NO_REFERENCES,
     BaseProof,
+    Challenges,
     Commitment,
     KnownReferences,
     Points,
@@ -144,5 +145,5 @@ def last_seed(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) -> 
     trainers = [commitment.trainer for commitment in proof.commitments]
     context = digest_words([proof.manifest_digest, rid.chain_id, rid.project, rid.round, proof.beta, *trainers])
     transcript = Transcript.start(context, all_points(proof, references))
-    proof.base.absorbed_by(transcript, proof.settlement.instances[0])
+    Challenges.replayed(transcript, proof.settlement.instances[0], proof.base)
     return transcript.seed

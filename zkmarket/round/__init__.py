@@ -1,7 +1,7 @@
 """One proven round: commit, prove, verify, open."""
 
 from .aggregate import apply_aggregate, open_aggregate, sum_salts, sum_updates
-from .base import Attempt, BaseProof, Coefficients, Points, opened_column, powers_of, replay
+from .base import Attempt, BaseProof, Challenges, Coefficients, Points, opened_column, powers_of, replay
 from .commit import JOURNAL_FILE, Committed, commit_update
 from .commitment import (
     COMMITMENT_FILE,
@@ -45,6 +45,7 @@ __all__ = [
     "Attempt",
     "BaseProof",
     "COMMITMENT_FILE",
+    "Challenges",
     "Claims",
     "Coefficients",
     "Commitment",

@@ -86,13 +86,6 @@ class BaseProof:
         """Commitments of W, U and V, as the base proof begins with them."""
         return [self.proof.point(at) for at in range(3)]
 
-    def absorbed_by(self, transcript: Transcript, q: int) -> None:
-        """All that the prover sends, absorbed in its order without a question: `replay` for who wants the seed only."""
-        transcript.absorb_projection(q, self.t0, self.z)
-        for message in (*self.claims, *self.rounds):
-            transcript.absorb(*message)
-        transcript.absorb_points(self.columns)
-
     def to_json(self) -> dict[str, Any]:
         return {
             "t0": _hex(self.t0),
@@ -257,9 +250,38 @@ def verify(build: Build, proof: BaseProof, points: Points, transcript: Transcrip
     manifest = build.manifest
     replayed = replay(manifest, transcript, q, proof)
     check_outputs(manifest, proof, replayed)
-    opened = Coefficients.of(manifest.projection, manifest.slots, r, replayed.rhos, replayed.sigmas)
-    check_combination(points, opened, proof.columns, replayed.tau, manifest.blinding)
+    opened = Coefficients.of(manifest.projection, manifest.slots, r, replayed.asked.rhos, replayed.asked.sigmas)
+    check_combination(points, opened, proof.columns, replayed.asked.tau, manifest.blinding)
     backend.verify(build.files["base"], proof.proof, "base proof")
+
+
+@dataclass(frozen=True)
+class Challenges:
+    """What the prover is asked after its messages: η after z, ρ after each fold, σ after each round, then τ and y."""
+
+    eta: int
+    rhos: tuple[int, ...]
+    sigmas: tuple[int, ...]
+    tau: int
+    y: int
+
+    @classmethod
+    def replayed(cls, transcript: Transcript, q: int, proof: BaseProof) -> Challenges:
+        """Absorb all that the prover sent, in its order, and draw each challenge after its message.
+
+        `transcript` has absorbed the commitments and nothing else. `proof` may have no instances yet.
+        """
+        transcript.absorb_projection(q, proof.t0, proof.z)
+        eta = transcript.challenge("eta")
+        rhos, sigmas = [], []
+        for step, message in enumerate(proof.claims):
+            transcript.absorb(*message)
+            rhos.append(transcript.short_challenge("rho", step))
+        for step, message in enumerate(proof.rounds):
+            transcript.absorb(*message)
+            sigmas.append(transcript.challenge("sigma", step))
+        transcript.absorb_points(proof.columns)
+        return cls(eta, tuple(rhos), tuple(sigmas), transcript.challenge("tau"), transcript.challenge("y"))
 
 
 @dataclass(frozen=True)
@@ -267,39 +289,33 @@ class Replay:
     """The verifier's side of the transcript: its challenges, and the claims that the messages come to.
 
     Attributes:
-        rhos, sigmas: of the folds, of the sumcheck's rounds. tau, y: after W, U and V.
         folded: T, the last claim of the folds. claim: the sumcheck's last claim. value: V at y.
     """
 
-    rhos: tuple[int, ...]
-    sigmas: tuple[int, ...]
-    tau: int
-    y: int
+    asked: Challenges
     folded: int
     claim: int
     value: int
 
     def outputs(self, salt_square: int, logrows: int) -> tuple[int, ...]:
         """The instances of a base proof that shows all of this; `salt_square` is the salts' part of <W, W>."""
-        return ((self.folded + salt_square) % P, salt_square, self.claim, *powers_of(self.y, logrows), self.value)
+        return ((self.folded + salt_square) % P, salt_square, self.claim, *powers_of(self.asked.y, logrows), self.value)
 
 
 def replay(manifest: Manifest, transcript: Transcript, q: int, proof: BaseProof) -> Replay:
-    """Absorb what the prover sends, in order, and draw what it was asked. `proof` may have no instances yet.
+    """Absorb what the prover sends, draw what it was asked, and follow its claims to the last ones.
 
-    `transcript` has absorbed the commitments and nothing else. Raises ProofRejected for messages of a wrong number
-    or size.
+    `transcript` has absorbed the commitments and nothing else. `proof` may have no instances yet. Raises ProofRejected
+    for messages of a wrong number or size.
     """
     shape = manifest.projection
     weights = Weights.of(shape, transcript)
-    transcript.absorb_projection(q, proof.t0, proof.z)
-    eta = transcript.challenge("eta")
-    rhos, folded = gram.check_folds(proof.claims, q, manifest.chunks, transcript)
-    claim = projection.first_claim(shape, proof.z, proof.t0, eta)
-    sigmas, claim = projection.check_rounds(proof.rounds, claim, shape, transcript)
-    transcript.absorb_points(proof.columns)
-    tau, y = transcript.challenge("tau"), transcript.challenge("y")
-    return Replay(rhos, sigmas, tau, y, folded, claim, projection.evaluate(shape, weights, sigmas, eta, y))
+    asked = Challenges.replayed(transcript, q, proof)
+    folded = gram.check_folds(proof.claims, q, manifest.chunks, asked.rhos)
+    first = projection.first_claim(shape, proof.z, proof.t0, asked.eta)
+    claim = projection.check_rounds(proof.rounds, first, shape, asked.sigmas)
+    value = projection.evaluate(shape, weights, asked.sigmas, asked.eta, asked.y)
+    return Replay(asked, folded, claim, value)
 
 
 def check_outputs(manifest: Manifest, proof: BaseProof, replayed: Replay) -> None:
@@ -311,7 +327,7 @@ def check_outputs(manifest: Manifest, proof: BaseProof, replayed: Replay) -> Non
         raise ProofRejected("base proof: <W, W> is not the folded claim T (a fold claim or the Gram matrix is false)")
     if given[2] != replayed.claim:
         raise ProofRejected("base proof: <U, V> is not the sumcheck's last claim (an update's entries are not as sent)")
-    if given[3:-1] != tuple(powers_of(replayed.y, manifest.logrows)):
+    if given[3:-1] != tuple(powers_of(replayed.asked.y, manifest.logrows)):
         raise ProofRejected("base proof: V is evaluated at another point than the transcript's")
     if given[-1] != replayed.value:
         raise ProofRejected("base proof: V is not the block that the rows' bits and challenges give")

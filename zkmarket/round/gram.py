@@ -141,20 +141,18 @@ def fold(products: np.ndarray, q: int, transcript: Transcript) -> tuple[Claims, 
 # ---------------------------------------------------------------- verify
 
 
-def check_folds(claims: Claims, q: int, chunks: int, transcript: Transcript) -> tuple[tuple[int, ...], int]:
-    """The challenges of the folds and the last claim T, which the base proof must show.
+def check_folds(claims: Claims, q: int, chunks: int, rhos: Sequence[int]) -> int:
+    """The last claim T, which the base proof must show; `rhos` are the folds' challenges.
 
-    `transcript` has absorbed q. Raises ProofRejected for a wrong number of folds.
+    Raises ProofRejected for a wrong number of folds.
     """
     steps = len(halves(chunks))
     if len(claims) != steps:
         raise ProofRejected(f"base proof has {len(claims)} fold claims: wanted {steps} for m={chunks}")
-    rhos, claim = [], q
-    for step, (a, x) in enumerate(claims):
-        transcript.absorb(a, x)
-        rhos.append(transcript.short_challenge("rho", step))
-        claim = next_claim(claim, a, x, rhos[-1])
-    return tuple(rhos), claim
+    claim = q
+    for (a, x), rho in zip(claims, rhos, strict=True):
+        claim = next_claim(claim, a, x, rho)
+    return claim
 
 
 # ---------------------------------------------------------------- both

@@ -247,16 +247,13 @@ def public_block(shape: Shape, weights: Weights, factors: Sequence[int], eta: in
 # ---------------------------------------------------------------- verify
 
 
-def check_rounds(rounds: Rounds, claim: int, shape: Shape, transcript: Transcript) -> tuple[tuple[int, ...], int]:
-    """The challenges σ and the last claim, which the base proof must show. Raises ProofRejected."""
+def check_rounds(rounds: Rounds, claim: int, shape: Shape, sigmas: Sequence[int]) -> int:
+    """The last claim, which the base proof must show; `sigmas` are the rounds' challenges. Raises ProofRejected."""
     if len(rounds) != shape.rounds:
         raise ProofRejected(f"base proof has {len(rounds)} rounds of the sumcheck: wanted {shape.rounds}")
-    sigmas: list[int] = []
-    for g0, x in rounds:
-        transcript.absorb(g0, x)
-        sigmas.append(transcript.challenge("sigma", len(sigmas)))
-        claim = next_claim(claim, g0, x, sigmas[-1])
-    return tuple(sigmas), claim
+    for (g0, x), sigma in zip(rounds, sigmas, strict=True):
+        claim = next_claim(claim, g0, x, sigma)
+    return claim
 
 
 def evaluate(shape: Shape, weights: Weights, sigmas: Sequence[int], eta: int, y: int) -> int:
