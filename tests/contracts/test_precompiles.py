@@ -16,10 +16,7 @@ Bn254.add, mulAdd
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,14 +26,13 @@ from tests.contracts.test_libraries import Harness, Refused, times
 from tests.contracts.world import refused
 from zkmarket.chain import Chain, compile_contracts
 from zkmarket.crypto import GENERATOR
-from zkmarket.market import Market
 from zkmarket.processes import SOURCE_TREE
 
 pytestmark = pytest.mark.chain
 
 PRECOMPILES = {"MOD_EXP": 5, "ADD": 6, "MUL": 7, "PAIRING": 8}
-IDENTITY, EMPTY = 4, 0x1000
-"""The precompile that gives back what it is given; accounts without code are from here on."""
+IDENTITY, EMPTY, EMPTY_SHORT = 4, 0x1000, 0x40
+"""The precompile that gives back what it is given; accounts without code are from here on; one of a single byte."""
 
 CALLER = """
 import {{Bn254{suffix}}} from "./Bn254{suffix}.sol";
@@ -148,15 +144,13 @@ def test_an_answer_of_another_length_is_none(callers: dict[str, Harness]) -> Non
             call()
 
 
-def test_the_factory_itself_asks(node: Chain, tmp_path: Path) -> None:
-    """All contracts as they are, but for the address of the pairing."""
-    folder: Any = write_project(tmp_path / "all")
-    shutil.copytree(SOURCE_TREE / "contracts", folder / "contracts", dirs_exist_ok=True)
-    path = folder / "contracts" / "lib" / "Precompiles.sol"
-    path.write_text(moved(library("Precompiles"), "PAIRING", EMPTY))
-    assert path.read_text() != library("Precompiles")
-    made = compile_contracts(folder)
-    node.deploy(made["Proofs"], node.accounts[0])
-    with refused(f"WrongPrecompile(which={EMPTY})"):
-        node.deploy(made["Factory"], node.accounts[0])
-    assert Market.deploy(node, node.accounts[0]).implementation()  # the twin: nothing is moved
+@pytest.mark.parametrize("name", PRECOMPILES)
+def test_the_factory_itself_asks(node: Chain, name: str) -> None:
+    """The code that deploys it, as it is compiled, but for one call: PUSH1 address, GAS, STATICCALL."""
+    node.deploy(compile_contracts()["Proofs"], node.accounts[0])
+    code = compile_contracts()["Factory"].deploy.encode_input()
+    asked, nobody = (f"60{at:02x}5afa" for at in (PRECOMPILES[name], EMPTY_SHORT))
+    assert code.count(asked) == 1
+    with refused(f"WrongPrecompile(which={PRECOMPILES[name]})"):
+        node._create("Factory", bytes.fromhex(code.replace(asked, nobody)), node.accounts[0])
+    assert node.code(node._create("Factory", bytes.fromhex(code), node.accounts[0]))  # its twin: nothing is moved
