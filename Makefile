@@ -7,17 +7,29 @@ NODE_STAMP = node_modules/.installed
 SETUP = $(VENV)/installed $(NODE_STAMP)
 PYTEST = $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-all quick lint bench clean
+# In one go: pip and npm wait for their registries, mypy and the Solidity compiler take a core each.
+AT_ONCE = @+$(MAKE) --no-print-directory -j2
 
-demo: $(SETUP)
+.PHONY: demo test test-all quick lint bench clean setup check compiled
+
+demo: setup
 	$(BIN)/zkmarket demo $(ARGS)
 
-test: $(SETUP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+test: setup
+	$(AT_ONCE) check compiled
 	$(PYTEST) $(ARGS)
 
-test-all: $(SETUP)
+test-all: setup
 	ZKMARKET_TESTS=all $(PYTEST) $(ARGS)
+
+setup:
+	$(AT_ONCE) $(SETUP)
+
+check: $(VENV)/installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+compiled: $(SETUP)
+	$(BIN)/python -c "from zkmarket.chain import compile_contracts; compile_contracts()"
 
 quick: $(VENV)/installed
 	$(PYTEST) -m unit $(ARGS)
