@@ -7,7 +7,6 @@ from itertools import product
 
 import pytest
 
-from circuits import NOISE
 from zkmarket.backend import block_rows, usable_rows
 from zkmarket.build import ROWS, Columns, base_rows
 from zkmarket.build.statements import (
@@ -23,6 +22,7 @@ from zkmarket.build.statements import (
     table_bound,
     value_bound,
 )
+from zkmarket.circuits import NOISE
 from zkmarket.errors import DomainError
 from zkmarket.rules import Domain, MultiKrum, RuleSet
 

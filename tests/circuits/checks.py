@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from operator import mul
 from types import SimpleNamespace
 
-from circuits import NOISE
 from tests.circuits.harness import (
     FIELD_EDGES,
     NO_DECOMPOSITION,
@@ -24,6 +23,7 @@ from tests.circuits.harness import (
 )
 from zkmarket.backend import WITHOUT_LOOKUP, blocks_of, lay_out
 from zkmarket.build.statements import SALTS, Circuit, check_settings, settlement_logrows, settlement_statement
+from zkmarket.circuits import NOISE
 from zkmarket.crypto import P, scalar_hex
 from zkmarket.errors import StatementFalse
 from zkmarket.round import Outcome, combined, decide

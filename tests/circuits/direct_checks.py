@@ -13,7 +13,6 @@ from unittest import mock
 
 import numpy as np
 
-from circuits import NOISE
 from tests.circuits.checks import Check, scalars, settings
 from tests.circuits.harness import (
     FIELD_EDGES,
@@ -28,6 +27,7 @@ from tests.circuits.harness import (
 )
 from zkmarket.backend import Operation, lay_out
 from zkmarket.build.statements import SALTS, Circuit, table_bound
+from zkmarket.circuits import NOISE
 from zkmarket.crypto import P
 from zkmarket.round import Outcome, direct
 from zkmarket.round.direct import (

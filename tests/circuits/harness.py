@@ -71,7 +71,7 @@ class Mutation:
         for old, new in self.lines.items():
             assert source.count(old) == 1, f"{circuit.source} has {source.count(old)} times {old!r}: update the mutant"
             source = source.replace(old, new)
-        scope = {"__name__": f"{honest.__module__}_mutant", "__package__": "circuits"}
+        scope = {"__name__": f"{honest.__module__}_mutant", "__package__": "zkmarket.circuits"}
         exec(compile(source, f"mutant of {circuit.source}", "exec"), scope)
         return lambda: scope[honest.__name__](**circuit.numbers)
 

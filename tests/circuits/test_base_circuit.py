@@ -70,7 +70,7 @@ def test_a_row_more_would_need_a_fourth_block(logrows: int):
 @pytest.mark.parametrize("more", [0, 1])
 @pytest.mark.parametrize("logrows", [10, 11, 12, 13])
 def test_so_it_is_when_it_is_compiled(logrows: int, more: int, tmp_path):
-    from circuits.base import Base
+    from zkmarket.circuits.base import Base
 
     rows, width = ROWS[logrows] + more, Columns(logrows).width
     module, onnx = Base(logrows, rows, width), tmp_path / "circuit.onnx"

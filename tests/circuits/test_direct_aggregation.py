@@ -135,10 +135,10 @@ def test_the_sort_is_the_smallest_of_three_ways(tmp_path_factory: pytest.TempPat
     can do without comparing in a direction that data decide, and so on x and on −x."""
     import torch
 
-    from circuits.aggregation import smallest, take
-    from circuits.settlement import at_least_zero
     from zkmarket import backend
     from zkmarket.backend import Compilation
+    from zkmarket.circuits.aggregation import smallest, take
+    from zkmarket.circuits.settlement import at_least_zero
 
     class Way(torch.nn.Module):
         def __init__(self, n: int, d: int):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from circuits import NOISE
 from tests.circuits import direct_checks as checks
 from tests.circuits.checks import Check
 from tests.circuits.conftest import Compile
@@ -18,6 +17,7 @@ from tests.circuits.test_mutants import Mutant, broken
 from zkmarket.backend import check_every_block, check_one_block, lay_out, noise_by_block
 from zkmarket.build import check_refused
 from zkmarket.build.statements import Circuit
+from zkmarket.circuits import NOISE
 from zkmarket.errors import ArtifactError
 from zkmarket.round.direct import Rule
 from zkmarket.rules import MultiKrum

@@ -15,7 +15,6 @@ from fractions import Fraction
 
 import pytest
 
-from circuits import NOISE
 from tests.circuits import checks
 from tests.circuits.checks import Opened, Rules, Settle, settle
 from tests.circuits.conftest import Compile
@@ -24,6 +23,7 @@ from tests.circuits.harness import Compiled, Mutation, compiled_with
 from tests.circuits.leak import Basis, Table, points_of, sign_counts
 from zkmarket import backend
 from zkmarket.build.statements import base_circuit, comparisons, sorted_noise
+from zkmarket.circuits import NOISE
 from zkmarket.crypto import Point, multiply_add, scalar_hex
 from zkmarket.round.direct import Rule, noise_of_table
 from zkmarket.rules import MultiKrum, norm_bound

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuits.plan import CircuitPlan
 from tests.circuits.leak import Basis, Table, points_of
 from tests.circuits.utility_nets import BATCH, network_named, sizes
 from zkmarket import backend, utility
 from zkmarket.backend import srs
+from zkmarket.circuits.plan import CircuitPlan
 from zkmarket.crypto import P, Point, random_scalars, scalar_hex
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
 from zkmarket.networks import make_plan

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from circuits.plan import CircuitPlan
 from tests.circuits.harness import Compiled
 from zkmarket import backend, utility
+from zkmarket.circuits.plan import CircuitPlan
 from zkmarket.crypto import scalar_hex
 from zkmarket.networks import Network, Sizes, evaluate, make_plan, network_of_module
 from zkmarket.updates import ParameterLayout

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from circuits.plan import View
 from tests.circuits.utility_nets import NETS, network_named, plan_of
 from zkmarket import utility
+from zkmarket.circuits.plan import View
 from zkmarket.documents import canonical_json
 from zkmarket.utility import UtilityBuild
 

@@ -162,7 +162,7 @@ def test_every_filter_can_be_written(lines: str, filters: list[str], most: int |
 
 
 def test_the_example_is_packaged():
-    assert EXAMPLE.name in (ROOT / "setup.cfg").read_text()
+    assert EXAMPLE.name in (ROOT / "pyproject.toml").read_text()
 
 
 # ---------------------------------------------------------------- complaints

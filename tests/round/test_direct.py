@@ -7,7 +7,6 @@ from itertools import product
 
 import pytest
 
-from circuits import NOISE
 from zkmarket.backend import (
     Compilation,
     Operation,
@@ -21,6 +20,7 @@ from zkmarket.backend import (
 )
 from zkmarket.build import ROWS
 from zkmarket.build.statements import noise_covers, sorted_noise, table_bound
+from zkmarket.circuits import NOISE
 from zkmarket.errors import ArtifactError, BackendError, BackendTimeout, DomainError, InputError, RuleError
 from zkmarket.round.direct import (
     MAX_WEIGHT,

@@ -24,8 +24,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from circuits import NOISE
-
+from ..circuits import NOISE
 from ..errors import ArtifactError, BackendError, BackendTimeout
 from ..processes import SOURCE_TREE
 from .compilation import CircuitFiles, Compilation, block_rows, compile_circuit, usable_rows

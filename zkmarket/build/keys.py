@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import re
@@ -52,12 +51,13 @@ def keys_of(circuit: Circuit, srs: Srs, progress: Progress = quiet) -> tuple[Pat
 
 def recipe_of(circuit: Circuit, srs: Srs) -> dict[str, Any]:
     """Everything that decides the bytes of a circuit's keys, and what was asserted of them when they were made."""
-    roots = {name: Path(str(importlib.import_module(name).__file__)).parents[1] for name in ("circuits", "zkmarket")}
-    statements = sorted((roots["zkmarket"] / "zkmarket" / "build" / "statements").glob("*.py"))
+    package = Path(__file__).parents[1]
+    roots = {"circuits": package, "zkmarket": package.parent}  # names as they are in the source tree, in a wheel too
+    statements = sorted((package / "build" / "statements").glob("*.py"))
     files = (
         "circuits/__init__.py",
         f"circuits/{circuit.source}",
-        *(str(path.relative_to(roots["zkmarket"])) for path in statements),
+        *(f"zkmarket/build/statements/{path.name}" for path in statements),
         "zkmarket/backend/placement.py",
         *circuit.code,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import (
+from ..circuits.plan import (
     Bias,
     CircuitPlan,
     Convolution,
@@ -22,7 +22,6 @@ from circuits.plan import (
     View,
     WindowSum,
 )
-
 from ..errors import DomainError, InputError
 from .layers import patches, per_channel, transpose, windows
 from .plan import exponentials

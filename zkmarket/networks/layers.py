@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import View
-
+from ..circuits.plan import View
 from ..updates import ParameterLayout
 
 

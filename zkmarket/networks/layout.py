@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from circuits import NOISE
-from circuits.plan import (
+from ..backend import MARGIN, sequence, usable_rows
+from ..build import Columns
+from ..build.statements import noise_covers
+from ..circuits import NOISE
+from ..circuits.plan import (
     Bounds,
     Channelwise,
     CircuitPlan,
@@ -21,10 +24,6 @@ from circuits.plan import (
     Transpose,
     WindowSum,
 )
-
-from ..backend import MARGIN, sequence, usable_rows
-from ..build import Columns
-from ..build.statements import noise_covers
 from ..documents import canonical_json
 from ..errors import DomainError, InputError
 from .layers import Network

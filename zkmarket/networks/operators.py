@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import View
-
+from ..circuits.plan import View
 from .graph import FLOAT_TYPES
 from .layers import Node
 from .reading import Reading

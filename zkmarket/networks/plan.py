@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import Term
+from ..circuits.plan import Term
 
 LOSSES = ("cross-entropy", "mse")
 WITNESS_SALTS = 8

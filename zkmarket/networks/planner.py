@@ -32,7 +32,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from circuits.plan import (
+from ..build.statements import table_bound
+from ..circuits.plan import (
     Bias,
     Channelwise,
     Convolution,
@@ -47,8 +48,6 @@ from circuits.plan import (
     View,
     WindowSum,
 )
-
-from ..build.statements import table_bound
 from ..errors import DomainError, InputError
 from .layers import Node
 from .plan import (

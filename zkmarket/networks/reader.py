@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import View
-
+from ..circuits.plan import View
 from ..errors import InputError
 from ..learning import initial_parameters, load_model, load_onnx
 from ..updates import ParameterLayout

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NoReturn
 
-from circuits.plan import View
-
+from ..circuits.plan import View
 from ..learning import LINEAR_MODELS, linear_weights
 from ..updates import ParameterLayout
 from .graph import Graph

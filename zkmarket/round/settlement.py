@@ -11,12 +11,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from circuits import NOISE
-
 from .. import backend
 from ..backend import Proof, ProofJob
 from ..build import Build, Manifest
 from ..build.statements import sorted_noise
+from ..circuits import NOISE
 from ..crypto import P, Point, encode_point, from_ints, random_scalars, scalar_hex, to_hex
 from ..errors import DomainError, ProofRejected
 from ..rules import SCORE_LIMIT, Gram, ReferenceProducts, accepted, median_squared_norm, reference_slots

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from circuits.plan import CircuitPlan
-
 from .. import backend
+from ..circuits.plan import CircuitPlan
 from ..crypto import Point, decode_point, encode_point, random_scalars
 from ..errors import DomainError, InputError, ProofRejected
 from ..files import load_npz, save_npz

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import Channelwise, CircuitPlan, Identity, Squares, Transpose, WindowSum
-
 from ..backend import CircuitFiles, srs
 from ..build import PROVER_FILES, VERIFIER_FILES, check_hash, describe
 from ..build.statements import check_rows, check_settings
+from ..circuits.plan import Channelwise, CircuitPlan, Identity, Squares, Transpose, WindowSum
 from ..crypto import digest_words
 from ..documents import canonical_json, parse_json, read_json
 from ..errors import ArtifactError, DomainError, InputError

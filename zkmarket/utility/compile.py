@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from circuits.plan import CircuitPlan
-
 from .. import backend
 from ..backend import Srs
 from ..build import Build, Columns, Manifest, Spec, choose_logrows, keys_of
 from ..build.statements import SALTS, VALUE_BITS, value_bound
+from ..circuits.plan import CircuitPlan
 from ..documents import canonical_json, parse_json, write_json
 from ..errors import ArtifactError, DomainError, InputError
 from ..files import link_or_copy, new_folder

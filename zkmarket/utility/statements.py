@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from circuits.plan import CircuitPlan, CrossEntropy, Squares, Stage
-
 from ..backend import WITHOUT_LOOKUP, Compilation, Exportable, Operation, check_every_block, check_table, usable_rows
 from ..build.statements import Circuit, Inputs
+from ..circuits.plan import CircuitPlan, CrossEntropy, Squares, Stage
 from ..crypto import LOW_128, P, digest_int, hash_words, random_scalars, scalar_hex, small_hex, to_hex
 from ..errors import ArtifactError
 from ..networks import evaluate, rows_of
@@ -67,7 +66,7 @@ def statement(plan: CircuitPlan) -> Circuit:
     numbers = {"plan": plan.to_json()}
 
     def module() -> Exportable:
-        from circuits.utility import Utility as Module
+        from ..circuits.utility import Utility as Module
 
         return Module(**numbers)
 

@@ -15,7 +15,7 @@ def base_circuit(logrows: int) -> Circuit:
     numbers = {"logrows": logrows, "rows": columns.rows, "width": columns.width}
 
     def module() -> Exportable:
-        from circuits.base import Base
+        from ...circuits.base import Base
 
         return Base(**numbers)
 

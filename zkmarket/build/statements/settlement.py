@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuits import NOISE
-
 from ...backend import Compilation, Exportable, block_rows, check_first_block
+from ...circuits import NOISE
 from ...crypto import random_scalars, scalar_hex, to_hex
 from ...errors import DomainError
 from ...rules import DIGITS_LIMIT, ROOT_BITS, Domain, RuleSet, reference_slots
@@ -63,7 +62,7 @@ def settlement_statement(logrows: int, rules: RuleSet, salts: int) -> Circuit:
     last_norm = slot_entry(slots, n)
 
     def module() -> Exportable:
-        from circuits.settlement import Settlement
+        from ...circuits.settlement import Settlement
 
         return Settlement(**numbers)
 

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from circuits import NOISE
-
 from ...backend import Compilation, Exportable, Operation, usable_rows
+from ...circuits import NOISE
 from ...rules import Domain, Filter, RuleSet, reference_slots
 from ..columns import ROWS, Columns
 

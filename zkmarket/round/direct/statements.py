@@ -6,8 +6,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from circuits import NOISE
-
 from ... import backend
 from ...backend import (
     VALUES,
@@ -22,6 +20,7 @@ from ...backend import (
 )
 from ...build import Columns
 from ...build.statements import SALTS, Circuit, Inputs, noise_covers, sorted_noise, table_bound
+from ...circuits import NOISE
 from ...crypto import random_scalars, scalar_hex, to_hex
 from ...errors import DomainError, InputError, RuleError
 from ...rules import GAMES, INTEGER_LIMIT, Domain, MultiKrum, RuleSet, check_score
@@ -202,7 +201,7 @@ def aggregation_statement(logrows: int, n: int, d: int, rule: Rule, output: str,
     total = columns * column + last + table + sliced + 2 + (n if mean else 1) + lookups + result
 
     def module() -> Exportable:
-        from circuits.aggregation import Aggregation
+        from ...circuits.aggregation import Aggregation
 
         return Aggregation(**numbers)
 
@@ -273,7 +272,7 @@ def round_statement(
     }
 
     def module() -> Exportable:
-        from circuits.round import Round
+        from ...circuits.round import Round
 
         return Round(**numbers)
 
