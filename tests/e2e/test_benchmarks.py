@@ -47,9 +47,16 @@ def test_what_a_round_costs():
     assert rows["verify"]["bytes"] == rows["aggregator_total"]["bytes"] > rows["base_proof"]["bytes"] > 0
 
 
+@pytest.mark.exhaustive("the same that is stopped; tests/circuits has direct proofs")
 def test_what_the_direct_circuit_costs():
     rows = rows_of("bench_direct", *SMALL_ROUND, "--output", "committed")
     assert "folded" in rows and rows["direct_committed"]["seconds"] > 0, rows
+
+
+def test_a_direct_proof_that_takes_too_long_is_stopped():
+    rows = rows_of("bench_direct", *SMALL_ROUND, "--output", "committed", "--limit", 1)
+    assert rows["folded"]["seconds"] > 0
+    assert rows["direct_committed"]["failed"].startswith("BackendTimeout")
 
 
 @pytest.mark.parametrize("step", ["estimate", "prove"])
