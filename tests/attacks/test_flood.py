@@ -103,7 +103,7 @@ def test_a_flood_that_is_used_twice_is_520_equations() -> None:
     first, second = attempts(ideal, updates)
     matrix, wanted = equations(ideal, first, with_the_flood_of(first, second))
     np.testing.assert_array_equal(matrix @ np.concatenate([update.values for update in updates]), wanted)
-    some = np.random.default_rng(1).choice(matrix.shape[1], 1500, replace=False)  # a rank is at least that of a part
+    some = np.random.default_rng(1).choice(matrix.shape[1], 600, replace=False)  # a rank is at least that of a part
     rank, _ = rank_mod(matrix[:, some], wanted)
     assert rank == SUMS == 520
 

@@ -14,7 +14,7 @@ from benchmarks.bench_rules import Rule, Town, candidates, play, rules, table
 from zkmarket.learning import Lesson
 from zkmarket.rules import Filter
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.e2e
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

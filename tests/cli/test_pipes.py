@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.e2e
 
 
 def run(place: Path, words: tuple[str, ...], closed: tuple[str, ...]) -> tuple[int, str, str]:

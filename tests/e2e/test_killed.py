@@ -49,8 +49,8 @@ OPENED = files("keyring.json", "aggregates/N.bin")
 
 STEPS = ".*" if ALL else "(?!file:settings|file:prospectus|folder:builds|keys|proof:base).*"
 """At which trainers and aggregator die. What every desk does first, `DESK`, is left to `make test-all`, which kills all
-four roles at it; test_interrupted.py kills who makes keys. So are the prover's steps of the base proof: it does the same
-at each circuit."""
+four roles at it; test_interrupted.py kills who makes keys. So are the prover's steps of the base proof, which are those
+of any circuit."""
 
 DIED = DESK if ALL else set[str]()
 PROVED = ("base", "settlement") if ALL else ("settlement",)

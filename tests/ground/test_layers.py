@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import statistics
 import subprocess
@@ -35,6 +36,7 @@ def table() -> dict[str, set[str]]:
     return {name: set(re.findall(r"`(\w+)`", allowed)) for name, allowed in ROW.findall(text)}
 
 
+@functools.cache
 def imports(module: str) -> set[str]:
     """Absolute dotted names of all that a module imports: inside functions and for type checkers, too."""
     path = FILES[module]

@@ -206,6 +206,7 @@ def full(request: pytest.FixtureRequest, past: Past, at: Desk, monkeypatch: pyte
     monkeypatch.setattr(desk, "FIRST_PUT", 0.2)
     store = Refusing(past.store, request.param)
     vars(at)["store"] = store
+    at.delivery._pause = 0.1
     yield store
     store.works.set()
 
