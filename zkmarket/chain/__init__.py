@@ -13,7 +13,7 @@ from .compiler import (
     library_of_creation,
     tools,
 )
-from .connection import BLOCK_GAS, anvil_node, connect, development_chain
+from .connection import BLOCK_GAS, anvil_node, connect, development_chain, give_coins
 from .contract import Contract, Event, Receipt, sign
 from .networks import DEVELOPMENT_CHAINS, LAYER_ONES, outage_warning
 from .node import Node, NodeAway, NodeRefused, send_from_node
@@ -47,6 +47,7 @@ __all__ = [
     "connect",
     "development_chain",
     "encoded",
+    "give_coins",
     "library_of_creation",
     "outage_warning",
     "plain",

@@ -9,7 +9,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -150,14 +150,21 @@ def anvil_node(
 
 def _turn_clock_on(rpc_url: str) -> None:
     """To the time of the latest block at least: anvil forgets that its clock was moved, and would step back."""
+    last = int(_ask(rpc_url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    if last > time.time():
+        _ask(rpc_url, "evm_setTime", last + 1)
+
+
+def give_coins(rpc_url: str, accounts: Iterable[str], wei: int) -> None:
+    """Let accounts of an anvil own so much."""
+    for account in accounts:
+        _ask(rpc_url, "anvil_setBalance", account, hex(wei))
+
+
+def _ask(rpc_url: str, method: str, *given: Any) -> Any:
     from urllib.request import Request, urlopen
 
-    def ask(method: str, *given: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": given}).encode()
-        request = Request(rpc_url, body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=RPC_SECONDS) as answer:
-            return json.load(answer)["result"]
-
-    last = int(ask("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
-    if last > time.time():
-        ask("evm_setTime", last + 1)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": given}).encode()
+    request = Request(rpc_url, body, {"Content-Type": "application/json"})
+    with urlopen(request, timeout=RPC_SECONDS) as answer:
+        return json.load(answer)["result"]

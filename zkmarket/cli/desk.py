@@ -169,6 +169,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="package.module:factory[,k=v]", help="your code that makes the torch module; remembered"
     )
+    add_lessons(parser)
+
+
+def add_lessons(parser: argparse.ArgumentParser) -> None:
+    """How to train, whatever model."""
     parser.add_argument("--epochs", metavar="COUNT", help="local epochs of a round (5)")
     parser.add_argument("--batch", metavar="COUNT", help="samples of a batch (32)")
     parser.add_argument("--optimiser", choices=("sgd", "adam"), help="local optimiser (sgd)")

@@ -28,6 +28,7 @@ from . import (
     owner,
     round,
     srs,
+    starter,
     store,
     trainer,
 )
@@ -44,7 +45,7 @@ GROUPS: dict[str, tuple[Any, ...]] = {
         inspect,
         account,
     ),
-    "tools (this machine and its stores)": (doctor, srs, store, demo),
+    "tools (this machine and its stores)": (starter, doctor, srs, store, demo),
 }
 """The files of a group, in the order of the help page; each adds its own verbs."""
 

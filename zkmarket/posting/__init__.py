@@ -22,7 +22,7 @@ from .gas import (
     lock_gas,
     settle_gas,
 )
-from .project_file import EXAMPLE, ProjectFile, example
+from .project_file import DEVELOPMENT_WINDOWS, EXAMPLE, ProjectFile, development_penalty, example
 from .values import load_project_file
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "CREATE_MODEL_GAS",
     "CREATE_PLAN_GAS",
     "CREATE_RATES_GAS",
+    "DEVELOPMENT_WINDOWS",
     "EXAMPLE",
     "FILE_LIMIT",
     "GAS",
@@ -43,6 +44,7 @@ __all__ = [
     "SLOT_AGAIN_GAS",
     "admit_gas",
     "create_gas",
+    "development_penalty",
     "estimate_cost",
     "estimate_words",
     "example",

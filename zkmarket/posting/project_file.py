@@ -47,15 +47,21 @@ def example(trainers: int | None = None) -> str:
     text = EXAMPLE.read_text()
     if trainers is None:
         return text
-    if not 3 <= trainers <= 64:
-        raise InputError(f"a round has from 3 to 64 trainers: got {trainers}")
+    penalty = development_penalty(trainers)
     lines = [(name, f'{name} = "{span}"') for name, span in DEVELOPMENT_WINDOWS.items()]
     lines += [("least", f"least = {trainers}"), ("most", f"most = {trainers}")]
-    lines += [("penalty", f'penalty = "{-(-100 // trainers) / 100} ether"')]  # at least reward/least
+    lines += [("penalty", f'penalty = "{penalty} ether"')]
     for name, line in lines:
         text, count = re.subn(rf'(?m)^(# )?{name} = ("[^"]*"|\d+)(?= )', line, text)
         assert count == 1, name
     return text
+
+
+def development_penalty(trainers: int) -> str:
+    """In ether, of a reward of one: at least reward/least, in hundredths."""
+    if not 3 <= trainers <= 64:
+        raise InputError(f"a round has from 3 to 64 trainers: got {trainers}")
+    return f"{-(-100 // trainers) / 100}"
 
 
 @dataclass(frozen=True)
