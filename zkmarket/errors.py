@@ -95,7 +95,10 @@ class PassedOn(ChainError):
 
 
 class TransactionReverted(ChainError):
-    """Carries ``reason``: what the contract said, such as ``NotOwner: 0x…``; empty where it said nothing."""
+    """Carries ``reason``: what the contract said, such as ``NotOwner: 0x…``; empty where it said nothing.
+
+    Its message says the same as a sentence, where it is an error of our contracts.
+    """
 
     exit_code = 4
 

@@ -1,8 +1,9 @@
-"""Amounts of coin and durations as people write them, and exactly what they mean."""
+"""Amounts of coin and durations as people write them, and exactly what they mean; times as dates."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from eth_utils.units import units
 
@@ -48,3 +49,19 @@ def duration_text(seconds: int) -> str:
         count, seconds = divmod(seconds, size)
         parts += [f"{count}{unit}"] * bool(count)
     return " ".join(parts) or "0s"
+
+
+def rough_text(seconds: int) -> str:
+    """About how long: "45 s", "3 min", "5 h", "2 d"; never more than it is."""
+    for unit, size in (("d", DAY), ("h", HOUR), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def date_text(seconds: int) -> str:
+    """A time of a block as a date in UTC; its number of seconds since 1970 where no date is so late."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"second {seconds}"

@@ -43,12 +43,11 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.doubles import reward_token
-from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, manifest_digest, point, refused
+from tests.contracts.world import CID, ETHER, PENALTY, WINDOW, Scene, manifest_digest, point, refused, refused_like
 from zkmarket.build import Columns
 from zkmarket.build.statements import value_bound
 from zkmarket.chain import NOBODY, Phase, transacting
 from zkmarket.crypto import Q
-from zkmarket.errors import TransactionReverted
 from zkmarket.market import GAS_LIMIT, Plan, Project, Terms, read_struct, settlement_work, struct_words
 from zkmarket.rules import norm_bound
 
@@ -428,7 +427,7 @@ def test_all_plans_have_the_same_references(scene: Scene, references: int) -> No
     assert [scene.project.plan(n).references for n in (3, 4, 5)] == [references] * 3
     for at in range(3):
         other = scene.plans(scene.terms(), references=(references + 1) % 4)[at]
-        with pytest.raises(TransactionReverted, match=r"OutOfBounds\(what=references, "):
+        with refused_like(r"OutOfBounds\(what=references, .*"):
             scene.create(plans=[*plans[:at], other, *plans[at + 1 :]])
 
 

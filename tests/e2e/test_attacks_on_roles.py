@@ -119,7 +119,7 @@ def test_a_lock_that_somebody_else_sends_ends_no_aggregator(tmp_path: Path, chai
         soon(lambda: lines(aggregator, refused))
         soon(lambda: project.state().phase == Phase.SETTLED)
         (said,) = {line.split(";")[0] for line in lines(aggregator, refused)}
-        assert "WrongPhase" in said
+        assert "the project is in phase PROVE" in said
         soon(lambda: place.opened(1, *TRAINERS))
         place.pass_deadline()
         soon(lambda: aggregator.code is not None)

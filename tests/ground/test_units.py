@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.project_files import (
     ETHER,
 )
-from zkmarket.units import DURATIONS, amount_text, duration_text, parse_amount, parse_duration
+from zkmarket.units import DURATIONS, amount_text, date_text, duration_text, parse_amount, parse_duration, rough_text
 
 pytestmark = pytest.mark.unit
 
@@ -71,3 +71,10 @@ def test_a_duration_is_the_sum_of_its_parts(counts: tuple[int | None, ...], betw
 def test_no_duration(text: str):
     with pytest.raises(ValueError, match="a duration such as"):
         parse_duration(text)
+
+
+def test_times_read_well():
+    some = {0: "0 s", 119: "119 s", 120: "2 min", 7199: "119 min", 7200: "2 h", 2 * 86400: "2 d", 10 * 86400 - 1: "9 d"}
+    assert {seconds: rough_text(seconds) for seconds in some} == some
+    assert date_text(1_800_000_000) == "2027-01-15 08:00:00 UTC"
+    assert date_text(2**255) == f"second {2**255}"

@@ -92,7 +92,7 @@ def lagging(past: Past, made: Desk, depth: int) -> None:
     past.state = state  # type: ignore[attr-defined]
 
 
-REFUSED = TransactionReverted("lock was reverted: WrongPhase(have=PROVE, want=ADMIT)", "WrongPhase(…)")
+REFUSED = TransactionReverted("lock was reverted: the project is in phase PROVE", "WrongPhase(…)")
 
 
 @pytest.mark.parametrize("depth", [2, 10, 40])
@@ -129,10 +129,10 @@ def test_a_refusal_that_no_block_explains_ends_the_program(depth: int, past: Pas
         blocks.append(state.block)
         raise REFUSED
 
-    with pytest.raises(TransactionReverted, match="lock was reverted: WrongPhase"):
+    with pytest.raises(TransactionReverted, match="lock was reverted: the project"):
         made.run(step)
     assert len([block for block in blocks if block >= first]) == loop.REFUSALS
-    assert heard(made, "WrongPhase(have=PROVE, want=ADMIT); looking again")
+    assert heard(made, "the project is in phase PROVE; looking again")
 
 
 @pytest.mark.parametrize("really", [True, False])

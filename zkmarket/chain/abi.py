@@ -20,6 +20,7 @@ from ..errors import ChainError, TransactionReverted
 from .compiler import brownie_project, compile_contracts
 from .node import NodeAway
 from .phase import Phase
+from .refusals import sentence
 
 
 @contextlib.contextmanager
@@ -39,21 +40,23 @@ def transacting(what: str) -> Iterator[None]:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except exceptions.VirtualMachineError as error:
-        reason = _reason(error.revert_msg)
-        raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
+        raise _reverted(what, error.revert_msg) from error
     except ContractLogicError as error:
-        reason = _reason(error.message)
-        raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
+        raise _reverted(what, error.message) from error
     except ValueError as error:  # the node's refusals, as Brownie passes them on
         told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
         if told.get("code") == REVERTED or "execution reverted" in str(told.get("message")):
-            reason = _reason(told.get("data") or told.get("message"))
-            raise TransactionReverted(f"{what} was reverted: {reason or 'no reason given'}", reason) from error
+            raise _reverted(what, told.get("data") or told.get("message")) from error
         raise ChainError(f"{what} failed: {told.get('message', error)}") from error
     except (RequestException, ConnectionError) as error:
         raise NodeAway(f"{what} failed: {innermost(error)}") from error
     except (Web3Exception, exceptions.RPCRequestError, exceptions.TransactionError) as error:
         raise ChainError(f"{what} failed: {error}") from error
+
+
+def _reverted(what: str, text: str | None) -> TransactionReverted:
+    reason = _reason(text)
+    return TransactionReverted(f"{what} was reverted: {sentence(what, reason) or 'no reason given'}", reason)
 
 
 def innermost(error: BaseException) -> str:

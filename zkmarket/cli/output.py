@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from ..errors import TransactionReverted
 from ..progress import Progress, quiet
 
 Answer = tuple[dict[str, Any], str]
@@ -18,7 +19,10 @@ Answer = tuple[dict[str, Any], str]
 
 def fail(arguments: argparse.Namespace, error: Exception, code: int) -> int:
     if arguments.json:
-        print(json.dumps({"error": type(error).__name__, "message": str(error), "exit_code": code}))
+        told = {"error": type(error).__name__, "message": str(error), "exit_code": code}
+        if isinstance(error, TransactionReverted):
+            told["reason"] = error.reason  # as the contract said it; the message is a sentence
+        print(json.dumps(told))
     print(f"zkmarket {arguments.verb}: {error}", file=sys.stderr)
     return code
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ..chain import Phase
+from ..units import date_text
 
 
 @dataclass(frozen=True)
@@ -49,5 +49,4 @@ def phase_text(state: State) -> str:
 
 def until(state: State) -> str:
     """The phase's deadline in words, by the chain's clock."""
-    when = datetime.fromtimestamp(state.deadline, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"until {when} UTC by the chain's clock"
+    return f"until {date_text(state.deadline)} by the chain's clock"
