@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -n 2 --dist worksteal
 # In one go: pip and npm wait for their registries, mypy and the Solidity compiler take a core each.
 AT_ONCE = @+$(MAKE) --no-print-directory -j2
 
-.PHONY: demo test test-all quick lint bench clean setup check compiled
+.PHONY: demo test test-all quick lint bench wheel clean setup check compiled
 
 demo: setup
 	$(BIN)/zkmarket demo $(ARGS)
@@ -39,6 +39,12 @@ lint: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench_round $(ARGS)
+
+# dist/zkmarket-*.whl, with the compiled contracts in it.
+wheel: setup
+	$(BIN)/python -m zkmarket.chain.shipping .build/shipped
+	rm -rf build dist/zkmarket-*.whl
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

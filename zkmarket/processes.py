@@ -1,9 +1,10 @@
-"""Child processes that do not outlive the one which started them, and where the source tree is."""
+"""Child processes that do not outlive the one which started them, and where the package is."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ def die_with(source: Any) -> None:
 
 
 SOURCE_TREE = Path(__file__).resolve().parents[1]
-"""Where contracts/, node_modules/ and brownie-config.yaml are: zkmarket runs from its source tree."""
+"""The folder that holds the package: the root of the source tree, or where a wheel was installed."""
+
+
+def python_module(name: str) -> list[str]:
+    """To start a module of ours with the folder above as working directory: in the source tree it is found there.
+
+    Where a wheel is installed are others' modules, too, which must not stand before Python's own (-P).
+    """
+    return [sys.executable, *([] if (SOURCE_TREE / "pyproject.toml").is_file() else ["-P"]), "-m", name]
 
 
 # The shell becomes the command. Its helper waits for the end of our pipe, which even kill -9 of this process brings.

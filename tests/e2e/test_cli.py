@@ -75,7 +75,9 @@ def test_doctor(flow: Flow) -> None:
         "torch",
         "srs",
         "cache",
-        "market",
+        "node",
+        "solc",
+        "anvil",
     }
     text = succeeded(flow.run("doctor"))
     assert "INSECURE" in text.out and text.out.startswith("ok ")

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ..circuits import NOISE
 from ..errors import ArtifactError, BackendError, BackendTimeout
-from ..processes import SOURCE_TREE
+from ..processes import SOURCE_TREE, python_module
 from .compilation import CircuitFiles, Compilation, block_rows, compile_circuit, usable_rows
 from .proofs import mock
 
@@ -86,7 +86,7 @@ def lay_out(onnx: Path, how: Compilation, inputs: list[list[str]], seconds: floa
     """
     with tempfile.TemporaryDirectory() as folder:
         task = {"onnx": str(onnx), "how": asdict(how), "folder": folder, "inputs": inputs}
-        words = [sys.executable, "-m", "zkmarket.backend.placement"]
+        words = python_module("zkmarket.backend.placement")
         try:
             done = subprocess.run(
                 words,

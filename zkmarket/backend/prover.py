@@ -13,7 +13,7 @@ from queue import Empty, Queue
 from typing import IO, Any
 
 from ..errors import BackendError, BackendTimeout, StatementFalse
-from ..processes import SOURCE_TREE
+from ..processes import SOURCE_TREE, python_module
 from ..progress import Progress
 from .ezkl import library
 
@@ -21,7 +21,7 @@ from .ezkl import library
 def run_child(tasks: list[dict[str, Any]], folder: Path, progress: Progress) -> None:
     """Run `_child_main` over the tasks, watching every step's deadline; what the child leaves is in `folder`."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "zkmarket.backend.prover"],
+        python_module("zkmarket.backend.prover"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -4,20 +4,20 @@ from .abi import as_tuples, codec, encoded, plain, transacting
 from .chain import Chain
 from .compiler import (
     MAX_CODE,
-    SOLC_VERSION,
     VERIFIER_SETTINGS,
     CompiledVerifier,
     compile_contracts,
     compile_verifier,
     compiled_code,
     library_of_creation,
-    tools,
+    solc_version,
 )
 from .connection import BLOCK_GAS, anvil_node, connect, development_chain, give_coins
 from .contract import Contract, Event, Receipt, sign
 from .networks import DEVELOPMENT_CHAINS, LAYER_ONES, outage_warning
 from .node import Node, NodeAway, NodeRefused, send_from_node
 from .phase import NOBODY, Phase
+from .tools import SOLC_VERSION, anvil_version, install_command, node_path, tools_installed, tree
 from .wallet import Wallet
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "VERIFIER_SETTINGS",
     "Wallet",
     "anvil_node",
+    "anvil_version",
     "as_tuples",
     "codec",
     "compile_contracts",
@@ -48,11 +49,15 @@ __all__ = [
     "development_chain",
     "encoded",
     "give_coins",
+    "install_command",
     "library_of_creation",
+    "node_path",
     "outage_warning",
     "plain",
     "send_from_node",
     "sign",
-    "tools",
+    "solc_version",
+    "tools_installed",
     "transacting",
+    "tree",
 ]

@@ -24,14 +24,11 @@ from eth_utils.address import to_checksum_address
 from ..documents import write_json
 from ..errors import ChainError
 from ..files import atomic_write, cache_folder, locked, sha256_file
-from ..processes import SOURCE_TREE
-
-SOLC_VERSION = "0.8.37+commit.f401782d"
-"""Decides the bytes of every contract; brownie-config.yaml and package-lock.json name the same."""
+from .tools import COMPILED, SOLC_VERSION, solc_folder, solc_path, tree
 
 MAX_CODE = 24_576
 """EIP-170: the most bytes of code that a contract may have."""
-COMPILE_SECONDS, START_SECONDS = 300, 30
+COMPILE_SECONDS = 300
 
 VERIFIER_SETTINGS = {
     # 200 runs: the same size as 1 run and
@@ -44,47 +41,13 @@ VERIFIER_SETTINGS = {
 }
 
 
-# ---------------------------------------------------------------- tools
-
-
-def solc_path() -> Path:
-    """contracts/solc.cjs under the name that Brownie looks for."""
-    link = SOURCE_TREE / ".build" / "solc" / f"solc-v{SOLC_VERSION.partition('+')[0]}"
-    if not (SOURCE_TREE / "node_modules" / "solc").is_dir() or shutil.which("node") is None:
-        raise ChainError(
-            "the Solidity compiler is missing: install Node.js 20 or later and run `npm ci --ignore-scripts`"
-        )
-    if not link.is_symlink():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            link.symlink_to(os.path.relpath(SOURCE_TREE / "contracts" / "solc.cjs", link.parent))
-    return link
-
-
-def anvil_path() -> str:
-    local = SOURCE_TREE / "node_modules" / ".bin" / "anvil"
-    path = str(local) if local.exists() else shutil.which("anvil")
-    if path is None:
-        raise ChainError("anvil is missing: run `npm ci --ignore-scripts`, or put anvil 1.7.1 on the PATH")
-    return path
-
-
-def tools() -> str:
-    """Versions of the compiler and of the development chain; ChainError if one is missing."""
-    solc = _solc_version()
-    try:
-        done = subprocess.run(
-            [anvil_path(), "--version"], capture_output=True, text=True, timeout=START_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ChainError(f"anvil does not run: {error}") from error
-    return f"solc {solc}, {done.stdout.splitlines()[0].replace(' Version:', '')}"
+# ---------------------------------------------------------------- Brownie
 
 
 @functools.cache
 def brownie_project() -> ModuleType:
     """Import Brownie: it reads HOME and makes its data folder there, once, at import."""
-    os.environ["SOLCX_BINARY_PATH"] = str(solc_path().parent)
+    os.environ["SOLCX_BINARY_PATH"] = str(solc_folder())
     home = tempfile.mkdtemp(prefix=f"zkmarket-{os.getpid()}-")  # of a killed process: `backend` sweeps it away
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     saved = os.environ.get("HOME")
@@ -124,18 +87,22 @@ def forget_reverted(height: int) -> None:
 
 
 @functools.cache
-def compile_contracts(folder: Path = SOURCE_TREE) -> Any:
+def compile_contracts(folder: Path | None = None) -> Any:
     """The contracts of `folder`/contracts as Brownie containers, by name: ``compile_contracts()["Factory"]``.
 
     Compiled when anything that they depend on has changed, under a lock, so that processes may ask at
-    once; what is built is kept in .build/. What changed is decided here: Brownie does not see a change
-    in a file that holds no contract, and fails where a dependency has the name of one of ours.
+    once; what is built is kept in .build/, and a wheel brings it. What changed is decided here: Brownie does not see a
+    change in a file that holds no contract, and fails where a dependency has the name of one of ours.
+
+    Args:
+        folder: default where ours are, `tree()`.
 
     Raises:
         ChainError: a compiler error, with the compiler's message, or no compiler.
     """
     brownie = brownie_project()
-    built = folder / ".build" / "brownie"
+    folder = folder or tree()
+    built = folder / COMPILED
     stamp = built / "recipe"
     name = "Zkmarket" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
     # the working directory: imports from npm are remapped to a path relative to it
@@ -143,6 +110,7 @@ def compile_contracts(folder: Path = SOURCE_TREE) -> Any:
         recipe = _contracts_recipe(folder)
         fresh = not stamp.is_file() or stamp.read_text() != recipe
         if fresh:
+            solc_path()  # ChainError if there is none; what is compiled needs none
             shutil.rmtree(built, ignore_errors=True)
         try:
             project = brownie.project.load(folder, name=name, compile=fresh)
@@ -154,10 +122,10 @@ def compile_contracts(folder: Path = SOURCE_TREE) -> Any:
 
 def _contracts_recipe(folder: Path) -> str:
     """Hash of everything that decides what is built."""
-    libraries = folder / "node_modules" / "@openzeppelin" / "contracts" / "package.json"
-    files = [*sorted((folder / "contracts").rglob("*.sol")), folder / "brownie-config.yaml", libraries]
-    parts = [(str(path.relative_to(folder)), sha256_file(path)) for path in files if path.is_file()]
-    parts.append(("solc.cjs", sha256_file(SOURCE_TREE / "contracts" / "solc.cjs")))
+    files = [*sorted((folder / "contracts").rglob("*.sol")), folder / "brownie-config.yaml"]
+    parts = [(str(path.relative_to(folder)), sha256_file(path)) for path in files]
+    ours = ("contracts/solc.cjs", "package-lock.json")  # the lock file pins OpenZeppelin's contracts
+    parts += [(name, sha256_file(tree() / name)) for name in ours]
     return hashlib.sha256(json.dumps([SOLC_VERSION, version("eth-brownie"), parts]).encode()).hexdigest()
 
 
@@ -228,11 +196,11 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _compile_verifier(source: str) -> CompiledVerifier:
-    version = _solc_version()
+    version = solc_version()
     if not version.startswith(SOLC_VERSION):
         raise ChainError(f"the Solidity compiler is {version}: wanted {SOLC_VERSION}; run `npm ci --ignore-scripts`")
     given = {"language": "Solidity", "sources": {"v.sol": {"content": source}}, "settings": VERIFIER_SETTINGS}
-    answer = json.loads(_run_solc("--standard-json", given=json.dumps(given)))
+    answer = json.loads(run_solc("--standard-json", given=json.dumps(given)))
     errors = [error["formattedMessage"] for error in answer.get("errors", []) if error["severity"] == "error"]
     if errors:
         raise ChainError("the verifier contract does not compile: " + "\n".join(errors))
@@ -246,11 +214,11 @@ def _compile_verifier(source: str) -> CompiledVerifier:
     return CompiledVerifier(contracts[0]["abi"], creation, runtime)
 
 
-def _solc_version() -> str:
-    return _run_solc("--version").rpartition("Version: ")[2].strip()
+def solc_version() -> str:
+    return run_solc("--version").rpartition("Version: ")[2].strip()
 
 
-def _run_solc(*words: str, given: str = "") -> str:
+def run_solc(*words: str, given: str = "") -> str:
     try:
         done = subprocess.run(
             [solc_path(), *words], input=given, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=True

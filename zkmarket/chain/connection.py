@@ -18,8 +18,9 @@ from ..errors import ChainError, InputError
 from ..processes import dying_with_us
 from .abi import innermost, transacting
 from .chain import Chain
-from .compiler import START_SECONDS, anvil_path, brownie_project
+from .compiler import brownie_project
 from .networks import DEVELOPMENT_CHAINS
+from .tools import START_SECONDS, anvil_path
 
 RPC_SECONDS = 60
 BLOCK_GAS = 30_000_000

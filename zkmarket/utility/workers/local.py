@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, ZkmarketError
-from ...processes import SOURCE_TREE, die_with
+from ...processes import SOURCE_TREE, die_with, python_module
 from .jobs import Answer, Job
 
 # ---------------------------------------------------------------- a process for a job
@@ -31,7 +31,7 @@ class Child:
         for name, path in files.items():
             (Path(self.folder.name) / name).symlink_to(Path(path).resolve())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "zkmarket.utility.workers.local"],
+            python_module("zkmarket.utility.workers.local"),
             stdin=subprocess.PIPE,
             stdout=self.output,
             stderr=self.errors,
