@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from eth_utils.units import units
-
+COIN = {"ether": 10**18, "gwei": 10**9, "wei": 1}
 HOUR, DAY = 3600, 24 * 3600
 DURATIONS = {"d": DAY, "h": HOUR, "m": 60, "s": 1}
 
@@ -18,7 +17,7 @@ def parse_amount(text: str) -> int:
         raise ValueError('an amount such as "1.5 ether" or "200 gwei"')
     whole, part, unit = match[1], match[2] or "", match[3]
     scale: int = 10 ** len(part)
-    wei, rest = divmod(int(whole + part) * int(units[unit]), scale)
+    wei, rest = divmod(int(whole + part) * COIN[unit], scale)
     if rest:
         raise ValueError("a whole number of wei, the smallest unit")
     return wei
@@ -28,10 +27,15 @@ def amount_text(wei: int) -> str:
     """Exactly this amount: in ether from a thousandth on, in gwei from one on, else in wei."""
     for unit, least in (("ether", 10**15), ("gwei", 10**9), ("wei", 0)):
         if wei >= least:
-            whole, rest = divmod(wei, int(units[unit]))
-            places = len(str(int(units[unit]))) - 1
+            whole, rest = divmod(wei, COIN[unit])
+            places = len(str(COIN[unit])) - 1
             return f"{whole}.{rest:0{places}d}".rstrip("0").rstrip(".") + f" {unit}" if rest else f"{whole} {unit}"
     raise ValueError(f"an amount is not negative: got {wei}")
+
+
+def reward_text(amount: int, native: bool = True) -> str:
+    """A reward, fee or pool: in coin, or in a token's units."""
+    return amount_text(amount) if native else f"{amount:,} units of the token"
 
 
 def parse_duration(text: str) -> int:

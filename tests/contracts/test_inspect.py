@@ -56,8 +56,8 @@ def test_a_project_of_these_builds_is_trustworthy(chain: Chain, make: Make, buil
     assert found.wrong == []
     assert sum("byte for byte" in text for text in found.checked) == 3  # the base, two settlements
     assert any("development SRS" in text for text in found.warnings)
-    assert any(f"stakes {ETHER} wei; it loses {ETHER // 2}" in text for text in found.money)
-    assert any("free again at the latest after 15 h" in text for text in found.money)
+    assert any("stakes 1 ether; it loses 0.5 ether" in text for text in found.money)
+    assert any("free again at the latest after 15h" in text for text in found.money)
 
 
 def test_terms_that_are_allowed_but_should_be_known(chain: Chain, make: Make, builds: dict[int, Build]) -> None:

@@ -33,7 +33,7 @@ from tests.support.past import (
     last,
     state_of,
 )
-from zkmarket import backend
+from zkmarket import backend, roles
 from zkmarket.chain import Phase, wallet
 from zkmarket.cli import main
 from zkmarket.errors import (
@@ -171,61 +171,63 @@ class Fork(Blocks):
 
 
 @pytest.fixture
-def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Exit code of `zkmarket trainer status` in one folder, on a chain that is given."""
+def withdrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Exit code of `zkmarket trainer withdraw` in one folder, on a chain that is given."""
     keystore = SimpleNamespace(address=ME, sent_block=0)
     monkeypatch.setattr(wallet.Wallet, "open", lambda *_: keystore)
-    monkeypatch.setattr(trainer, "status", lambda at: {"rounds": []})
+    monkeypatch.setattr(roles, "withdraw", lambda at: 0)
 
     def run(chain: Any, *words: str) -> int:
         monkeypatch.setenv("ZKMARKET_PASSWORD", "test")  # it is taken out of the environment
         chain.settle_outbox = lambda wallet: None
         monkeypatch.setattr(desk, "connect", lambda rpc: contextlib.nullcontext(chain))
         at = ["--state", str(tmp_path), "--rpc", "http://127.0.0.1:1", "--keystore", str(tmp_path / "key")]
-        return main(["trainer", "status", *at, "--json", *words])
+        return main(["trainer", "withdraw", *at, "--json", *words])
 
     return run
 
 
-def test_a_folder_is_of_one_chain(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_of_one_chain(withdrawing: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     """Attack: a node with the same chain id and another past: old rounds' files would serve for new ones."""
     here = ("--project", PROJECT)
-    assert status(Fork(), *here) == status(Fork()) == 0
+    assert withdrawing(Fork(), *here) == withdrawing(Fork()) == 0
     capsys.readouterr()
     for other, name in ((Fork(id=1337), "chain"), (Fork(fork=1), "the chain with genesis")):
-        assert status(other, *here) == 2
+        assert withdrawing(other, *here) == 2
         said = json.loads(capsys.readouterr().out)
         assert said["exit_code"] == 2 and f"belongs to {name} " in said["message"]
-    assert status(Fork(), *here) == 0
+    assert withdrawing(Fork(), *here) == 0
 
 
 def test_a_role_brings_its_stores_token(
-    status: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    withdrawing: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By a file whose path is remembered, the token is not; or by the environment, out of which it is taken."""
     stores: list[object] = []
-    monkeypatch.setattr(trainer, "status", lambda at: stores.append(at.store) or {"rounds": []})
+    monkeypatch.setattr(roles, "withdraw", lambda at: stores.append(at.store) or 0)
     file, url, word = tmp_path / "token", "https://store.example", "a-token-from-a-file"
     file.write_text(f"{word}\n")
     file.chmod(0o600)
     monkeypatch.setenv("ZKMARKET_STORE_TOKEN", "a-token-from-outside")
     here = ("--project", PROJECT, "--store", url)
-    assert status(Fork(), *here) == 0 and "ZKMARKET_STORE_TOKEN" not in os.environ
-    assert status(Fork(), *here) == status(Fork(), "--store-token-file", str(file)) == status(Fork()) == 0
+    assert withdrawing(Fork(), *here) == 0 and "ZKMARKET_STORE_TOKEN" not in os.environ
+    assert (
+        withdrawing(Fork(), *here) == withdrawing(Fork(), "--store-token-file", str(file)) == withdrawing(Fork()) == 0
+    )
     assert stores == [IpfsStore(url, token=token) for token in ("a-token-from-outside", None, word, word)]
     assert word not in (tmp_path / "settings.json").read_text()
     file.chmod(0o644)
     capsys.readouterr()
-    assert status(Fork()) == 2 and "chmod 600" in json.loads(capsys.readouterr().out)["message"]
+    assert withdrawing(Fork()) == 2 and "chmod 600" in json.loads(capsys.readouterr().out)["message"]
 
 
-def test_a_folder_is_of_one_project(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert status(Fork(), "--project", PROJECT) == 0
+def test_a_folder_is_of_one_project(withdrawing: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert withdrawing(Fork(), "--project", PROJECT) == 0
     capsys.readouterr()
-    assert status(Fork(), "--project", "0x" + "cd" * 20) == 2
+    assert withdrawing(Fork(), "--project", "0x" + "cd" * 20) == 2
     said = json.loads(capsys.readouterr().out)
     assert "belongs to project" in said["message"] and "choose a new folder" in said["message"]
-    assert status(Fork()) == status(Fork(), "--project", PROJECT) == 0
+    assert withdrawing(Fork()) == withdrawing(Fork(), "--project", PROJECT) == 0
 
 
 # ---------------------------------------------------------------- before keys are made

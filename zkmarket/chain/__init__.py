@@ -17,6 +17,7 @@ from .contract import Contract, Event, Receipt, sign
 from .networks import DEVELOPMENT_CHAINS, LAYER_ONES, outage_warning
 from .node import Node, NodeAway, NodeRefused, send_from_node
 from .phase import NOBODY, Phase
+from .refusals import PHASES
 from .tools import SOLC_VERSION, anvil_version, install_command, node_path, tools_installed, tree
 from .wallet import Wallet
 
@@ -33,6 +34,7 @@ __all__ = [
     "Node",
     "NodeAway",
     "NodeRefused",
+    "PHASES",
     "Phase",
     "Receipt",
     "SOLC_VERSION",

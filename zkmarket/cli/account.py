@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..progress import Progress
+from ..units import amount_text
 from .desk import add_desk, add_password, open_desk, read_password
 from .output import Answer
 from .verbs import Verbs
@@ -49,5 +50,6 @@ def withdraw_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..roles import withdraw
 
     with open_desk(arguments, progress) as desk:
-        result = {"account": desk.me, "withdrawn_wei": withdraw(desk)}
-    return result, f"{result['withdrawn_wei']} wei withdrawn to {result['account']}"
+        wei = withdraw(desk)
+        result = {"account": desk.me, "withdrawn_wei": wei}
+    return result, f"{amount_text(wei)} withdrawn to {result['account']}"

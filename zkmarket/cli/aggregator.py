@@ -6,8 +6,9 @@ import argparse
 
 from ..progress import Progress
 from .account import add_withdraw_verb
-from .desk import add_desk, add_keyring, add_loop, add_withdraw, import_keyring, lines, open_desk
+from .desk import add_desk, add_keyring, add_loop, add_withdraw, import_keyring, open_desk
 from .output import Answer
+from .standing import aggregator_text
 from .verbs import Verbs
 
 
@@ -49,7 +50,7 @@ def aggregator_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
     with open_desk(arguments, progress) as desk:
         import_keyring(arguments, desk)
         result = aggregator.Aggregator(desk, arguments.trainers, arguments.withdraw).run()
-    return result, lines(result)
+    return result, aggregator_text(result)
 
 
 def aggregator_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -57,4 +58,4 @@ def aggregator_status(arguments: argparse.Namespace, progress: Progress) -> Answ
 
     with open_desk(arguments, progress) as desk:
         result = aggregator.status(desk)
-    return result, lines(result)
+    return result, aggregator_text(result)

@@ -100,10 +100,6 @@ def import_keyring(arguments: argparse.Namespace, desk: Desk) -> None:
         desk.history.import_keyring(arguments.keyring)
 
 
-def lines(result: dict[str, Any]) -> str:
-    return "\n".join(f"{name:14} {value}" for name, value in result.items())
-
-
 # ---------------------------------------------------------------- options
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from ..files import atomic_write
 from ..progress import Progress
 from .account import add_withdraw_verb
-from .desk import add_desk, add_loop, add_training, add_withdraw, address, lines, open_desk
+from .desk import add_desk, add_loop, add_training, add_withdraw, address, open_desk
 from .output import Answer
+from .standing import owner_text
 from .verbs import Verbs
 
 EXAMPLE_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -169,7 +170,7 @@ def owner_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     with open_desk(arguments, progress) as desk:
         result = owner.status(desk)
-    return result, lines(result)
+    return result, owner_text(result)
 
 
 def owner_list(arguments: argparse.Namespace, progress: Progress) -> Answer:

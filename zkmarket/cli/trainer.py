@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from ..progress import Progress
+from ..units import amount_text
 from .account import add_withdraw_verb
-from .desk import add_desk, add_keyring, add_loop, add_training, add_withdraw, import_keyring, lines, open_desk
+from .desk import add_desk, add_keyring, add_loop, add_training, add_withdraw, import_keyring, open_desk
 from .output import Answer
+from .standing import trainer_text
 from .verbs import Verbs
 
 
@@ -85,7 +86,7 @@ def trainer_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
         learn = learner(desk)
         import_keyring(arguments, desk)
         result = trainer.Trainer(desk, learn, arguments.join, arguments.withdraw).run()
-    return result, _trainer_text(result)
+    return result, trainer_text(result)
 
 
 def trainer_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -93,21 +94,11 @@ def trainer_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     with open_desk(arguments, progress) as desk:
         result = trainer.status(desk)
-    return result, _trainer_text(result)
-
-
-def _trainer_text(result: dict[str, Any]) -> str:
-    head = {name: value for name, value in result.items() if name != "rounds"}
-    rows = [
-        f"round {row['round']}: {'accepted' if row['accepted'] else 'rejected'}, score {row['score']},"
-        f" paid {row['pay']}"
-        for row in result["rounds"]
-    ]
-    return "\n".join([lines(head), *rows])
+    return result, trainer_text(result)
 
 
 def trainer_leave(arguments: argparse.Namespace, progress: Progress) -> Answer:
     with open_desk(arguments, progress) as desk:
         done = desk.project.leave(desk.wallet)
         result = {"trainer": desk.me, "refund_wei": done.event("Left").arguments["refundWei"]}
-    return result, f"{result['trainer']} has left; {result['refund_wei']} wei can be withdrawn"
+    return result, f"{result['trainer']} has left; {amount_text(result['refund_wei'])} can be withdrawn"

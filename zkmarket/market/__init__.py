@@ -32,7 +32,7 @@ from .sealing import (
     unseal,
 )
 from .signing import address_of, membership_message, publication_message, receipt_message
-from .state import State, phase_text, until
+from .state import State, phase_text, until, until_text, without_countdown
 from .structs import (
     Account,
     Outcome,
@@ -110,20 +110,22 @@ __all__ = [
     "points_hash",
     "proofs_hash",
     "publication_message",
-    "receipt_message",
     "read_struct",
+    "receipt_message",
     "refuse_insecure",
     "seal",
     "seal_update",
     "sealed_update_size",
     "settlement_of",
     "settlement_work",
-    "submission_word",
     "solidity_name",
     "struct_words",
+    "submission_word",
     "terms_of",
     "theta_digest",
     "unseal",
     "until",
+    "until_text",
     "verifier_of",
+    "without_countdown",
 ]

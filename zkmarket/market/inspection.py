@@ -19,7 +19,7 @@ from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_cr
 from ..crypto import Point
 from ..errors import ChainError
 from ..progress import Progress, quiet
-from ..units import DAY, HOUR
+from ..units import DAY, HOUR, amount_text, duration_text, reward_text
 from .factory import Market, verifier_of
 from .project import Project
 from .structs import Plan, Terms, read_struct
@@ -236,44 +236,46 @@ def _inspect_references(bits: int, found: Inspection) -> None:
 def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspection) -> None:
     state = project.state()
     native = terms.token == NOBODY
-    unit = "wei" if native else f"units of {terms.token}"
     reward, windows = terms.reward, terms.windows
+    stake, bond, penalty = map(amount_text, (terms.stake_wei, terms.bond_wei, terms.penalty_wei))
+    span = {name: duration_text(seconds) for name, seconds in vars(windows).items()}
     held = {Phase.PROVE: reward + terms.fee, Phase.SETTLED: terms.fee}.get(state.phase, 0) + state.pool
     if native:
         covered = chain.balance(project.address) >= held + state.bond_wei + state.unburnt_wei
     else:
         covered = chain.token_balance(terms.token, project.address) >= held
         found.warnings.append(
-            "the reward is a token: whoever controls it may be able to freeze, inflate or take it;"
+            f"the reward is a token, {terms.token}: whoever controls it may be able to freeze, inflate or take it;"
             " stakes and bonds do not depend on it"
         )
     found.expect(
-        covered, f"the balance covers the pool of {state.pool} {unit}", "the pool is not covered by the balance"
+        covered,
+        f"the balance covers the pool of {reward_text(state.pool, native)}",
+        "the pool is not covered by the balance",
     )
     found.expect(state.phase != Phase.ENDED, f"it is running: {state.phase.name}", "it has ended")
     if state.ending:
         found.warnings.append("the owner has announced its end: no further round opens")
     if native and terms.bond_wei < 2 * reward:
         found.warnings.append(
-            f"the bond is {terms.bond_wei} wei, less than twice the reward: taking the updates and not settling"
-            " is cheap"
+            f"the bond is {bond}, less than twice the reward: taking the updates and not settling is cheap"
         )
     if not native:
         found.warnings.append(
-            f"the bond, {terms.bond_wei} wei, cannot be compared with the reward, a token: it is all that taking the"
+            f"the bond, {bond}, cannot be compared with the reward, a token: it is all that taking the"
             " updates and not settling costs"
         )
     slash = min(terms.bond_wei, reward) if native else terms.bond_wei // 2
     if terms.penalty_wei * terms.min_trainers < slash:
         found.warnings.append(
-            f"aggregator: one submission that is never delivered costs its trainer {terms.penalty_wei} wei, and can"
-            f" burn {slash} wei of the bond"
+            f"aggregator: one submission that is never delivered costs its trainer {penalty}, and can"
+            f" burn {amount_text(slash)} of the bond"
         )
     if terms.owner == state.aggregator:
         found.warnings.append("owner and aggregator are one account: it can choose whom it gives receipts")
     if windows.exit < DAY:
         found.warnings.append(
-            f"trainers have {_span(windows.exit)} to leave after a void round, and before a new aggregator may start"
+            f"trainers have {span['exit']} to leave after a void round, and before a new aggregator may start"
         )
     if outage := outage_warning(chain.id, vars(windows)):
         found.warnings.append(outage)
@@ -294,25 +296,18 @@ def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspecti
         f"owner {terms.owner}, aggregator {state.aggregator}",
         f"norm bound {state.beta}, from {terms.beta_min} to {terms.beta_max}, next {terms.kappa}/1000 of the"
         f" median; learning rates in billionths: {rates}; initial model {terms.model.hex()}",
-        f"a round pays {reward} {unit} by score to the admitted, equally if all scores are 0; the aggregator's fee"
-        f" is {terms.fee}",
+        f"a round pays {reward_text(reward, native)} by score to the admitted, equally if all scores are 0; the"
+        f" aggregator's fee is {reward_text(terms.fee, native)}",
         f"{terms.rounds} rounds, {state.settled} settled; {failures}, the last one ends the project",
-        f"a trainer stakes {terms.stake_wei} wei; it loses {terms.penalty_wei} if the aggregator gives no receipt"
+        f"a trainer stakes {stake}; it loses {penalty} if the aggregator gives no receipt"
         " for its submission, or if it joined and a round is void for want of submissions, its own among them",
-        f"after a submission the stake is free again at the latest after {_span(longest)}",
-        f"the aggregator's bond is {terms.bond_wei} wei; it loses {terms.penalty_wei} for every submission that"
+        f"after a submission the stake is free again at the latest after {duration_text(longest)}",
+        f"the aggregator's bond is {bond}; it loses {penalty} for every submission that"
         " gets no receipt, all of it (to the admitted) if it does not settle in time,"
-        f" and {slash} (burnt) if too few get a receipt; it cannot resign",
+        f" and {amount_text(slash)} (burnt) if too few get a receipt; it cannot resign",
         f"per round at least {terms.min_trainers} and at most {terms.max_trainers} trainers; to submit:"
-        f" {_span(windows.submit)}, to get a receipt: {_span(windows.admit)}, to settle:"
-        f" {_span(windows.prove)}",
-        f"between rounds at most {_span(windows.start)} to start and {_span(windows.claim)} to claim; a claim"
-        f" that an aggregate is not served holds fee and bond for {_span(windows.lock)} more",
+        f" {span['submit']}, to get a receipt: {span['admit']}, to settle:"
+        f" {span['prove']}",
+        f"between rounds at most {span['start']} to start and {span['claim']} to claim; a claim"
+        f" that an aggregate is not served holds fee and bond for {span['lock']} more",
     ]
-
-
-def _span(seconds: int) -> str:
-    days, rest = divmod(seconds, DAY)
-    hours, rest = divmod(rest, HOUR)
-    parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours) + [f"{rest} s"] * bool(rest)
-    return " ".join(parts) or "0 s"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..chain import Phase
-from ..units import date_text
+from ..units import date_text, rough_text
 
 
 @dataclass(frozen=True)
@@ -49,4 +50,14 @@ def phase_text(state: State) -> str:
 
 def until(state: State) -> str:
     """The phase's deadline in words, by the chain's clock."""
-    return f"until {date_text(state.deadline)} by the chain's clock"
+    return until_text(state.deadline, state.now)
+
+
+def until_text(deadline: int, now: int) -> str:
+    left = f"in {rough_text(deadline - now)}" if now <= deadline else "which is over"
+    return f"until {date_text(deadline)} by the chain's clock, {left}"
+
+
+def without_countdown(text: str) -> str:
+    """The same whatever time is left."""
+    return re.sub(r", in \d+ (s|min|h|d)\b", "", text)

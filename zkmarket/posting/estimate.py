@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..build import Columns, candidate
 from ..build.statements import value_bound
 from ..chain import outage_warning
-from ..units import DAY, HOUR, amount_text, duration_text
+from ..units import DAY, HOUR, amount_text, duration_text, reward_text
 from ..updates import ParameterLayout
 from .estimate_text import rounded
 from .gas import GAS, ROOT_GAS, RoundShape, admit_gas, create_gas, fits_one, lock_gas, settle_gas
@@ -195,7 +195,7 @@ def _money(file: ProjectFile) -> dict[str, str]:
 
 
 def _coin(file: ProjectFile, amount: int) -> str:
-    return amount_text(amount) if file.native else f"{amount:,} units of the token"
+    return reward_text(amount, file.native)
 
 
 def _slash(file: ProjectFile) -> int:

@@ -46,6 +46,7 @@ from ..round import (
     verify_round,
 )
 from ..storage import cid_to_bytes
+from ..units import amount_text
 from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
 from .desk import UNAVAILABLE, Desk, withdraw
 
@@ -131,14 +132,14 @@ class Aggregator:
         self.desk.inspected()
         if missing := self.missing(self.desk.history.log(), state.round + 1):
             return f"the office is not taken: {missing}, {until(state)}"
-        self.desk.progress(f"accepting the office with a bond of {self.desk.terms.bond_wei} wei")
+        self.desk.progress(f"accepting the office with a bond of {amount_text(self.desk.terms.bond_wei)}")
         self.desk.project.accept(self.desk.wallet, self.desk.sealing_key.public)
         return "accepted"
 
     def start(self, state: State) -> str | None:
         desk = self.desk
         if state.bond_wei < desk.terms.bond_wei:
-            desk.progress(f"filling the bond up by {desk.terms.bond_wei - state.bond_wei} wei")
+            desk.progress(f"filling the bond up by {amount_text(desk.terms.bond_wei - state.bond_wei)}")
             desk.project.top_up(desk.wallet)
         window = desk.terms.windows.start
         earliest = state.deadline - window  # after a vacancy or a void round trainers have time to leave first
@@ -330,9 +331,12 @@ def status(desk: Desk) -> dict[str, Any]:
         "aggregator": desk.me,
         "in_office": state.aggregator == desk.me,
         "phase": state.phase.name,
+        "now": state.now,
+        "deadline": state.deadline,
         "round": state.round,
         "settled": state.settled,
         "bond_wei": state.bond_wei,
+        "token": None if desk.native else desk.terms.token,
         "credit": own.credit,
         "refund_wei": own.refund_wei,
         "refusals": noted(REFUSALS_FILE),

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..build import Build, Manifest
-from ..chain import Chain, Phase, Wallet, connect
+from ..chain import NOBODY, Chain, Phase, Wallet, connect
 from ..errors import (
     InputError,
     OpeningMismatch,
@@ -50,6 +50,7 @@ from ..market import (
     kept_key,
     make_builds,
     phase_text,
+    without_countdown,
 )
 from ..progress import Progress, quiet, tell
 from ..storage import Store, open_store
@@ -120,6 +121,11 @@ class Desk:
     def terms(self) -> Terms:
         """Fixed at creation."""
         return self.project.terms()
+
+    @property
+    def native(self) -> bool:
+        """Whether the reward is coin of the chain, not a token."""
+        return self.terms.token == NOBODY
 
     @functools.cached_property
     def store(self) -> Store:
@@ -210,8 +216,9 @@ class Desk:
 
     def waits(self, text: str, key: str | None = None) -> None:
         """Say what is waited for, once."""
-        if (key or text) != self._said:
-            self._said = key or text
+        key = without_countdown(key or text)
+        if key != self._said:
+            self._said = key
             getattr(self.progress, "waiting", self.progress)(text)
 
     def tell(self, event: str, **facts: Any) -> None:
@@ -357,10 +364,9 @@ def _sweep(folder: Path) -> None:
 def withdraw(desk: Desk) -> int:
     """Take out all that is owed; what was paid, in wei (of native coin)."""
     own = desk.project.account(desk.me)
-    native = int(desk.terms.token, 16) == 0
     ended = desk.project.state().phase == Phase.ENDED
-    if not native and own.credit:
+    if not desk.native and own.credit:
         desk.project.withdraw_token(desk.wallet)
-    if own.refund_wei or (native and own.credit) or (ended and own.stake_wei):
+    if own.refund_wei or (desk.native and own.credit) or (ended and own.stake_wei):
         return int(desk.project.withdraw(desk.wallet).event("Withdrawn").arguments["wei_"])
     return 0

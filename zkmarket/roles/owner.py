@@ -244,6 +244,7 @@ def status(desk: Desk) -> dict[str, Any]:
     return {
         "project": desk.project.address,
         "phase": state.phase.name,
+        "now": state.now,
         "deadline": state.deadline,
         "round": state.round,
         "settled": state.settled,
@@ -251,6 +252,7 @@ def status(desk: Desk) -> dict[str, Any]:
         "aggregator": state.aggregator,
         "pool": state.pool,
         "trainers": sorted(log.members()),
+        "token": None if desk.native else desk.terms.token,
         "credit": own.credit,
         "refund_wei": own.refund_wei,
         "claimed": state.claimed,

@@ -24,6 +24,7 @@ from ..learning import Learn, Lesson
 from ..market import Log, Started, State, submission_word, until
 from ..round import COMMITMENT_FILE, Commitment, Opening
 from ..storage import cid_of, cid_to_bytes
+from ..units import amount_text
 from .desk import UNAVAILABLE, Desk, withdraw
 from .update import HAND_OVER_AGAIN, commit_once, keep_update, lesson_of, seal_for_round
 
@@ -49,7 +50,7 @@ def join(desk: Desk) -> Receipt | None:
 
 def _join(desk: Desk) -> Receipt:
     membership = bytes.fromhex(desk.settings.get("membership", "").removeprefix("0x"))
-    desk.progress(f"joining {desk.project.address} with a stake of {desk.terms.stake_wei} wei")
+    desk.progress(f"joining {desk.project.address} with a stake of {amount_text(desk.terms.stake_wei)}")
     return desk.project.join(desk.wallet, membership, desk.sealing_key.public)
 
 
@@ -244,8 +245,11 @@ def status(desk: Desk) -> dict[str, Any]:
         "project": desk.project.address,
         "trainer": desk.me,
         "phase": state.phase.name,
+        "now": state.now,
+        "deadline": state.deadline,
         "round": state.round,
         "stake_wei": own.stake_wei,
+        "token": None if desk.native else desk.terms.token,
         "credit": own.credit,
         "refund_wei": own.refund_wei,
         "rounds": rounds,
