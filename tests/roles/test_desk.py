@@ -126,6 +126,52 @@ def test_one_round_that_cannot_be_opened_leaves_the_owner_the_model_before_it(pa
     assert (found["rounds"], found["missing"]) == (3, None)
 
 
+def weights(at: Desk, name: str) -> np.ndarray:
+    return load_npz(at.folder / name, "model", {"weight": 4 * MANIFEST.params})["weight"]
+
+
+@pytest.mark.parametrize("how", ["receive", "receive --once"])
+@pytest.mark.parametrize("skipped", [False, True])
+def test_the_model_after_a_round_is_there_before_its_claims_are_over(
+    how: str, skipped: bool, past: Past, at: Desk
+) -> None:
+    """Beside the one that nobody can take back; which it becomes, unless the round is claimed."""
+    past.log("Accepted", encryptionKey=AGGREGATOR.public)
+    past.started(1)
+    past.settled(1, at.sealing_key, closed=False)
+    role, state = owner.Owner(at), state_of(Phase.SETTLED, now=1_800_000_000, deadline=1_800_000_200)
+    past.state = lambda depth=0: state  # type: ignore[attr-defined]
+    role.write()
+    before = weights(at, "model.npz")
+    if how == "receive":
+        assert role.step(state) == role.step(state)
+        assert [text for text in at.progress if "model.provisional.npz" in text] == [  # type: ignore[attr-defined]
+            f"round 1: the model after it is in {at.folder / 'model.provisional.npz'}; model.npz is the one before it"
+            " until 2027-01-15 08:03:20 UTC by the chain's clock, in 3 min, when nobody can claim any more that its"
+            " aggregate is not served"
+        ]
+    else:
+        assert role.once()["provisional"] == str(at.folder / "model.provisional.npz") and past.verified == [1]
+    after = (aggregate_of(1).values * STEP / 3).astype(np.float32)
+    assert np.array_equal(weights(at, "model.provisional.npz"), after)
+    assert np.array_equal(weights(at, "model.npz"), before) and not np.array_equal(before, after)
+    past.log("Closed", round=1, skipped=skipped)
+    assert role.write()["provisional"] is None
+    assert not (at.folder / "model.provisional.npz").exists()
+    assert np.array_equal(weights(at, "model.npz"), before if skipped else after)
+
+
+def test_a_round_that_cannot_be_opened_or_is_withheld_has_no_provisional_model(past: Past, at: Desk) -> None:
+    past.started(1)
+    past.settled(1, AGGREGATOR, closed=False)
+    role, state = owner.Owner(at), state_of(Phase.SETTLED)
+    past.state = lambda depth=0: state  # type: ignore[attr-defined]
+    assert "cannot be had yet" in str(role.step(state)) and role.once()["provisional"] is None
+    past.logged[-1].arguments["settlement"]["aggregate"] = []
+    assert "is withheld" in str(role.step(state)) and role.once()["provisional"] is None
+    assert not (at.folder / "model.provisional.npz").exists()
+
+
 def test_a_keyring_has_all_rounds_but_those_that_cannot_be_opened(past: Past, at: Desk) -> None:
     past.store.blobs.pop(three_rounds(past, at))
     keys = owner.keyring(at)

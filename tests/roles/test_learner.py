@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.desks import desk_of
+from tests.support.desks import desk_of, heard
 from tests.support.lessons import write_module
 from tests.support.past import MANIFEST, PROSPECTUS, Past, state_of
 from zkmarket.chain import Phase
 from zkmarket.errors import InputError, StoreError
 from zkmarket.learning import Lesson
-from zkmarket.roles import Desk, Settings, learner
+from zkmarket.roles import Desk, Settings, learner, trainer
 
 pytestmark = pytest.mark.unit
 
@@ -101,6 +102,32 @@ def test_what_fits_is_remembered_and_trained_with(past: Past, place: Path) -> No
         "project": past.address, "model": "mine_learner:Mine", "data": "own.npz", "rate": "0.7"
     }  # fmt: skip
     assert learn(Lesson(1, PROSPECTUS.theta, None)).any()
+
+
+def test_who_has_data_says_what_each_model_is_worth_on_them_once(past: Past, place: Path, commits: None) -> None:
+    desk = told(past, place, model="mine_learner:Mine", data="own.npz", epochs="30")
+    role = trainer.Trainer(desk, learner(desk))
+    past.started(1)
+    role.learn(role.lesson(desk.history.log(), 1))
+    past.settled(1, desk.sealing_key, closed=False)
+    for _ in range(2):
+        role.step(state_of(Phase.SETTLED))
+    past.log("Closed", round=1, skipped=False)
+    role.learn(role.lesson(desk.history.log(), 2))  # from the model that was told of a moment ago
+    number = r"\d+\.\d{4}, accuracy (\d+\.\d) % on the 20 rows here"
+    said = [text for text in desk.progress if "has loss" in text]  # type: ignore[attr-defined]
+    assert said.pop().startswith("round 2: after local training it has loss ")
+    first, trained, after = (re.fullmatch(rf"round 1: (.*) has loss {number}", text) for text in said)
+    assert first and trained and after
+    assert (first[1], first[2]) == ("the model before it", "10.0")  # zeros: always the first of ten classes
+    assert trained[1] == "after local training it" and float(trained[2]) > 30
+    assert after[1] == "the model after it"
+
+
+def test_a_model_that_cannot_be_evaluated_is_said_and_ends_nothing(past: Past, place: Path) -> None:
+    desk = told(past, place, model="mine_learner:Mine", data="own.npz")
+    learner(desk).evaluate("it", np.full(40, 1e300))
+    assert heard(desk, "it cannot be evaluated: theta does not fit weight: a value is beyond float32")
 
 
 def test_a_store_that_fails_is_waited_for_before_the_model_is_tried(past: Past, place: Path) -> None:

@@ -12,7 +12,7 @@ from ..progress import Progress
 from .account import add_withdraw_verb
 from .desk import add_desk, add_loop, add_training, add_withdraw, address, open_desk
 from .output import Answer
-from .standing import owner_text
+from .standing import counted, owner_text
 from .verbs import Verbs
 
 EXAMPLE_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -198,13 +198,22 @@ def owner_end(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
 
 def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from ..market import until_text
     from ..roles import learner, owner
 
     with open_desk(arguments, progress) as desk:
         learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None
         role = owner.Owner(desk, arguments.withdraw, learn)
         result = role.once() if arguments.once else role.run()
-    return result, f"model after {result['rounds']} rounds in {result['model']}, θ {result['theta']}"
+    text = f"model after {counted(result['rounds'], 'closed round')} in {result['model']}, θ {result['theta']}"
+    if result["provisional"]:
+        text += (
+            f"\nmodel after round {result['round']} in {result['provisional']}: it becomes the other one when the time"
+            f" to claim its aggregate is over, {until_text(result['deadline'], result['now'])}"
+        )
+    if result["missing"]:
+        text += f"\nnot all rounds could be opened: {result['missing']}"
+    return result, text
 
 
 def owner_keyring(arguments: argparse.Namespace, progress: Progress) -> Answer:

@@ -36,6 +36,8 @@ from ..updates import ParameterLayout
 from .desk import Desk, stay_away
 
 PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
+PROVISIONAL_FILE = "model.provisional.npz"
+"""The model after a round that can still be claimed as not served."""
 
 
 # ---------------------------------------------------------------- before there is a project

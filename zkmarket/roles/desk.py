@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..build import Build, Manifest
 from ..chain import NOBODY, Chain, Phase, Wallet, connect
 from ..errors import (
@@ -293,6 +295,14 @@ class Desk:
             self.project.unclaim(self.wallet)
         self.tell("received", round=settled.round)
         return f"round {settled.round} is settled and its aggregate opens its commitment: waiting for the next round"
+
+    def model_after(self, settled: Settled, log: Log) -> np.ndarray | None:
+        """θ after a round that counts unless its aggregate is claimed; None where it was not opened here."""
+        try:
+            before = self.history.model(log, before=settled.round, fetch=False)
+            return self.history.after(settled, log, before, fetch=False)
+        except UNAVAILABLE:
+            return None
 
     def verify(self, settled: Settled, log: Log, verified: set[int]) -> None:
         """Verify a round that this process has not verified yet."""

@@ -7,6 +7,7 @@ deployed, and a project that the chain already has is found, not paid a second t
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ from ..market import (
 )
 from ..round import Commitment, Opening
 from ..storage import cid_of, cid_to_bytes
-from .deployment import MODEL_FILE, Deployed
+from .deployment import MODEL_FILE, PROVISIONAL_FILE, Deployed
 from .desk import UNAVAILABLE, Desk, withdraw
-from .update import HAND_OVER_AGAIN, commit_once, lesson_of
+from .update import HAND_OVER_AGAIN, Learner, commit_once, lesson_of
 
 KEYRING_FILE, KEYRING_NOTE = "members.keyring", "members.json"
 """Content keys of the rounds so far, sealed to the members; for whom and for what it was sealed, and its CID."""
@@ -81,6 +82,7 @@ class Owner:
         self.desk, self.withdraws, self.learn = desk, withdraw, learn
         self.verified: set[int] = set()
         self.written: str = ""
+        self.provisional: str = ""
         self.handed_over: dict[int, float] = {}
 
     def run(self) -> dict[str, Any]:
@@ -97,7 +99,14 @@ class Owner:
     def once(self) -> dict[str, Any]:
         """What is there now."""
         received = self.write()
-        self.seal_keyring(self.desk.project.state(), self.desk.history.log())
+        state, log = self.desk.project.state(), self.desk.history.log()
+        if state.phase == Phase.SETTLED:
+            settled = log.last_settled(state.round)
+            self.desk.verify(settled, log, self.verified)
+            with contextlib.suppress(*UNAVAILABLE):
+                self.desk.history.model(log, before=state.round + 1)  # opens what was not opened here yet
+            received |= self.write_provisional(state, log)
+        self.seal_keyring(state, log)
         return received | status(self.desk)
 
     def step(self, state: State) -> str | None:
@@ -114,6 +123,7 @@ class Owner:
         if state.phase == Phase.SETTLED:
             log = self.desk.history.log()
             waiting = self.desk.receive(state, log, may_claim=True, verified=self.verified)
+            self.write_provisional(state, log)
             self.seal_keyring(state, log)
             return waiting
         self.write()
@@ -230,7 +240,32 @@ class Owner:
         if digest != self.written:
             save_npz(path, desk.prospectus.layout.unflatten(theta), mode=0o600)
             self.written = digest
-        return {"model": str(path), "theta": digest, "rounds": rounds, "missing": missing}
+        (desk.folder / PROVISIONAL_FILE).unlink(missing_ok=True)
+        self.provisional = ""
+        return {"model": str(path), "theta": digest, "rounds": rounds, "missing": missing, "provisional": None}
+
+    def write_provisional(self, state: State, log: Log) -> dict[str, Any]:
+        """The model after a settled round while it can still be claimed that its aggregate is not served.
+
+        It is beside model.npz, which has the last closed round's until then: a round that is claimed does not count.
+        """
+        desk, path = self.desk, self.desk.folder / PROVISIONAL_FILE
+        settled = log.last_settled(state.round)
+        if settled.withheld:
+            return {}
+        if self.provisional != settled.transaction:
+            theta = desk.model_after(settled, log)
+            if theta is None:
+                return {}
+            save_npz(path, desk.prospectus.layout.unflatten(theta), mode=0o600)
+            self.provisional = settled.transaction
+            desk.progress(
+                f"round {state.round}: the model after it is in {path}; model.npz is the one before it {until(state)},"
+                " when nobody can claim any more that its aggregate is not served"
+            )
+            if isinstance(self.learn, Learner):
+                self.learn.evaluate(f"round {state.round}: the model after it", theta)
+        return {"provisional": str(path)}
 
 
 def status(desk: Desk) -> dict[str, Any]:

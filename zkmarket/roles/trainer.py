@@ -21,12 +21,12 @@ from ..documents import read_json, write_json
 from ..errors import InputError, TransactionReverted, ZkmarketError
 from ..files import atomic_write
 from ..learning import Learn, Lesson
-from ..market import Log, Started, State, submission_word, until
+from ..market import Log, Settled, Started, State, submission_word, until
 from ..round import COMMITMENT_FILE, Commitment, Opening
 from ..storage import cid_of, cid_to_bytes
 from ..units import amount_text
 from .desk import UNAVAILABLE, Desk, withdraw
-from .update import HAND_OVER_AGAIN, commit_once, keep_update, lesson_of, seal_for_round
+from .update import HAND_OVER_AGAIN, Learner, commit_once, keep_update, lesson_of, seal_for_round
 
 ZERO_FILE = "zero-update.json"
 """Why a round's update is zero."""
@@ -66,6 +66,7 @@ class Trainer:
         self.desk, self.learn, self.joins, self.withdraws = desk, learn, join, withdraw
         self.joined = False
         self.verified: set[int] = set()
+        self.judged: set[int] = set()
         self.handed_over: dict[int, float] = {}
 
     def run(self) -> dict[str, Any]:
@@ -92,8 +93,10 @@ class Trainer:
             return self.hand_over(state)
         if state.phase == Phase.SETTLED:
             log = self.desk.history.log()
-            had_a_seat = self.desk.me in log.last_settled(state.round).trainers
-            return self.desk.receive(state, log, may_claim=had_a_seat, verified=self.verified)
+            settled = log.last_settled(state.round)
+            waiting = self.desk.receive(state, log, may_claim=self.desk.me in settled.trainers, verified=self.verified)
+            self.judge(settled, log)
+            return waiting
         return {
             Phase.CREATED: f"waiting for the aggregator to accept, {until(state)}",
             Phase.OPEN: f"waiting for the aggregator to start a round, {until(state)}",
@@ -114,6 +117,15 @@ class Trainer:
     def in_log(self) -> bool:
         """Whether this account has ever joined."""
         return any(event.arguments["trainer"] == self.desk.me for event in self.desk.history.log().of("Joined"))
+
+    def judge(self, settled: Settled, log: Log) -> None:
+        """Say what the model after a round is worth on the data here, once it is known."""
+        if not isinstance(self.learn, Learner) or settled.round in self.judged:
+            return
+        theta = self.desk.model_after(settled, log)
+        if theta is not None:
+            self.judged.add(settled.round)
+            self.learn.evaluate(f"round {settled.round}: the model after it", theta)
 
     # ---- SUBMIT
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from ..errors import InputError, SealError
 from ..files import atomic_write
-from ..learning import Learn, Lesson
+from ..learning import (
+    TRAINING,
+    Dataset,
+    Learn,
+    Lesson,
+    Training,
+    evaluate,
+    load_dataset,
+    load_model,
+    train,
+    try_out,
+)
 from ..market import Log, SealingKey, Started, seal_update, theta_digest
 from ..round import COMMITMENT_FILE, Commitment, Opening, commit_update
 from ..updates import dequantise
@@ -86,14 +97,40 @@ def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -
         return seal_update(opening, commitment.points, SealingKey.fresh().public)
 
 
-def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Callable[[Any], Any]:
+class Learner:
+    """Local training, and what a model is worth on the same data: both happen here, and the data stay."""
+
+    def __init__(self, desk: Desk, model: Any, data: Dataset, training: Training):
+        self.desk, self.model, self.data, self.training = desk, model, data, training
+        self._told: set[bytes] = set()
+
+    def __call__(self, lesson: Lesson) -> np.ndarray:
+        self.evaluate(f"round {lesson.round}: the model before it", lesson.theta)
+        update = train(self.model, self.desk.prospectus.layout, lesson.theta, self.data, self.training, lesson.round)
+        self.evaluate(f"round {lesson.round}: after local training it", lesson.theta + update)
+        return update
+
+    def evaluate(self, which: str, theta: np.ndarray) -> None:
+        """Say its loss and accuracy on the data here, once for each model."""
+        digest = theta_digest(theta)
+        if digest in self._told:
+            return
+        self._told.add(digest)
+        try:
+            found = evaluate(self.model, self.desk.prospectus.layout, theta, self.data, self.training.loss)
+        except InputError as error:  # training says so, too, and decides what follows
+            self.desk.progress(f"{which} cannot be evaluated: {error}")
+            return
+        accuracy = "" if found.accuracy is None else f", accuracy {100 * found.accuracy:.1f} %"
+        self.desk.progress(f"{which} has loss {found.loss:.4f}{accuracy} on the {len(self.data)} rows here")
+
+
+def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Learner:
     """Local training with the model and the data that the role's settings name; `change` is applied to the data.
 
     Before the desk's first step they are tried on the project's model: what does not fit ends the program, before any
     money moves, and is not remembered.
     """
-    from ..learning import TRAINING, Training, load_dataset, load_model, train, try_out
-
     text = desk.settings["model"]
     model, own = load_model(text), load_dataset(desk.settings[data])
     own = change(own) if change else own
@@ -110,7 +147,7 @@ def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = 
         desk.settings.accept()
 
     desk.checks.append(fits)
-    return lambda lesson: train(model, desk.prospectus.layout, lesson.theta, own, training, lesson.round)
+    return Learner(desk, model, own, training)
 
 
 def _number(name: str, text: str) -> Any:
