@@ -45,7 +45,7 @@ MAX_JSON = 1 << 28
 MAX_RECURSION = 1000
 
 
-def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+def write_json(path: str | Path, value: Any, mode: int = 0o644) -> None:
     atomic_write(path, (json.dumps(value, indent=1) + "\n").encode(), mode)
 
 
@@ -57,11 +57,12 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def read_json(path: Path, what: str, limit: int = MAX_JSON) -> Any:
+def read_json(path: str | Path, what: str, limit: int = MAX_JSON) -> Any:
     """Parse a JSON file of the outside world; InputError says what is wrong with it.
 
     Floats are refused: no file of zkmarket holds one, and 7.0 must not pass for 7.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"no {what} at {path}")
     size = path.stat().st_size

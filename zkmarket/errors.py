@@ -34,6 +34,12 @@ class InputError(ZkmarketError):
     exit_code = 2
 
 
+def demand(value: object, kind: type, what: str) -> None:
+    """Raise InputError unless an argument is of its type, before anything is asked of it."""
+    if not isinstance(value, kind):
+        raise InputError(f"{what} is of type {kind.__name__}: got {value!r:.80}")
+
+
 class RuleError(InputError):
     pass
 

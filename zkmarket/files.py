@@ -33,8 +33,9 @@ def sha256_file(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
+def replacing(path: str | Path, mode: int = 0o644) -> Iterator[Path]:
     """A temporary name beside `path`; renamed to it when the block ends well, removed when it does not."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -53,12 +54,12 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
+def atomic_write(path: str | Path, data: bytes, mode: int = 0o644) -> None:
     with replacing(path, mode) as temporary:
         temporary.write_bytes(data)
 
 
-def save_npz(path: Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) -> None:
+def save_npz(path: str | Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) -> None:
     """Arrays by any name, uncompressed, atomically."""
     with replacing(path, mode) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
@@ -66,14 +67,15 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) ->
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def save_npy(path: Path, array: np.ndarray, mode: int = 0o644) -> None:
+def save_npy(path: str | Path, array: np.ndarray, mode: int = 0o644) -> None:
     """One array, atomically."""
     with replacing(path, mode) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def load_npy(path: Path, what: str, limit: int, mapped: bool = False) -> np.ndarray:
+def load_npy(path: str | Path, what: str, limit: int, mapped: bool = False) -> np.ndarray:
     """One array of at most so many bytes; memory-mapped, read-only, if asked."""
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"no {what} at {path}")
     size = path.stat().st_size
@@ -88,8 +90,9 @@ def load_npy(path: Path, what: str, limit: int, mapped: bool = False) -> np.ndar
     return array
 
 
-def load_npz(path: Path, what: str, limits: Mapping[str, int]) -> dict[str, np.ndarray]:
+def load_npz(path: str | Path, what: str, limits: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Exactly these arrays, each of at most so many bytes: looked up before anything is unpacked."""
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"no {what} at {path}")
     try:

@@ -208,13 +208,19 @@ def exported(flow: Flow) -> list[Path]:
     return [flow.place / place for place in done.json["exported"]]
 
 
-def test_export(exported: list[Path]) -> None:
+def test_export(flow: Flow, exported: list[Path]) -> None:
+    """The lines that `verify --export` prints are enough, in a Python that finds nothing of ours."""
     names = sorted(path.name for path in exported)
     assert names == ["base", "settlement"]
     for folder in exported:
         assert sorted(path.name for path in folder.iterdir()) == ["kzg.srs", "proof.json", "settings.json", "vk.key"]
-        done = upstream(folder)
-        assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+    said = succeeded(flow.run("verify", "build", "round.json", "--export", "out")).out
+    _, _, printed = said.partition("with ezkl ")
+    lines = [line[4:] for line in printed.splitlines()[1:] if line.startswith("    ") or not line]
+    hidden = "import sys; sys.modules['zkmarket'] = sys.modules['circuits'] = None\n"  # an import of them fails
+    code = hidden + "\n".join(lines)
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=flow.place, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["out/base", "True", "out/settlement", "True"]), done.stderr
 
 
 @pytest.mark.parametrize("name", ["base", "settlement"])

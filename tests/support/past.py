@@ -11,14 +11,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from zkmarket import backend
-from zkmarket.build import Manifest, Spec
+from zkmarket.build import Build, Manifest, Spec
 from zkmarket.chain import NOBODY, Event, Phase
 from zkmarket.crypto import GENERATOR, Point, multiply_add
 from zkmarket.errors import PassedOn, StoreError
@@ -51,7 +50,8 @@ TRAINERS = tuple(f"0x{digit * 40}" for digit in "123")
 ME, OTHER, PROJECT = TRAINERS[0], TRAINERS[1], "0x" + "ab" * 20
 OWNER, AGGREGATOR = SealingKey.fresh(), SealingKey.fresh()
 ETHER = 10**18
-BUILD: Any = SimpleNamespace(manifest=MANIFEST, files={"base": None, "settlement": None})
+BUILD = Build(Path("nowhere"), MANIFEST)
+vars(BUILD)["files"] = {"base": None, "settlement": None}  # no SRS is looked for
 TERMS = Terms(
     owner=NOBODY,
     stake_wei=ETHER,

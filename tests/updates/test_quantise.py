@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -49,8 +50,12 @@ def test_both_edges_of_the_range_are_inside_it():
 
 @pytest.mark.parametrize("beyond", [127.5, 128, -128.75, -129, 1e9])
 def test_one_step_past_an_edge_is_refused_or_counted(beyond: float):
-    with pytest.raises(InputError, match=r"1 of 3 values do not fit 8 bits at scale 2\^0"):
+    wanted = r"1 of 3 values do not fit 8 bits: .*, wanted values from -128 to 127 in steps of 2\^-0; .* or cut"
+    with pytest.raises(InputError, match=wanted) as caught:
         quantise(np.array([1.0, beyond, 2.0]), UNITS)
+    advised = re.findall(r"build with --scale-bits (\S+), which holds them", str(caught.value))
+    quantise(np.array([1.0, beyond, 2.0]), FixedPoint(int(advised[0]), 8))
+    assert "--saturate" in str(caught.value)
     counted = quantise(np.array([1.0, beyond, 2.0]), UNITS, saturate=True)
     assert counted.values.tolist() == [1, 127 if beyond > 0 else -128, 2]
     assert counted.saturated == 1
@@ -104,7 +109,7 @@ def test_one_parameter_is_an_update():
 
 @pytest.mark.parametrize(("value", "scale"), [(2.0**960, 64), (1e300, 64)])
 def test_a_scale_that_leaves_float64_is_refused(value: float, scale: int):
-    with pytest.raises(InputError, match="too large for its scale: lower scale_bits"):
+    with pytest.raises(InputError, match="too large for its scale: build with a lower --scale-bits"):
         quantise(np.array([value]), FixedPoint(scale, 8))
     with pytest.raises(InputError, match="do not fit 8 bits"):
         quantise(np.array([value / 2.0**scale]), FixedPoint(scale, 8))
@@ -169,7 +174,7 @@ def test_a_bound_beyond_int64_saturates_as_any_other(value: float):
 
 
 def test_a_norm_that_leaves_float64_is_refused():
-    with pytest.raises(InputError, match="norm is too large to clip: lower scale_bits"):
+    with pytest.raises(InputError, match="norm is too large to clip: build with a lower --scale-bits"):
         quantise(np.full(4, 1.5e308), UNITS, beta=100)
 
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from zkmarket.errors import InputError
-from zkmarket.updates import ParameterLayout, load_model_file, load_tensors, load_update
+from zkmarket.updates import ParameterLayout, as_vector, load_model_file, load_tensors, load_update
 
 pytestmark = pytest.mark.unit
 
@@ -50,8 +50,8 @@ def test_a_layout_decides_the_order_and_refuses_other_tensors(tmp_path: Path, su
         load_update(path, ParameterLayout.of(FILE_TENSORS | {"head": np.ones(1)}))
     with pytest.raises(InputError, match=r"not of the build's model: missing \[\], unknown \['weight'\]"):
         load_update(path, ParameterLayout.of({"bias": FILE_TENSORS["bias"]}))
-    with pytest.raises(InputError, match=r"bias: got float32\[2\], wanted float16\[2\]"):
-        load_update(path, ParameterLayout.of(FILE_TENSORS | {"bias": np.ones(2, np.float16)}))
+    with pytest.raises(InputError, match=r"bias: got float32\[2\], wanted float32\[3\]"):
+        load_update(path, ParameterLayout.of(FILE_TENSORS | {"bias": np.ones(3, np.float32)}))
 
 
 def test_a_model_file_may_hold_more_than_is_trained(tmp_path: Path):
@@ -168,3 +168,72 @@ def test_a_damaged_npz_is_closed_again(tmp_path: Path):
             load_update(path)
         gc.collect()
     assert not [w for w in caught if w.category is ResourceWarning]
+
+
+# ---------------------------------------------------------------- floats of another width, tensors by name
+
+
+@pytest.mark.parametrize("own", ["float16", "float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("given", ["float16", "float32", "float64"])
+def test_floats_of_another_width_are_cast_with_a_note(tmp_path: Path, own: str, given: str):
+    layout = ParameterLayout(("bias", "weight"), ((2,), (1,)), (own, own))
+    exact = [1 / 3, -2.5, 0.125]
+    np.savez(tmp_path / "update.npz", bias=np.array(exact[:2], given), weight=np.array(exact[2:], given))
+    said: list[str] = []
+    found = load_update(tmp_path / "update.npz", layout, said.append)
+    holder = "float32" if own == "bfloat16" else own
+    assert found.tolist() == np.array(exact, given).astype(holder).astype(float).tolist()
+    place = tmp_path / "update.npz"
+    cast = f"note: cast to the model's dtype: bias ({given}, the model's is {own}) and 1 more in {place}"
+    assert said == ([] if given == holder else [cast])
+
+
+def test_what_is_cast_to_infinity_is_refused(tmp_path: Path):
+    np.savez(tmp_path / "update.npz", bias=np.array([1e300, 1.0]))
+    with pytest.raises(InputError, match="1 of 2 values are NaN or infinite"):
+        load_update(tmp_path / "update.npz", ParameterLayout(("bias",), ((2,),), ("float32",)))
+
+
+def test_integers_are_not_taken_for_floats(tmp_path: Path):
+    np.savez(tmp_path / "update.npz", bias=np.array([1, 2]))
+    with pytest.raises(InputError, match=r"bias: got int64\[2\], wanted float32\[2\]"):
+        load_update(tmp_path / "update.npz", ParameterLayout(("bias",), ((2,),), ("float32",)))
+
+
+@pytest.mark.parametrize("kind", ["arrays", "tensors", "parameters", "backwards"])
+def test_tensors_by_name_are_one_vector_in_the_layouts_order(kind: str):
+    layout = ParameterLayout.of(FILE_TENSORS)
+    given = {
+        "arrays": FILE_TENSORS,
+        "tensors": {name: torch.from_numpy(value) for name, value in FILE_TENSORS.items()},
+        "parameters": {name: torch.nn.Parameter(torch.from_numpy(value)) for name, value in FILE_TENSORS.items()},
+        "backwards": dict(reversed(FILE_TENSORS.items())),
+    }[kind]
+    assert as_vector(given, layout, "the update").tolist() == [4, 5, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"bias": [1.0, 2.0]}, r"the update is not of the build's model: missing \['weight'\]"),
+        (
+            FILE_TENSORS | {"head": np.ones(1)},
+            r"the update is not of the build's model: missing \[\], unknown \['head'\]",
+        ),
+        (None, "an update is one flat vector"),
+        ("update.npz", "an update is one flat vector"),
+        (3.0, "an update is one flat vector"),
+        ([[1.0], [1.0, 2.0]], "an update is one flat vector, or tensors by name"),
+        ([object()], "an update holds real numbers"),
+        (torch.ones(2, 2, requires_grad=True), "an update is one flat vector"),
+    ],
+    ids=["missing", "unknown", "None", "a path", "a number", "ragged", "objects", "a matrix"],
+)
+def test_what_is_no_update_is_refused_in_words(given: object, reason: str):
+    with pytest.raises(InputError, match=reason):
+        as_vector(given, ParameterLayout.of(FILE_TENSORS), "the update")
+
+
+def test_tensors_want_a_build_that_knows_names():
+    with pytest.raises(InputError, match="make it with --model, not --params"):
+        as_vector(FILE_TENSORS, None, "the update")

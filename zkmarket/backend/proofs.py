@@ -37,8 +37,8 @@ from .prover import run_child
 class Proof:
     """A Halo2 proof and its public instances (field elements, in the order of the circuit's outputs)."""
 
-    data: bytes
-    instances: tuple[int, ...]
+    data: bytes = field(repr=False)
+    instances: tuple[int, ...] = field(repr=False)
 
     def point(self, index: int) -> bytes:
         """Commitment of input tensor `index`: they are the first points of the proof, 64 bytes each."""

@@ -39,8 +39,11 @@ class Build:
     folder: Path
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        return f"Build({self.folder}, {self.manifest!r})"
+
     @classmethod
-    def load(cls, folder: Path, prover: bool = False) -> Build:
+    def load(cls, folder: str | Path, prover: bool = False) -> Build:
         """Read a build and check every hash; proving keys only with `prover` (they are large).
 
         Raises ArtifactError if anything is missing, damaged, or not what the manifest says.

@@ -15,7 +15,7 @@ from .. import backend
 from ..backend import CircuitFiles, Srs
 from ..crypto import INFINITY, encode_point, scalar_hex
 from ..documents import write_json
-from ..errors import ArtifactError, DomainError, InputError
+from ..errors import ArtifactError, DomainError, InputError, demand
 from ..files import link_or_copy, new_folder
 from ..progress import Progress, quiet
 from ..rules import MIN_ACCEPTED, RuleSet, largest_beta, norm_bound, reference_slots, score_shift
@@ -28,7 +28,7 @@ from .spec import Spec, check_spec, choose_logrows
 from .statements import SALTS, VALUE_BITS, project_circuits, settlement_logrows, value_bound
 
 
-def make_build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -> Build:
+def make_build(spec: Spec, srs: Srs, folder: str | Path, progress: Progress = quiet) -> Build:
     """Compile the circuits of a project, make or fetch their keys, and write the build.
 
     The folder appears whole or not at all; an interrupted build is run again and finds the keys that
@@ -38,6 +38,8 @@ def make_build(spec: Spec, srs: Srs, folder: Path, progress: Progress = quiet) -
         InputError, RuleError, DomainError: a rule or size that cannot be proven, and what to lower.
         ArtifactError: a circuit lost a check on its way through the compiler.
     """
+    demand(spec, Spec, "what to build")
+    demand(srs, Srs, "the SRS")
     check_spec(spec)
     logrows, table = choose_logrows(spec)
     value_bits = spec.value_bits or VALUE_BITS

@@ -26,6 +26,10 @@ class Manifest:
 
     value: dict[str, Any]
 
+    def __repr__(self) -> str:
+        names = ("trainers", "params", "logrows", "filter", "score", "digest")
+        return "Manifest(" + ", ".join(f"{name} {self.value.get(name)!s:.40}" for name in names) + ")"
+
     @property
     def trainers(self) -> int:
         return int(self.value["trainers"])

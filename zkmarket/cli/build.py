@@ -103,6 +103,7 @@ def build_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"build of {manifest.params} parameters, {manifest.trainers} trainers, {manifest.filter}, {manifest.score}",
         f"  logrows {manifest.logrows}: {manifest.chunks} chunks of {manifest.chunk} values in "
         f"[−{manifest.bound}, {manifest.bound}); settlement at logrows {manifest.settlement_logrows}",
+        f"  an update has {manifest.fixed_point}; --scale-bits moves them, `commit --saturate` cuts what is outside",
         *(
             f"  {name}: {entry['rows']} rows in {entry['blocks']} blocks, proof {entry['proof_bytes']} bytes,"
             f" vk {entry['files']['vk.key'][:16]}"

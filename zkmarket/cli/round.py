@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--reward", type=amount, metavar="WEI", help="reward of the round, to show each trainer's share"
     )
-    parser.add_argument("--export", type=Path, metavar="DIR", help="write the inner proofs here, for `ezkl verify`")
+    parser.add_argument("--export", type=Path, metavar="DIR", help="write the inner proofs here, for ezkl alone")
     _add_references(parser)
     _add_round(parser, expected=True)
     add_options(parser, prover=False)
@@ -165,7 +166,7 @@ def commit_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     who = read_address(arguments.trainer) if arguments.trainer else _kept_address(arguments.output)
     committed = commit_update(
         build,
-        load_update(arguments.update, build.manifest.layout),
+        load_update(arguments.update, build.manifest.layout, progress),
         arguments.output,
         who,
         _round_id(arguments),
@@ -301,14 +302,25 @@ def verify_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         result, lines = result | more, lines + about
     if arguments.export:
         exported = export(build, proof, arguments.export)
-        result["exported"] = [str(place) for _, place in exported]
-        lines.append(
-            f"{len(exported)} proofs in {arguments.export}; in each folder: ezkl verify --proof-path proof.json"
-            " --settings-path settings.json --vk-path vk.key --srs-path kzg.srs"
-        )
+        code = _check_by_ezkl([str(place) for _, place in exported])
+        result |= {"exported": [str(place) for _, place in exported], "python": code}
+        lines += [
+            f"{len(exported)} proofs in {arguments.export}; this Python checks them with ezkl {version('ezkl')} alone:",
+            *(f"    {line}" for line in code.splitlines()),
+        ]
     if build.manifest.insecure:
         lines.append(srs.WARNING)
     return result, "\n".join(lines)
+
+
+def _check_by_ezkl(folders: list[str]) -> str:
+    """Python that verifies exported proofs and knows nothing of ours."""
+    return f"""\
+import ezkl
+
+for place in {folders}:
+    files = [f"{{place}}/{{name}}" for name in ("proof.json", "settings.json", "vk.key", "kzg.srs")]
+    print(place, ezkl.verify(*files))"""
 
 
 def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -318,7 +330,7 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     known = _known_references(arguments, build)
     decision = verify_round(build, proof, progress, _expected_round(arguments, proof), known)
     received = Aggregate.load(arguments.aggregate, manifest)
-    model, rest = load_model_file(arguments.model, manifest.layout) if arguments.model else (None, {})
+    model, rest = load_model_file(arguments.model, manifest.layout, progress) if arguments.model else (None, {})
     opened = open_aggregate(build, decision, received, model, arguments.rate)
     tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
     place = arguments.output or Path("model.npz" if arguments.model else "aggregate.npz")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..build import Build, Manifest
 from ..crypto import from_ints, to_ints
-from ..errors import InputError, OpeningMismatch
+from ..errors import InputError, OpeningMismatch, demand
 from ..updates import dequantise
 from .commitment import Opening, commit_vector
 from .proof import Aggregate, Decision, is_withheld
@@ -40,6 +40,9 @@ def open_aggregate(
     Raises:
         OpeningMismatch: the aggregate is not the one that was proven.
     """
+    demand(build, Build, "the build")
+    demand(decision, Decision, "the decision of `verify_round`")
+    demand(aggregate, Aggregate, "the aggregate")
     manifest = build.manifest
     if is_withheld(manifest, decision.mask):
         raise InputError(

@@ -6,17 +6,19 @@ and never uses them for other values or another round.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..build import Build
 from ..documents import read_json, write_json
-from ..errors import InputError, SaltReuse
+from ..errors import InputError, SaltReuse, demand
 from ..files import locked, sweep
 from ..progress import Progress, quiet
-from ..updates import QuantisedUpdate
+from ..updates import QuantisedUpdate, as_vector
 from ..updates.quantise import quantise
 from .commitment import (
     COMMITMENT_FILE,
@@ -27,6 +29,7 @@ from .commitment import (
     address_text,
     commit,
     open_with_fresh_salts,
+    read_address,
 )
 
 JOURNAL_FILE = "statement.json"
@@ -44,9 +47,9 @@ class Committed:
 
 def commit_update(
     build: Build,
-    update: np.ndarray,
-    folder: Path,
-    trainer: int,
+    update: np.ndarray | Mapping[str, Any],
+    folder: str | Path,
+    trainer: int | str,
     round_id: RoundId | None = None,
     beta: int | None = None,
     saturate: bool = False,
@@ -57,8 +60,8 @@ def commit_update(
     Writes salts.npy and values.npy (secret, mode 0600) and, last, commitment.json.
 
     Args:
-        update: (D,) floats.
-        trainer: address, 160 bits; the commitment's digest is worthless to any other.
+        update: (D,) floats, or tensors by the names of the build's model.
+        trainer: address, 160 bits, as a number or in hex; the commitment's digest is worthless to any other.
         beta: the round's bound on squared norms; a longer update is clipped to it.
         saturate: cut values that do not fit, and count them; else they are refused.
 
@@ -66,12 +69,17 @@ def commit_update(
         InputError: the update does not fit the build, or the folder is of a version that proved ranges.
         SaltReuse: the folder holds an opening of another update, trainer or round.
     """
+    demand(build, Build, "the build")
     manifest = build.manifest
     folder = Path(folder)
+    trainer = read_address(trainer) if isinstance(trainer, str) else trainer
+    if not isinstance(trainer, int) or not 0 <= trainer < 1 << 160:
+        raise InputError(f"a trainer is an address of 160 bits, as a number or in hex: got {trainer!r:.80}")
     round_id = round_id or RoundId()
-    if np.shape(update) != (manifest.params,):
-        raise InputError(f"the update has shape {np.shape(update)}: wanted ({manifest.params},)")
-    quantised = quantise(update, manifest.fixed_point, beta, saturate)
+    vector = as_vector(update, manifest.layout, "the update", note=progress)
+    if vector.shape != (manifest.params,):
+        raise InputError(f"the update has shape {vector.shape}: wanted ({manifest.params},)")
+    quantised = quantise(vector, manifest.fixed_point, beta, saturate)
     with locked(folder / LOCK_FILE):  # two runs at once would overwrite each other's salts
         sweep(folder)  # what a run that was killed was writing
         opening = _opening(build, folder, quantised.values, trainer, round_id)

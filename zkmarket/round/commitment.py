@@ -37,7 +37,7 @@ from ..crypto import (
     update_digest,
 )
 from ..documents import check_canonical, check_schema, read_json
-from ..errors import DomainError, InputError, OpeningMismatch
+from ..errors import DomainError, InputError, OpeningMismatch, demand
 from ..files import load_npy, save_npy
 
 COMMITMENT_FORMAT = "zkmarket-commitment/2"
@@ -71,18 +71,21 @@ class Opening:
     values: np.ndarray = field(repr=False)
     salts: np.ndarray = field(repr=False)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write both arrays with mode 0600, the salts first: values without their salts open nothing.
 
         Values are stored as the smallest integer type that holds them.
         """
+        folder = Path(folder)
         small = np.int16 if np.abs(self.values).max(initial=0) < 2**15 else np.int32
         save_npy(folder / SALTS_FILE, self.salts, mode=0o600)
         save_npy(folder / VALUES_FILE, self.values.astype(small, copy=False), mode=0o600)
 
     @classmethod
-    def load(cls, folder: Path, manifest: Manifest) -> Opening:
+    def load(cls, folder: str | Path, manifest: Manifest) -> Opening:
         """Read and check an opening, its values memory-mapped; InputError if it does not fit the manifest."""
+        folder = Path(folder)
+        demand(manifest, Manifest, "the manifest of a build")
         limits = manifest.array_limits
         values = load_npy(folder / VALUES_FILE, "values of the opening", limits["values"], mapped=True)
         opening = cls(values, load_npy(folder / SALTS_FILE, "salts of the opening", limits["salts"]))
@@ -133,6 +136,11 @@ class Commitment:
     trainer: int
     points: tuple[Point, ...]
 
+    def __repr__(self) -> str:
+        rid = self.round_id
+        place = f"round {rid.round} of {address_text(rid.project)} on chain {rid.chain_id}"
+        return f"Commitment({address_text(self.trainer)}, {place}, {len(self.points)} points)"
+
     def digest(self, label: str = "update") -> bytes:
         """What is submitted of an update, or with label "root" of a root update."""
         rid = self.round_id
@@ -164,7 +172,8 @@ class Commitment:
         return commitment
 
     @classmethod
-    def load(cls, path: Path, manifest: Manifest) -> Commitment:
+    def load(cls, path: str | Path, manifest: Manifest) -> Commitment:
+        demand(manifest, Manifest, "the manifest of a build")
         return cls.from_json(read_json(path, "commitment", manifest.commitment_limit))
 
 

@@ -13,7 +13,7 @@ from ..backend import Proof
 from ..build import Build, Manifest
 from ..crypto import Point, Transcript, decode_point, digest_words, encode_point
 from ..documents import check_canonical, check_schema, read_json, write_json
-from ..errors import InputError, ProofRejected
+from ..errors import InputError, ProofRejected, demand
 from ..files import load_npz, save_npz
 from ..rules import shares
 from .base import BaseProof, Points
@@ -33,7 +33,7 @@ class KnownReferences:
     """
 
     root: Commitment | None = None
-    last: tuple[Point, ...] | None = None
+    last: tuple[Point, ...] | None = field(default=None, repr=False)
 
     def points(self, manifest: Manifest) -> list[tuple[Point, ...]]:
         """Of each reference slot of a build, in order. The zero vector with salts 0 has the blinding point."""
@@ -106,6 +106,11 @@ class RoundProof:
     settlement: Proof
     references: KnownReferences = NO_REFERENCES
 
+    def __repr__(self) -> str:
+        rid = self.round_id
+        place = f"round {rid.round} of {address_text(rid.project)} on chain {rid.chain_id}"
+        return f"RoundProof({place}, {len(self.commitments)} trainers, build {self.manifest_digest.hex()[:16]})"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "format": ROUND_PROOF_FORMAT,
@@ -149,12 +154,13 @@ class RoundProof:
         slots = (*(commitment.points for commitment in self.commitments), *self.references.points(manifest))
         return Points(slots, self.mask_points, self.projection_points)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         write_json(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path, manifest: Manifest) -> RoundProof:
-        return cls.from_json(read_json(Path(path), "round proof", manifest.round_limit))
+    def load(cls, path: str | Path, manifest: Manifest) -> RoundProof:
+        demand(manifest, Manifest, "the manifest of a build")
+        return cls.from_json(read_json(path, "round proof", manifest.round_limit))
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,9 @@ class Decision:
     scores: tuple[int, ...]
     nu: int
     aggregate: tuple[Point, ...]
+
+    def __repr__(self) -> str:
+        return f"Decision({sum(self.mask)} of {len(self.mask)} accepted, mask {list(self.mask)!r:.80}, nu {self.nu})"
 
     def shares(self, reward: int) -> tuple[list[int], int]:
         """Pay of each slot in wei, and the dust."""
@@ -207,13 +216,14 @@ class Aggregate:
     values: np.ndarray = field(repr=False)
     salts: np.ndarray = field(repr=False)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write with mode 0600: whoever holds it knows the sum of the accepted updates."""
         save_npz(path, {"values": self.values, "salts": self.salts}, mode=0o600)
 
     @classmethod
-    def load(cls, path: Path, manifest: Manifest) -> Aggregate:
+    def load(cls, path: str | Path, manifest: Manifest) -> Aggregate:
         """Read an aggregate; InputError if it does not fit the manifest."""
+        demand(manifest, Manifest, "the manifest of a build")
         aggregate = cls(**load_npz(path, "aggregate", manifest.array_limits))
         if aggregate.values.dtype.kind != "i" or aggregate.values.shape != (manifest.params,):
             raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import backend
 from ..build import Build
-from ..errors import InputError, StatementFalse
+from ..errors import InputError, StatementFalse, demand
 from ..progress import Progress, quiet
 from . import base, gram, settlement
 from .aggregate import sum_updates
@@ -42,6 +42,9 @@ def prove_round(
         ProofRejected: some update does not open its commitment; `admit`, which asks each, names it.
         StatementFalse, BackendTimeout, BackendError: no proof could be made.
     """
+    demand(build, Build, "the build")
+    for submission in submissions:
+        demand(submission, Submission, "a submission of `load_submissions`")
     manifest = build.manifest
     beta = manifest.beta_max if beta is None else beta
     settlement.check_beta(manifest, beta)
@@ -99,5 +102,7 @@ def admit(build: Build, submission: Submission, slot: int | None = None) -> None
 
     Raises InputError, OpeningMismatch or SaltReuse.
     """
+    demand(build, Build, "the build")
+    demand(submission, Submission, "a submission of `load_submissions`")
     check_opening(build, submission.opening, submission.commitment.points, slot)
     check_salts_once(submission.opening, slot)

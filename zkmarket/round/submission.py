@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..build import Build
-from ..errors import InputError, ProofRejected, SaltReuse
+from ..errors import InputError, ProofRejected, SaltReuse, demand
 from .commitment import COMMITMENT_FILE, VALUES_FILE, Commitment, Opening
 
 
@@ -18,19 +18,22 @@ class Submission:
     opening: Opening
 
 
-def load_submissions(build: Build, folder: Path) -> list[Submission]:
+def load_submissions(build: Build, folder: str | Path) -> list[Submission]:
     """Read one folder a trainer, in order of their names.
 
     Raises InputError naming the trainer's folder.
     """
+    demand(build, Build, "the build")
     folders = sorted(path for path in Path(folder).glob("*") if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise InputError(f"{folder} holds no trainers' folders, each with {COMMITMENT_FILE} and {VALUES_FILE}")
     return [load_submission(build, place) for place in folders]
 
 
-def load_submission(build: Build, folder: Path) -> Submission:
+def load_submission(build: Build, folder: str | Path) -> Submission:
     """Read one folder that `zkmarket commit` wrote; errors name it."""
+    demand(build, Build, "the build")
+    folder = Path(folder)
     try:
         commitment = Commitment.load(folder / COMMITMENT_FILE, build.manifest)
         return Submission(commitment, Opening.load(folder, build.manifest))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..build import Build, masked_chunks
 from ..documents import write_json
-from ..errors import DomainError, ProofRejected
+from ..errors import DomainError, ProofRejected, demand
 from ..files import link_or_copy, new_folder
 from ..progress import Progress, quiet
 from . import base, settlement
@@ -32,6 +32,8 @@ def verify_round(
             are taken, and the caller must look at them: a proof of last week's round is a valid proof.
         references: the owner's root update and the last aggregate as the caller knows them; never the proof's own.
     """
+    demand(build, Build, "the build")
+    demand(proof, RoundProof, "the round proof")
     manifest = build.manifest
     if expected is not None and proof.round_id != expected:
         raise ProofRejected(f"round proof is of another round: got {proof.round_id}, wanted {expected}")
@@ -68,11 +70,13 @@ def verify_round(
     )
 
 
-def export(build: Build, proof: RoundProof, folder: Path) -> list[tuple[str, Path]]:
-    """Write every inner proof with its key and settings, so that `ezkl verify` alone can check it.
+def export(build: Build, proof: RoundProof, folder: str | Path) -> list[tuple[str, Path]]:
+    """Write every inner proof with its key and settings, so that ezkl alone can check it.
 
     Returns (what, folder) of each; every folder has proof.json, vk.key, settings.json and kzg.srs.
     """
+    demand(build, Build, "the build")
+    demand(proof, RoundProof, "the round proof")
     inner = [("base", proof.base.proof), ("settlement", proof.settlement)]
     copies: dict[Path, Path] = {}
     with new_folder(Path(folder), replace=(Path(folder) / "base" / "proof.json").exists()) as fresh:

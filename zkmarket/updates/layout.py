@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, demand
+from ..progress import Progress, quiet
 
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
@@ -18,7 +19,12 @@ SUFFIXES = (".npy", ".npz", ".safetensors")
 
 
 def flat_floats(update: Any) -> np.ndarray:
-    array = np.asarray(update)
+    if hasattr(update, "detach"):
+        update, _ = _numpy("an update", update)
+    try:
+        array = np.asarray(update)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"an update is one flat vector, or tensors by name: {error}") from error
     if array.ndim != 1 or not len(array):
         raise InputError(f"an update is one flat vector of at least one value: got shape {array.shape}")
     if array.dtype.kind not in "fiu":
@@ -45,9 +51,13 @@ class ParameterLayout:
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"ParameterLayout({len(self.names)} tensors, {self.size} parameters)"
+
     @classmethod
     def of(cls, tensors: Mapping[str, Any]) -> ParameterLayout:
         """The layout of a torch state dict or a mapping of numpy arrays, in its own order."""
+        demand(tensors, Mapping, "tensors by name")
         if not tensors:
             raise InputError("a model has at least one parameter: got none")
         arrays = {str(name): _numpy(name, value) for name, value in tensors.items()}
@@ -69,20 +79,35 @@ class ParameterLayout:
     def size(self) -> int:
         return self.offsets[-1]
 
-    def flatten(self, tensors: Mapping[str, Any]) -> np.ndarray:
-        """One float64 vector of all parameters; every value is exact."""
+    def flatten(self, tensors: Mapping[str, Any], note: Progress | None = None) -> np.ndarray:
+        """One float64 vector of all parameters; every value is exact.
+
+        Args:
+            note: told of tensors of floats in another dtype than the layout's, which are cast to it. Without it they
+                are refused.
+        """
+        demand(tensors, Mapping, "tensors by name")
         named = {str(name): value for name, value in tensors.items()}
         if tuple(named) != self.names:
             raise InputError(f"tensors are not those of the layout: got {list(named)}, wanted {list(self.names)}")
-        parts = []
+        parts, cast = [], []
         for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
             array, actual = _numpy(name, named[name])
-            if tuple(array.shape) != shape or actual != dtype:
+            other = actual not in (dtype, _held(dtype))
+            castable = note is not None and {actual, dtype} <= set(_FLOATS)
+            if tuple(array.shape) != shape or (other and not castable):
                 raise InputError(f"{name}: got {actual}{list(array.shape)}, wanted {dtype}{list(shape)}")
+            if other:
+                with np.errstate(over="ignore"):  # infinities are counted, with all others
+                    array = array.astype(_held(dtype))
+                cast.append(f"{name} ({actual}, the model's is {dtype})")
             wide = array.astype(np.float64)
             if dtype in ("int64", "uint64") and ((array > 2**53) | (array < -(2**53))).any():
                 raise InputError(f"{name}: an integer beyond 2^53 has no exact float")
             parts.append(wide.reshape(-1))
+        if note is not None and cast:
+            others = f" and {len(cast) - 1} more" if len(cast) > 1 else ""
+            note(f"note: cast to the model's dtype: {cast[0]}{others}")
         return np.concatenate(parts)
 
     def unflatten(self, vector: np.ndarray) -> dict[str, np.ndarray]:
@@ -94,7 +119,7 @@ class ParameterLayout:
             part = np.asarray(vector)[start : start + prod(shape)].reshape(shape)
             if dtype in _INTEGERS:
                 part = np.rint(part)
-            out[name] = part.astype("float32" if dtype == "bfloat16" else dtype)
+            out[name] = part.astype(_held(dtype))
         return out
 
     def check(self) -> None:
@@ -125,7 +150,7 @@ class ParameterLayout:
         )
 
 
-def load_tensors(path: Path) -> dict[str, np.ndarray]:
+def load_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """Read `.npy` (one unnamed tensor), `.npz` or `.safetensors`. Pickled objects are refused."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -145,12 +170,14 @@ def load_tensors(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def load_update(path: Path, layout: ParameterLayout | None = None) -> np.ndarray:
+def load_update(path: str | Path, layout: ParameterLayout | None = None, note: Progress = quiet) -> np.ndarray:
     """One flat float64 vector from a file.
 
-    With a layout, names, shapes and dtypes are checked, and the layout's order holds. Without one, the
-    tensors of a file follow each other in the order of their names, whatever the format.
+    With a layout, names and shapes are checked, the layout's order holds, and floats of another dtype are cast to the
+    layout's, which is noted. Without one, the tensors of a file follow each other in the order of their names, whatever
+    the format.
     """
+    path = Path(path)
     tensors = load_tensors(path)
     if list(tensors) == [""]:
         vector = flat_floats(tensors[""])
@@ -159,28 +186,50 @@ def load_update(path: Path, layout: ParameterLayout | None = None) -> np.ndarray
         return vector
     if layout is None:
         return flat_floats(ParameterLayout.of(tensors).flatten(tensors))
-    extra = [name for name in tensors if name not in layout.names]
-    return _of_layout(path, tensors, layout, extra)
+    return _of_layout(str(path), tensors, layout, note)
 
 
-def load_model_file(path: Path, layout: ParameterLayout | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def as_vector(
+    values: Any, layout: ParameterLayout | None, what: str, more: bool = False, note: Progress = quiet
+) -> np.ndarray:
+    """One flat float64 vector: of a flat vector, or of tensors by name as `load_update` takes them from a file.
+
+    Args:
+        what: they are, for messages.
+        more: whether there may be tensors that the layout does not name: frozen layers and buffers of a model.
+    """
+    if not isinstance(values, Mapping):
+        return flat_floats(values)
+    if layout is None:
+        raise InputError(f"{what} is tensors by name, and the build knows no names: make it with --model, not --params")
+    return _of_layout(what, {str(name): value for name, value in values.items()}, layout, note, more)
+
+
+def load_model_file(
+    path: str | Path, layout: ParameterLayout | None = None, note: Progress = quiet
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A model's parameters, flat as `load_update` has them, and all else that the file holds, as it is.
 
     The rest is what no update changes: frozen layers, and buffers such as a batch-norm's running statistics.
     """
+    path = Path(path)
     tensors = load_tensors(path)
     if layout is None or list(tensors) == [""]:
-        return load_update(path, layout), {}
+        return load_update(path, layout, note), {}
     rest = {name: np.asarray(_numpy(name, value)[0]) for name, value in tensors.items() if name not in layout.names}
-    return _of_layout(path, tensors, layout, []), rest
+    return _of_layout(str(path), tensors, layout, note, more=True), rest
 
 
-def _of_layout(path: Path, tensors: Mapping[str, Any], layout: ParameterLayout, extra: list[str]) -> np.ndarray:
+def _of_layout(
+    what: str, tensors: Mapping[str, Any], layout: ParameterLayout, note: Progress, more: bool = False
+) -> np.ndarray:
+    extra = [] if more else [name for name in tensors if name not in layout.names]
     missing = [name for name in layout.names if name not in tensors]
     if missing or extra:
         about = "; an update holds what is trained: no frozen layers, no buffers" if extra else ""
-        raise InputError(f"{path} is not of the build's model: missing {missing}, unknown {extra}{about}")
-    return flat_floats(layout.flatten({name: tensors[name] for name in layout.names}))
+        raise InputError(f"{what} is not of the build's model: missing {missing}, unknown {extra}{about}")
+    named = {name: tensors[name] for name in layout.names}
+    return flat_floats(layout.flatten(named, lambda text: note(f"{text} in {what}")))
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
@@ -192,6 +241,11 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
             return {name: file.get_tensor(name) for name in names}
     with safe_open(path, framework="pt") as file:  # numpy has no bfloat16
         return {name: file.get_tensor(name) for name in names}
+
+
+def _held(dtype: str) -> str:
+    """The dtype of numpy that holds a tensor's: it has no bfloat16."""
+    return "float32" if dtype == "bfloat16" else dtype
 
 
 def _numpy(name: object, value: Any) -> tuple[np.ndarray, str]:

@@ -5,12 +5,12 @@ A value is x·2^s rounded half to even, a signed integer of at most b bits: −2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isqrt
+from dataclasses import dataclass, field
+from math import floor, isqrt, log2
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, demand
 from .layout import flat_floats
 
 
@@ -36,6 +36,10 @@ class FixedPoint:
     def high(self) -> int:
         return (1 << (self.value_bits - 1)) - 1
 
+    def __str__(self) -> str:
+        step = 2.0**-self.scale_bits
+        return f"values from {self.low * step:.6g} to {self.high * step:.6g} in steps of 2^-{self.scale_bits}"
+
 
 @dataclass(frozen=True)
 class QuantisedUpdate:
@@ -49,7 +53,7 @@ class QuantisedUpdate:
         relative_error: ‖q/2^s − x‖ / ‖x‖; 0 for a zero update.
     """
 
-    values: np.ndarray
+    values: np.ndarray = field(repr=False)
     fixed_point: FixedPoint
     clipped: float
     saturated: int
@@ -80,11 +84,12 @@ def quantise(
     Raises:
         InputError: wrong shape or type, NaN or infinity, or without `saturate` a value out of range.
     """
+    demand(fixed_point, FixedPoint, "the fixed point")
     exact = flat_floats(update)
     with np.errstate(over="ignore"):
         scaled = np.ldexp(exact, fixed_point.scale_bits)
     if not np.isfinite(scaled).all():
-        raise InputError("the update is too large for its scale: lower scale_bits")
+        raise InputError("the update is too large for its scale: build with a lower --scale-bits")
     factor = 1.0 if beta is None else _clip_factor(scaled, beta)
     scaled = scaled * factor
     rounded = np.rint(scaled)
@@ -92,10 +97,9 @@ def quantise(
     if outside and not saturate:
         worst = float(np.abs(exact).max())
         raise InputError(
-            f"{outside} of {len(rounded)} values do not fit {fixed_point.value_bits} bits at scale"
-            f" 2^{fixed_point.scale_bits}: largest is {worst:.6g}, wanted below"
-            f" {fixed_point.high / 2.0**fixed_point.scale_bits:.6g};"
-            " lower the scale, clip, or allow saturation"
+            f"{outside} of {len(rounded)} values do not fit {fixed_point.value_bits} bits: the largest is {worst:.6g},"
+            f" wanted {fixed_point}; build with --scale-bits {_fitting(worst, fixed_point)}, which holds them, or cut"
+            " them: --saturate, in Python saturate=True"
         )
     values = np.clip(rounded, fixed_point.low, fixed_point.high).astype(np.int32)
     if beta is not None and squared_norm(values) > beta:  # rounding went up: towards zero never does
@@ -113,8 +117,14 @@ def quantise(
     )
 
 
+def _fitting(largest: float, fixed_point: FixedPoint) -> int:
+    """The most scale bits at which values up to the largest fit."""
+    return floor(log2(fixed_point.high / largest))
+
+
 def dequantise(values: np.ndarray, fixed_point: FixedPoint) -> np.ndarray:
     """Integers to float64; exact, since both fit."""
+    demand(fixed_point, FixedPoint, "the fixed point")
     return np.ldexp(np.asarray(values, np.float64), -fixed_point.scale_bits)
 
 
@@ -136,7 +146,7 @@ def _clip_factor(scaled: np.ndarray, beta: int) -> float:
         return 1.0
     norm = largest * float(np.linalg.norm(scaled / largest))
     if not np.isfinite(norm):
-        raise InputError("the update's norm is too large to clip: lower scale_bits")
+        raise InputError("the update's norm is too large to clip: build with a lower --scale-bits")
     bound = float(isqrt(beta))
     room = bound - np.sqrt(len(scaled)) / 2
     return min(1.0, (room if room > bound / 2 else bound) / norm)
