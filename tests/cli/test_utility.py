@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from zkmarket.backend import Srs
 from zkmarket.build import Columns, Spec, choose_logrows, make_build
 from zkmarket.cli import Scoring, make_parser, read_beacon, score_and_salts
 from zkmarket.errors import DomainError, InputError, RuleError
@@ -75,7 +76,7 @@ def test_salts_fill_at_most_a_row_of_a_column(logrows: int, salts: int, tmp_path
     spec = Spec(3, 40, Filter.parse("norm"), "equal", logrows=logrows, salts=salts)
     most = Columns(logrows).width
     with pytest.raises(InputError, match=f"a chunk has from 8 to {most} salts at K = {logrows}: got {salts}"):
-        make_build(spec, SimpleNamespace(), tmp_path / "build")
+        make_build(spec, Srs("development", "00", tmp_path), tmp_path / "build")
 
 
 def test_auto_takes_columns_with_room_for_the_salts() -> None:

@@ -6,7 +6,7 @@ from .keys import check_refused, compile_statement, describe, keys_of, recipe_of
 from .make import make_build
 from .manifest import CIRCUITS, Manifest, check_consistent, projection_shape
 from .shape import CELLS_BITS, ENTRY_BITS, FLOOD_BITS, SUMS, WINDOW, WINDOWS, Z_BITS, Z_BYTES, Shape, masked_chunks
-from .spec import MAX_PARAMS, Spec, candidate, choose_logrows
+from .spec import MAX_PARAMS, Spec, candidate, choose_logrows, keys_seconds
 
 __all__ = [
     "Build",
@@ -38,6 +38,7 @@ __all__ = [
     "describe",
     "is_build",
     "keys_of",
+    "keys_seconds",
     "make_build",
     "masked_chunks",
     "projection_shape",

@@ -24,7 +24,7 @@ from .columns import Columns
 from .folder import Build, is_build
 from .keys import keys_of
 from .manifest import MANIFEST_FORMAT, Manifest, projection_shape
-from .spec import Spec, check_spec, choose_logrows
+from .spec import Spec, candidate, check_spec, choose_logrows, keys_gigabytes, keys_seconds
 from .statements import SALTS, VALUE_BITS, project_circuits, settlement_logrows, value_bound
 
 
@@ -67,6 +67,7 @@ def make_build(spec: Spec, srs: Srs, folder: str | Path, progress: Progress = qu
     shape.check()
     progress(f"what the projection's answers tell of an update: at most 2^-{shape.leak_bits(bound)}")
     circuits = project_circuits(logrows, settlement_logrows(rules), rules, spec.salts)
+    progress(_estimate(spec, logrows, [circuit.how.logrows for circuit in circuits.values()]))
 
     entries = {}
     folders = {}
@@ -119,3 +120,16 @@ def make_build(spec: Spec, srs: Srs, folder: str | Path, progress: Progress = qu
                 link_or_copy(source / file, target / file)
         write_json(fresh / "manifest.json", value)
     return Build.load(Path(folder), prover=True)
+
+
+def _estimate(spec: Spec, logrows: int, sizes: list[int]) -> str:
+    """What is to come, before the long work: about, for two cores."""
+    rows = [1 << size for size in sizes]
+    cost = candidate(logrows, spec.trainers, spec.params)
+    aggregator = spec.trainers * cost.trainer_ms + cost.aggregator_ms  # every update is committed to again
+    return (
+        f"estimate for two cores: {cost.chunks} chunks at K = {logrows}; keys of {len(rows)} circuits, of"
+        f" {' and '.join(f'2^{size}' for size in sizes)} rows, take {keys_seconds(rows):.0f} s and"
+        f" {keys_gigabytes(rows):.1f} GB unless they are cached, an SRS of that size more; a round takes a trainer"
+        f" {cost.trainer_ms / 1000:.1f} s and the aggregator {aggregator / 1000:.0f} s"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import DomainError, InputError
@@ -32,6 +32,8 @@ POSITION_MS = 1  # of the sumcheck
 PRODUCTS_PER_MS = 15_000_000  # multiplications of float64
 PAIRS_PER_MS = 1_700  # of chunks, whose inner products are weighted as Python's integers
 VERIFY_US_PER_POINT = 424
+KEYS_MS, KEYS_US_PER_ROW = 2_050, 340  # of one circuit: builds at K = 13 and 14, and at K = 15 and 16
+KEYS_MB, KEYS_BYTES_PER_ROW = 350, 19_000  # at most, by the rows of the largest circuit: builds at K = 13 to 17
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,16 @@ def candidate(logrows: int, trainers: int, params: int) -> Candidate:
         blocks * VERIFY_US_PER_POINT // 1000,
         blocks * GAS_PER_POINT + GAS_OF_ROWS,
     )
+
+
+def keys_seconds(rows: Iterable[int]) -> float:
+    """About how long the keys of circuits of so many rows take to be made."""
+    return sum(KEYS_MS + KEYS_US_PER_ROW * count / 1000 for count in rows) / 1000
+
+
+def keys_gigabytes(rows: Iterable[int]) -> float:
+    """About how much memory that takes."""
+    return (KEYS_MB * 10**6 + KEYS_BYTES_PER_ROW * max(rows)) / 10**9
 
 
 def candidates(trainers: int, params: int) -> list[Candidate]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..build import Columns, candidate
+from ..build import Columns, candidate, keys_seconds
 from ..build.statements import value_bound
 from ..chain import outage_warning
 from ..units import DAY, HOUR, amount_text, duration_text, reward_text
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # Seconds on the reference machine (2 cores): benchmarks/results/, as straight lines in 2^K rows.
 SETTLEMENT_S, SETTLEMENT_S_PER_ROW = 0.39, 8.37 / 49_152  # 3.18 s at K = 14, 11.55 s at K = 16
-KEYS_S, KEYS_S_PER_ROW = 2.05, 25.06 / 73_728  # of builds at K = 13 and 14, and at K = 15 and 16
 VERIFY_S = 0.105  # besides what points take
 
 
@@ -118,7 +117,7 @@ def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, 
         }
 
     return {
-        "keys": round(sum(KEYS_S + key["rows"] * KEYS_S_PER_ROW for key in keys), 1),
+        "keys": round(keys_seconds(key["rows"] for key in keys), 1),
         "trainer": round(candidate(logrows, file.most, params).trainer_ms / 1000, 2),
         "least": of(file.least),
         "most": of(file.most),
