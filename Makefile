@@ -45,6 +45,7 @@ wheel: setup
 	$(BIN)/python -m zkmarket.chain.shipping .build/shipped
 	rm -rf build dist/zkmarket-*.whl
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cp constraints.txt dist
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
