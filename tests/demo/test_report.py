@@ -309,7 +309,7 @@ def test_the_page_has_its_sections_and_plots(usual: str):
     found = Page(usual)
     assert set(found.values("id")) >= SECTIONS
     assert found.tags.count("svg") == 4
-    for heading in ("What was not defeated", "Check it yourself", "Trainers, round by round"):
+    for heading in ("What was not defeated", "Check it from chain and store", "Trainers, round by round"):
         assert heading in found.texts
     command = "zkmarket auditor verify ROUND --state DIR --rpc URL --store WHERE --project"
     assert f"{command} {sample()['addresses']['project']}" in found.texts

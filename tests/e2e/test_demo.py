@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ from tests.e2e.shell import Done, failed, succeeded, zkmarket
 from zkmarket.chain import anvil_node
 
 pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
 
 
 def demo(place: Path, *arguments: object, refused: int = 0) -> tuple[Done, dict[str, Any]]:
@@ -55,6 +61,22 @@ def test_sign_flip(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     for wanted in (result["addresses"]["project"], report["cid"], report["transaction"], report["theta"]):
         assert wanted in page
+    replayed(tmp_path / "report.html")
+
+
+def replayed(page: Path) -> None:
+    """Chromium runs the market again, with this version's contracts and verifiers."""
+    if shutil.which("chromium") is None:
+        assert not os.environ.get("CI"), "CI wants a real browser"
+        return
+    words = ["node", "tests/page/open.mjs", str(page)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)
+    assert verdict["kind"] == "same", verdict["text"]
+    assert (
+        "not known" not in verdict["code"] and verdict["code"].count("✓ known") == 4
+    )  # factory, library, both verifiers
 
 
 @pytest.mark.exhaustive("tests/cli/test_attacker.py has the thief, test_store.py the node")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..learning import ATTACKS, REFUSED
+from ..page import script
 from ..progress import Progress, quiet
 from ..rules import MIN_ACCEPTED, Filter, check_score
 from .cast import ETHER, Cast
@@ -64,16 +65,18 @@ def run_demo(
         raise InputError(f"a demo has from 1 to 100 rounds: got {rounds}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: a demo wants a new folder, salts are never used twice")
+    script()  # refused now if it is not built, not after the run
     page = report or (folder or Path()) / "report.html"
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkmarket-demo-")))
         cast = Cast(trainers, attackers, attack, rounds, reward, split, seed, rule if filter else None, score)
         stage = Stage(cast, place.resolve(), chain, store, store_token, progress)
         project, outputs = stage.play(stack)
-        result = Tally(stage, project, outputs).result()
+        tally = Tally(stage, project, outputs)
+        result, replay = tally.result(), tally.replay()
     from .report import summary, write_report
 
-    write_report(result, page)
+    write_report(result, page, replay)
     return result | {"report": str(page)}, f"{summary(result)}\nreport in {page}"
 
 

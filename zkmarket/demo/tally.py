@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import versions
 from ..errors import BackendError
 from ..learning import ATTACKS, attacking, wrong_labels
+from ..page import Replay
 from .cast import DATA, MODEL, Cast
 from .stage import Stage
 
@@ -41,6 +42,12 @@ class Tally:
         prospectus = Prospectus.from_bytes((place / "prospectus").read_bytes())
         builds = make_builds(prospectus, place / "builds")
         return History(self.project, prospectus, builds, open_store(self.stage.store, self.stage.store_token), place)
+
+    def replay(self) -> Replay:
+        """All that the report's page needs to run the market again."""
+        from ..market import known_code, record
+
+        return Replay(record(self.project, self.stage.progress), known_code(self.history.builds))
 
     def result(self) -> dict[str, Any]:
         terms, settled = self.project.terms(), self.log.settled()

@@ -16,6 +16,7 @@ from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_ori
 from .log import Log, Settled, Started
 from .project import Project
 from .prospectus import Prospectus, digest_of, fetch_prospectus, make_builds, theta_digest
+from .recording import known_code, record
 from .sealing import (
     SealingKey,
     Served,
@@ -98,6 +99,7 @@ __all__ = [
     "inspect_factory",
     "inspect_origin",
     "kept_key",
+    "known_code",
     "last_seed",
     "made_by_our_code",
     "make_builds",
@@ -112,6 +114,7 @@ __all__ = [
     "publication_message",
     "read_struct",
     "receipt_message",
+    "record",
     "refuse_insecure",
     "seal",
     "seal_update",

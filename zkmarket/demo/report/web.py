@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import ArtifactError
 from ...files import atomic_write
+from ...page import Replay, csp, script
 from .plots import Bar, Plot, bars, lines
 from .words import (
     FATES,
@@ -36,13 +37,13 @@ VERIFY = "zkmarket auditor verify ROUND --state DIR --rpc URL --store WHERE --pr
 TEMPLATE = "report.html.jinja"
 
 
-def write_report(result: Mapping[str, Any], path: Path) -> None:
+def write_report(result: Mapping[str, Any], path: Path, replay: Replay | None = None) -> None:
     """The page as one file that a browser shows without any other, from a disk or from a server."""
-    atomic_write(Path(path), page(result).encode())
+    atomic_write(Path(path), page(result, replay).encode())
 
 
-def page(result: Mapping[str, Any]) -> str:
-    """The report as HTML."""
+def page(result: Mapping[str, Any], replay: Replay | None = None) -> str:
+    """The report as HTML; with a replay in it where one is given."""
     try:
         import jinja2
         import matplotlib  # noqa: F401 (the plots import what they use of it)
@@ -57,8 +58,18 @@ def page(result: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    embedded: dict[str, Any] = {"script": ""}
+    if replay is not None:
+        text = script()
+        embedded = {
+            "script": Markup(text),
+            "script_policy": Markup(csp(text)),
+            "replay_known": Markup(replay.known_json()),
+            "replay_recording": replay.packed_recording(),
+        }
     environment.filters |= {"amount": amount, "count": count, "percent": percent}
     return environment.get_template(TEMPLATE).render(
+        **embedded,
         result=result,
         earned=attackers_pay(result) > 0,
         verdict=verdict(result),
