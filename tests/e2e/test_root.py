@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -29,11 +31,15 @@ def test_who_points_away_from_the_root_is_rejected_and_earns_nothing(tmp_path: P
         town_chain() as chain,
         town(tmp_path, chain, rounds=2, least=4, most=4, others=["dan"], rules=COSINE) as place,
     ):
-        aggregator, auditor = place.aggregator(), place.auditor()
+        aggregator, auditor = place.aggregator("--metrics", 0), place.auditor()
         trainers = {name: place.trainer(name) for name in TRAINERS}
         trainers["dan"] = place.trainer("dan", attack="sign-flip")
         owner = place.owner(*TRAINING, DATA)
         place.until(lambda: roots(place) == [1])
+        url = place.until(lambda: re.search(r"metrics at (http\S+)", aggregator.said()))[1]
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            told = answer.read().decode()
+        assert "zkmarket_round 0.0" in told and 'zkmarket_transactions_total{status="done"} ' in told
         owner.kill()
         owner = place.owner("receive", "--withdraw")  # what it trains with is remembered
         place.conduct(("owner", *TRAINERS, "dan"))

@@ -37,6 +37,7 @@ from zkmarket.roles import (
     aggregator,
     loop,
 )
+from zkmarket.roles.metrics import Metrics
 from zkmarket.storage import MAX_BLOB, cid_to_bytes
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
@@ -133,6 +134,28 @@ def test_a_refusal_that_no_block_explains_ends_the_program(depth: int, past: Pas
         made.run(step)
     assert len([block for block in blocks if block >= first]) == loop.REFUSALS
     assert heard(made, "the project is in phase PROVE; looking again")
+
+
+def test_metrics_are_told_of_every_look_and_every_failure(past: Past, tmp_path: Path) -> None:
+    made = desk_of(past, tmp_path)
+    made.metrics = told = Metrics("trainer")
+    failing = iter([REFUSED, StoreError("500 full"), None])
+
+    def step(state: State) -> str | None:
+        past.chain.mine()
+        if error := next(failing):
+            raise error
+        return None
+
+    past.state = lambda depth: state_of(Phase.ADMIT, round=4, block=past.chain.tip()[0])  # type: ignore[attr-defined]
+    made.run(step)
+    value = told.registry.get_sample_value
+    assert [value("zkmarket_failures_total", {"kind": kind}) for kind in ("TransactionReverted", "StoreError")] == [
+        1,
+        1,
+    ]
+    assert value("zkmarket_round") == 4 and value("zkmarket_phase", {"zkmarket_phase": "ADMIT"}) == 1
+    assert value("zkmarket_block") == 3 - 1  # of the third look
 
 
 @pytest.mark.parametrize("really", [True, False])

@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ class Wallet:
         self.deadline = deadline
         self.sent_block = 0
         """Of the last transaction that this process has sent; before it the chain does not show what was done."""
+        self.on_receipt: Callable[[Any], None] = lambda receipt: None
+        """Told of every transaction that came into the chain."""
 
     def __str__(self) -> str:
         return self.address
@@ -266,6 +269,7 @@ class Wallet:
                 done = None if fresh and first else node.receipt(*entry.hashes)
                 if done is not None:
                     self.sent_block = done["blockNumber"]
+                    self.on_receipt(done)
                     self._close()
                     return done
                 now = time.monotonic()

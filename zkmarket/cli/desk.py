@@ -54,7 +54,9 @@ def open_desk(arguments: argparse.Namespace, progress: Progress, account: bool =
     if given["store"] and not given["store"].startswith(("http://", "https://")):
         given["store"] = str(Path(given["store"]).resolve())
     settings = Settings.of(arguments.state.resolve(), LEARNING, **given)
-    options = {name: getattr(arguments, name) for name in ("poll", "patience", "grace") if hasattr(arguments, name)}
+    options = {
+        name: getattr(arguments, name) for name in ("poll", "patience", "grace", "metrics") if hasattr(arguments, name)
+    }
     options = {name: value for name, value in options.items() if value is not None}
     options["store_token"] = read_store_token(settings.get("store_token_file"))
     ask = (lambda path: read_password(path, arguments.password_file)) if account else None
@@ -154,6 +156,11 @@ def add_loop(parser: argparse.ArgumentParser, account: bool = True) -> None:
         type=float,
         metavar="SECONDS",
         help="how long others have to call a time-out first (120; development chains 20)",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve metrics for Prometheus at /metrics, and /healthz; without HOST for this machine alone",
     )
 
 

@@ -263,7 +263,8 @@ class Aggregator:
                 return proof, Aggregate.load(place, build.manifest) if place.is_file() else None
         desk.progress(f"round {number}: proving for {len(slots)} trainers")
         last = desk.history.last_aggregate(log, number) if "last" in desk.manifest.references else None
-        proof, aggregate = prove_round(build, slots, state.beta, desk.progress, root=root, last=last)
+        with desk.metrics.proving() if desk.metrics else contextlib.nullcontext():
+            proof, aggregate = prove_round(build, slots, state.beta, desk.progress, root=root, last=last)
         (folder / SEALED_FILE).unlink(missing_ok=True)  # of another proof
         if aggregate is None:
             (folder / AGGREGATE_FILE).unlink(missing_ok=True)

@@ -58,6 +58,7 @@ from ..progress import Progress, quiet, tell
 from ..storage import Store, open_store
 from .delivery import Delivery
 from .loop import Loop
+from .metrics import Metrics, measured
 from .settings import Settings
 
 PATIENCE = 3600.0
@@ -88,11 +89,12 @@ class Desk:
         patience: float = PATIENCE,
         grace: float | None = None,
         store_token: str | None = None,
+        metrics: Metrics | None = None,
     ):
         self.settings, self.folder, self.chain, self.progress = settings, settings.folder, chain, progress
         self._wallet, self._store_token = wallet, store_token
         self.poll = (0.25 if chain.development else 4.0) if poll is None else poll
-        self.patience = patience
+        self.patience, self.metrics = patience, metrics
         self.grace = (20.0 if chain.development else 120.0) if grace is None else grace
         self.depth = int(settings.get("confirmations", 0 if chain.development else 2))
         self._first_seen: dict[Any, float] = {}
@@ -214,6 +216,7 @@ class Desk:
             depth=self.depth,
             poll=self.poll,
             patience=self.patience,
+            metrics=self.metrics,
         ).run(checked)
 
     def waits(self, text: str, key: str | None = None) -> None:
@@ -326,12 +329,17 @@ class Desk:
 
 @contextlib.contextmanager
 def at_desk(
-    settings: Settings, password: Callable[[Path], str] | None, progress: Progress = quiet, **options: Any
+    settings: Settings,
+    password: Callable[[Path], str] | None,
+    progress: Progress = quiet,
+    metrics: str | None = None,
+    **options: Any,
 ) -> Iterator[Desk]:
     """A role's desk, which no other process may use meanwhile.
 
     Args:
         password: of the keystore; None for a role without an account.
+        metrics: where to serve them, [HOST:]PORT; None: nowhere.
 
     Raises:
         InputError: another process works in the folder; or the account cannot be opened.
@@ -344,14 +352,16 @@ def at_desk(
         if password is not None:
             path = Path(settings["keystore"])
             wallet = Wallet.open(path, password(path), folder / "outbox.json")
-        with connect(settings["rpc"]) as chain:
+        with contextlib.ExitStack() as stack:
+            told = None if metrics is None else stack.enter_context(measured(folder.name, metrics, wallet, progress))
+            chain = stack.enter_context(connect(settings["rpc"]))
             genesis = (chain.block_hash(0) or b"").hex()
             settings.belongs_to("chain", chain.id, settings.get("chain"))
             settings.belongs_to("the chain with genesis", genesis, settings.get("genesis"))
             settings.set(chain=chain.id, genesis=genesis)
             if wallet is not None:
                 chain.settle_outbox(wallet)  # what a killed process left on its way, before anything is looked at
-            yield Desk(settings, chain, wallet, progress, **options)
+            yield Desk(settings, chain, wallet, progress, metrics=told, **options)
 
 
 def stay_away(inspection: Inspection) -> None:

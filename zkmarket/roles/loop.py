@@ -21,6 +21,7 @@ from ..market import (
 )
 from ..progress import Progress
 from .delivery import Delivery
+from .metrics import Metrics
 
 REFUSALS = 5
 """So many equal refusals of a contract in a row, by a state that has what was latest at the first, are no race."""
@@ -70,6 +71,7 @@ class Loop:
         depth: blocks below the latest one at which the state is read.
         poll: seconds between two looks.
         patience: seconds for which a chain, a store or a prover may fail.
+        metrics: told of each look, and of what fails.
     """
 
     chain: Chain
@@ -81,6 +83,7 @@ class Loop:
     depth: int
     poll: float
     patience: float
+    metrics: Metrics | None = None
 
     def run(self, step: Callable[[State], str | None]) -> None:
         """Look at the chain and take a step, again and again, until a step returns None.
@@ -101,11 +104,15 @@ class Loop:
             state = None
             try:
                 block = self.chain.tip()
+                if self.metrics:
+                    self.metrics.looked()
                 if block == last and time.monotonic() - looked < 20 * self.poll:
                     time.sleep(self.poll)
                     continue
                 last, looked = block, time.monotonic()
                 state = self.project.state(self.depth)
+                if self.metrics:
+                    self.metrics.saw(state)
                 if self.depth and self.wallet and state.block < self.wallet.sent_block:
                     waiting: str | None = f"waiting for {self.depth} blocks on top of the last transaction"
                 else:
@@ -113,6 +120,8 @@ class Loop:
                     refused = _Refused()
             except TransactionReverted as error:
                 last = None
+                if self.metrics:
+                    self.metrics.failed(error)
                 if refused.again(error, -1 if state is None else state.block, self._latest()) == REFUSALS:
                     raise
                 self.waits(f"{error}; looking again")
@@ -120,6 +129,8 @@ class Loop:
                 continue
             except (ChainError, StoreError, BackendError) as error:
                 now = time.monotonic()
+                if self.metrics:
+                    self.metrics.failed(error)
                 failing_since = failing_since or now
                 if now - failing_since > self.patience:
                     raise
