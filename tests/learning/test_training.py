@@ -17,6 +17,7 @@ from zkmarket.errors import InputError
 from zkmarket.learning import (
     Dataset,
     Training,
+    calibrate,
     digits,
     digits_cnn,
     digits_held,
@@ -267,6 +268,28 @@ def normed_cnn() -> nn.Module:
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(96, 10),
     )  # fmt: skip
+
+
+def test_a_received_model_is_calibrated_with_data_of_ones_own():
+    """What was trained elsewhere comes without running statistics: with fresh ones it is worth little."""
+    trained, received = normed_cnn(), normed_cnn()
+    layout, theta = start(trained)
+    theta = theta + train(trained, layout, theta, digits(0, 2), Training(rate=0.1), 1)
+    whole = evaluate(trained, layout, theta, digits_held()).accuracy
+    fresh = evaluate(received, layout, theta, digits_held()).accuracy
+    state = torch.random.get_rng_state()
+    assert calibrate(received, layout, theta, digits(1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    calibrated = evaluate(received, layout, theta, digits_held()).accuracy
+    assert fresh < whole - 0.1 and abs(calibrated - whole) < 0.02
+    assert layout.flatten(trained_parameters(received)).tolist() == theta.astype(np.float32).astype(float).tolist()
+
+
+def test_a_model_without_buffers_has_nothing_to_calibrate():
+    model = nn.Linear(4, 3)
+    layout, theta = start(model)
+    assert not calibrate(model, layout, theta + 1, some_data())
+    assert start(model)[1].tolist() == theta.tolist()
 
 
 def test_testing_changes_no_buffer_and_drops_nothing():

@@ -6,11 +6,12 @@ from .digit_scans import MIN_ROWS, SPLITS, digits, digits_cnn, digits_held, digi
 from .lesson import TRAINING, Learn, Lesson
 from .loading import initial_parameters, layout_of, load_callable, load_model, trained_parameters
 from .onnx_file import LINEAR_MODELS, linear_weights, load_onnx, trained_tensors
-from .training import Training, evaluate, train, try_out
+from .training import Evaluation, Training, calibrate, evaluate, train, try_out
 
 __all__ = [
     "ATTACKS",
     "Dataset",
+    "Evaluation",
     "LINEAR_MODELS",
     "Learn",
     "Lesson",
@@ -20,6 +21,7 @@ __all__ = [
     "TRAINING",
     "Training",
     "attacking",
+    "calibrate",
     "digits",
     "digits_cnn",
     "digits_held",

@@ -31,6 +31,8 @@ OPTIMISERS = ("sgd", "adam")
 LOSSES = ("auto", "cross-entropy", "mse")
 EVALUATION_ROWS = 1024
 """Rows that are evaluated at once: memory, not the result, depends on it."""
+CALIBRATION_ROWS, CALIBRATION_STEPS = 64, 60
+"""Of a batch, and how many at least: with torch's momentum, 0.1, a 600th of the old statistics is left."""
 
 
 # ---------------------------------------------------------------- training
@@ -170,6 +172,28 @@ def evaluate(
                 right += int((outputs.argmax(1) == targets).sum())
     scored = kind == "cross-entropy" and data.labelled
     return Evaluation(total / len(data), right / len(data) if scored else None)
+
+
+def calibrate(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray, data: Dataset) -> bool:
+    """Move what is local of a model, such as a batch-norm's running statistics, to what theta makes of this data.
+
+    The data pass through it in training mode, some times if they are few. Parameters are those of theta afterwards.
+
+    Returns:
+        Whether there is anything local; else nothing is done.
+    """
+    import torch
+
+    if not any(True for _ in model.buffers()):
+        return False
+    _load(model, layout, theta)
+    x, _ = _tensors(model, data, _kind("auto", data))
+    model.train()
+    with torch.no_grad(), _alone(0, 0, 1), blamed_on(f"the model fails on inputs of shape {_shape(data)}"):
+        batches = _batches(torch.arange(len(x)), CALIBRATION_ROWS)
+        for step in range(max(len(batches), CALIBRATION_STEPS)):
+            _outputs(model, x[batches[step % len(batches)]])
+    return True
 
 
 def try_out(model: torch.nn.Module, layout: ParameterLayout, theta: np.ndarray, data: Dataset, loss: str) -> None:

@@ -19,7 +19,7 @@ from ..backend import srs
 from ..chain import anvil_node, give_coins
 from ..errors import InputError
 from ..files import locked
-from ..learning import Training, evaluate, initial_parameters, load_dataset, load_model, try_out
+from ..learning import Evaluation, Training, calibrate, evaluate, initial_parameters, load_dataset, load_model, try_out
 from ..posting import ProjectFile, load_project_file
 from ..progress import Progress
 from ..updates import load_model_file
@@ -66,7 +66,7 @@ def bring_up(
                 market.run(shares, training)
         except (Stopped, KeyboardInterrupt):
             return {"stopped": True}, f"stopped; what it came to is in {RUN}/"
-        return market.result(test)
+        return market.result(test, shares[market.trainers[0]])
 
 
 def bring_down(folder: Path) -> bool:
@@ -184,7 +184,7 @@ class _Market:
             time.sleep(0.2)
         self.results = {role.name: role.result() for role in roles}
 
-    def result(self, test: str | None) -> tuple[dict[str, Any], str]:
+    def result(self, test: str | None, share: str) -> tuple[dict[str, Any], str]:
         owner = self.results["owner"]
         pay = {name: {row["round"]: row["pay"] for row in self.results[name]["rounds"]} for name in self.trainers}
         seconds = round(time.monotonic() - self.began, 1)
@@ -199,11 +199,13 @@ class _Market:
         lines = [f"{owner['rounds']} rounds are settled and paid, after {seconds:.0f} s"]
         lines += [f"  {name} was paid {self.amount(sum(rounds.values()))}" for name, rounds in pay.items()]
         if test:
-            before, after = self.scores(test, place)
+            before, after, local = self.scores(test, share, place)
             result |= {"before": vars(before), "after": vars(after)}
             if after.accuracy is not None and before.accuracy is not None:
                 lines.append(f"  accuracy on {test}: {before.accuracy:.3f} at first, {after.accuracy:.3f} now")
             lines.append(f"  loss on {test}: {before.loss:.3f} at first, {after.loss:.3f} now")
+            if local:
+                lines.append(f"  with running statistics that are local: here those of {share}")
         relative = place.relative_to(self.folder.resolve()) if place.is_relative_to(self.folder.resolve()) else place
         lines.append(f"the model is in {relative}, the log in {RUN}/{LOG}")
         return result, "\n".join(lines)
@@ -211,10 +213,15 @@ class _Market:
     def amount(self, units: int) -> str:
         return f"{units / ETHER:.4f} ether" if self.file.native else str(units)
 
-    def scores(self, test: str, place: Path) -> tuple[Any, Any]:
-        """How the model does on held-out data before the first round, and now."""
+    def scores(self, test: str, share: str, place: Path) -> tuple[Evaluation, Evaluation, bool]:
+        """How the model does on held-out data before the first round, and now; and whether some of it is local.
+
+        What is local comes from a share: no other data are those of a trainer.
+        """
         layout, theta = initial_parameters(self.file.model)
-        model, data = load_model(self.file.model), load_dataset(test)
+        model, data, own = load_model(self.file.model), load_dataset(test), load_dataset(share)
+        calibrate(model, layout, theta, own)
         before = evaluate(model, layout, theta, data)
         after, _ = load_model_file(place, layout)
-        return before, evaluate(model, layout, after, data)
+        local = calibrate(model, layout, after, own)
+        return before, evaluate(model, layout, after, data), local
