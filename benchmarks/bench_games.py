@@ -33,9 +33,9 @@ from zkmarket.build.statements import SALTS, VALUE_BITS
 from zkmarket.learning import wrong_labels
 from zkmarket.networks import evaluate, read_network
 from zkmarket.progress import quiet
-from zkmarket.round import Commitment, RoundId, Submission, open_with_fresh_salts, prove_round
+from zkmarket.round import Commitment, RoundId, Submission, Theta, open_with_fresh_salts, prove_round
 from zkmarket.round.commitment import commit
-from zkmarket.rules import Filter, shares
+from zkmarket.rules import RATE_UNIT, Filter, shares, weight
 from zkmarket.updates import FixedPoint
 from zkmarket.updates.quantise import quantise
 from zkmarket.utility import (
@@ -113,13 +113,13 @@ def estimate(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], No
     updates = np.stack([quantise(u, fixed, None).values for u in school.updates_now]).astype(np.int64)
     theta = quantise_theta(plan, school.theta, used_parameters(plan))
     batch = quantise_batch(plan, data.inputs[: arguments.batch], data.targets[: arguments.batch])
-    players = range(1, n + 1)
+    players, w = range(1, n + 1), weight(RATE_UNIT, n, plan.theta_bits)
     losses: dict[Members, int] = {}
     with measured() as run:
         for size in range(n + 1):
             for s in combinations(players, size):
                 total = updates[[p - 1 for p in s]].sum(0)
-                losses[s] = evaluate(plan, theta, total, size, batch, witness=False).loss
+                losses[s] = evaluate(plan, theta + w * total, batch, witness=False).loss
     full = losses[()] - losses[tuple(players)]
     exact = [float(v) for v in exact_shapley(losses, n)]
     unit = loss_unit(plan)
@@ -194,10 +194,13 @@ def prove(arguments: argparse.Namespace, rows: Rows, tell: Callable[[str], None]
         with measured() as took:
             proof, _ = prove_round(made, submissions, progress=tell)
         rows.add("round_proof", [took])
-        terms = GameTerms(made, proof, (1,) * n, model, method, b"\x2a" * 32, school.theta, validation.points)
+        theta = Theta.first(manifest, model.quantise_theta(school.theta), model.theta_bits)
+        points, beacon = theta.points(made), b"\x2a" * 32
+        terms = GameTerms(made, proof, (1,) * n, model, method, beacon, points, RATE_UNIT, validation.points)
         for workers in arguments.workers or [1]:
             with measured() as took, open_pool(workers, arguments.scheduler) as pool:
-                proven = prove_utilities(terms, submissions, validation, pool, folder / f"kept-{workers}", tell)
+                kept = folder / f"kept-{workers}"
+                proven = prove_utilities(terms, theta, submissions, validation, pool, kept, tell)
             proven.save(folder / "utility.json")
             size, count = (folder / "utility.json").stat().st_size, len(proven.proofs)
             rows.add(

@@ -4,7 +4,8 @@
 
 Models on scikit-learn's digits, trained for a moment so that scales are judged on a model that means something:
 `linear` (64 → 10), `mlp` (64 → 16 → 10), `cnn` (two convolutions with pooling and two dense layers: 58,558 parameters).
-One coalition of three of eight. Keys come from the cache if they are there: the row of compile says what it took.
+A model that carries salts, as one of a coalition does.
+Keys come from the cache if they are there: the row of compile says what it took.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Rows, machine, measured, say
-from zkmarket import backend, utility
+from zkmarket import utility
 from zkmarket.backend import srs
 from zkmarket.crypto import random_scalars
 from zkmarket.progress import quiet
-from zkmarket.round import sum_salts
-from zkmarket.utility import Coalition, Options, UtilityBuild, compile_model
+from zkmarket.round import Theta
+from zkmarket.utility import Options, UtilityBuild, compile_model
 
 TRAINERS = 8
 HERE = "benchmarks.bench_utility"
@@ -107,34 +108,30 @@ def bench(arguments: argparse.Namespace, model: str, folder: Path, tell: Callabl
     theta = build.layout.flatten(dict(np.load(theta_file))).astype(np.float32)
     samples = np.load(data)
     validation = utility.commit_validation(build, samples["x"][:batch], samples["y"][:batch])
-    coalition = coalition_of(build, 3)
+    given = model_of(build, theta)
     common = {"rows": build.value["circuit"]["rows"], "logrows": build.logrows, "parameters": build.params}
     proofs, runs = [], []
     for _ in range(arguments.repeat):
         with measured() as run:
-            proofs.append(utility.prove_utility(build, theta, coalition, validation, b"\1" * 32, tell))
+            proofs.append(utility.prove_utility(build, given, validation, b"\1" * 32, tell))
         runs.append(run)
     rows.add("prove", runs, len(proofs[0].proof.data), **common)
 
-    points = backend.commit(
-        build.files, build.logrows, utility.columns_of(build.plan, "update", coalition.values, coalition.salts)
-    )
+    points = utility.theta_points(build, given)
     runs = []
     for proof in proofs:
         with measured() as run:
-            found = utility.verify_utility(build, proof, theta, points, 3, validation.points, b"\1" * 32)
+            found = utility.verify_utility(build, proof, points, validation.points, b"\1" * 32)
         runs.append(run)
-    if found != utility.utility(build, theta, coalition, validation):
+    if found != utility.utility(build, given, validation):
         sys.exit("the proof says something else than the oracle")
     rows.add("verify", runs, len(proofs[0].proof.data), **common)
 
 
-def coalition_of(build: UtilityBuild, size: int) -> Coalition:
-    """The sum of so many small random updates, with salts; each update spends a salt of its own."""
-    rng, shape = np.random.default_rng(0), (build.chunks, build.salts)
-    values = rng.integers(-100, 101, (size, build.params)).sum(0)
-    salts = [random_scalars(shape[0] * shape[1]).reshape(*shape, 32) for _ in range(size)]
-    return Coalition(values, sum_salts(salts, shape), size)
+def model_of(build: UtilityBuild, theta: np.ndarray) -> Theta:
+    """The model as integers, with salts."""
+    salts = random_scalars(build.chunks * build.salts).reshape(build.chunks, build.salts, 32)
+    return Theta(build.quantise_theta(theta), salts, build.theta_bits)
 
 
 if __name__ == "__main__":

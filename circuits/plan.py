@@ -202,11 +202,10 @@ Step = Divided | WindowSum | Transpose
 
 @dataclass(frozen=True)
 class Bounds:
-    """Largest absolute values in integers; of an update, its largest length."""
+    """Largest absolute values, in integers: of inputs, of the model's parameters, of targets."""
 
     input: int
     theta: int
-    update: int
     target: int
 
 
@@ -215,12 +214,12 @@ class CircuitPlan:
     """A network in integers, laid out.
 
     Attributes:
-        logrows: K. batch, trainers: B, N.
-        scale_bits, input_bits, activation_bits: scales are 2 to these.
+        logrows: K. batch: B.
+        scale_bits, theta_bits: s, ρ: the model's scale is 2^(s + ρ). input_bits, activation_bits: 2 to these.
         loss: "cross-entropy" or "mse".
         params, inputs, outputs: D; values of one sample; outputs of the network.
-        radix: R. lcm: L. base: of the table of exponentials.
-        chunks: values and salts in one column of each kind: theta, update, validation, witness.
+        radix: R. base: of the table of exponentials.
+        chunks: values and salts in one column of each kind: theta, validation, witness.
         counts: values of each kind.
         digits: how many each number has.
         witness: where each part lies among the values of the witness.
@@ -236,8 +235,8 @@ class CircuitPlan:
 
     logrows: int
     batch: int
-    trainers: int
     scale_bits: int
+    theta_bits: int
     input_bits: int
     activation_bits: int
     input_shape: tuple[int, ...]
@@ -247,7 +246,6 @@ class CircuitPlan:
     inputs: int
     outputs: int
     radix: int
-    lcm: int
     base: float
     chunks: Mapping[str, Span]
     counts: Mapping[str, int]

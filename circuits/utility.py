@@ -1,9 +1,9 @@
-"""A model with the parameters θ + Agg_S/|S|, evaluated on a committed validation batch."""
+"""A model, of which everybody knows the commitment, evaluated on a committed validation batch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,27 +29,28 @@ from .plan import (
 class Utility(torch.nn.Module):
     """Correct predictions and summed loss of a network, from a committed witness and challenges drawn after it.
 
-    Relation:   parameters w = L·θ + (L/|S|)·Agg_S. For every stage, with Z its linear part (a sum of linear layers,
-                convolutions, batch-norms and skips), q = ⌊g·Z / R^k⌋, and its output is q, max(0, q), or the
-                maximum over a window of them. Cross-entropy: for every sample, with logits q_j and M = max_j q_j,
+    Relation:   parameters Θ, integers. For every stage, with Z its linear part (a sum of linear layers, convolutions,
+                batch-norms and skips), q = ⌊g·Z / R^k⌋, and its output is q, max(0, q), or the maximum over a
+                window of them. Cross-entropy: for every sample, with logits q_j and M = max_j q_j,
                 t_j = M − q_j, c_j = min(t_j, R − 1), E(x) = round(base^x), T = R/2 − 1, label y:
                 λ = least integer with n·E(λ) >= Σ_j E(T − c_j); loss = λ − T + ν + t_y; correct = (t_y = 0).
                 Mean squares: loss = Σ_j (q_j − target_j)². zkmarket/networks/evaluation.py says the same in integers.
     Domain:     digits are in [0, R), R = 2^K − 8, each by one lookup in the one-column table of E. Every number of
-                digits follows from worst cases: θ and the inputs within the plan's bounds, ‖Agg_S/|S|‖ <= √β_max
-                as that of accepted updates is. So no accepted update is unprovable.
-    Public:     everything of the last input but noise and salts (L/|S|, constants, challenges), echoed; E(0) = 1;
-                the checks, each of which the verifier requires to be 0; correct; loss.
-    Private:    Agg_S and its salts, the batch, the witness; θ is committed without salts, everybody knows it.
-    Not proven: that Agg_S is a sum of accepted updates: whoever verifies knows its commitment from theirs, and a round
-                proof bounds them. That the batch is what the owner says it is, or small: it is the owner's.
+                digits follows from worst cases: Θ and the inputs within the plan's bounds. Whoever starts a round sees
+                to it that no accepted updates move Θ beyond, so that none is unprovable.
+    Public:     everything of the last input but noise and salts (constants, challenges), echoed; E(0) = 1; the checks,
+                each of which the verifier requires to be 0; correct; loss.
+    Private:    Θ, the batch, the witness, and their salts.
+    Not proven: that Θ is a model of a round: whoever verifies computes its commitment from those of the round's model
+                and of accepted updates. That the batch is what the owner says it is, or small: it is the owner's.
 
-    Inputs: chunks of θ, of Agg_S, of the validation batch, of the witness; then public ‖ noise ‖ salts.
+    Inputs: chunks of Θ, of the validation batch, of the witness; then public ‖ noise ‖ salts.
 
     A linear part is not computed but checked (Freivalds): Σ a_b c_o p_s Z_bos = Σ a_b c_o p_s (digits of Z)_bos, where
     a, c, p are powers of challenges that exist only after the witness is committed. It takes |X| + |W| + |Z| rows
     instead of |X|·|out|. If one entry differs, the equation is a polynomial that is not 0 in 128-bit challenges; its
-    degree is below batch + channels + height + width (Schwartz and Zippel). All checks of a kind are such sums.
+    degree is below batch + channels + height + width (Schwartz and Zippel). All checks of a kind are such sums, and so
+    are those that a value of the witness has the digits that were looked up: digits are never put together one by one.
 
     Every lookup is in one operation, and the plan gives its order: in each block of columns there are 128 noise values,
     as its multiplicities are committed without blinding (zkmarket/utility/statements.py asserts it). No sign is taken.
@@ -75,6 +76,7 @@ class Utility(torch.nn.Module):
         self.powers_of_batch = self.public("a")
         self.looked_up()
         self.tensors: dict[int, torch.Tensor] = {0: self.cells("validation", 0, self.batch * plan.inputs)}
+        self.sums: dict[int, torch.Tensor] = {}
         for step in plan.steps:
             if isinstance(step, Stage):
                 self.stage(step)
@@ -111,14 +113,6 @@ class Utility(torch.nn.Module):
     def digits(self, name: str) -> list[torch.Tensor]:
         """Cells of a number's digits, low first, each less R/2."""
         return [self.witness(f"{name}.{i}") for i in range(self.plan.digits[name])]
-
-    def number(self, name: str) -> torch.Tensor:
-        """Σ R^i digit_i, for every element."""
-        digits = self.digits(name)
-        value, count = digits[-1], width(digits[-1])
-        for digit in digits[-2::-1]:
-            value = value * self.constant(self.plan.radix, count) + digit
-        return value + self.constant(shift_of(len(digits), self.plan.radix), count)
 
     # ---- lookups
 
@@ -162,13 +156,30 @@ class Utility(torch.nn.Module):
 
     def weighted(self, tensors: list[torch.Tensor], channels: int, places: torch.Tensor | None) -> torch.Tensor:
         """Σ a_b c_o p_s x_bos of each of these tensors of the same size: (1, number of tensors)."""
-        many = torch.cat(tensors, 1)
+        if len(tensors) == 1:
+            return self.within_sample(self.over_samples(tensors[0]), channels, places)
+        many = torch.cat(tensors, 1).reshape(len(tensors), self.batch, -1)
+        rows = torch.einsum("nbi,b->ni", many, self.powers_of_batch.reshape(-1))
+        return self.within_sample(rows, channels, places)
+
+    def over_samples(self, x: torch.Tensor) -> torch.Tensor:
+        """Σ_b a_b x_bi: (1, i)."""
+        weights = self.powers_of_batch.reshape(-1)
+        return torch.einsum("bi,b->i", x.reshape(self.batch, -1), weights).reshape(1, -1)
+
+    def within_sample(self, many: torch.Tensor, channels: int, places: torch.Tensor | None) -> torch.Tensor:
+        """Σ c_o p_s x_os of each of the rows: (1, rows)."""
         if places is not None:
-            size = width(places)
-            many = torch.einsum("np,p->n", many.reshape(-1, size), places.reshape(-1))
+            many = torch.einsum("np,p->n", many.reshape(-1, width(places)), places.reshape(-1))
         if channels > 1:
             many = torch.einsum("no,o->n", many.reshape(-1, channels), self.public("c", channels).reshape(-1))
-        return self.over_batch(many)
+        return many.reshape(1, -1)
+
+    def sums_of(self, tensor: int) -> torch.Tensor:
+        """Σ_b a_b x_bi of a tensor of the plan, which more than one sum needs: (1, i)."""
+        if tensor not in self.sums:
+            self.sums[tensor] = self.over_samples(self.tensors[tensor])
+        return self.sums[tensor]
 
     def over_batch(self, many: torch.Tensor) -> torch.Tensor:
         """Σ a_b x_b of each run of B values."""
@@ -183,37 +194,34 @@ class Utility(torch.nn.Module):
         return value if places is None else value * total(places)
 
     def powered(self, sums: torch.Tensor, first: int, count: int, weight: torch.Tensor) -> torch.Tensor:
-        """Σ R^i (s_i + R/2·weight): the random sum of a number from those of its digits."""
+        """Σ R^i (s_i + R/2·weight): the random sum of a number from those of its digits, `count` from the first on."""
         value = pick(sums, first + count - 1)
         for i in range(first + count - 2, first - 1, -1):
             value = value * self.constant(self.plan.radix) + pick(sums, i)
         return value + self.constant(shift_of(count, self.plan.radix)) * weight
 
+    def number(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        """The random sum of a number, one for each sample, from its digits."""
+        digits = self.digits(name)
+        return self.powered(self.over_batch(torch.cat(digits, 1)), 0, len(digits), weight)
+
     # ---- linear parts
 
-    def combined(self, view: View, combine: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """L·f(θ) + (L/|S|)·f(Agg_S) for a linear f: each of the two is contracted before they are added."""
+    def values_of(self, view: View) -> torch.Tensor:
+        """A weight: (1, count), by its axes' order."""
         at = view.offset + torch.arange(view.count).reshape(view.shape).permute(view.order)
         where = at.reshape(-1).tolist()
         if len(where) == 1:
-            theta, update = (self.repeated(name, where[0]) for name in ("theta", "update"))
-            return theta * self.constant(self.plan.lcm) + update * self.repeated("public", 0)
-        theta = combine(take(self.everything, [self.at["theta"][i] for i in where]).reshape(view.sizes))
-        update = combine(take(self.everything, [self.at["update"][i] for i in where]).reshape(view.sizes))
-        count = width(theta)
-        return theta * self.constant(self.plan.lcm, count) + update * self.repeated("public", 0, count)
+            return self.repeated("theta", where[0])
+        return take(self.everything, [self.at["theta"][i] for i in where])
 
     def against_channels(self, view: View) -> torch.Tensor:
         """Σ_o c_o W_ok of an (outputs, k) weight: (1, k)."""
-
-        def combine(weight: torch.Tensor) -> torch.Tensor:
-            outputs = int(weight.shape[0])
-            if outputs == 1:
-                return weight.reshape(1, -1)
-            flat = weight.reshape(outputs, -1)
-            return torch.einsum("ok,o->k", flat, self.public("c", outputs).reshape(-1)).reshape(1, -1)
-
-        return self.combined(view, combine)
+        weight, outputs = self.values_of(view), view.sizes[0]
+        if outputs == 1:
+            return weight
+        flat = weight.reshape(outputs, -1)
+        return torch.einsum("ok,o->k", flat, self.public("c", outputs).reshape(-1)).reshape(1, -1)
 
     def linear_part(self, step: Divided, places: torch.Tensor | None) -> torch.Tensor:
         """The random sum of Z."""
@@ -239,17 +247,11 @@ class Utility(torch.nn.Module):
         return self.identity(term, shape, places)
 
     def dense(self, term: Dense) -> torch.Tensor:
-        x = self.tensors[term.tensor].reshape(self.batch, -1)
-        rows = self.rows_against_batch(x)
-        return inner(rows, self.against_channels(term.weight))
-
-    def rows_against_batch(self, x: torch.Tensor) -> torch.Tensor:
-        """Σ_b a_b x_bi: (1, i)."""
-        return torch.einsum("bi,b->i", x, self.powers_of_batch.reshape(-1)).reshape(1, -1)
+        return inner(self.sums_of(term.tensor), self.against_channels(term.weight))
 
     def convolution(self, term: Convolution, shape: Sequence[int]) -> torch.Tensor:
         channels, height, width = term.shape
-        rows = self.rows_against_batch(self.tensors[term.tensor].reshape(self.batch, -1))
+        rows = self.sums_of(term.tensor)
         kernel_y, kernel_x = term.kernel
         across = self.shifted("f", width, kernel_x, shape[2], term.stride[1], term.pads[1])
         down = self.shifted("e", height, kernel_y, shape[1], term.stride[0], term.pads[0])
@@ -272,20 +274,20 @@ class Utility(torch.nn.Module):
     def channelwise(self, term: Channelwise, shape: Sequence[int], places: torch.Tensor | None) -> torch.Tensor:
         """Σ_o c_o γ_o (κ_o Σ a_b p_s x_bos − μ_o Σ a_b p_s): batch-norm with fixed statistics."""
         channels = shape[0]
-        rows = self.rows_against_batch(self.tensors[term.tensor].reshape(self.batch, -1))
+        rows = self.sums_of(term.tensor)
         if places is not None:
             size = width(places)
             rows = torch.einsum("op,p->o", rows.reshape(channels, size), places.reshape(-1)).reshape(1, -1)
         weight = self.total_weight(1, places)
         normal = rows * self.public(term.kappa) - self.public(term.mu) * spread(weight, channels)
-        gamma = self.combined(term.gamma, lambda part: part.reshape(1, -1))
+        gamma = self.values_of(term.gamma)
         return inner(normal * gamma, self.public("c", channels)) if channels > 1 else normal * gamma
 
     def bias(self, term: Bias, places: torch.Tensor | None) -> torch.Tensor:
         return self.against_channels(term.weight) * self.total_weight(1, places)
 
     def identity(self, term: Identity, shape: Sequence[int], places: torch.Tensor | None) -> torch.Tensor:
-        return self.weighted([self.tensors[term.tensor]], shape[0], places)
+        return self.within_sample(self.sums_of(term.tensor), shape[0], places)
 
     # ---- steps
 
@@ -295,24 +297,26 @@ class Utility(torch.nn.Module):
         places = self.place_weights(step.shape)
         weight = self.total_weight(channels, places)
         tops = self.window_weights(step, places)
-        remainder = self.digits(f"{name}.rem")
-        top = self.number(f"{name}.top")
-        if step.relu:
-            positive = self.witness(f"{name}.positive")
-            output = positive * top
-            sums = self.weighted([output, top, positive, positive * positive], channels, tops)
-            self.checks.append(pick(sums, 3) - pick(sums, 2))
-            quotient = pick(sums, 0) * self.constant(2) - pick(sums, 1) + pick(sums, 2) - weight
+        remainder, top = self.digits(f"{name}.rem"), self.digits(f"{name}.top")
+        output = self.tensors[step.out] = self.witness(f"{name}.out")
+        quotient = self.within_sample(self.sums_of(step.out), channels, tops)
+        if step.relu:  # q = out − minus, one of them 0, and the other is what the digits say
+            minus = self.witness(f"{name}.minus")
+            sums = self.weighted([minus, output * minus, *top], channels, tops)
+            self.checks.append(pick(sums, 1))
+            self.checks.append(quotient + pick(sums, 0) - self.powered(sums, 2, len(top), weight))
+            quotient = quotient - pick(sums, 0)
         else:
-            output = top - self.constant(step.offset, width(top))
-            quotient = self.weighted([output], channels, tops)
-        rest = self.weighted(remainder, channels, places)
+            number = self.powered(self.weighted(top, channels, tops), 0, len(top), weight)
+            self.checks.append(quotient + self.constant(step.offset) * weight - number)
         if step.pool:
-            gaps = self.digits(f"{name}.gap")
-            quotient = quotient - self.powered(self.weighted(gaps, channels, places), 0, len(gaps), weight)
-            self.checks.append(self.one_is_zero(step.shape, step.pool, self.number(f"{name}.gap"), tops))
-        self.tensors[step.out] = output
-        self.divided(step, places, quotient, self.powered(rest, 0, len(remainder), weight))
+            gap, digits = self.witness(f"{name}.gap"), self.digits(f"{name}.gap")
+            sums = self.weighted([gap, *digits], channels, places)
+            self.checks.append(pick(sums, 0) - self.powered(sums, 1, len(digits), weight))
+            self.checks.append(self.one_is_zero(step.shape, step.pool, gap, tops))
+            quotient = quotient - pick(sums, 0)
+        rest = self.powered(self.weighted(remainder, channels, places), 0, len(remainder), weight)
+        self.divided(step, places, quotient, rest)
 
     def divided(
         self, step: Divided, places: torch.Tensor | None, quotient: torch.Tensor, remainder: torch.Tensor
@@ -364,19 +368,21 @@ class Utility(torch.nn.Module):
 
     def cross_entropy(self, step: CrossEntropy) -> None:
         plan, batch, classes = self.plan, self.batch, step.shape[0]
-        q, count = plan.radix // 2, batch * classes
-        weight = self.total_weight(classes, None)
+        half, count = plan.radix // 2, batch * classes  # T = half − 1
+        weight, samples = self.total_weight(classes, None), self.total_weight(1, None)
 
-        capped = self.witness("capped")  # T − c_j
-        room = capped + self.constant(q, count)  # R − 1 − c_j
-        excess = self.number("excess")
-        gap = excess - room + self.constant(plan.radix - 1, count)  # t_j = c_j + excess_j
-        top = self.number("top") - self.constant(step.offset, batch)
-        remainder = self.digits("rem")
-        sums = self.weighted([gap, excess * room, *remainder], classes, None)
-        self.checks.append(pick(sums, 1))  # where there is excess, c_j = R − 1
-        tops = self.over_batch(top) * total(self.public("c", classes))
-        self.divided(step, None, tops - pick(sums, 0), self.powered(sums, 2, len(remainder), weight))
+        capped, gap = self.witness("capped"), self.witness("gap")  # T − c_j; t_j
+        both = gap + capped  # t_j − c_j + T, so that what is above T is the excess
+        excess, remainder = self.digits("excess"), self.digits("rem")
+        sums = self.weighted([gap, both, both * capped, *excess, *remainder], classes, None)
+        # where there is excess, c_j = R − 1: (both − T)·(capped + half) = both·capped + both + T·(gap − half)
+        left = (pick(sums, 0) - weight * self.constant(half)) * self.constant(half - 1)
+        self.checks.append(pick(sums, 2) + pick(sums, 1) + left)
+        above = pick(sums, 1) - weight * self.constant(half - 1)
+        self.checks.append(above - self.powered(sums, 3, len(excess), weight))
+        top = self.number("top", samples) - samples * self.constant(step.offset)
+        rest = self.powered(sums, 3 + len(excess), len(remainder), weight)
+        self.divided(step, None, top * total(self.public("c", classes)) - pick(sums, 0), rest)
 
         label, label_gap = self.cells("validation", batch * plan.inputs, batch), self.witness("label_gap")
         named = label * self.repeated("public", plan.public["tie"][0], batch) + label_gap  # of class k: tie·k + t_k
@@ -386,12 +392,11 @@ class Utility(torch.nn.Module):
         self.checks.append(self.over_batch(product_of_columns(miss)))
 
         start = plan.witness["capped"][0]
-        parts = self.exponential("witness", start, count).reshape(batch, classes)
-        mass = parts.sum(1).reshape(1, batch)
-        at = self.exponential("witness", plan.witness["lambda"][0], batch) * self.constant(classes, batch)
-        below = self.exponential("below", 0, batch) * self.constant(classes, batch)
-        self.checks.append(self.over_batch(at - mass - self.number("over")))
-        self.checks.append(self.over_batch(mass - below - self.constant(1, batch) - self.number("under")))
+        mass = total(self.over_samples(self.exponential("witness", start, count)))
+        at = self.over_batch(self.exponential("witness", plan.witness["lambda"][0], batch)) * self.constant(classes)
+        below = self.over_batch(self.exponential("below", 0, batch)) * self.constant(classes)
+        self.checks.append(at - mass - self.number("over", samples))
+        self.checks.append(mass - below - samples - self.number("under", samples))
 
         right = self.constant(1, batch) - label_gap * self.witness("inverse")
         self.checks.append(self.over_batch(right * label_gap))
@@ -401,10 +406,11 @@ class Utility(torch.nn.Module):
     def squares(self, step: Squares) -> None:
         plan, batch, outputs = self.plan, self.batch, step.shape[0]
         weight = self.total_weight(outputs, None)
-        value = self.number("top") - self.constant(step.offset, batch * outputs)
-        remainder = self.digits("rem")
-        sums = self.weighted([value, *remainder], outputs, None)
-        self.divided(step, None, pick(sums, 0), self.powered(sums, 1, len(remainder), weight))
+        value, top, remainder = self.witness("out"), self.digits("top"), self.digits("rem")
+        sums = self.weighted([value, *top, *remainder], outputs, None)
+        number = self.powered(sums, 1, len(top), weight)
+        self.checks.append(pick(sums, 0) + self.constant(step.offset) * weight - number)
+        self.divided(step, None, pick(sums, 0), self.powered(sums, 1 + len(top), len(remainder), weight))
         error = value - self.cells("validation", batch * plan.inputs, batch * outputs)
         self.correct = self.constant(0)
         self.loss = inner(error, error)

@@ -20,7 +20,7 @@ from tests.support.fake_utility import FakeModel
 from zkmarket.build import Build, Manifest
 from zkmarket.crypto import GENERATOR, Q
 from zkmarket.errors import BackendError, InputError, ProofRejected
-from zkmarket.round import BaseProof, RoundId, RoundProof, Submission, open_with_fresh_salts
+from zkmarket.round import BaseProof, RoundId, RoundProof, Submission, Theta, open_with_fresh_salts
 from zkmarket.round.commitment import commit
 from zkmarket.rules import MultiKrum
 from zkmarket.utility import (
@@ -30,7 +30,7 @@ from zkmarket.utility import (
     UtilityRound,
     Validation,
     check_builds,
-    coalition_of,
+    model_of,
     play,
     prove_utilities,
     score,
@@ -46,7 +46,9 @@ MASK = (1, 1, 0, 1, 1)
 BEACON = bytes(range(32))
 ADDRESSES = (0x50, 0x40, 0x10, 0x30, 0x20)  # slots in another order than addresses
 TARGET = -honest_updates(N, D)[-1].astype(np.int32)  # what all but the last move towards
-GTG = Method("gtg", 6, 250_000)  # an order that begins with 1, 2 or 4 ends there
+RATE = 10**9
+EPSILON = 1_000_000
+GTG = Method("gtg", 6, EPSILON)  # an order that begins with 1, 2 or 4 ends there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Scene:
     build: Build
     submissions: tuple[Submission, ...]
     validation: Validation
+    theta: Theta
     terms: GameTerms
     made: UtilityRound
 
@@ -96,9 +99,10 @@ def scene(salted: Build) -> Scene:
     )
     batch = open_with_fresh_salts(TARGET, salted.manifest)
     validation = Validation(batch.values, batch.salts, commit(salted, batch))
-    theta = np.linspace(-0.01, 0.01, D).astype(np.float32)
-    terms = GameTerms(salted, proof, MASK, FakeModel.of(salted), GTG, BEACON, theta, validation.points)
-    return Scene(salted, submissions, validation, terms, prove_all(terms, submissions, validation))
+    model = FakeModel.of(salted)
+    theta = Theta.first(salted.manifest, np.arange(-D // 2, D // 2) * 8, model.theta_bits)
+    terms = GameTerms(salted, proof, MASK, model, GTG, BEACON, theta.points(salted), RATE, validation.points)
+    return Scene(salted, submissions, validation, theta, terms, prove_all(terms, theta, submissions, validation))
 
 
 class Here:
@@ -124,14 +128,14 @@ class Here:
         self.answers = []
 
 
-def prove_all(terms: GameTerms, submissions: Any, validation: Validation) -> UtilityRound:
+def prove_all(terms: GameTerms, theta: Theta, submissions: Any, validation: Validation) -> UtilityRound:
     """Every due coalition's proof, made here."""
     proofs: dict = {}
     losses: dict = {}
     while missing := terms.play(losses).missing:
         for s in missing:
-            total = coalition_of(terms.build.manifest, submissions, s)
-            job = fake_utility.prove_job(terms.model, terms.theta, total, validation, terms.context(s))
+            model = model_of(terms, theta, submissions, s)
+            job = fake_utility.prove_job(terms.model, model, validation, terms.context(s))
             proofs[s] = UtilityProof(fake_utility.make(Path(), *job.arguments))
             losses[s] = job.arguments[-1]
     return UtilityRound(terms.method, terms.beacon, terms.base, proofs)
@@ -140,19 +144,20 @@ def prove_all(terms: GameTerms, submissions: Any, validation: Validation) -> Uti
 # ---------------------------------------------------------------- an honest round
 
 
-@pytest.mark.parametrize("text", ["loo", "shapley", "permutations:2", "gtg:6,eps=250000"])
+@pytest.mark.parametrize("text", ["loo", "shapley", "permutations:2", "gtg:6,eps=1000000"])
 def test_a_round_is_scored_as_its_game_says(scene: Scene, text: str, tmp_path: Path) -> None:
     terms = replace(scene.terms, method=Method.parse(f"utility:{text}"))
     told: list[str] = []
-    made = prove_utilities(terms, scene.submissions, scene.validation, Here(), tmp_path / "kept", told.append)
+    made = prove_utilities(
+        terms, scene.theta, scene.submissions, scene.validation, Here(), tmp_path / "kept", told.append
+    )
     made.save(tmp_path / "utility.json")
     decision = verify_utilities(terms, UtilityRound.load(tmp_path / "utility.json"))
     losses = {s: u.loss for s, u in decision.utilities.items()}
     updates = [s.opening.values.astype(np.int64) for s in scene.submissions]
-    theta = terms.model.quantise_theta(terms.theta)
-    for s, loss in losses.items():  # the definition, written out
-        moved = theta + (sum(updates[slot - 1] for slot in s) / len(s) if s else 0)
-        assert loss == round(60 * float(np.abs(moved - TARGET).sum()))
+    for s, loss in losses.items():  # the definition, written out: a quarter of the rate for each of four accepted
+        moved = scene.theta.values + 64 * sum(updates[slot - 1] for slot in s)
+        assert loss == np.abs(moved - 256 * TARGET.astype(np.int64)).sum()
     game = play(terms.method, (5, 4, 2, 1), terms.seed, losses)  # by address; slot 3 is rejected
     assert decision.game == game
     assert decision.scores == tuple(max(0, game.raw.get(slot, 0)) for slot in range(1, 6))
@@ -167,7 +172,7 @@ def test_a_round_is_scored_as_its_game_says(scene: Scene, text: str, tmp_path: P
 def test_a_round_in_which_nobody_is_accepted(scene: Scene, tmp_path: Path) -> None:
     """No coalition, no proof, and the pay is split."""
     terms = replace(scene.terms, mask=(0,) * N)
-    made = prove_utilities(terms, scene.submissions, scene.validation, Here(most=0), tmp_path)
+    made = prove_utilities(terms, scene.theta, scene.submissions, scene.validation, Here(most=0), tmp_path)
     decision = verify_utilities(terms, made)
     assert (decision.scores, made.proofs, decision.shares(10)) == ((0,) * N, {}, ([2] * N, 0))
 
@@ -177,13 +182,13 @@ def test_an_interrupted_round_goes_on(scene: Scene, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
 
     with pytest.raises(BackendError, match="the power went"):
-        prove_utilities(scene.terms, scene.submissions, scene.validation, Here(most=3), kept)
+        prove_utilities(scene.terms, scene.theta, scene.submissions, scene.validation, Here(most=3), kept)
     first, second, third = sorted(kept.iterdir())
     first.write_text(second.read_text())
     second.write_bytes(second.read_bytes()[:50])
     before = third.read_text()
     told: list[str] = []
-    made = prove_utilities(scene.terms, scene.submissions, scene.validation, Here(), kept, told.append)
+    made = prove_utilities(scene.terms, scene.theta, scene.submissions, scene.validation, Here(), kept, told.append)
     due = len(made.proofs)
     assert f"{due} coalitions are due, {due - 1} are to be proven" in told
     assert sum("is not kept" in text for text in told) == 2
@@ -206,7 +211,7 @@ def test_a_wrong_proof_of_a_worker_is_made_again(scene: Scene, tmp_path: Path, m
         real(pool, jobs, swapped, progress)
 
     monkeypatch.setattr(score, "run", run)
-    made = prove_utilities(terms, scene.submissions, scene.validation, Here(), tmp_path)
+    made = prove_utilities(terms, scene.theta, scene.submissions, scene.validation, Here(), tmp_path)
     assert wrong
     verify_utilities(terms, made)
 
@@ -239,7 +244,9 @@ def test_a_proof_of_another_coalition_is_refused(scene: Scene) -> None:
 
 def test_a_proof_that_was_not_due_is_refused(scene: Scene) -> None:
     """Not even an honest one: it would let a prover say that it proved what suits it."""
-    everything = prove_all(replace(scene.terms, method=Method("shapley")), scene.submissions, scene.validation)
+    everything = prove_all(
+        replace(scene.terms, method=Method("shapley")), scene.theta, scene.submissions, scene.validation
+    )
     honest = {s: proof for s, proof in everything.proofs.items() if s not in scene.made.proofs}
     assert honest
     for s, proof in honest.items():
@@ -248,7 +255,7 @@ def test_a_proof_that_was_not_due_is_refused(scene: Scene) -> None:
 
 def test_a_coalition_with_the_rejected_is_refused(scene: Scene) -> None:
     everybody = replace(scene.terms, mask=(1,) * N)
-    made = prove_all(everybody, scene.submissions, scene.validation)
+    made = prove_all(everybody, scene.theta, scene.submissions, scene.validation)
     refused(scene, made, "another context")
     refused(scene, replace(made, base=scene.terms.base), "does not verify|has no proof")
 
@@ -268,7 +275,8 @@ def other_terms(scene: Scene) -> dict[str, GameTerms]:
         "round": replace(terms, proof=replace(proof, round_id=RoundId(31337, 0xABCDEF, 8))),
         "mask slot": replace(terms, proof=replace(proof, mask_points=((1, Q - 2),) * 2)),
         "model": replace(terms, model=replace(terms.model, digest=bytes(32))),
-        "theta": replace(terms, theta=terms.theta + np.float32(2**-8)),
+        "theta": replace(terms, theta=terms.theta[::-1]),
+        "rate": replace(terms, rate=RATE // 2),
         "validation": replace(terms, validation=((1, Q - 2),)),
         "beacon": replace(terms, beacon=bytes(32)),
         "commitments": replace(
@@ -277,7 +285,9 @@ def other_terms(scene: Scene) -> dict[str, GameTerms]:
     }
 
 
-@pytest.mark.parametrize("name", ["round", "mask slot", "model", "theta", "validation", "beacon", "commitments"])
+@pytest.mark.parametrize(
+    "name", ["round", "mask slot", "model", "theta", "rate", "validation", "beacon", "commitments"]
+)
 def test_proofs_of_other_terms_are_refused(scene: Scene, name: str) -> None:
     """As they are, and relabelled to what the verifier wants: the file's own words are not believed."""
     terms = other_terms(scene)[name]
@@ -286,16 +296,15 @@ def test_proofs_of_other_terms_are_refused(scene: Scene, name: str) -> None:
     refused(scene, relabelled, "does not verify|has no proof", terms)
 
 
-def test_a_beacon_is_part_of_every_proof(scene: Scene) -> None:
-    """Also where no order is drawn from it."""
-    mine = replace(scene.terms, method=Method("loo"))
-    theirs = replace(mine, beacon=bytes(32))
-    made = prove_all(mine, scene.submissions, scene.validation)
-    refused(scene, replace(made, base=theirs.base, beacon=theirs.beacon), "does not verify", theirs)
+def test_a_beacon_is_part_of_proofs_whose_orders_are_drawn(scene: Scene) -> None:
+    """A contract has none, and draws nothing."""
+    for method in (Method("loo"), Method("shapley"), Method("permutations", 2), GTG):
+        mine = replace(scene.terms, method=method)
+        assert (mine.base == replace(mine, beacon=bytes(32)).base) == method.exact
 
 
 def test_another_method_is_refused(scene: Scene) -> None:
-    for method in (Method("loo"), Method("gtg", 6, 249_999), Method("gtg", 5, 250_000), Method("permutations", 6)):
+    for method in (Method("loo"), Method("gtg", 6, EPSILON - 1), Method("gtg", 5, EPSILON), Method("permutations", 6)):
         refused(scene, replace(scene.made, method=method), "another method")
         terms = replace(scene.terms, method=method)
         refused(scene, scene.made, "another method", terms)
@@ -311,13 +320,15 @@ def test_the_file_has_one_form(scene: Scene, tmp_path: Path) -> None:
         UtilityRound.load(tmp_path / "utility.json")
 
     load(lambda value: None)
+    with pytest.raises(InputError, match="divided a coalition's updates by its own size: compile the model again"):
+        load(lambda value: value.update(format="zkmarket-utility/1"))
     for name, change in {
         "another order": lambda value: value["proofs"].reverse(),
         "a proof twice": lambda value: value["proofs"].append(value["proofs"][-1]),
         "a member twice": lambda value: value["proofs"][-1]["coalition"].append(1),
         "a word more": lambda value: value.update(more=1),
-        "another spelling": lambda value: value.update(method="utility:gtg:06,eps=250000"),
-        "another format": lambda value: value.update(format="zkmarket-utility/2"),
+        "another spelling": lambda value: value.update(method="utility:gtg:06,eps=1000000"),
+        "another format": lambda value: value.update(format="zkmarket-utility/3"),
         "capitals": lambda value: value.update(beacon=value["beacon"].upper()),
         "a newline": lambda value: value.update(context=value["context"] + "\n"),
     }.items():
@@ -377,9 +388,7 @@ def test_a_model_for_other_updates_is_refused(scene: Scene) -> None:
         "values of a chunk": {"chunk": 1},
         "salts": {"salts": 8},
         "scale bits": {"scale_bits": 1},
-        "at most 4": {"trainers": N - 1},
         "26 proofs a round: .* last for 25": {"proofs": 25},
-        "norm bound reaches .*; compile with --beta-max": {"update_bound": scene.terms.model.update_bound - 1},
     }.items():
         with pytest.raises(InputError, match=name):
             replace(scene.terms, model=replace(scene.terms.model, **change))
@@ -390,7 +399,7 @@ def test_a_build_with_too_few_salts_is_refused(scene: Scene) -> None:
     few = Manifest(scene.build.manifest.value | {"salts": 23})
     model = replace(scene.terms.model, salts=23)
     check_builds(few, model, Method("permutations", 3))  # 8 + 11
-    for text in ("shapley", "gtg:6,eps=250000"):
+    for text in ("shapley", "gtg:6,eps=1000000"):
         with pytest.raises(InputError, match="can spend 24 salts of a chunk: this build has 23; build with --salts 24"):
             check_builds(few, model, Method.parse(f"utility:{text}"))
 
@@ -409,5 +418,12 @@ def test_what_no_beacon_is(scene: Scene) -> None:
 
 def test_the_batch_must_be_the_committed_one(scene: Scene, tmp_path: Path) -> None:
     other = replace(scene.validation, points=((1, Q - 2),))
-    with pytest.raises(InputError, match="not the committed one"):
-        prove_utilities(scene.terms, scene.submissions, other, SimpleNamespace(), tmp_path)
+    with pytest.raises(InputError, match="validation batch is not the committed one"):
+        prove_utilities(scene.terms, scene.theta, scene.submissions, other, SimpleNamespace(), tmp_path)
+
+
+def test_the_model_must_be_the_committed_one(scene: Scene, tmp_path: Path) -> None:
+    """Its salts, too: those of a later round are not 0."""
+    other = replace(scene.theta, values=scene.theta.values + 1)
+    with pytest.raises(InputError, match="model is not the committed one"):
+        prove_utilities(scene.terms, other, scene.submissions, scene.validation, SimpleNamespace(), tmp_path)

@@ -21,8 +21,8 @@ from zkmarket.circuits.plan import CircuitPlan
 from zkmarket.crypto import P, Point, random_scalars, scalar_hex
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
 from zkmarket.networks import make_plan
-from zkmarket.round import combine, sum_salts
-from zkmarket.utility import BatchResult, Coalition, UtilityBuild, UtilityProof, Validation, proof, write_build
+from zkmarket.round import Aggregate, Theta, combine, moved
+from zkmarket.utility import BatchResult, UtilityBuild, UtilityProof, Validation, proof, write_build
 
 pytestmark = pytest.mark.proof
 
@@ -32,18 +32,14 @@ CONTEXT = b"\1" * 32
 @dataclass(frozen=True)
 class Proven:
     build: UtilityBuild
-    theta: np.ndarray
-    coalition: Coalition
-    members: tuple[tuple[np.ndarray, np.ndarray], ...]
+    theta: Theta
     points: tuple[Point, ...]
     validation: Validation
     proof: UtilityProof
 
     def verify(self, proof: UtilityProof | None = None, **changes) -> BatchResult:
         values = {
-            "theta": self.theta,
-            "coalition_points": self.points,
-            "size": 3,
+            "points": self.points,
             "validation_points": self.validation.points,
             "context": CONTEXT,
         }
@@ -55,61 +51,60 @@ class Proven:
         return UtilityProof(replace(self.proof.proof, instances=tuple(instances)))
 
 
+W = 7
+"""What one unit of an update moves the model."""
+
+
 def commit(build: UtilityBuild, values: np.ndarray, salts: np.ndarray) -> list[Point]:
-    return backend.commit(build.files, build.logrows, utility.columns_of(build.plan, "update", values, salts))
+    return backend.commit(build.files, build.logrows, utility.columns_of(build.plan, "theta", values, salts))
+
+
+def salts_of(build: UtilityBuild) -> np.ndarray:
+    return random_scalars(build.chunks * build.salts).reshape(build.chunks, build.salts, 32)
 
 
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
-    """A network with every kind of layer at K = 10, three members."""
+    """A network with every kind of layer at K = 10; a first model, moved by three updates."""
     network = network_named("residual")
     plan = make_plan(network, sizes("cross-entropy"))
     build = write_build(plan, network, srs.generate(), tmp_path_factory.mktemp("utility") / "build")
     rng = np.random.default_rng(3)
-    members, points = [], []
+    first = build.quantise_theta(network.theta)
+    nothing = np.zeros((build.chunks, build.salts, 32), np.uint8)
+    theta, points = Theta(first, nothing, build.theta_bits), [commit(build, first, nothing)]
     for _ in range(3):
-        values = rng.integers(-100, 101, build.params)
-        salts = random_scalars(build.chunks * build.salts).reshape(build.chunks, build.salts, 32)
-        members.append((values, salts))
-        points.append(commit(build, values, salts))
-    total = sum(values for values, _ in members)
-    summed = sum_salts([salts for _, salts in members], (build.chunks, build.salts))
-    coalition = Coalition(total, summed, 3)
+        update = Aggregate(rng.integers(-20, 21, build.params), salts_of(build))
+        points.append(commit(build, update.values, update.salts))
+        theta = moved(theta, update, W)
     blinding = backend.commit(build.files, build.logrows, [[scalar_hex(0)]])[0]
-    combined = tuple(combine(column, [1, 1, 1], blinding) for column in zip(*points, strict=True))
+    combined = tuple(combine(column, [1, W, W, W], blinding) for column in zip(*points, strict=True))
     validation = utility.commit_validation(build, rng.random((BATCH, 1, 4, 4)), np.array([0, 2, 1]))
-    theta = network.theta.astype(np.float32)
-    proof = utility.prove_utility(build, theta, coalition, validation, CONTEXT)
-    return Proven(build, theta, coalition, tuple(members), combined, validation, proof)
+    proof = utility.prove_utility(build, theta, validation, CONTEXT)
+    return Proven(build, theta, combined, validation, proof)
 
 
 def test_a_utility_is_proven_on_the_sum_of_commitments(proven: Proven):
-    wanted = utility.utility(proven.build, proven.theta, proven.coalition, proven.validation)
+    wanted = utility.utility(proven.build, proven.theta, proven.validation)
     assert proven.verify() == wanted and 0 <= wanted.correct <= BATCH and wanted.loss > 0
     again = UtilityProof.from_json(json.loads(json.dumps(proven.proof.to_json())))
     assert proven.verify(again) == wanted
     build = pickle.loads(pickle.dumps(UtilityBuild.load(proven.build.folder)))
     known = proven.validation.public().points
-    assert utility.verify_utility(build, again, proven.theta, proven.points, 3, known, CONTEXT) == wanted
+    assert utility.verify_utility(build, again, proven.points, known, CONTEXT) == wanted
 
 
 def test_lies_about_a_utility_are_refused(proven: Proven):
-    build, other = proven.build, commit(proven.build, *proven.members[0])
+    build, other = proven.build, commit(proven.build, proven.theta.values, salts_of(proven.build))
     start = build.plan.public["noise"][0]
-    moved = proven.theta.copy()
-    moved[0] += 0.25
-    with pytest.raises(ProofRejected, match="of another update than the committed one"):
-        proven.verify(coalition_points=other)
-    with pytest.raises(ProofRejected, match="of another theta"):
-        proven.verify(theta=moved)
+    with pytest.raises(ProofRejected, match="of another theta than the committed one"):
+        proven.verify(points=other)
+    with pytest.raises(ProofRejected, match="takes 1 commitments of theta: got 2"):
+        proven.verify(points=other * 2)
     with pytest.raises(ProofRejected, match="of another validation"):
         proven.verify(validation_points=other)
     with pytest.raises(ProofRejected, match="takes 1 commitments of validation: got 2"):
         proven.verify(validation_points=proven.validation.points * 2)
-    with pytest.raises(ProofRejected, match="another factor"):
-        proven.verify(size=2)
-    with pytest.raises(ProofRejected, match="has 0 to 4 members"):
-        proven.verify(size=5)
     with pytest.raises(ProofRejected, match="uses another a"):
         proven.verify(context=b"\2" * 32)
     with pytest.raises(ProofRejected, match="does not verify"):
@@ -136,25 +131,19 @@ def test_lies_about_a_utility_are_refused(proven: Proven):
 
 def test_challenges_come_after_the_witness(proven: Proven):
     """A proof with another witness's commitment in its place has other challenges."""
-    at = 64 * (2 + 1)
+    at = 64 * (1 + 1)
     data = bytearray(proven.proof.proof.data)
-    data[at : at + 64] = data[:64]  # θ's point: a point of the curve, too
+    data[at : at + 64] = data[:64]  # the model's point: a point of the curve, too
     with pytest.raises(ProofRejected, match="uses another a"):
         proven.verify(UtilityProof(replace(proven.proof.proof, data=bytes(data))))
 
 
 def test_data_and_noise_are_in_one_argument_in_every_block(proven: Proven):
-    """The multiplicities that a proof commits to are those of data and noise together; none are of data alone.
-
-    The proof is of the empty coalition, whose commitment is that of zeros.
-    """
+    """The multiplicities that a proof commits to are those of data and noise together; none are of data alone."""
     build, plan = proven.build, proven.build.plan
-    salts = sum_salts([], (build.chunks, build.salts))
-    nobody = Coalition(np.zeros(build.params, np.int64), salts, 0)
-    job = utility.prove_job(build, proven.theta, nobody, proven.validation, CONTEXT)
+    job = utility.prove_job(build, proven.theta, proven.validation, CONTEXT)
     proof = backend.prove([job])[0]
-    found = proven.verify(UtilityProof(proof), coalition_points=commit(build, nobody.values, salts), size=0)
-    assert found == utility.utility(build, proven.theta, nobody, proven.validation)
+    assert proven.verify(UtilityProof(proof)) == utility.utility(build, proven.theta, proven.validation)
     points = points_of(proof)
     blocks = looked_up_by_block(plan, job.inputs)
     table = Table(Basis(build.files.srs, build.logrows), -(plan.radix // 2), plan.radix)
@@ -191,30 +180,42 @@ def small(cell: str) -> int:
 
 
 def test_what_is_not_the_builds_is_refused(proven: Proven):
-    build, theta, coalition, validation = proven.build, proven.theta, proven.coalition, proven.validation
+    build, theta, validation = proven.build, proven.theta, proven.validation
+    one = np.eye(1, build.params, dtype=np.int64)[0]  # a parameter that counts
+    room = build.plan.bounds.theta - int(np.abs(theta.values[build.used]).max())
     for bad, reason in (
-        (replace(coalition, size=5), "has 0 to 4 members"),
-        (replace(coalition, values=coalition.values[1:]), "sum has"),
-        (replace(coalition, salts=coalition.salts[:, 1:]), "salts are uint8"),
-        (replace(coalition, size=1, values=coalition.values * 9), "at most the length 4096"),
+        (replace(theta, values=theta.values[1:]), "int64 and 4 theta_bits"),
+        (replace(theta, values=theta.values.astype(np.int32)), "int64 and 4 theta_bits"),
+        (replace(theta, bits=5), "int64 and 4 theta_bits"),
+        (replace(theta, salts=theta.salts[:, 1:]), "salts are uint8"),
+        (replace(theta, values=one * (build.plan.bounds.theta + 1)), r"θ reaches 4.0001\d*: this build takes 4"),
+        (replace(theta, values=-one * (build.plan.bounds.theta + 1)), r"θ reaches 4.0001\d*: this build takes 4"),
     ):
         with pytest.raises(InputError, match=reason):
-            utility.utility(build, theta, bad, validation)
-    for bad in (theta[1:], theta * np.nan, theta + 1000):
+            utility.utility(build, bad, validation)
+    build.check_theta(replace(theta, values=one * build.plan.bounds.theta))
+    build.check_theta(theta, step=room)
+    with pytest.raises(DomainError, match=r"a round can move it by .*compile with a larger --theta-bound"):
+        build.check_theta(theta, step=room + 1)
+    unused = theta.values.copy()
+    unused[~build.used] = 1 << 40  # statistics of the batch-norm
+    build.check_theta(replace(theta, values=unused))
+    network = network_named("residual")
+    for bad in (network.theta[1:], network.theta * np.nan, network.theta + 1000):
         with pytest.raises(InputError, match="θ"):
-            utility.utility(build, bad, coalition, validation)
+            build.quantise_theta(bad)
     with pytest.raises(InputError, match="not of this build"):
-        utility.utility(build, theta, coalition, validation.public())
+        utility.utility(build, theta, validation.public())
     beyond = validation.values.copy()
     beyond[0] = 65
     with pytest.raises(DomainError, match="beyond the build's bounds"):
-        utility.utility(build, theta, coalition, replace(validation, values=beyond))
+        utility.utility(build, theta, replace(validation, values=beyond))
     other = validation.values.copy()
     other[0] ^= 1
     with pytest.raises(OpeningMismatch, match="does not open its own points"):
-        utility.prove_job(build, theta, coalition, replace(validation, values=other), CONTEXT)
+        utility.prove_job(build, theta, replace(validation, values=other), CONTEXT)
     with pytest.raises(InputError, match="32 bytes"):
-        utility.prove_job(build, theta, coalition, validation, b"short")
+        utility.prove_job(build, theta, validation, b"short")
     inputs = np.zeros((BATCH, 16))
     for bad, labels, reason in (
         (inputs[:2], [0, 1], "a batch is 3 samples"),
@@ -286,8 +287,8 @@ def test_a_digest_is_of_one_meaning_of_the_constants(name: str, proven: Proven, 
     honest = json.loads((proven.build.folder / "utility.json").read_text())
     other = in_another_order(honest, name)
     assert other["plan"] == honest["plan"] and other["digest"] != honest["digest"]
-    seed = proof._seed(proven.build, CONTEXT, 3, proven.points)
-    values = [utility.public_values(CircuitPlan.from_json(value["plan"]), 3, seed) for value in (other, honest)]
+    seed = proof._seed(proven.build, CONTEXT, proven.points)
+    values = [utility.public_values(CircuitPlan.from_json(value["plan"]), seed) for value in (other, honest)]
     assert values[0] == values[1]
     if name != "bounds":  # read by its names alone
         folder = tmp_path / "build"
@@ -297,9 +298,7 @@ def test_a_digest_is_of_one_meaning_of_the_constants(name: str, proven: Proven, 
             UtilityBuild.load(folder)
     same = UtilityBuild(proven.build.folder, other)
     with pytest.raises(ProofRejected, match="uses another a"):  # challenges come from the digest
-        utility.verify_utility(
-            same, proven.proof, proven.theta, proven.points, 3, proven.validation.public().points, CONTEXT
-        )
+        utility.verify_utility(same, proven.proof, proven.points, proven.validation.public().points, CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +309,7 @@ def test_a_plan_must_say_once_what_each_public_value_is(place: list, reason: str
     plan = json.loads(json.dumps(proven.build.value["plan"]))
     plan["public"][name][at] = 2 if at == 0 else plan["public"][name][at] - 1
     with pytest.raises(ArtifactError, match=reason):
-        utility.public_values(CircuitPlan.from_json(plan), 3, CONTEXT)
+        utility.public_values(CircuitPlan.from_json(plan), CONTEXT)
 
 
 def test_odd_proofs_are_refused(proven: Proven):

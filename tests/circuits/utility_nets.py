@@ -18,7 +18,7 @@ from zkmarket.crypto import scalar_hex
 from zkmarket.networks import Network, Sizes, evaluate, make_plan, network_of_module
 from zkmarket.updates import ParameterLayout
 
-BATCH, TRAINERS, LOGROWS = 3, 4, 10
+BATCH, LOGROWS = 3, 10
 SEED = b"\7" * 32
 
 
@@ -66,6 +66,12 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     ),
     "residual": (Residual, (1, 4, 4), "cross-entropy"),
     "channels_last": (ChannelsLast, (4, 4, 2), "cross-entropy"),
+    "one_unit": (
+        lambda: nn.Sequential(nn.Linear(6, 1), nn.ReLU(), nn.Linear(1, 2)),
+        (6,),
+        "cross-entropy",
+    ),
+    "stacked": (lambda: nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)), (5,), "cross-entropy"),
     "regression": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), (4,), "mse"),
     "targets": (lambda: nn.Linear(4, 2), (4,), "mse"),
 }
@@ -90,15 +96,14 @@ def sizes(loss: str, **changes: Any) -> Sizes:
         "logrows": LOGROWS,
         "salts": 8,
         "scale_bits": 9,
-        "trainers": TRAINERS,
+        "theta_bits": 4,
         "batch": BATCH,
         "loss": loss,
         "proofs": 8,
         "input_bits": 6,
         "activation_bits": 8,
         "input_bound": 64,
-        "theta_bound": 1 << 11,
-        "update_bound": 1 << 12,
+        "theta_bound": 1 << 15,
         "target_bound": 1 << 20,
     }
     return Sizes(**(values | changes))
@@ -115,27 +120,25 @@ class Case:
 
     plan: CircuitPlan
     theta: np.ndarray
-    update: np.ndarray
-    size: int
     values: np.ndarray
     cells: dict[str, list[int]] = field(default_factory=dict)
     public: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        made = evaluate(self.plan, self.theta, self.update, self.size, self.values)
+        made = evaluate(self.plan, self.theta, self.values)
         self.correct, self.loss = made.correct, made.loss
         witness = utility.witness_cells(self.plan, made.cells)
         self.cells = {
             name: [int.from_bytes(bytes.fromhex(cell), "little") for cell in witness[start : start + count]]
             for name, (start, count) in self.plan.witness.items()
         }
-        self.public = utility.public_values(self.plan, self.size, SEED)
+        self.public = utility.public_values(self.plan, SEED)
 
     def inputs(self) -> list[list[str]]:
         plan = self.plan
         witness = [scalar_hex(cell) for name in plan.witness for cell in self.cells[name]]
-        columns = utility.columns_of(plan, "theta", self.theta) + utility.columns_of(plan, "update", self.update)
-        columns += utility.columns_of(plan, "validation", self.values) + utility.columns_of(plan, "witness", witness)
+        columns = utility.columns_of(plan, "theta", self.theta) + utility.columns_of(plan, "validation", self.values)
+        columns += utility.columns_of(plan, "witness", witness)
         return [*columns, utility.last_column(plan, self.public)]
 
     def run(self, circuit: Compiled) -> tuple[list[str], int, int]:
@@ -156,43 +159,28 @@ class Case:
 
 
 def case_of(name: str, seed: int = 1, **changes: Any) -> Case:
-    """θ as the model was made, a coalition of three with small updates, random samples."""
+    """The model as it was made, moved a little, and random samples."""
     plan, rng = plan_of(name), np.random.default_rng(seed)
-    d, outputs = plan.params, plan.outputs
+    outputs = plan.outputs
     theta = utility.quantise_theta(plan, network_named(name).theta, utility.used_parameters(plan))
     samples = rng.integers(0, 65, BATCH * plan.inputs)
     wanted = rng.integers(0, outputs, BATCH) if plan.loss != "mse" else rng.integers(-200, 200, BATCH * outputs)
     values: dict[str, Any] = {
-        "theta": theta,
-        "update": rng.integers(-90, 91, d),
-        "size": 3,
+        "theta": theta + rng.integers(-500, 501, plan.params),
         "values": np.concatenate([samples, wanted]),
     }
     return Case(plan, **(values | changes))
 
 
 def extreme_cases(name: str) -> Sequence[Case]:
-    """Parameters and samples at their bounds, and the longest sums of updates: in all entries alike, in a few that one
-    output reads, and in one."""
+    """Parameters and samples at their bounds, of one sign or of many."""
     plan, rng = plan_of(name), np.random.default_rng(5)
-    d, most = plan.params, plan.bounds.theta
-    used, start = utility.used_parameters(plan), BATCH * plan.inputs
-    signs = rng.choice([-1, 1], d)
-    few = [np.arange(d) < 4, np.arange(d) == 0, np.arange(d) == d - 1]
+    d, start = plan.params, BATCH * plan.inputs
     cases = []
-    for direction in (np.ones(d), -np.ones(d), signs, *(places.astype(np.int64) for places in few)):
-        case, sign = case_of(name), np.where(direction, np.sign(direction), signs).astype(np.int64)
-        values = case.values.copy()
+    for signs in (np.ones(d, np.int64), -np.ones(d, np.int64), rng.choice([-1, 1], d), rng.choice([-1, 1], d)):
+        values = case_of(name).values.copy()
         values[:start] = plan.bounds.input * rng.choice([-1, 1], start)
-        if len(cases) > 2:
+        if len(cases) % 3 == 0:
             values[:start] = np.abs(values[:start])
-        cases.append(Case(plan, sign * most * used, longest(plan, direction), TRAINERS, values))
+        cases.append(Case(plan, signs * plan.bounds.theta, values))
     return cases
-
-
-def longest(plan: CircuitPlan, direction: np.ndarray) -> np.ndarray:
-    """The sum of as many updates as may be, each as long as it may be, in a direction."""
-    direction = np.asarray(direction, np.float64)
-    out = np.trunc(TRAINERS * plan.bounds.update * direction / np.linalg.norm(direction)).astype(np.int64)
-    assert 0.95 < np.linalg.norm(out) / (TRAINERS * plan.bounds.update) <= 1
-    return out

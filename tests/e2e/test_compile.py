@@ -19,10 +19,10 @@ from zkmarket.cli import main
 from zkmarket.errors import DomainError, InputError
 from zkmarket.files import sha256_file
 from zkmarket.learning import Dataset
-from zkmarket.round import sum_salts
+from zkmarket.round import Theta
 from zkmarket.updates import ParameterLayout
-from zkmarket.utility import Coalition, Options, UtilityBuild, Validation, float_utility, search
-from zkmarket.utility.compile import as_build
+from zkmarket.utility import Options, UtilityBuild, Validation, float_utility, search
+from zkmarket.utility.compile import as_build, candidates
 
 pytestmark = pytest.mark.e2e
 
@@ -49,17 +49,17 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert code == 0
     build = UtilityBuild.load(tmp_path / "made", prover=True)
     assert report["digest"] == "0x" + build.digest.hex()
-    facts = ("parameters", "chunks", "logrows", "batch", "trainers", "salts", "insecure")
-    assert [report[name] for name in facts] == [64 * 3 + 3 + 30 + 10, 1, 10, 4, 3, 8, True]
+    facts = ("parameters", "chunks", "logrows", "batch", "theta_bits", "salts", "insecure")
+    assert [report[name] for name in facts] == [64 * 3 + 3 + 30 + 10, 1, 10, 4, 8, 8, True]
     assert abs(report["accuracy"] - report["float_accuracy"]) <= 0.2
     assert report["mean_loss"] == pytest.approx(report["float_mean_loss"], abs=0.2 * report["float_mean_loss"])
     assert report["rows"] > 0 and report["expected_seconds"] > 0 and report["expected_memory_gb"] > 0
-    assert (build.chunk, build.salts, build.trainers, build.scale_bits) == (28 * 32, 8, 3, 12)
+    assert (build.chunk, build.salts, build.theta_bits, build.scale_bits) == (28 * 32, 8, 8, 12)
     secret, public = (Validation.load(Path(path)) for path in report["validation"])
     assert secret.points == public.points and not public.values.size
-    nobody = Coalition(np.zeros(build.params, np.int64), sum_salts([], (1, 8)), 0)
-    theta = np.random.default_rng(0).normal(0, 0.3, build.params).astype(np.float32)
-    found = utility.utility(build, theta, nobody, secret)
+    parameters = np.random.default_rng(0).normal(0, 0.3, build.params)
+    theta = Theta(build.quantise_theta(parameters), np.zeros((1, 8, 32), np.uint8), build.theta_bits)
+    found = utility.utility(build, theta, secret)
     assert 0 <= found.correct <= 4 and found.loss * build.loss_unit / 4 == pytest.approx(2.3, abs=1.5)
     again = ["--like", tmp_path / "made", "--srs", "development", "-o", tmp_path / "again"]
     code, answer = run(capsys, "compile", MODEL, *again)
@@ -110,9 +110,7 @@ def test_what_cannot_be_compiled_is_refused(data: Path, tmp_path: Path, capsys: 
 
 
 def options(**changes: object) -> Options:
-    return Options(
-        "-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9, "beta_max": 10**6} | changes)
-    )
+    return Options("-", "-", **({"trainers": 3, "batch": 4, "logrows": 10, "scale_bits": 9, "theta_bits": 6} | changes))
 
 
 def manifest(**changes: object) -> Manifest:
@@ -132,14 +130,12 @@ def test_a_model_is_compiled_for_a_build():
     wanted = {"trainers": 5, "logrows": 13, "scale_bits": 11, "value_bits": 14, "salts": 14, "beta_max": 1000}
     assert {name: getattr(made, name) for name in wanted} == wanted
     assert as_build(made, manifest(layout=None), LAYOUT) == made  # the same said twice
-    larger = replace(bare, trainers=9, beta_max=2000)  # of several builds
-    assert (as_build(larger, manifest(), LAYOUT).trainers, as_build(larger, manifest(), LAYOUT).beta_max) == (9, 2000)
+    assert as_build(replace(bare, theta_bits=7), manifest(), LAYOUT).theta_bits == 7  # no build has it
     for change, reason in (
         ({"logrows": 10}, "--logrows is 13 in BUILD: got 10; leave it out"),
         ({"scale_bits": 12}, "--scale-bits is 11 in BUILD: got 12"),
         ({"salts": 8}, "--salts is 14 in BUILD: got 8"),
         ({"trainers": 3}, "--trainers is 5 in BUILD: got 3"),
-        ({"beta_max": 999}, "--beta-max is 1000 in BUILD: got 999"),
     ):
         with pytest.raises(InputError, match=reason):
             as_build(replace(bare, **change), manifest(), LAYOUT)
@@ -150,6 +146,20 @@ def test_a_model_is_compiled_for_a_build():
         as_build(bare, manifest(params=7, layout=None), LAYOUT)
     with pytest.raises(InputError, match="publishes shapley scores"):
         as_build(bare, manifest(score="shapley"), LAYOUT)
+
+
+def test_the_bound_of_parameters_is_what_a_round_can_make_of_them():
+    network, rng = network_named("cnn"), np.random.default_rng(1)
+    sample = Dataset.of(rng.random((4, 1, 4, 4), np.float32), np.arange(4) % 3)
+
+    def bound(**changes: object) -> float:
+        sizes = next(candidates(network, options(salts=8, **changes), network.theta, sample))
+        return sizes.theta_bound / 2**15
+
+    largest = float(np.abs(network.theta).max())
+    assert bound() == bound(beta_max=2**22) == 8  # √β is 4 at the updates' scale
+    assert bound(beta_max=2**24) == 16 > largest + 8  # 8 and what there is
+    assert bound(beta_max=2**24, theta_bound=5.0) == 5
 
 
 def test_the_smallest_circuit_within_the_tolerance_is_taken():

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ import pytest
 
 from tests.e2e.shell import SECONDS, Done, failed, killed_at, succeeded, zkmarket
 from zkmarket.build import Manifest
-from zkmarket.round import Opening, sum_salts
-from zkmarket.utility import Coalition, UtilityBuild, Validation, utility
+from zkmarket.round import Opening, Theta
+from zkmarket.utility import UtilityBuild, Validation, utility
 
 pytestmark = pytest.mark.e2e
 
@@ -148,7 +148,7 @@ def test_salts_that_are_spent_are_not_spent_again(scored: Scored) -> None:
     """Other terms for the same updates: refused, and nothing is lost."""
     before = {path.name: path.read_bytes() for path in scored.place.glob("round*")}
     np.save(scored.place / "moved.npy", np.load(scored.place / "theta.npy") + np.float32(2**-9))
-    for change in (("--theta", "moved.npy"), ("--beacon", "0x" + "5b" * 32)):
+    for change in (("--theta", "moved.npy"), ("--rate", "0.5"), ("--beacon", "0x" + "5b" * 32)):
         failed(scored.run(*PROVE, *change, "--json"), 2, "not of these terms", "would spend salts")
     failed(scored.run(*PROVE, "--beta", 10**5, "--json"), 2, "utility proofs of 3 of these updates", "salts that are")
     assert {path.name: path.read_bytes() for path in scored.place.glob("round*")} == before
@@ -166,16 +166,13 @@ def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     manifest = Manifest(json.loads((scored.place / "build/manifest.json").read_text()))
     openings = [Opening.load(scored.place / f"updates/{i}", manifest) for i in range(3)]
     model, batch = UtilityBuild.load(scored.place / "compiled"), Validation.load(scored.place / "batch.npz")
-    theta = np.load(scored.place / "theta.npy")
+    theta = Theta.first(manifest, model.quantise_theta(np.load(scored.place / "theta.npy")), model.theta_bits)
+    w = round(2**model.theta_bits / 3)  # whatever the coalition's size
     losses = {}
     for row in game["coalitions"]:
         members = [openings[slot - 1] for slot in row["slots"]]
-        total = Coalition(
-            sum((m.values.astype(np.int64) for m in members), np.zeros(8, np.int64)),
-            sum_salts([m.salts for m in members], (1, 11)),
-            len(members),
-        )
-        proven = utility(model, theta, total, batch)
+        total = sum((m.values.astype(np.int64) for m in members), np.zeros(8, np.int64))
+        proven = utility(model, replace(theta, values=theta.values + w * total), batch)
         assert (row["correct"], row["loss"]) == (proven.correct, proven.loss)
         losses[tuple(row["slots"])] = row["loss"]
     assert list(losses) == [(1, 2), (1, 3), (2, 3), (1, 2, 3)]
@@ -183,9 +180,11 @@ def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     assert [row["raw"] for row in game["trainers"]] == raw
     assert [row["score"] for row in game["trainers"]] == [max(0, value) for value in raw]
     assert raw[0] > 0 > raw[2]  # the third pushed the other way
-    assert [row["share_wei"] for row in game["trainers"]] == [
-        10**6 * max(0, v) // (raw[0] + max(0, raw[1])) for v in raw
+    assert [row["share_wei"] for row in game["trainers"]] == [  # a quarter to all alike, the rest by score
+        250_000 // 3 + 750_000 * max(0, v) // (raw[0] + max(0, raw[1])) for v in raw
     ]
+    bare = succeeded(scored.run(*VERIFY, "--reward", 10**6, "--floor", 0)).json["utility"]
+    assert bare["trainers"][2]["share_wei"] == 0
 
 
 def test_what_a_person_reads(scored: Scored) -> None:
@@ -202,6 +201,7 @@ def test_other_terms_are_refused(scored: Scored) -> None:
     for option, value in (
         ("--beacon", "0x" + "5b" * 32),
         ("--theta", "other.npy"),
+        ("--rate", 2),
         ("--validation", "other.npz"),
         ("--score", "utility:permutations:1"),
     ):
@@ -227,8 +227,16 @@ def test_an_edited_file_is_refused(scored: Scored) -> None:
 
     succeeded(edited(lambda proofs: None))
     failed(edited(lambda proofs: proofs.pop()), 1, "coalition {1, 2, 3} is due and has no proof")
-    failed(edited(swap), 1, "coalition {1, 2}: utility proof is of another update than the committed one")
+    failed(edited(swap), 1, "coalition {1, 2}: utility proof is of another theta than the committed one")
     failed(edited(smaller), 1, "coalition {1, 2, 3}: utility proof does not verify")
+
+
+def test_a_round_that_could_outgrow_the_model_is_not_begun(scored: Scored) -> None:
+    """Or a coalition could turn out unprovable once its salts are spent."""
+    before = {path.name: path.read_bytes() for path in scored.place.glob("round*")}
+    said = ("a round can move it by", "this build takes 8", "--theta-bound")
+    failed(scored.run(*PROVE, "--rate", 3, "--json"), 2, *said)
+    assert {path.name: path.read_bytes() for path in scored.place.glob("round*")} == before
 
 
 def test_a_build_of_other_scores_is_refused(scored: Scored) -> None:

@@ -122,8 +122,8 @@ def test_a_file_is_compiled(name: str):
     x = samples(model, 40)
     data = Dataset.of(np.asarray(x, np.float32), np.arange(len(x)) % network.outputs)
     sizes = Sizes(
-        logrows=10, salts=8, scale_bits=9, trainers=3, batch=4, loss="cross-entropy", proofs=8, input_bits=8,
-        activation_bits=12, input_bound=1 << 10, theta_bound=1 << 12, update_bound=1 << 12,
+        logrows=10, salts=8, scale_bits=9, theta_bits=4, batch=4, loss="cross-entropy", proofs=8, input_bits=8,
+        activation_bits=12, input_bound=1 << 10, theta_bound=1 << 16,
     )  # fmt: skip
     found = compiling.judge(make_plan(network, sizes), network, network.theta, data)
     assert found.within(0.06)

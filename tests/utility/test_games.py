@@ -297,3 +297,22 @@ def test_salts_of_known_methods() -> None:
     assert salts_needed(Method("permutations", 8), 8) == 1 + 7 + 7 * 6
     assert salts_needed(Method("permutations", 1000), 8) == 128  # no more than there are coalitions with a player
     assert factorial(5) == play(SHAPLEY, [1, 2, 3, 4, 5], SEED, dict.fromkeys(coalitions(range(1, 6)), 0)).denominator
+
+
+# ---------------------------------------------------------------- terrible losses
+
+
+def test_a_loss_bomb_makes_no_score_that_does_not_fit() -> None:
+    """Two updates that are bearable together and terrible alone: losses are cut off, and every score fits 63 bits."""
+    for method, players in ((LOO, range(1, 33)), (SHAPLEY, range(1, 6))):
+        everybody = tuple(players)
+        losses = dict.fromkeys(play(method, everybody, SEED, {}).due, 1000)
+        for s in losses:
+            if (1 in s) != (2 in s):
+                losses[s] = (1 << 119) + len(s)
+        game = play(method, everybody, SEED, losses)
+        assert max(game.raw.values()) == game.raw[1] == game.raw[2] < 1 << 63
+        small = play(method, everybody, SEED, {s: min(loss, 1 << 56) for s, loss in losses.items()})
+        assert small == game
+    worst = {s: (1 << 120) * (1 not in s) for s in coalitions(range(1, 6))}
+    assert 1 << 62 < play(SHAPLEY, range(1, 6), SEED, worst).score(1) == 120 << 56 < 1 << 63

@@ -31,7 +31,7 @@ def add(verbs: Verbs) -> None:
         "--build",
         type=Path,
         metavar="BUILD",
-        help="the build whose rounds are scored: trainers, K, scale, salts and norm bound are as it has them",
+        help="the build whose rounds are scored: trainers, K, scale and salts are as it has them",
     )
     parser.add_argument(
         "--data", metavar="FILE.npz|package.module:callable", help="validation data, x and y, to measure the loss on"
@@ -40,7 +40,7 @@ def add(verbs: Verbs) -> None:
         "--loss", choices=("cross-entropy", "mse"), default="cross-entropy", help="loss of the model (cross-entropy)"
     )
     parser.add_argument("--batch", type=int, default=64, metavar="COUNT", help="samples that a proof is about (64)")
-    parser.add_argument("--trainers", type=int, metavar="N", help="trainers of the largest coalition")
+    parser.add_argument("--trainers", type=int, metavar="N", help="trainers of a round")
     parser.add_argument(
         "--like", type=Path, metavar="COMPILED", help="instead: make this one again from your own model, and compare"
     )
@@ -48,7 +48,12 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--scale-bits", type=int, metavar="BITS", help="scale of an update's values, as in build (value bits − 1)"
     )
-    parser.add_argument("--beta-max", type=int, metavar="INT", help="largest norm bound, as in build (its default)")
+    parser.add_argument(
+        "--theta-bits",
+        type=int,
+        metavar="RHO",
+        help="the model's scale is 2^RHO times the updates', as in the project (by trainers, for a learning rate of 1)",
+    )
     parser.add_argument(
         "--logrows",
         type=int,
@@ -73,7 +78,7 @@ def add(verbs: Verbs) -> None:
         "--theta-bound",
         type=float,
         metavar="X",
-        help="largest parameter allowed (8, or 4 times the model's largest)",
+        help="largest parameter allowed (8, or 4 times the model's largest, or with --build how far a round moves it)",
     )
     parser.add_argument(
         "--commit",
@@ -105,7 +110,7 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         batch=arguments.batch,
         value_bits=arguments.value_bits,
         scale_bits=arguments.scale_bits,
-        beta_max=arguments.beta_max,
+        theta_bits=arguments.theta_bits,
         logrows=arguments.logrows,
         salts=arguments.salts,
         proofs=arguments.proofs,

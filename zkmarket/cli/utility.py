@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..build import Build
 from ..build.statements import SALTS
 from ..crypto import encode_point
 from ..errors import InputError, ProofRejected, SaltReuse
 from ..progress import Progress
-from ..round import Decision, RoundProof, Submission, references_of, verify_round
+from ..round import Decision, RoundProof, Submission, Theta, is_theta_file, references_of, verify_round
+from ..rules import longest_step
 from ..updates import load_model_file
 from ..utility import PREFIX, Method, salts_needed
 from ..utility.workers import open_pool
+from .options import part, rate
 
 Lines = list[str]
 
@@ -42,7 +42,15 @@ def add_options(parser: argparse.ArgumentParser, prover: bool) -> None:
         help="the game: utility:loo, utility:shapley, utility:permutations:R or utility:gtg:R,eps=E",
     )
     group.add_argument("--utility", type=Path, metavar="COMPILED", help="the model, from `zkmarket compile`")
-    group.add_argument("--theta", type=Path, metavar="FILE", help="the model's parameters before the round")
+    group.add_argument(
+        "--theta",
+        type=Path,
+        metavar="FILE",
+        help="the model before the round: its parameters, or the integers that an earlier round has left",
+    )
+    group.add_argument(
+        "--rate", type=rate, default="1", metavar="X", help="learning rate of the round, to a billionth (1)"
+    )
     about = "the owner's batch" if prover else "the owner's commitment to its batch"
     group.add_argument("--validation", type=Path, metavar="FILE", help=f"{about}, from `zkmarket compile --commit`")
     group.add_argument(
@@ -53,6 +61,14 @@ def add_options(parser: argparse.ArgumentParser, prover: bool) -> None:
     group.add_argument(
         "--coalitions", type=Path, metavar="FILE", help="the utility proofs (default: beside the round proof)"
     )
+    if not prover:
+        group.add_argument(
+            "--floor",
+            type=part,
+            default="0.25",
+            metavar="PART",
+            help="part of the reward that the accepted share equally, the rest is by score (0.25)",
+        )
     if prover:
         group.add_argument(
             "--workers", type=int, default=1, metavar="COUNT", help="proofs at a time on this machine (1)"
@@ -70,7 +86,9 @@ class Scoring:
 
     method: Method
     model: Any
-    theta: np.ndarray
+    theta: Theta
+    rate: int
+    floor: int
     validation: Any
     beacon: bytes
     file: Path
@@ -96,10 +114,16 @@ class Scoring:
         method = Method.parse(arguments.score)
         model = UtilityBuild.load(arguments.utility, prover)
         check_builds(build.manifest, model, method)
-        theta = load_model_file(arguments.theta, build.manifest.layout)[0].astype(np.float32)
+        theta = read_theta(arguments.theta, build, model)
+        if prover:  # or a coalition could turn out unprovable, with salts spent
+            beta = build.manifest.beta_max if arguments.beta is None else arguments.beta
+            most, bits = build.manifest.trainers, model.theta_bits
+            model.check_theta(theta, longest_step(arguments.rate, most, bits, beta))
         validation = Validation.load(arguments.validation)
         place = arguments.coalitions or round_file.with_suffix(".utility.json")
-        return cls(method, model, theta, validation, read_beacon(arguments.beacon), place)
+        beacon = read_beacon(arguments.beacon)
+        floor = 0 if prover else arguments.floor  # of a prover there is no pay
+        return cls(method, model, theta, arguments.rate, floor, validation, beacon, place)
 
     @property
     def parts(self) -> Path:
@@ -110,8 +134,24 @@ class Scoring:
         from ..utility import GameTerms
 
         return GameTerms(
-            build, proof, decision.mask, self.model, self.method, self.beacon, self.theta, self.validation.points
+            build,
+            proof,
+            decision.mask,
+            self.model,
+            self.method,
+            self.beacon,
+            self.theta.points(build),
+            self.rate,
+            self.validation.points,
         )
+
+
+def read_theta(path: Path, build: Build, model: Any) -> Theta:
+    """A model file, of integers or of parameters to begin with."""
+    if is_theta_file(path):
+        return Theta.load(path, build.manifest)
+    parameters = load_model_file(path, build.manifest.layout)[0]
+    return Theta.first(build.manifest, model.quantise_theta(parameters), model.theta_bits)
 
 
 def read_beacon(text: str) -> bytes:
@@ -182,7 +222,9 @@ def prove(
         progress(f"utility proofs in {scoring.file} are of this round: kept")
         return _answer(scoring, utilities, decision)
     with open_pool(arguments.workers, arguments.scheduler) as pool:
-        utilities = prove_utilities(terms, submissions, scoring.validation, pool, scoring.parts, progress)
+        utilities = prove_utilities(
+            terms, scoring.theta, submissions, scoring.validation, pool, scoring.parts, progress
+        )
     decision = verify_utilities(terms, utilities)
     utilities.save(scoring.file)
     shutil.rmtree(scoring.parts, ignore_errors=True)
@@ -206,7 +248,7 @@ def verify(
     from ..utility import UtilityRound, verify_utilities
 
     scored = verify_utilities(scoring.terms(build, proof, decision), UtilityRound.load(scoring.file), progress)
-    result = scored.to_json(reward)
+    result = scored.to_json(reward, scoring.floor)
     unit = scored.loss_unit
     lines = [
         f"{scoring.method}: {len(scored.game.due)} coalitions are due and proven; losses in units of {unit:.3g}",

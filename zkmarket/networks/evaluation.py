@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from ..circuits.plan import (
     Stage,
     Term,
     Transpose,
-    View,
     WindowSum,
 )
 from ..errors import DomainError, InputError
@@ -38,28 +37,21 @@ class Evaluated:
     cells: dict[str, np.ndarray]
 
 
-def evaluate(
-    plan: CircuitPlan, theta: np.ndarray, update: np.ndarray, size: int, values: np.ndarray, witness: bool = True
-) -> Evaluated:
+def evaluate(plan: CircuitPlan, theta: np.ndarray, values: np.ndarray, witness: bool = True) -> Evaluated:
     """The utility in integers, and the witness of its proof.
 
     Args:
-        theta, update: (D,) integers: θ, and the sum of the coalition's updates.
-        size: |S|; 0 for the empty coalition.
+        theta: (D,) integers: the model Θ.
         values: the validation batch's integers: inputs, then labels or targets.
         witness: False leaves the digits out.
     """
-    return _Evaluation(plan, theta, update, size, values, witness).run()
+    return _Evaluation(plan, theta, values, witness).run()
 
 
 class _Evaluation:
-    def __init__(
-        self, plan: CircuitPlan, theta: np.ndarray, update: np.ndarray, size: int, values: np.ndarray, witness: bool
-    ) -> None:
+    def __init__(self, plan: CircuitPlan, theta: np.ndarray, values: np.ndarray, witness: bool) -> None:
         self.plan, self.batch, self.witness = plan, plan.batch, witness
         self.theta = np.asarray(theta, np.int64)
-        self.update = np.asarray(update, np.int64)
-        self.factor = plan.lcm // size if size else 0
         self.radix, self.q = plan.radix, plan.radix // 2
         inputs = self.batch * plan.inputs
         values = np.asarray(values, np.int64)
@@ -81,6 +73,7 @@ class _Evaluation:
                 return self.cross_entropy(step)
             else:
                 value = self.quotient(step)
+                self.cells["out"] = value.reshape(-1)
                 self.number("top", value + step.offset)
                 error = value - self.labels.reshape(value.shape)
                 return Evaluated(0, sum(int(e) * int(e) for e in error.reshape(-1)), self.cells)
@@ -99,15 +92,6 @@ class _Evaluation:
 
     # ---- linear parts
 
-    def weights(self, view: View, product: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """L·f(θ) + (L/|S|)·f(Agg) for a linear f, exact."""
-        parts = [product(view.of(vector)) for vector in (self.theta, self.update)]
-        lcm, factor = self.plan.lcm, self.factor
-        most = sum(abs(int(w)) * (int(np.abs(p).max()) + 1) for w, p in zip((lcm, factor), parts, strict=True))
-        if most >= 1 << 62:
-            parts = [part.astype(object) for part in parts]
-        return np.asarray(parts[0] * lcm + parts[1] * factor)
-
     def linear_part(self, step: Divided) -> np.ndarray:
         total: Any = 0
         for term in step.terms:
@@ -119,26 +103,23 @@ class _Evaluation:
 
     def term(self, term: Term, shape: Sequence[int]) -> np.ndarray:
         if isinstance(term, Bias):
-            return self.weights(term.weight, lambda w: per_channel(w, shape)[None])
+            return per_channel(term.weight.of(self.theta), shape)[None]
         x = self.tensors[term.tensor]
         if isinstance(term, Identity):
             return x.reshape(self.batch, *shape)
         if isinstance(term, Dense):
             flat = x.reshape(self.batch, -1)
-            return self.weights(term.weight, lambda w: exact_product(flat, w.T)).reshape(self.batch, *shape)
+            return exact_product(flat, term.weight.of(self.theta).T).reshape(self.batch, *shape)
         if isinstance(term, Convolution):
             x = x.reshape(self.batch, *term.shape)
             rows = patches(x, term.kernel, term.stride, term.pads, shape[1:])
             flat = rows.reshape(-1, rows.shape[-1])
-
-            def product(w: np.ndarray) -> np.ndarray:
-                product = exact_product(flat, w.reshape(w.shape[0], -1).T)
-                return product.reshape(self.batch, -1, shape[0]).transpose(0, 2, 1).reshape(self.batch, *shape)
-
-            return self.weights(term.weight, product)
+            weight = term.weight.of(self.theta)
+            product = exact_product(flat, weight.reshape(len(weight), -1).T)
+            return product.reshape(self.batch, -1, shape[0]).transpose(0, 2, 1).reshape(self.batch, *shape)
         kappa, mu = (per_channel(np.array(self.plan.vectors[n], object), shape) for n in (term.kappa, term.mu))
         normal = x.reshape(self.batch, *shape).astype(object) * kappa - mu
-        return np.asarray(normal * self.weights(term.gamma, lambda w: per_channel(w, shape).astype(object)))
+        return np.asarray(normal * per_channel(term.gamma.of(self.theta), shape).astype(object))
 
     # ---- steps
 
@@ -161,15 +142,16 @@ class _Evaluation:
         top = quotient
         if step.pool:
             top = windows(quotient, step.pool).max(-1)
-            spread = np.repeat(np.repeat(top, step.pool[0], 2), step.pool[1], 3)
-            self.number(f"{name}.gap", spread - quotient)
+            gap = np.repeat(np.repeat(top, step.pool[0], 2), step.pool[1], 3) - quotient
+            self.cells[f"{name}.gap"] = gap.reshape(-1)
+            self.number(f"{name}.gap", gap)
         if step.relu:
-            positive = (top >= 0).astype(np.int64)
-            self.cells[f"{name}.positive"] = positive.reshape(-1)
-            self.number(f"{name}.top", np.where(positive, top, -top - 1))
-            top = top * positive
+            self.number(f"{name}.top", np.abs(top))
+            self.cells[f"{name}.minus"] = np.maximum(-top, 0).reshape(-1)
+            top = np.maximum(top, 0)
         else:
             self.number(f"{name}.top", top + step.offset)
+        self.cells[f"{name}.out"] = top.reshape(-1)
         self.tensors[step.out] = top
 
     def cross_entropy(self, step: CrossEntropy) -> Evaluated:
@@ -185,6 +167,7 @@ class _Evaluation:
         place = np.searchsorted(classes * table, mass, "left")  # the least x + R/2 with n·E(x) >= mass
         mine = gap[np.arange(self.batch), self.labels]
         self.cells |= {"capped": (bound - 1 - capped).reshape(-1), "lambda": place - bound, "label_gap": mine}
+        self.cells["gap"] = gap.reshape(-1)
         self.number("excess", gap - capped)
         self.number("top", top + step.offset)
         self.number("over", classes * table[place] - mass)

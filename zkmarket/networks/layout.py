@@ -26,8 +26,9 @@ from ..circuits.plan import (
 )
 from ..documents import canonical_json
 from ..errors import DomainError, InputError
+from ..updates import MODEL_LIMIT
 from .layers import Network
-from .plan import CHALLENGES, LAID_OUT, LOSSES, NOT_PLACED, THETA_SALTS, WITNESS_SALTS, Linear, Sizes, Tensor, root
+from .plan import CHALLENGES, LAID_OUT, LOSSES, NOT_PLACED, WITNESS_SALTS, Linear, Sizes, Tensor, root
 from .planner import Planner
 
 # ---------------------------------------------------------------- the plan
@@ -45,12 +46,12 @@ def make_plan(network: Network, sizes: Sizes) -> CircuitPlan:
     columns = Columns(sizes.logrows)
     for name, least, most in (
         ("batch", 2, 1 << 16),
-        ("trainers", 1, 128),
         ("proofs", 1, 1 << sizes.logrows - 1),
         ("input_bits", 0, 24),
         ("activation_bits", 1, 24),
         ("scale_bits", 0, 40),
-        ("update_bound", 1, 1 << 40),
+        ("theta_bits", 0, 32),
+        ("theta_bound", 1, MODEL_LIMIT),
         ("salts", 0, columns.width),
     ):
         if not least <= getattr(sizes, name) <= most:
@@ -79,12 +80,10 @@ def make_plan(network: Network, sizes: Sizes) -> CircuitPlan:
 
 def sizes_of(plan: CircuitPlan) -> Sizes:
     """The sizes that a plan was made with."""
-    same = ("logrows", "scale_bits", "trainers", "batch", "loss", "input_bits", "activation_bits")
+    same = ("logrows", "scale_bits", "theta_bits", "batch", "loss", "input_bits", "activation_bits")
     bounds = {f"{name}_bound": bound for name, bound in vars(plan.bounds).items()}
     proofs = plan.chunks["validation"][1] - WITNESS_SALTS
-    return Sizes(
-        **{name: getattr(plan, name) for name in same}, **bounds, salts=plan.chunks["update"][1], proofs=proofs
-    )
+    return Sizes(**{name: getattr(plan, name) for name in same}, **bounds, salts=plan.chunks["theta"][1], proofs=proofs)
 
 
 def _laid_out(planner: Planner, network: Network, base: float) -> CircuitPlan:
@@ -96,7 +95,7 @@ def _laid_out(planner: Planner, network: Network, base: float) -> CircuitPlan:
     digits = sum(planner.cells[name][0] for name in looked)
 
     most = max(planner.digits.values())
-    constants = {0, 1, 2, radix, planner.lcm, *planner.constants}
+    constants = {0, 1, radix, *planner.constants}
     constants |= {radix**k for k in range(1, most + 1)}
     constants |= {radix // 2 * sum(radix**i for i in range(k)) for k in range(1, most + 1)}
     constants |= {radix // 2}
@@ -110,7 +109,7 @@ def _laid_out(planner: Planner, network: Network, base: float) -> CircuitPlan:
     counts += [1, classes] if sizes.loss == "cross-entropy" else []
     vectors = {name: len(vector) for name, vector in planner.vectors.items()}
     challenges = dict(zip(CHALLENGES, counts, strict=False))
-    public, row = _one_after_another({"factor": 1, "constants": len(constants), **vectors, **challenges})
+    public, row = _one_after_another({"constants": len(constants), **vectors, **challenges})
 
     d, chunk, salts = network.layout.size, Columns(sizes.logrows).values, sizes.salts
     labels = sizes.batch * (1 if sizes.loss == "cross-entropy" else classes)
@@ -119,26 +118,24 @@ def _laid_out(planner: Planner, network: Network, base: float) -> CircuitPlan:
     plan = CircuitPlan(
         logrows=sizes.logrows,
         batch=sizes.batch,
-        trainers=sizes.trainers,
         scale_bits=sizes.scale_bits,
+        theta_bits=sizes.theta_bits,
         input_bits=sizes.input_bits,
         activation_bits=sizes.activation_bits,
         input_shape=tuple(network.input_shape),
-        bounds=Bounds(sizes.input_bound, sizes.theta_bound, sizes.update_bound, sizes.target_bound),
+        bounds=Bounds(sizes.input_bound, sizes.theta_bound, sizes.target_bound),
         loss=sizes.loss,
         params=d,
         inputs=inputs,
         outputs=classes,
         radix=radix,
-        lcm=planner.lcm,
         base=base,
         chunks={
-            "theta": (chunk, THETA_SALTS),
-            "update": (chunk, salts),
+            "theta": (chunk, salts),
             "validation": (whole_column(sizes.logrows, validation_salts), validation_salts),
             "witness": (whole_column(sizes.logrows, WITNESS_SALTS), WITNESS_SALTS),
         },
-        counts={"theta": d, "update": d, "validation": sizes.batch * inputs + labels, "witness": at},
+        counts={"theta": d, "validation": sizes.batch * inputs + labels, "witness": at},
         digits=planner.digits,
         witness=witness,
         constants=_places_of(constants),
@@ -200,7 +197,6 @@ def check_plan(value: Mapping[str, Any]) -> None:
     """
     plan = CircuitPlan.from_json(value)
     sizes = {
-        "factor": 1,
         "constants": len(plan.constants),
         **{name: len(vector) for name, vector in plan.vectors.items()},
         **{name: plan.public[name][1] for name in CHALLENGES if name in plan.public},
@@ -218,8 +214,8 @@ def check_plan(value: Mapping[str, Any]) -> None:
 
 
 def _places_of(constants: Iterable[int]) -> dict[int, int]:
-    """Where constants lie among the public values: by their size, after the factor."""
-    return {value: 1 + at for at, value in enumerate(sorted(constants))}
+    """Where constants lie among the public values, whose first they are: by their size."""
+    return {value: at for at, value in enumerate(sorted(constants))}
 
 
 def _one_after_another(sizes: dict[str, int]) -> tuple[dict[str, Span], int]:
@@ -236,15 +232,15 @@ def _columns(plan: CircuitPlan, last: int) -> tuple[tuple[int, ...], dict[str, t
     """Lengths of all inputs, and for each kind where its values lie in their concatenation."""
     lengths: list[int] = []
     columns: dict[str, tuple[Span, ...]] = {}
-    for kind in ("theta", "update", "validation", "witness"):
+    for kind in ("theta", "validation", "witness"):
         size, salts = plan.chunks[kind]
         left = plan.counts[kind]
         spans: list[Span] = []
         while left > 0:
             used = min(size, left)
             spans.append((sum(lengths), used))
-            # an update's column is always a whole one, its salts come after C values
-            lengths.append((size if kind == "update" else used) + salts)
+            # a model's column is always a whole one, as an update's: its salts come after C values
+            lengths.append((size if kind == "theta" else used) + salts)
             left -= used
         columns[kind] = tuple(spans)
     columns["public"] = ((sum(lengths), last - WITNESS_SALTS),)
@@ -252,21 +248,17 @@ def _columns(plan: CircuitPlan, last: int) -> tuple[tuple[int, ...], dict[str, t
 
 
 def rows_of(plan: CircuitPlan) -> int:
-    """Rows that the circuit lays out, within 6 % (tests/circuits/test_utility_circuit.py); its inputs take none."""
+    """Rows that the circuit lays out, within 4 % (tests/circuits/test_utility_circuit.py); its inputs take none."""
     batch, digits = plan.batch, plan.digits
-    lookups = sum(count for *_, count in plan.sequence)
-    rows = lookups + plan.public["noise"][0] + 50
+    rows = plan.first_lookup + sum(count for *_, count in plan.sequence)
+    summed: dict[int, int] = {}  # tensors of which a sum over samples is taken, once, and their values of a sample
 
-    def summed(tensors: int, channels: int, places: int) -> int:
-        """A random sum of so many tensors."""
-        elements = tensors * batch * channels * places
-        out = elements if places > 1 else 0
-        elements //= places
-        out += elements if channels > 1 else 0
-        return out + elements // channels
+    def within(tensors: int, channels: int, places: int) -> int:
+        """Sums over a sample's channels and places."""
+        return tensors * ((channels * places if places > 1 else 0) + (channels if channels > 1 else 0))
 
-    def number(name: str, count: int) -> int:
-        return count * (2 * digits[name] - 1)
+    def weighted(tensors: int, channels: int, places: int) -> int:
+        return tensors * batch * channels * places + within(tensors, channels, places)
 
     for step in plan.steps:
         channels, height, width = step.shape
@@ -277,37 +269,48 @@ def rows_of(plan: CircuitPlan) -> int:
             continue
         if isinstance(step, Transpose):  # cells are read in another order
             continue
+        scalars = SCALAR_ROWS * (plan.digits[f"{step.name}.rem" if step.name else "rem"] + len(step.terms))
+        rows += scalars + batch + channels + (2 * places if places > 1 else 0)  # sums of weights
         for term in step.terms:
             if isinstance(term, Identity):
-                rows += summed(1, channels, places)
+                summed[term.tensor] = channels * places
+                rows += within(1, channels, places)
                 continue
             view = term.gamma if isinstance(term, Channelwise) else term.weight
-            rows += 2 * view.count + 3 * view.count // channels
+            rows += view.count if view.sizes[0] > 1 and not isinstance(term, Channelwise) else 0
+            inputs = view.count // view.sizes[0]
             if isinstance(term, Dense):
-                rows += batch * (view.count // channels) + view.count // channels
+                summed[term.tensor] = inputs
+                rows += inputs
             elif isinstance(term, Convolution):
                 size = math.prod(term.shape)
+                summed[term.tensor] = size
                 kernel_y, kernel_x = term.kernel
-                rows += batch * size + size * kernel_x + size // term.shape[2] * kernel_x * kernel_y
-                rows += view.count // channels
+                rows += size * kernel_x + size // term.shape[2] * kernel_x * kernel_y + inputs
             elif isinstance(term, Channelwise):
-                rows += summed(1, channels, places)
+                summed[term.tensor] = channels * places
+                rows += (channels * places if places > 1 else 0) + 5 * channels + batch + places
+            else:
+                rows += batch + channels + places
         if isinstance(step, Stage):
             windows_of = math.prod(step.pool) if step.pool else 1
-            tops = elements // windows_of
-            name = step.name
-            rows += number(f"{name}.top", tops)
-            rows += (2 * tops + summed(4, channels, places // windows_of)) if step.relu else tops
-            rows += 0 if step.relu else summed(1, channels, places // windows_of)
-            rows += summed(digits[f"{name}.rem"], channels, places)
+            tops, name = elements // windows_of, step.name
+            inner = places // windows_of
+            summed[step.out] = channels * inner
+            rows += within(1, channels, inner) + weighted(digits[f"{name}.top"], channels, inner)
+            rows += tops + weighted(2, channels, inner) if step.relu else 0
+            rows += weighted(digits[f"{name}.rem"], channels, places)
             if step.pool:
-                rows += summed(digits[f"{name}.gap"], channels, places) + number(f"{name}.gap", elements)
-                rows += elements - tops + summed(1, channels, places // windows_of)
+                rows += weighted(1 + digits[f"{name}.gap"], channels, places)
+                rows += elements - tops + weighted(1, channels, inner)
         elif isinstance(step, CrossEntropy):
-            rows += number("excess", elements) + number("top", batch) + number("over", batch) + number("under", batch)
-            rows += 4 * elements + summed(2 + digits["rem"], channels, 1)  # room, gap twice, cap
-            rows += 4 * elements + elements - 2 * batch  # ties, misses, both products
-            rows += elements + 24 * batch
+            rows += 4 * elements + weighted(3 + digits["excess"] + digits["rem"], channels, 1)  # sum, cap, ties, misses
+            rows += 2 * (elements - batch) + elements + channels  # products, mass
+            rows += batch * (12 + digits["top"] + digits["over"] + digits["under"]) + ENTROPY_ROWS
         else:
-            rows += number("top", elements) + 3 * elements + summed(1 + digits["rem"], channels, 1)
-    return rows
+            rows += weighted(1 + digits["top"] + digits["rem"], channels, 1) + 2 * elements + SQUARES_ROWS
+    return rows + batch * sum(summed.values())
+
+
+SCALAR_ROWS, ENTROPY_ROWS, SQUARES_ROWS = 8, 84, 16
+"""Rows of what is done with the sums of one digit or term, about; of a loss, with all of its sums."""

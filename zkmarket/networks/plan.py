@@ -14,9 +14,6 @@ from ..circuits.plan import Term
 
 LOSSES = ("cross-entropy", "mse")
 WITNESS_SALTS = 8
-THETA_SALTS = 0
-"""θ is public: everybody recomputes its commitment."""
-
 TEMPERATURE = 14.5
 """R/2τ that is aimed at: e^14.5 is what the largest term of a softmax is told apart from the smallest by."""
 
@@ -45,21 +42,19 @@ class Sizes:
     """What a compiled utility depends on besides the network.
 
     Attributes:
-        logrows, salts: of the project's updates.
-        scale_bits: an update's value is x·2^s.
-        trainers: the largest coalition, N.
+        logrows, salts: of the project's updates, and so of its model.
+        scale_bits, theta_bits: a parameter of the model is x·2^(s + ρ), of an update x·2^s.
         batch: samples of the validation batch.
         loss: "cross-entropy" or "mse".
         proofs: how many proofs may open the validation batch: as many salts.
         input_bits, activation_bits: scales of inputs and of activations.
         input_bound, theta_bound, target_bound: largest absolute values, in integers.
-        update_bound: ⌈√β_max⌉, the largest length of an accepted update.
     """
 
     logrows: int
     salts: int
     scale_bits: int
-    trainers: int
+    theta_bits: int
     batch: int
     loss: str
     proofs: int
@@ -67,7 +62,6 @@ class Sizes:
     activation_bits: int
     input_bound: int
     theta_bound: int
-    update_bound: int
     target_bound: int = 0
 
 

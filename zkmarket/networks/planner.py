@@ -3,19 +3,20 @@
 Everything is fixed by a *plan* (circuits/plan.py) that `make_plan` derives from a network and a few sizes. The circuit
 (circuits/utility.py) and the oracle here (`evaluate`) both read it, and tests compare them bit by bit.
 
-Parameters. With L = lcm(1..N), θ and updates at the scale 2^s, a coalition S has the integer parameters
-L·θ + (L/|S|)·Agg_S, at the scale L·2^s: no division, and one circuit for every |S|. (L/|S| is 0 for the empty one.)
+Parameters. Θ, integers at the scale 2^(s + ρ), as a project keeps its model (zkmarket/round/model.py). That of a
+coalition S is Θ + w·Agg_S, whose commitment anybody computes: one circuit, whatever the coalition and the round.
 
 Activations. Digits have the radix R = 2^K − 8, so that one lookup in a table of one column proves each. A stage
-brings the linear part Z of a layer (at the scale s_x·L·2^s) back to the wanted scale by q = ⌊g·Z / R^k⌋: k is the
+brings the linear part Z of a layer (at the scale s_x·2^(s + ρ)) back to the wanted scale by q = ⌊g·Z / R^k⌋: k is the
 least number of digits to drop and g >= 1 the integer that comes closest. Scales are rational numbers that nobody
 needs to see: a bias is multiplied by the nearest integer of its layer's input scale.
 
-Bounds. |θ| <= the plan's bound, which everybody checks as θ is public; inputs are within the plan's bounds, which the
-owner sees to. Of an accepted update nothing is proven entry by entry, only its length: ‖u‖² <= β <= β_max, and so
-‖(1/|S|)·Agg_S‖ <= √β_max. What it adds to a layer's output is at most √β_max times the length of what the layer reads
-(Cauchy and Schwarz), which is bounded from layer to layer beside the largest value. Every number of digits follows from
-the worst case of these, so an update can make a loss terrible, but never unprovable. All are far below p.
+Bounds. Parameters that the outputs depend on, and inputs, are within the plan's bounds. Of an accepted update nothing
+is proven entry by entry, only its length: ‖u‖² <= β, so that n of them move no parameter by more than w·n·√β. Whoever
+starts a round checks that Θ stays within its bound all the same, and that the batch is within its own (`check_room` and
+`check_validation` of zkmarket/utility). Largest values and lengths are bounded from layer to layer (Cauchy and
+Schwarz). Every number of digits follows from the worst case of these, so an update can make a loss terrible, but never
+unprovable. All are far below p.
 
 Loss. Cross-entropy in units of 1/τ nats, where τ is the scale of the logits q_j: with M = max_j q_j, t_j = M − q_j,
 T = R/2 − 1, E(x) = round(b^x), b the float32 nearest to e^(1/τ), and n classes,
@@ -81,10 +82,8 @@ class Planner:
     def __post_init__(self) -> None:
         self.bound = table_bound(self.sizes.logrows)
         self.radix = 2 * self.bound
-        self.lcm = math.lcm(*range(1, self.sizes.trainers + 1))
-        self.weight_scale = math.ldexp(self.lcm, self.sizes.scale_bits)
-        self.theta, self.update = self.lcm * self.sizes.theta_bound, self.lcm * self.sizes.update_bound
-        self.weight_bound = self.theta + self.update
+        self.weight_scale = math.ldexp(1.0, self.sizes.scale_bits + self.sizes.theta_bits)
+        self.weight_bound = self.sizes.theta_bound
 
     # ---- values
 
@@ -96,8 +95,8 @@ class Planner:
     def tensor(self, value: Tensor | Linear) -> Tensor:
         return value if isinstance(value, Tensor) else self.stage(value)
 
-    def number(self, name: str, count: int, largest: int) -> None:
-        """Cells for a number from 0 to `largest`, in digits."""
+    def digits_of(self, name: str, count: int, largest: int) -> None:
+        """Cells for the digits of a number from 0 to `largest`."""
         many = 1
         while self.radix**many <= largest:
             many += 1
@@ -115,8 +114,8 @@ class Planner:
         g = max(1, round(wanted * float(self.radix) ** k / value.scale))
         if g * value.bound > LIMIT:
             raise DomainError(
-                f"a layer's values reach 2^{(g * value.bound).bit_length()}, wanted at most 2^200: lower the number of"
-                " trainers, the scales or the bound of the parameters"
+                f"a layer's values reach 2^{(g * value.bound).bit_length()}, wanted at most 2^200: lower the scales or"
+                " the bound of the parameters"
             )
         bound = g * value.bound // self.radix**k + 1
         if bound > SMALL:
@@ -138,11 +137,14 @@ class Planner:
         name = f"stage{index}."
         self.remainder(name, value, k)
         tops = self.sizes.batch * math.prod(value.result)
-        self.number(f"{name}top", tops, bound if value.relu else 2 * bound)
+        self.digits_of(f"{name}top", tops, bound if value.relu else 2 * bound)
+        self.cells[f"{name}out"] = (tops, False)
         if value.relu:
-            self.cells[f"{name}positive"] = (tops, False)
+            self.cells[f"{name}minus"] = (tops, False)
         if value.pool:
-            self.number(f"{name}gap", self.sizes.batch * math.prod(value.shape), 2 * bound)
+            elements = self.sizes.batch * math.prod(value.shape)
+            self.digits_of(f"{name}gap", elements, 2 * bound)
+            self.cells[f"{name}gap"] = (elements, False)
         self.steps.append(
             Stage(name[:-1], value.terms, full(value.shape), k, g, index, value.relu, value.pool, offset=bound)
         )
@@ -155,20 +157,17 @@ class Planner:
         result: Tensor | Linear = getattr(self, f"{node.op}_node")(node, *values)
         return result
 
-    def affine(self, node: Node, x: Tensor, term: Dense | Convolution, fan_in: int, kernel: int = 1) -> Linear:
-        """Args: kernel: places of a kernel, so many outputs of a channel read an input at most."""
+    def affine(self, node: Node, x: Tensor, term: Dense | Convolution, fan_in: int) -> Linear:
         bias: View | None = node.attributes["bias"]
         terms: list[Term] = [term]
         outputs = math.prod(node.shape)
         reach = longest(x.bound, fan_in, x.length)  # of what one output reads
-        own = self.theta * min(fan_in * x.bound, root(fan_in) * reach)
-        bound, length = own + self.update * reach, root(outputs) * own + self.update * root(kernel) * x.length
+        bound = self.weight_bound * min(fan_in * x.bound, root(fan_in) * reach)
         if bias is not None:
             factor = max(1, round(x.scale))
             terms.append(Bias(factor, bias))
             bound += self.weight_bound * factor
-            length += (root(outputs) * self.theta + root(outputs // node.shape[0]) * self.update) * factor
-        return Linear(tuple(terms), node.shape, x.scale * self.weight_scale, bound, longest(bound, outputs, length))
+        return Linear(tuple(terms), node.shape, x.scale * self.weight_scale, bound, root(outputs) * bound)
 
     def linear_node(self, node: Node, value: Tensor | Linear) -> Linear:
         x, weight = self.tensor(value), node.attributes["weight"]
@@ -179,7 +178,7 @@ class Planner:
         weight = node.attributes["weight"]
         kernel, stride, pads = (tuple(node.attributes[name]) for name in ("kernel", "stride", "pads"))
         term = Convolution(full(x.shape), kernel, stride, pads, x.index, 1, weight)
-        return self.affine(node, x, term, math.prod(weight.sizes[1:]), math.prod(kernel))
+        return self.affine(node, x, term, math.prod(weight.sizes[1:]))
 
     def norm_node(self, node: Node, value: Tensor | Linear) -> Linear:
         x = self.tensor(value)
@@ -266,13 +265,14 @@ class Planner:
         largest = classes * int(np.diff(table).max())
         self.cells["capped"] = (batch * classes, True)
         self.cells["lambda"] = (batch, True)
-        self.number("excess", batch * classes, max(0, 2 * bound - self.radix + 1))
-        self.number("top", batch, 2 * bound)
-        self.number("over", batch, largest)
-        self.number("under", batch, largest)
+        self.digits_of("excess", batch * classes, max(0, 2 * bound - self.radix + 1))
+        self.digits_of("top", batch, 2 * bound)
+        self.digits_of("over", batch, largest)
+        self.digits_of("under", batch, largest)
+        self.cells["gap"] = (batch * classes, False)
         self.cells["label_gap"] = (batch, False)
         self.cells["inverse"] = (batch, False)
-        self.constants |= {1, classes, self.radix - 1, bound, shift}
+        self.constants |= {1, classes, self.bound - 1, shift}
         return float(base)
 
     def squares(self, value: Linear) -> float:
@@ -281,5 +281,6 @@ class Planner:
             raise DomainError("the squared errors reach 2^120: lower the scale of activations or the targets' bound")
         self.remainder("", value, k)
         self.steps.append(Squares("", value.terms, full(value.shape), k, g, bound, scale))
-        self.number("top", self.sizes.batch * value.shape[0], 2 * bound)
+        self.digits_of("top", self.sizes.batch * value.shape[0], 2 * bound)
+        self.cells["out"] = (self.sizes.batch * value.shape[0], False)
         return float(np.float32(math.exp(TEMPERATURE / self.bound)))

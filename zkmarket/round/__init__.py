@@ -22,6 +22,7 @@ from .commitment import (
     read_address,
 )
 from .gram import Claims, Mask, Products, halves
+from .model import Theta, check_room, check_theta_bits, is_theta_file, moved, moved_points
 from .native import DIGIT_BITS, Digits, squared_length
 from .projection import Masks, Tables, Weights, pack
 from .proof import (
@@ -67,6 +68,7 @@ __all__ = [
     "SALTS_FILE",
     "Submission",
     "Tables",
+    "Theta",
     "VALUES_FILE",
     "Weights",
     "address_text",
@@ -75,7 +77,9 @@ __all__ = [
     "apply_aggregate",
     "check_last",
     "check_opening",
+    "check_room",
     "check_salts",
+    "check_theta_bits",
     "column_of",
     "combine",
     "combined",
@@ -86,8 +90,11 @@ __all__ = [
     "decide",
     "export",
     "halves",
+    "is_theta_file",
     "load_submission",
     "load_submissions",
+    "moved",
+    "moved_points",
     "open_aggregate",
     "open_with_fresh_salts",
     "opened_column",

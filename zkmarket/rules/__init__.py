@@ -32,6 +32,8 @@ from .filters import (
     squared_norms,
     three_sigma,
 )
+from .floor import pay
+from .rates import MOST_THETA_BITS, RATE_UNIT, longest_step, theta_bits_for, weight
 from .scores import GAMES, SCORES, check_score, raw_scores, reference_slots, shares
 
 __all__ = [
@@ -44,7 +46,9 @@ __all__ = [
     "MAX_DENOMINATOR",
     "MAX_NUMERATOR",
     "MIN_ACCEPTED",
+    "MOST_THETA_BITS",
     "MultiKrum",
+    "RATE_UNIT",
     "ROOT_BITS",
     "ReferenceProducts",
     "RuleSet",
@@ -57,16 +61,20 @@ __all__ = [
     "distances",
     "krum_scores",
     "largest_beta",
+    "longest_step",
     "median_squared_norm",
     "most_attackers",
     "multi_krum",
     "next_beta",
     "norm_bound",
+    "pay",
     "raw_scores",
     "reference_slots",
     "sample_size",
     "score_shift",
     "shares",
     "squared_norms",
+    "theta_bits_for",
     "three_sigma",
+    "weight",
 ]

@@ -1,10 +1,11 @@
 """A model's tensors as a vector, and a vector as integers."""
 
 from .layout import ParameterLayout, as_vector, load_model_file, load_tensors, load_update
-from .quantise import FixedPoint, QuantisedUpdate, dequantise, squared_norm
+from .quantise import MODEL_LIMIT, FixedPoint, QuantisedUpdate, dequantise, model_floats, model_integers, squared_norm
 
 __all__ = [
     "FixedPoint",
+    "MODEL_LIMIT",
     "ParameterLayout",
     "QuantisedUpdate",
     "as_vector",
@@ -12,5 +13,7 @@ __all__ = [
     "load_model_file",
     "load_tensors",
     "load_update",
+    "model_floats",
+    "model_integers",
     "squared_norm",
 ]

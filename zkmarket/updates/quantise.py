@@ -128,6 +128,32 @@ def dequantise(values: np.ndarray, fixed_point: FixedPoint) -> np.ndarray:
     return np.ldexp(np.asarray(values, np.float64), -fixed_point.scale_bits)
 
 
+MODEL_LIMIT = 1 << 62
+"""What no integer of a model reaches in absolute value: a sum of two is still an int64."""
+
+
+def model_integers(parameters: np.ndarray, bits: int) -> np.ndarray:
+    """A model's (D,) floats to int64 at scale 2^bits, rounded half to even: the same on every machine.
+
+    Raises InputError: wrong shape or type, NaN or infinity, or a value that does not fit.
+    """
+    exact = flat_floats(parameters)
+    with np.errstate(over="ignore"):
+        scaled = np.rint(np.ldexp(exact, bits))
+    largest = float(np.abs(scaled).max())
+    if not largest < MODEL_LIMIT:
+        raise InputError(
+            f"the model's largest parameter, {float(np.abs(exact).max()):.6g}, does not fit 62 bits at scale 2^{bits}:"
+            " take fewer theta_bits or scale_bits"
+        )
+    return np.asarray(scaled.astype(np.int64))
+
+
+def model_floats(values: np.ndarray, bits: int) -> np.ndarray:
+    """A model's integers at scale 2^bits as float64: exact below 2^53, else the nearest."""
+    return np.asarray(np.ldexp(values.astype(np.float64), -bits))
+
+
 def squared_norm(values: np.ndarray) -> int:
     """‖values‖² as an exact integer."""
     wide = np.asarray(values).astype(np.int64)

@@ -1,7 +1,7 @@
 """Scores by the model's own loss: utility proofs and the games that need them."""
 
 from ..networks import SUPPORTED
-from .batch import Validation, commit_validation, quantise_batch
+from .batch import Validation, check_validation, commit_validation, quantise_batch, theta_points
 from .build import UtilityBuild, loss_unit, quantise_theta, target_scale, used_parameters
 from .compile import (
     Options,
@@ -13,11 +13,21 @@ from .compile import (
     with_defaults,
     write_build,
 )
-from .games import PREFIX, Game, Members, Method, order_of, play, proofs_needed, salts_needed, shuffled
+from .games import (
+    PREFIX,
+    Game,
+    Members,
+    Method,
+    batch_proofs_needed,
+    order_of,
+    play,
+    proofs_needed,
+    salts_needed,
+    shuffled,
+)
 from .proof import BatchResult, UtilityProof, prove_job, prove_utility, utility, verify_utility
-from .score import UtilityRound, coalition_of, prove_utilities, verify_utilities
+from .score import UtilityRound, model_of, prove_utilities, verify_utilities
 from .statements import (
-    Coalition,
     check_names,
     check_placement,
     columns_of,
@@ -26,10 +36,9 @@ from .statements import (
     statement,
     witness_cells,
 )
-from .terms import GameTerms, check_builds, words_of
+from .terms import GameTerms, check_builds, points_digest, words_of
 
 __all__ = [
-    "Coalition",
     "Game",
     "GameTerms",
     "Members",
@@ -42,10 +51,11 @@ __all__ = [
     "UtilityProof",
     "UtilityRound",
     "Validation",
+    "batch_proofs_needed",
     "check_builds",
     "check_names",
     "check_placement",
-    "coalition_of",
+    "check_validation",
     "columns_of",
     "commit_batch",
     "commit_validation",
@@ -54,7 +64,9 @@ __all__ = [
     "float_utility",
     "last_column",
     "loss_unit",
+    "model_of",
     "order_of",
+    "points_digest",
     "play",
     "proofs_needed",
     "prove_job",
@@ -68,6 +80,7 @@ __all__ = [
     "shuffled",
     "statement",
     "target_scale",
+    "theta_points",
     "used_parameters",
     "utility",
     "verify_utilities",

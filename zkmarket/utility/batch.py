@@ -13,6 +13,7 @@ from ..circuits.plan import CircuitPlan
 from ..crypto import Point, decode_point, encode_point, random_scalars
 from ..errors import DomainError, InputError, ProofRejected
 from ..files import load_npz, save_npz
+from ..round import Theta
 from .build import UtilityBuild, target_scale
 from .statements import columns_of
 
@@ -61,9 +62,10 @@ class Validation:
 # ---------------------------------------------------------------- commitments
 
 
-def theta_points(build: UtilityBuild, theta_q: np.ndarray) -> tuple[Point, ...]:
-    """Commitments of the quantised parameters, without salts: anybody recomputes them."""
-    return tuple(backend.commit(build.files, build.logrows, columns_of(build.plan, "theta", theta_q)))
+def theta_points(build: UtilityBuild, theta: Theta) -> tuple[Point, ...]:
+    """Commitment of a model, a point for each chunk."""
+    columns = columns_of(build.plan, "theta", theta.values, theta.salts)
+    return tuple(backend.commit(build.files, build.logrows, columns))
 
 
 def commit_validation(build: UtilityBuild, inputs: np.ndarray, labels: np.ndarray) -> Validation:

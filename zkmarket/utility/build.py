@@ -19,13 +19,13 @@ from ..crypto import digest_words
 from ..documents import canonical_json, parse_json, read_json
 from ..errors import ArtifactError, DomainError, InputError
 from ..networks import check_plan
-from ..updates import ParameterLayout
+from ..round import Theta
+from ..updates import ParameterLayout, model_integers
 from .statements import statement
 
-UTILITY_BUILD_FORMAT = "zkmarket-utility-build/3"
+UTILITY_BUILD_FORMAT = "zkmarket-utility-build/4"
 MANIFEST_FILE = "utility.json"
 MAX_LOSS = 1 << 120
-KINDS = ("theta", "update", "validation", "witness")
 
 
 @dataclass(frozen=True)
@@ -111,22 +111,17 @@ class UtilityBuild:
 
     @property
     def chunk(self) -> int:
-        return self.plan.chunks["update"][0]
+        return self.plan.chunks["theta"][0]
 
     @property
     def chunks(self) -> int:
-        """Chunks of an update, m."""
-        return len(self.plan.columns["update"])
+        """Chunks of the model, m, and of an update."""
+        return len(self.plan.columns["theta"])
 
     @property
     def salts(self) -> int:
-        """Salts of each chunk of an update."""
-        return self.plan.chunks["update"][1]
-
-    @property
-    def trainers(self) -> int:
-        """The largest coalition."""
-        return self.plan.trainers
+        """Salts of each of these chunks."""
+        return self.plan.chunks["theta"][1]
 
     @property
     def proofs(self) -> int:
@@ -138,9 +133,9 @@ class UtilityBuild:
         return self.plan.scale_bits
 
     @property
-    def update_bound(self) -> int:
-        """⌈√β_max⌉: no accepted update may be longer."""
-        return self.plan.bounds.update
+    def theta_bits(self) -> int:
+        """ρ."""
+        return self.plan.theta_bits
 
     @property
     def loss_unit(self) -> float:
@@ -148,7 +143,7 @@ class UtilityBuild:
         return loss_unit(self.plan)
 
     def quantise_theta(self, theta: np.ndarray) -> np.ndarray:
-        """(D,) floats to (D,) int64 at the updates' scale; what the circuit does not use is 0.
+        """(D,) floats to (D,) int64 at the model's scale.
 
         Raises:
             InputError: another shape, NaN or infinite values.
@@ -156,7 +151,27 @@ class UtilityBuild:
         """
         return quantise_theta(self.plan, theta, self.used)
 
-    @property
+    def check_theta(self, theta: Theta, step: int = 0) -> None:
+        """Refuse a model that the circuit cannot evaluate, now or once it has moved by `step`.
+
+        Whoever starts a round asks this with `rules.longest_step` of the round: no accepted updates make it unprovable.
+
+        Raises:
+            InputError: of other parameters, scale or salts than the build's.
+            DomainError: beyond the build's bound, or it could get there.
+        """
+        if theta.values.shape != (self.params,) or theta.values.dtype != np.int64 or theta.bits != self.theta_bits:
+            raise InputError(
+                f"a model of this build has {self.params} int64 and {self.theta_bits} theta_bits: got"
+                f" {theta.values.dtype}{list(theta.values.shape)} and {theta.bits}"
+            )
+        salts = theta.salts
+        if salts.dtype != np.uint8 or salts.shape != (self.chunks, self.salts, 32):
+            wanted = [self.chunks, self.salts, 32]
+            raise InputError(f"its salts are uint8{wanted}: got {salts.dtype}{list(salts.shape)}")
+        check_bound(self.plan, theta.values, self.used, step)
+
+    @cached_property
     def used(self) -> np.ndarray:
         return used_parameters(self.plan)
 
@@ -193,15 +208,21 @@ def used_parameters(plan: CircuitPlan) -> np.ndarray:
 
 
 def quantise_theta(plan: CircuitPlan, theta: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """(D,) floats to integers; only what the outputs depend on has a bound."""
     exact = np.asarray(theta, np.float64)
     if exact.shape != (plan.params,) or not np.isfinite(exact).all():
         raise InputError(f"θ is {plan.params} finite numbers: got shape {list(exact.shape)}")
-    with np.errstate(over="ignore"):
-        scaled = np.where(used, np.rint(np.ldexp(exact, plan.scale_bits)), 0)
-    bound = plan.bounds.theta
-    if np.abs(scaled).max() > bound:
+    values = model_integers(exact, plan.scale_bits + plan.theta_bits)
+    check_bound(plan, values, used)
+    return values
+
+
+def check_bound(plan: CircuitPlan, values: np.ndarray, used: np.ndarray, step: int = 0) -> None:
+    """Raise DomainError if a parameter that counts is beyond the plan's bound, or could be, a step away."""
+    largest, bound, scale = int(np.abs(values[used]).max()), plan.bounds.theta, plan.scale_bits + plan.theta_bits
+    if largest + step > bound:
+        moved = f", and a round can move it by {step / 2.0**scale:.6g}" if step else ""
         raise DomainError(
-            f"θ reaches {np.abs(exact[used]).max():.6g}: this build takes {bound / 2.0**plan.scale_bits:.6g};"
+            f"θ reaches {largest / 2.0**scale:.6g}{moved}: this build takes {bound / 2.0**scale:.6g};"
             " compile with a larger --theta-bound"
         )
-    return scaled.astype(np.int64)

@@ -18,15 +18,15 @@ import numpy as np
 from .. import backend
 from ..backend import Srs
 from ..build import Build, Columns, Manifest, Spec, choose_logrows, keys_of
-from ..build.statements import SALTS, VALUE_BITS, value_bound
+from ..build.statements import SALTS, VALUE_BITS
 from ..circuits.plan import CircuitPlan
 from ..documents import canonical_json, parse_json, write_json
 from ..errors import ArtifactError, DomainError, InputError
 from ..files import link_or_copy, new_folder
 from ..learning import Dataset, load_dataset
-from ..networks import LOSSES, Network, Sizes, evaluate, make_plan, read_network, root, rows_of, sizes_of
+from ..networks import LOSSES, Network, Sizes, evaluate, make_plan, read_network, rows_of, sizes_of
 from ..progress import Progress, quiet
-from ..rules import Filter, norm_bound
+from ..rules import RATE_UNIT, Filter, theta_bits_for
 from ..updates import ParameterLayout, load_model_file
 from .batch import commit_validation, quantise_batch
 from .build import MANIFEST_FILE, UTILITY_BUILD_FORMAT, UtilityBuild, loss_unit, quantise_theta, used_parameters
@@ -35,7 +35,8 @@ from .statements import statement
 INPUT_BITS = (2, 3, 4, 5, 6, 8, 10, 12)
 ACTIVATION_BITS = (4, 6, 8, 9, 10, 11, 12, 13, 14, 16)
 THETA_BOUND = 8.0
-"""Least bound of the parameters; otherwise four times the largest that the model was read with."""
+"""Least bound of the parameters; otherwise four times the largest that the model was read with, or what a round can
+make of it, a power of two."""
 
 # On the reference machine (2 cores), from `python -m benchmarks.bench_utility`.
 SECONDS_PER_1000_ROWS, CPU_PER_1000_ROWS = 0.1, 0.16
@@ -60,6 +61,7 @@ class Options:
     batch: int = 64
     value_bits: int | None = None
     scale_bits: int | None = None
+    theta_bits: int | None = None
     beta_max: int | None = None
     logrows: int | None = None
     salts: int | None = None
@@ -108,9 +110,8 @@ def judge(plan: CircuitPlan, network: Network, theta: np.ndarray, data: Dataset)
     """The integer model on all the data, beside the float model."""
     whole = replace(plan, batch=len(data))
     quantised = quantise_theta(plan, theta, used_parameters(plan))
-    nothing = np.zeros(len(theta), np.int64)
     values = quantise_batch(whole, data.inputs, data.targets)
-    evaluated = evaluate(whole, quantised, nothing, 0, values, witness=False)
+    evaluated = evaluate(whole, quantised, values, witness=False)
     floats = float_utility(network.evaluate(theta, data.inputs), data.targets, plan.loss)
     return Found(
         plan,
@@ -122,11 +123,12 @@ def judge(plan: CircuitPlan, network: Network, theta: np.ndarray, data: Dataset)
 
 def candidates(network: Network, options: Options, theta: np.ndarray, data: Dataset) -> Iterator[Sizes]:
     """Sizes to try: every pair of scales."""
-    assert options.logrows is not None and options.scale_bits is not None and options.beta_max is not None
-    assert options.trainers is not None
+    assert options.logrows is not None and options.scale_bits is not None and options.theta_bits is not None
     salts = SALTS if options.salts is None else options.salts
     largest = float(np.abs(theta[network.used()]).max())
-    bound = options.theta_bound or max(THETA_BOUND, 2.0 ** math.ceil(math.log2(max(4 * largest, 1e-9))))
+    step = math.ldexp(math.sqrt(options.beta_max or 0), -options.scale_bits)  # of a round with a learning rate of 1
+    least = max(4 * largest, largest + step, 1e-9)
+    bound = options.theta_bound or max(THETA_BOUND, 2.0 ** math.ceil(math.log2(least)))
     reach = float(np.abs(data.inputs).max()) or 1.0
     for input_bits in INPUT_BITS:
         for activation_bits in ACTIVATION_BITS:
@@ -134,15 +136,14 @@ def candidates(network: Network, options: Options, theta: np.ndarray, data: Data
                 logrows=options.logrows,
                 salts=salts,
                 scale_bits=options.scale_bits,
-                trainers=options.trainers,
+                theta_bits=options.theta_bits,
                 batch=options.batch,
                 loss=options.loss,
                 proofs=options.proofs,
                 input_bits=input_bits,
                 activation_bits=activation_bits,
                 input_bound=math.ceil(math.ldexp(reach, input_bits)),
-                theta_bound=math.ceil(math.ldexp(bound, options.scale_bits)),
-                update_bound=root(options.beta_max),
+                theta_bound=math.ceil(math.ldexp(bound, options.scale_bits + options.theta_bits)),
                 target_bound=1 << 40 if options.loss == "mse" else 0,
             )
 
@@ -204,7 +205,7 @@ class CompiledModel:
             "logrows": build.logrows,
             "rows": rows,
             "batch": build.plan.batch,
-            "trainers": build.trainers,
+            "theta_bits": build.theta_bits,
             "loss": build.plan.loss,
             "loss_unit": build.loss_unit,
             "input_bits": build.plan.input_bits,
@@ -267,8 +268,6 @@ def check_ending(network: Network, loss: str) -> None:
 def as_build(options: Options, manifest: Manifest, layout: ParameterLayout) -> Options:
     """The options with everything that updates decide as a build has it.
 
-    A model may be compiled for more trainers than a build has, and for longer updates.
-
     Raises InputError if an option says otherwise, or the build is of another model or not for scores by utility.
     """
     if manifest.score != "equal":
@@ -291,7 +290,7 @@ def as_build(options: Options, manifest: Manifest, layout: ParameterLayout) -> O
         got = values[name]
         if got is None or got == wanted:
             values[name] = wanted
-        elif name not in ("trainers", "beta_max") or got < wanted:
+        else:
             raise InputError(f"--{name.replace('_', '-')} is {wanted} in {options.build}: got {got}; leave it out")
     return Options(**values)
 
@@ -322,7 +321,8 @@ def compile_again(
 
 
 def with_defaults(options: Options, params: int) -> Options:
-    """K, scale and the largest norm bound as `zkmarket build` chooses them for as many trainers and parameters."""
+    """K and scale as `zkmarket build` chooses them for as many trainers and parameters, ρ as a project of theirs with a
+    learning rate of 1 does."""
     assert options.trainers is not None
     values = dict(vars(options)) | {"salts": SALTS if options.salts is None else options.salts}
     value_bits = options.value_bits or VALUE_BITS
@@ -331,8 +331,8 @@ def with_defaults(options: Options, params: int) -> Options:
         values["logrows"] = choose_logrows(spec)[0]
     if options.scale_bits is None:
         values["scale_bits"] = value_bits - 1
-    if options.beta_max is None:
-        values["beta_max"] = norm_bound(params, value_bound(value_bits))
+    if options.theta_bits is None:
+        values["theta_bits"] = theta_bits_for([RATE_UNIT], options.trainers)
     return Options(**values)
 
 

@@ -3,11 +3,16 @@
 The players are the accepted updates A. A coalition S is worth what it takes off the loss of the model on the
 owner's validation batch:
 
-    v(S) = loss(∅) − loss(S),        loss in whole units, v(∅) = 0.
+    v(S) = loss(∅) − loss(S),        loss in whole units, at most 2^56, v(∅) = 0.
+
+Its model is Θ + w·Σ_{i in S} u_i with *one divisor for every coalition*: w has all who are accepted in it, not |S|.
+Then A's model is the next round's, an update of zeros changes no loss and has value 0, and leave-one-out values add up
+to about v(A). With the mean of the coalition, leave-one-out is to first order proportional to u_i − ū: its values add
+up to about nothing, and who is paid is who differs from the others (benchmarks/bench_divisor.py has both).
 
 A method decides which coalitions are *due* and what each player's value is. All is integers: a value is
 raw / denominator with one denominator for all players, and score_i = max(0, raw_i), so that the shares of a
-reward do not depend on the denominator.
+reward do not depend on the denominator. As losses are cut off at 2^56, scores of loo and shapley are below 2^63.
 
 | method                     | value of i                                                        | denominator |
 |----------------------------|-------------------------------------------------------------------|-------------|
@@ -51,6 +56,9 @@ MAX_EXACT = 5
 MAX_ORDERS = 1000
 MAX_EPSILON = 1 << 64
 
+LARGEST_LOSS = 1 << 56
+"""A loss beyond counts as this: whoever makes one terrible must not make a score that does not fit a word's part."""
+
 Members = tuple[int, ...]
 """Players, in ascending order."""
 
@@ -90,6 +98,11 @@ class Method:
     def __str__(self) -> str:
         rest = {"permutations": f":{self.orders}", "gtg": f":{self.orders},eps={self.epsilon}"}
         return PREFIX + self.kind + rest.get(self.kind, "")
+
+    @property
+    def exact(self) -> bool:
+        """Whether no orders are drawn."""
+        return self.kind in ("loo", "shapley")
 
     def check(self, trainers: int) -> None:
         """Refuse a method that rounds of so many trainers cannot use. All of them may be accepted."""
@@ -163,7 +176,8 @@ class _Losses:
     def loss(self, coalition: Sequence[int]) -> int | None:
         key = tuple(sorted(coalition))
         self.due.add(key)
-        return self.known.get(key)
+        loss = self.known.get(key)
+        return None if loss is None else min(loss, LARGEST_LOSS)
 
     def marginal(self, before: Sequence[int], after: Sequence[int]) -> int:
         """v(after) − v(before); 0 while one is not known. Both are asked for."""
@@ -245,11 +259,21 @@ def proofs_needed(method: Method, trainers: int) -> int:
 def salts_needed(method: Method, trainers: int) -> int:
     """Salts of a chunk that the utility proofs of one round can spend: one for each coalition that a trainer is in.
 
+    That later models have the same salts in them spends no more, as long as whoever takes part holds the aggregates
+    that moved them: tests/utility/test_salts.py counts what is disclosed by its rank. So a round whose aggregate nobody
+    has must move no model. The commitment's own salt is one of the other eight.
+
     The worst case over seeds and over how many of the trainers are accepted. It is not enough for a round that is
     proven again: that spends them again.
     """
     method.check(trainers)
     return max(_most_with_player(method, n) for n in range(1, trainers + 1))
+
+
+def batch_proofs_needed(method: Method, trainers: int, rounds: int, voids: int) -> int:
+    """Salts of the validation batch for a project's life: every round, and every one that has to be made again, proven
+    twice."""
+    return 2 * (rounds + voids) * proofs_needed(method, trainers)
 
 
 def _most_with_player(method: Method, n: int) -> int:

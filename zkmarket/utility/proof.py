@@ -1,49 +1,46 @@
-"""Utility of a coalition: the user's own model, evaluated in a circuit on a committed validation batch.
+"""Utility of a model: the user's own, evaluated in a circuit on a committed validation batch.
 
-    parameters = θ + Agg_S / |S|        Agg_S = Σ_{i in S} u_i, whose commitment is homomorphic
-
+The model is a vector of integers Θ, of which whoever verifies knows the commitment. That of a coalition S is
+Θ + w·Σ_{i in S} u_i, whose commitment follows from those of the round's model and of the updates (`GameTerms.points`).
 The proof says how many predictions are correct and what the loss is, in integer units of `UtilityBuild.loss_unit`.
 What both are, exactly, is said in zkmarket/networks, and computed there; the circuit is circuits/utility.py.
 
-The proof's first points are commitments: θ (public, without salts), Agg_S, the validation batch, the prover's
-witness, and a last input of public values and noise. The verifier knows all but the witness's and the last. The
-challenges come from a transcript that has absorbed the context, the build's digest, |S| and every point but the last,
+The proof's first points are commitments: the model, the validation batch, the prover's witness, and a last input of
+public values and noise. The verifier knows those of model and batch. The challenges come from a transcript that has
+absorbed the context, the build's digest and every point but the last,
 
-    seed = H("utility" ‖ context ‖ digest ‖ |S| ‖ points)          challenge = low128 H(seed ‖ name)
+    seed = H("utility" ‖ context ‖ digest ‖ points)          challenge = low128 H(seed ‖ name)
 
 and the circuit echoes every public value, so that the verifier compares them with its own.
 
-Each proof opens every column that it takes: it spends one salt of each member's chunks and of each validation chunk,
-retries included. Whoever proves knows the coalition's sum, its salts and the batch, as an aggregator does.
+Each proof opens every column that it takes: it spends a salt of each validation chunk, and one of what the model's
+chunks hide, retries included. Whoever proves knows the model's opening and the batch, as an aggregator does.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import backend
 from ..backend import Proof, ProofJob
 from ..crypto import Point, decode_point, encode_point, hash_words
-from ..errors import BackendError, DomainError, InputError, OpeningMismatch, ProofRejected
+from ..errors import BackendError, InputError, OpeningMismatch, ProofRejected
 from ..networks import evaluate
 from ..progress import Progress, quiet
-from ..round import squared_length
+from ..round import Theta
 from .batch import Validation, check_validation, theta_points
 from .build import MAX_LOSS, UtilityBuild
-from .statements import Coalition, check_names, columns_of, last_column, public_values, witness_cells
+from .statements import check_names, columns_of, last_column, public_values, witness_cells
 
-UTILITY_PROOF_FORMAT = "zkmarket-utility-proof/1"
+UTILITY_PROOF_FORMAT = "zkmarket-utility-proof/2"
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a proof says of a coalition: correct predictions of the batch, and the batch's summed loss in units."""
+    """What a proof says of a model: correct predictions of the batch, and the batch's summed loss in units."""
 
     correct: int
     loss: int
@@ -51,7 +48,7 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class UtilityProof:
-    """One Halo2 proof; its first points are the commitments of θ, Agg_S, validation, witness, and the last input."""
+    """One Halo2 proof; its first points are the commitments of model, validation, witness, and the last input."""
 
     proof: Proof
 
@@ -72,97 +69,64 @@ class UtilityProof:
         return cls(Proof.from_json(value))
 
 
-def _seed(build: UtilityBuild, context: bytes, size: int, points: Sequence[Point]) -> bytes:
+def _seed(build: UtilityBuild, context: bytes, points: Sequence[Point]) -> bytes:
     words = [part for point in points for part in point]
-    return hash_words("utility", context, build.digest, size, *words)
+    return hash_words("utility", context, build.digest, *words)
 
 
 # ---------------------------------------------------------------- prove
 
 
-def utility(build: UtilityBuild, theta: np.ndarray, coalition: Coalition, validation: Validation) -> BatchResult:
+def utility(build: UtilityBuild, theta: Theta, validation: Validation) -> BatchResult:
     """The definition, in integers; bit by bit what the circuit proves. Fast, no proof.
 
     Raises InputError or DomainError for what is not the build's.
     """
-    theta_q = build.quantise_theta(theta)
-    _check_coalition(build, coalition)
+    build.check_theta(theta)
     check_validation(build, validation)
-    evaluated = evaluate(build.plan, theta_q, coalition.values, coalition.size, validation.values, witness=False)
+    evaluated = evaluate(build.plan, theta.values, validation.values, witness=False)
     return BatchResult(evaluated.correct, evaluated.loss)
 
 
-def _check_coalition(build: UtilityBuild, coalition: Coalition) -> None:
-    values, salts, size = coalition.values, coalition.salts, coalition.size
-    if type(size) is not int or not 0 <= size <= build.trainers:
-        raise InputError(f"a coalition has 0 to {build.trainers} members: got {size!r}")
-    if values.shape != (build.params,) or values.dtype.kind != "i":
-        raise InputError(f"a coalition's sum has {build.params} integers: got {values.dtype}{list(values.shape)}")
-    if salts.dtype != np.uint8 or salts.shape != (build.chunks, build.salts, 32):
-        raise InputError(f"its salts are uint8{[build.chunks, build.salts, 32]}: got {salts.dtype}{list(salts.shape)}")
-    bound = size * build.update_bound
-    largest = max(-int(values.min()), int(values.max()))
-    square = largest * largest if largest > bound else squared_length(values)
-    if square > bound * bound:
-        raise DomainError(
-            f"the sum of {size} accepted updates has at most the length {bound}: got {math.isqrt(square)} or more;"
-            " compile with a larger --beta-max"
-        )
-
-
-def prove_job(
-    build: UtilityBuild, theta: np.ndarray, coalition: Coalition, validation: Validation, context: bytes
-) -> ProofJob:
-    """What `backend.prove` needs to prove one coalition's utility: for callers that spread proofs over workers.
+def prove_job(build: UtilityBuild, theta: Theta, validation: Validation, context: bytes) -> ProofJob:
+    """What `backend.prove` needs to prove one model's utility: for callers that spread proofs over workers.
 
     Every call draws salts, noise and so challenges of its own. The result is to be checked with `verify_utility`.
     """
     plan = build.plan
-    theta_q = build.quantise_theta(theta)
-    _check_coalition(build, coalition)
+    build.check_theta(theta)
     check_validation(build, validation)
-    evaluated = evaluate(plan, theta_q, coalition.values, coalition.size, validation.values)
-    columns = columns_of(plan, "theta", theta_q)
-    columns += columns_of(plan, "update", coalition.values, coalition.salts)
+    evaluated = evaluate(plan, theta.values, validation.values)
+    columns = columns_of(plan, "theta", theta.values, theta.salts)
     columns += columns_of(plan, "validation", validation.values, validation.salts)
     columns += columns_of(plan, "witness", witness_cells(plan, evaluated.cells))
     points = backend.commit(build.files, build.logrows, columns)
-    first = len(plan.columns["theta"]) + build.chunks
+    first = build.chunks
     if points[first : first + len(validation.points)] != list(validation.points):
         raise OpeningMismatch("the validation batch does not open its own points")
-    public = public_values(plan, coalition.size, _seed(build, context, coalition.size, points))
+    public = public_values(plan, _seed(build, context, points))
     return ProofJob("utility proof", build.files, [*columns, last_column(plan, public)])
 
 
 def prove_utility(
-    build: UtilityBuild,
-    theta: np.ndarray,
-    coalition: Coalition,
-    validation: Validation,
-    context: bytes,
-    progress: Progress = quiet,
+    build: UtilityBuild, theta: Theta, validation: Validation, context: bytes, progress: Progress = quiet
 ) -> UtilityProof:
-    """Prove one coalition's utility.
+    """Prove one model's utility.
 
     Args:
-        theta: (D,) float32.
         context: 32 bytes that the proof is bound to.
 
-    Each call spends one salt of every member's chunks and of every validation chunk.
+    Each call spends a salt of every validation chunk, and one of what hides the model.
 
     Raises:
         InputError, DomainError: what is given is not the build's.
         OpeningMismatch: the validation batch does not open its points.
     """
-    job = prove_job(build, theta, coalition, validation, context)
+    job = prove_job(build, theta, validation, context)
     progress("utility proof: witness committed")
     proof = UtilityProof(backend.prove([job], progress)[0])
-    update = backend.commit(
-        build.files, build.logrows, columns_of(build.plan, "update", coalition.values, coalition.salts)
-    )
-    known = theta_points(build, build.quantise_theta(theta))
-    result = _read(build, proof, known, update, coalition.size, validation.points, context)
-    wanted = utility(build, theta, coalition, validation)
+    result = _read(build, proof, theta_points(build, theta), validation.points, context)
+    wanted = utility(build, theta, validation)
     if result != wanted:
         raise BackendError(f"the circuit and the integer oracle disagree: got {result}, wanted {wanted}")
     return proof
@@ -174,28 +138,20 @@ def prove_utility(
 def verify_utility(
     build: UtilityBuild,
     proof: UtilityProof,
-    theta: np.ndarray,
-    coalition_points: Sequence[Point],
-    size: int,
+    points: Sequence[Point],
     validation_points: Sequence[Point],
     context: bytes,
 ) -> BatchResult:
     """Check a proof against commitments.
 
     Args:
-        theta: (D,) float32, the round's parameters.
-        coalition_points: of the sum of the coalition's updates, one a chunk, by homomorphism: these must be
-            accepted by a verified round, which proves ‖u‖² <= β, and β at most what the model was compiled for.
-        size: |S|.
+        points: of the model, one a chunk: of a coalition's by homomorphism, from updates that a verified round accepts.
         validation_points: as the owner published them before the round.
         context: 32 bytes that the proof must be bound to.
 
     Raises ProofRejected with the reason.
     """
-    if type(size) is not int or not 0 <= size <= build.trainers:
-        raise ProofRejected(f"a coalition has 0 to {build.trainers} members: got {size!r}")
-    known = theta_points(build, build.quantise_theta(theta))
-    result = _read(build, proof, known, coalition_points, size, validation_points, context)
+    result = _read(build, proof, points, validation_points, context)
     backend.verify(build.files, proof.proof, "utility proof")
     return result
 
@@ -204,8 +160,6 @@ def _read(
     build: UtilityBuild,
     proof: UtilityProof,
     theta: Sequence[Point],
-    update: Sequence[Point],
-    size: int,
     validation: Sequence[Point],
     context: bytes,
 ) -> BatchResult:
@@ -216,7 +170,7 @@ def _read(
     if len(inner.instances) != start + 1 + len(names) + 2:
         raise ProofRejected(f"{what} has {len(inner.instances)} instances: wanted {start + 1 + len(names) + 2}")
     at, points = 0, []
-    for kind, given in (("theta", theta), ("update", update), ("validation", validation)):
+    for kind, given in (("theta", theta), ("validation", validation)):
         many = len(plan.columns[kind])
         if len(given) != many:
             raise ProofRejected(f"{what} takes {many} commitments of {kind}: got {len(given)}")
@@ -226,7 +180,7 @@ def _read(
             points.append(point)
             at += 1
     points += [decode_point(inner.point(at + i)) for i in range(len(plan.columns["witness"]))]
-    wanted = public_values(plan, size, _seed(build, context, size, points))
+    wanted = public_values(plan, _seed(build, context, points))
     for index, (got, value) in enumerate(zip(inner.instances, wanted, strict=False)):
         if got != value:
             name = next((n for n, (first, count) in plan.public.items() if first <= index < first + count), "?")

@@ -1,13 +1,14 @@
 """Scores of a round by the model's own loss: prove every coalition that is due, and check that it was these.
 
 A round is proven first (filter, mask; `aggregator.prove_round`). Its accepted updates are then the players of a utility
-game (`games`), and each coalition S that the method asks for gets one proof of `utility`: the loss of the model with
-θ + Agg_S/|S| on the owner's validation batch. Both sides know the same *terms*, and everything else follows:
+game (`games`), and each coalition S that the method asks for gets one proof of `utility`: the loss of the model
+Θ + w·Σ_{i∈S} u_i on the owner's validation batch, w = 2^ρ·rate/n with n = all who are accepted. Both sides know the
+same *terms*, and everything else follows:
 
     seed    = H(manifest, chain, project, round, N trainers' addresses and points in order of address, beacon)
-    base    = H(manifest, model, seed_0 of the round proof, mask, seed, θ, validation points)
-    context = H(base, members of S)                                        of one coalition's proof
-    C_S,c   = Σ_{i∈S} C_i,c − (|S| − 1)·B                                  its commitment, by homomorphism
+    base    = H(model, seed_0 of the round proof, mask, H(C_Θ), w, H(validation points); seed, if orders are sampled)
+    context = H(base, S as bits)                                           of one coalition's proof
+    C_S,c   = C_Θ,c + w·Σ_{i∈S} (C_i,c − B)                                its model's commitment, by homomorphism
 
 The *seed* is what the orders of a sampled game are drawn from. It has nothing in it that the prover of the round can
 try again: not the mask slot, not β, not the order of the slots. The beacon is a value that nobody knew when the
@@ -18,11 +19,11 @@ seed, but was fixed before the beacon. Who is accepted does move the orders, and
 A verifier replays the game from the proven losses. It takes nothing from the prover but the proofs: a coalition that is
 missing, doubled, of another round or not due is refused.
 
-What bounds the updates in a coalition's circuit is the round proof that accepted them: ‖u‖² <= β <= β_max, for which
-the model must be compiled.
+What bounds the updates in a coalition's circuit is the round proof that accepted them: ‖u‖² <= β. Whether Θ stays
+within the model's bound with all of them is to be asked before the round (`UtilityBuild.check_theta`).
 
-Each proof spends one salt of every member's chunks, so that builds have S ≥ 8 + `games.salts_needed`, of the ℓ2 places
-in the salts' row of a column. A second round proof of the same updates spends them again; therefore an interrupted
+Proofs spend salts of every member's chunks (`games.salts_needed`), of the ℓ2 places in the salts' row of a column. A
+second round proof of the same updates spends them again; therefore an interrupted
 round goes on with the round proof and the coalition proofs that are on disk. The batch's salts (`--proofs` of compile)
 have to last for all rounds that it is used in; only that they last for one is checked here. Losses of single trainers
 and small coalitions are public in this file: two numbers of each, also in rounds whose aggregate is withheld.
@@ -37,18 +38,19 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import Proof
-from ..build import Manifest
 from ..documents import check_canonical, check_schema, read_json, write_json
 from ..errors import InputError, ProofRejected, StatementFalse
 from ..progress import Progress, quiet
-from ..round import Submission, address_text, sum_updates
-from ..rules import shares
+from ..round import Submission, Theta, address_text, moved, sum_updates
+from ..rules import RATE_UNIT, pay
 from .batch import Validation
 from .games import Game, Members, Method
 from .proof import BatchResult, UtilityProof, prove_job, utility
-from .statements import Coalition
 from .terms import UTILITY_ROUND_FORMAT, GameTerms, name_of
 from .workers import Job, Pool, proof_job, run
+
+FLOOR = RATE_UNIT // 4
+"""φ: a quarter of the reward."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class UtilityRound:
 
     @classmethod
     def from_json(cls, value: Any) -> UtilityRound:
+        if isinstance(value, dict) and value.get("format") == "zkmarket-utility/1":
+            raise InputError(
+                "the utility proofs are of a version that divided a coalition's updates by its own size: compile the"
+                " model again, and have the trainers commit again"
+            )
         check_schema(value, "utility", "utility proofs")
         round_ = cls(
             Method.parse(value["method"]),
@@ -98,6 +105,7 @@ class UtilityDecision:
 
     Attributes:
         trainers: addresses of slots 1..N.
+        mask: which of them are accepted.
         scores: max(0, value) · denominator of each slot; 0 for the rejected.
         game: values of the accepted, in units of the loss.
         utilities: of each coalition that was due.
@@ -105,17 +113,21 @@ class UtilityDecision:
     """
 
     trainers: tuple[int, ...]
+    mask: tuple[int, ...]
     scores: tuple[int, ...]
     game: Game
     utilities: Mapping[Members, BatchResult]
     loss_unit: float
 
-    def shares(self, reward: int) -> tuple[list[int], int]:
-        """Pay of each slot in wei, and the dust."""
-        return shares(reward, self.scores)
+    def shares(self, reward: int, floor: int = FLOOR) -> tuple[list[int], int]:
+        """Pay of each slot in wei, and the dust.
 
-    def to_json(self, reward: int | None = None) -> dict[str, Any]:
-        paid, dust = self.shares(reward or 0)
+        Args: floor: the part of the reward, in billionths, that the accepted share equally.
+        """
+        return pay(reward, self.mask, self.scores, floor)
+
+    def to_json(self, reward: int | None = None, floor: int = FLOOR) -> dict[str, Any]:
+        paid, dust = self.shares(reward or 0, floor)
         return {
             "denominator": self.game.denominator,
             "loss_unit": self.loss_unit,
@@ -136,6 +148,7 @@ class UtilityDecision:
 
 def prove_utilities(
     terms: GameTerms,
+    theta: Theta,
     submissions: Sequence[Submission],
     validation: Validation,
     pool: Pool,
@@ -145,6 +158,7 @@ def prove_utilities(
     """Prove every coalition that is due.
 
     Args:
+        theta: the model of the round, opened.
         submissions: slots 1..N of the round proof, opened.
         validation: the owner's batch, opened.
         pool: where proofs are made.
@@ -156,12 +170,14 @@ def prove_utilities(
     """
     if validation.points != terms.validation:
         raise InputError("the validation batch is not the committed one: its points differ")
-    sums = {}
+    if theta.points(terms.build) != terms.theta:
+        raise InputError("the model is not the committed one: it opens other points")
+    models = {}
     known: dict[Members, BatchResult] = {}
     while missing := terms.play({s: u.loss for s, u in known.items()}).missing:
         for coalition in missing:
-            sums[coalition] = coalition_of(terms.build.manifest, submissions, coalition)
-            known[coalition] = utility(terms.model, terms.theta, sums[coalition], validation)
+            models[coalition] = model_of(terms, theta, submissions, coalition)
+            known[coalition] = utility(terms.model, models[coalition], validation)
     proofs = {s: proof for s in known if (proof := _kept_proof(terms, s, kept, progress))}
     todo = [s for s in known if s not in proofs]
     progress(f"{len(known)} coalitions are due, {len(todo)} are to be proven")
@@ -175,19 +191,18 @@ def prove_utilities(
         write_json(_place(terms, coalition, kept), made.to_json())
         proofs[coalition] = proof
 
-    run(pool, [partial(_job, terms, s, sums[s], validation) for s in todo], accept, progress)
+    run(pool, [partial(_job, terms, s, models[s], validation) for s in todo], accept, progress)
     return UtilityRound(terms.method, terms.beacon, terms.base, proofs)
 
 
-def coalition_of(manifest: Manifest, submissions: Sequence[Submission], coalition: Members) -> Coalition:
-    """Sum of the members' updates and salts."""
+def model_of(terms: GameTerms, theta: Theta, submissions: Sequence[Submission], coalition: Members) -> Theta:
+    """Θ + w·Σ u_i over the members, and what opens its commitment."""
     mask = [slot in coalition for slot in range(1, len(submissions) + 1)]
-    total = sum_updates(manifest, [s.opening for s in submissions], mask)
-    return Coalition(total.values, total.salts, len(coalition))
+    return moved(theta, sum_updates(terms.build.manifest, [s.opening for s in submissions], mask), terms.weight)
 
 
-def _job(terms: GameTerms, coalition: Members, total: Coalition, validation: Validation) -> Job:
-    job = prove_job(terms.model, terms.theta, total, validation, terms.context(coalition))
+def _job(terms: GameTerms, coalition: Members, model: Theta, validation: Validation) -> Job:
+    job = prove_job(terms.model, model, validation, terms.context(coalition))
     return proof_job(replace(job, name=name_of(coalition)))
 
 
@@ -241,6 +256,7 @@ def verify_utilities(terms: GameTerms, made: UtilityRound, progress: Progress = 
     slots = range(1, len(terms.mask) + 1)
     return UtilityDecision(
         tuple(commitment.trainer for commitment in terms.proof.commitments),
+        terms.mask,
         tuple(game.score(slot) for slot in slots),
         game,
         proven,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,21 +22,6 @@ CODE = (
 """What decides the numbers of a utility circuit: it names the cached keys."""
 
 
-@dataclass(frozen=True)
-class Coalition:
-    """Members' updates added up. Secret, like the aggregate that it is.
-
-    Attributes:
-        values: (D,) int64, the sum of the members' updates.
-        salts: (m, S, 32) uint8, the sum of their salts mod p.
-        size: how many members; 0 is the empty coalition, whose values and salts are 0.
-    """
-
-    values: np.ndarray = field(repr=False)
-    salts: np.ndarray = field(repr=False)
-    size: int
-
-
 # ---------------------------------------------------------------- the statement
 
 
@@ -46,14 +30,16 @@ def check_names(plan: CircuitPlan) -> list[str]:
     names: list[str] = []
     for step in plan.steps:
         if isinstance(step, Stage):
-            names += [f"{step.name}: bit of ReLU"] * step.relu
-            names += [f"{step.name}: maximum is a value"] * (step.pool is not None)
+            names += [f"{step.name}: ReLU"] * step.relu
+            names.append(f"{step.name}: digits")
+            names += [f"{step.name}: digits of gaps", f"{step.name}: maximum is a value"] * (step.pool is not None)
             names.append(f"{step.name}: linear part and quotient")
         elif isinstance(step, CrossEntropy):
-            names += ["logits: cap", "logits: linear part and quotient", "logits: maximum is a logit", "logits: label"]
+            names += ["logits: cap", "logits: digits", "logits: linear part and quotient"]
+            names += ["logits: maximum is a logit", "logits: label"]
             names += ["loss: λ is enough", "loss: λ − 1 is not", "prediction"]
         elif isinstance(step, Squares):
-            names.append("outputs: linear part and quotient")
+            names += ["outputs: digits", "outputs: linear part and quotient"]
     return names
 
 
@@ -79,8 +65,8 @@ def statement(plan: CircuitPlan) -> Circuit:
         lookups=[{"Exp": {"scale": 1.0, "base": float(str(np.float32(plan.base)))}}],
         range_checks=[],
         sorts=[],
-        rows=(rows * 92 // 100, rows * 108 // 100 + 64),
-        counted=(rows * 92 // 100 + inputs, rows * 108 // 100 + 64 + inputs),
+        rows=(rows * 95 // 100, rows * 105 // 100 + 64),
+        counted=(rows * 95 // 100 + inputs, rows * 105 // 100 + 64 + inputs),
         instances=instances,
         committed=list(plan.lengths),
         sample=lambda: sample_inputs(plan),
@@ -105,11 +91,9 @@ def sample_inputs(plan: CircuitPlan) -> Inputs:
     """Honest inputs: zeros everywhere, challenges that nothing was absorbed for."""
     empty = np.zeros(plan.params, np.int64)
     values = np.zeros(plan.counts["validation"], np.int64)
-    columns = (
-        columns_of(plan, "theta", empty) + columns_of(plan, "update", empty) + columns_of(plan, "validation", values)
-    )
-    columns += columns_of(plan, "witness", witness_cells(plan, evaluate(plan, empty, empty, 0, values).cells))
-    return [*columns, last_column(plan, public_values(plan, 0, b"\0" * 32))]
+    columns = columns_of(plan, "theta", empty) + columns_of(plan, "validation", values)
+    columns += columns_of(plan, "witness", witness_cells(plan, evaluate(plan, empty, values).cells))
+    return [*columns, last_column(plan, public_values(plan, b"\0" * 32))]
 
 
 def _refused(plan: CircuitPlan) -> dict[str, tuple[Inputs, str]]:
@@ -127,8 +111,8 @@ def _refused(plan: CircuitPlan) -> dict[str, tuple[Inputs, str]]:
 # ---------------------------------------------------------------- columns
 
 
-def public_values(plan: CircuitPlan, size: int, seed: bytes) -> list[int]:
-    """Everything that the circuit echoes: L/|S|, constants, statistics of batch-norms, powers of the challenges.
+def public_values(plan: CircuitPlan, seed: bytes) -> list[int]:
+    """Everything that the circuit echoes: constants, statistics of batch-norms, powers of the challenges.
 
     Each value goes where the circuit reads it, by its index: the order of a plan's names must not decide what a
     verifier takes a public value for.
@@ -142,7 +126,6 @@ def public_values(plan: CircuitPlan, size: int, seed: bytes) -> list[int]:
             raise ArtifactError(f"the plan puts two public values in one place, or one beyond the last: at {start}")
         values[place] = [value % P for value in given]
 
-    put(public["factor"][0], [plan.lcm // size if size else 0])
     for constant, at in plan.constants.items():
         put(at, [constant])
     for name, vector in plan.vectors.items():
@@ -194,7 +177,7 @@ def columns_of(
     for at, chunk in enumerate(salts):
         part = values[at * size : (at + 1) * size]
         part = part if isinstance(part, list) else small_hex(part)
-        if kind == "update":
+        if kind == "theta":
             part = part + [scalar_hex(0)] * (size - len(part))
         columns.append(part + to_hex(chunk))
     return columns

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from eth_hash.auto import keccak
 
 from ..build import Build, Manifest
 from ..build.statements import SALTS
-from ..crypto import Point, digest_words, encode_point
+from ..crypto import Point, digest_words, encode_point, hash_words
 from ..errors import InputError, ProofRejected
 from ..round import RoundProof, combine
+from ..rules import weight
 from . import games
 from .build import UtilityBuild
 from .games import Game, Members, Method
 from .proof import BatchResult, UtilityProof, verify_utility
 
-UTILITY_ROUND_FORMAT = "zkmarket-utility/1"
+UTILITY_ROUND_FORMAT = "zkmarket-utility/2"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class GameTerms:
         model: the compiled model that the round is scored with.
         method: how coalitions are chosen and combined.
         beacon: 32 bytes that nobody knew before the commitments were frozen.
-        theta: (D,) float32, the model of the round.
+        theta: commitment of the round's model.
+        rate: learning rate of the round, in billionths.
         validation: commitment of the owner's batch, made before the round.
     """
 
@@ -41,7 +42,8 @@ class GameTerms:
     model: UtilityBuild
     method: Method
     beacon: bytes
-    theta: np.ndarray
+    theta: tuple[Point, ...]
+    rate: int
     validation: tuple[Point, ...]
 
     def __post_init__(self) -> None:
@@ -60,31 +62,40 @@ class GameTerms:
         return seed_of(self.build.manifest, self.proof, self.beacon)
 
     @cached_property
+    def weight(self) -> int:
+        """w of the round, the same for every coalition: with n = |S| a member would be paid by how far it is from the
+        mean of the others (`games`)."""
+        return weight(self.rate, max(1, sum(self.mask)), self.model.theta_bits)
+
+    @cached_property
     def base(self) -> bytes:
-        theta = np.ascontiguousarray(self.model.quantise_theta(self.theta), "<i8")
+        """What all proofs of a round are bound to. The seed of the transcript has the build, the place and every
+        commitment in it; that of sampled orders is added where there are any."""
+        seed = [] if self.method.exact else [self.seed]
         return digest_words(
             [
                 UTILITY_ROUND_FORMAT,
-                self.build.manifest.digest(),
                 self.model.digest,
                 self.proof.transcript(self.build.manifest).seed,
                 sum(bit << at for at, bit in enumerate(self.mask)),
-                self.seed,
-                keccak(theta.tobytes()),
-                *words_of(self.validation),
+                points_digest(self.theta),
+                self.weight,
+                points_digest(self.validation),
+                *seed,
             ]
         )
 
     def context(self, coalition: Members) -> bytes:
-        return digest_words([self.base, *coalition])
+        """Of one coalition: H(base ‖ its slots as bits, slot 1 lowest)."""
+        return hash_words(self.base, sum(1 << slot - 1 for slot in coalition))
 
     def points(self, coalition: Members) -> tuple[Point, ...]:
-        """Commitment of the coalition's sum, one point a chunk; of the empty one the commitment of zero."""
-        manifest = self.build.manifest
+        """C_Θ + w·Σ_{i in S} (C_i − B) of every chunk: no opening, anyone can compute it."""
         members = [self.proof.commitments[slot - 1].points for slot in coalition]
+        weights = [1, *[self.weight] * len(members)]
         return tuple(
-            combine([points[chunk] for points in members], [1] * len(members), manifest.blinding)
-            for chunk in range(manifest.chunks)
+            combine([own, *(points[chunk] for points in members)], weights, self.build.manifest.blinding)
+            for chunk, own in enumerate(self.theta)
         )
 
     def play(self, losses: Mapping[Members, int]) -> Game:
@@ -93,15 +104,7 @@ class GameTerms:
     def verify(self, coalition: Members, proof: UtilityProof) -> BatchResult:
         """What a proof says of a coalition; ProofRejected, naming it, if it is not a proof of that."""
         try:
-            return verify_utility(
-                self.model,
-                proof,
-                self.theta,
-                self.points(coalition),
-                len(coalition),
-                self.validation,
-                self.context(coalition),
-            )
+            return verify_utility(self.model, proof, self.points(coalition), self.validation, self.context(coalition))
         except ProofRejected as error:
             raise ProofRejected(f"{name_of(coalition)}: {error}") from error
 
@@ -128,6 +131,11 @@ def words_of(points: Sequence[Point]) -> list[bytes]:
     return [word for point in points for word in (encode_point(point)[:32], encode_point(point)[32:])]
 
 
+def points_digest(points: Sequence[Point]) -> bytes:
+    """keccak of the points' words, as a contract keeps a commitment."""
+    return keccak(b"".join(map(encode_point, points)))
+
+
 def name_of(coalition: Members) -> str:
     return f"coalition {{{', '.join(map(str, coalition))}}}"
 
@@ -148,16 +156,6 @@ def check_builds(manifest: Manifest, model: UtilityBuild, method: Method) -> Non
     ):
         if got != wanted:
             raise InputError(f"the model is compiled for other updates: {name} {got}, the build has {wanted}")
-    if model.trainers < manifest.trainers:
-        raise InputError(
-            f"the model is compiled for coalitions of at most {model.trainers}: the build has {manifest.trainers}"
-            " trainers; compile with --trainers"
-        )
-    if manifest.beta_max > model.update_bound**2:
-        raise InputError(
-            f"the model is compiled for accepted updates of at most {model.update_bound}² as squared norm: the build's"
-            f" norm bound reaches {manifest.beta_max}; compile with --beta-max {manifest.beta_max}"
-        )
     proofs = games.proofs_needed(method, manifest.trainers)
     if model.proofs < proofs:
         raise InputError(
