@@ -48,7 +48,7 @@ def tree() -> Path:
 def node_modules() -> Path:
     """What npm installs from package-lock.json; a wheel's is installed when it is missing."""
     if SHIPPED.is_dir() and not tools_installed():
-        with locked(tree().with_suffix(".lock")):
+        with locked(tree().with_suffix(".npm")):
             if not tools_installed():
                 _install()
     return tree() / "node_modules"
