@@ -37,9 +37,11 @@ def play() -> None:
         builds = make_builds(Prospectus.from_bytes((place / "owner/prospectus").read_bytes()), place / "owner/builds")
         with connect(rpc) as chain:
             recording = record(Project(chain, result["addresses"]["project"]))
+        known = known_code(builds)  # compiles from the keys, which go with the folder
     FOLDER.mkdir(exist_ok=True)
-    for file, value in (("result", result), ("recording", recording), ("known", known_code(builds))):
-        write_json(FOLDER / f"{file}.json", value)
+    write_json(FOLDER / "result.json", result)
+    for file, value in (("recording", recording), ("known", known)):  # a machine's, without a space
+        (FOLDER / f"{file}.json").write_text(json.dumps(value, separators=(",", ":")))
 
 
 def main() -> None:

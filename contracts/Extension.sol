@@ -27,6 +27,7 @@ contract Extension is Rounds {
         _references = plans_[0].references;
         aggregator = given.aggregator;
         beta = given.beta;
+        theta = given.theta;
         pool = uint128(given.rounds * (uint256(given.reward) + given.fee));
         deadline = uint40(block.timestamp + given.windows.accept);
     }
@@ -79,8 +80,9 @@ contract Extension is Rounds {
         _before(deadline);
         Plan storage plan_ = _plans[_taken];
         bytes32 root_ = root.admitted == round ? root.submission : bytes32(0);
+        uint64 rate = _rates[_min(settled, _rates.length - 1)];
         return Facts(
-            round, beta, _taken, plan_.manifest, plan_.references, plan_.shift, root_, _outcome.aggregate
+            round, beta, rate, theta, _taken, plan_.manifest, plan_.references, plan_.shift, root_, _outcome.aggregate
         );
     }
 
@@ -98,7 +100,7 @@ contract Extension is Rounds {
     ) private {
         // Check
         Settlement memory result;
-        result.aggregate =
+        (result.aggregate, result.theta) =
             Proofs.checkDecision(_terms, _plans[facts.trainers], facts, seed0, points, q, decision);
         bytes32 aggregateHash;
         if (result.aggregate.length == 0) {
@@ -117,6 +119,7 @@ contract Extension is Rounds {
         (result.mask, result.scores, result.nu, result.cid) = (decision.mask, decision.scores, decision.nu, cid);
         for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
         result.pay = _pay(result.trainers, result.scores);
+        result.rate = facts.rate;
         _conclude(result, aggregateHash);
         result.proofs = keccak256(abi.encode(baseProof, keccak256(decision.proof)));
         result.points = points;
@@ -149,13 +152,14 @@ contract Extension is Rounds {
         uint256[] memory scores = result.scores;
         uint256[] memory packed = new uint256[]((scores.length + 3) / 4);
         for (uint256 i; i < scores.length; ++i) packed[i / 4] |= scores[i] << (64 * (i % 4));
-        uint64 rate = _rates[_min(settled, _rates.length - 1)];
-        _outcome = Outcome(uint64(result.mask), rate, beta, aggregateHash, keccak256(result.cid), packed);
+        _outcome = Outcome(
+            uint64(result.mask), uint64(result.rate), beta, aggregateHash, keccak256(result.cid), result.theta, packed
+        );
         (_claims, _ownerClaims, _claimed, _ownerClaimed) = (0, false, 0, false);
         ++settled;
         _phase = Phase.Settled;
         deadline = uint40(block.timestamp + _terms.windows.claim);
-        (result.beta, result.rate) = (beta, rate);
+        result.beta = beta;
     }
 
     function _min(uint256 a, uint256 b) private pure returns (uint256) {

@@ -30,6 +30,7 @@ contract Factory {
     uint256 private constant DECISION_GAS = 1_300_000; // `settleProven`: the settlement proof, …
     uint256 private constant TRAINER_GAS = 35_000; // instances, credit
     uint256 private constant LOGGED_POINT_GAS = 2_500; // its bytes twice, its part in the aggregate
+    uint256 private constant MODEL_GAS = 12_000; // a chunk of the model: its bytes, its two commitments' combination
     uint256 private constant POINT_BYTES = 64;
     uint256 private constant PROOFS_BYTES = 30_000; // of both, and all else that is not a point
 
@@ -38,6 +39,7 @@ contract Factory {
     uint256 private constant MOST_VALUES = 1 << 26; // of an update, padded: then no inner product wraps around
     uint256 private constant PROJECTION_ROWS = 520;
     uint256 private constant WINDOW = 6; // bits
+    uint256 private constant MOST_THETA_BITS = 32; // finer steps than 2^-32 of an update's unit move no model
     uint256 private constant MOST_SHIFT = 64; // of scores; they are then below 2^128 as proven
 
     uint256 private constant DEVELOPMENT = 31337;
@@ -151,6 +153,8 @@ contract Factory {
         uint256 chunks = (t.params + chunk - 1) / chunk;
         _within("chunks", t.chunks, chunks, chunks);
         _within("values of an update", chunks * chunk, 1, MOST_VALUES);
+        _within("theta bits", t.thetaBits, 0, MOST_THETA_BITS);
+        if (t.theta == 0) revert MarketErrors.OutOfBounds("theta", 0, 1, type(uint256).max);
         _within("kappa", t.kappa, 1, type(uint32).max);
         _within("beta min", t.betaMin, t.params, t.betaMax);
         _within("beta", t.beta, t.betaMin, t.betaMax);
@@ -181,9 +185,9 @@ contract Factory {
         uint256 windows = _windows(blocks) + _windows(high) + _windows(width);
         uint256 base = BASE_GAS + t.maxTrainers * SEAT_GAS + windows * WINDOW_GAS + points * POINT_GAS;
         _within("gas of proveBase", base, 0, GAS_LIMIT);
-        uint256 decision = DECISION_GAS + t.maxTrainers * TRAINER_GAS + points * LOGGED_POINT_GAS;
+        uint256 decision = DECISION_GAS + t.maxTrainers * TRAINER_GAS + points * LOGGED_POINT_GAS + m * MODEL_GAS;
         _within("gas of settle", decision, 0, GAS_LIMIT);
-        _within("calldata of settle", PROOFS_BYTES + points * POINT_BYTES, 0, CALLDATA_LIMIT);
+        _within("calldata of settle", PROOFS_BYTES + (points + m) * POINT_BYTES, 0, CALLDATA_LIMIT);
     }
 
     function _windows(uint256 bits) private pure returns (uint256) {

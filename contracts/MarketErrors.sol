@@ -22,6 +22,7 @@ library MarketErrors {
     error NoSuchSeat(address trainer, uint256 round);
     error WrongSigner(address have, address want);
     error WrongPoints(uint256 slot, bytes32 have, bytes32 want);
+    error WrongModel(bytes32 have, bytes32 want);
     error WrongProofPoint(bytes32 proof, uint256 haveX, uint256 haveY, uint256 wantX, uint256 wantY);
     error VerifierChanged(address verifier, bytes32 have, bytes32 want);
     error VerifierDelegates(address verifier);

@@ -306,7 +306,8 @@ contract Project is Rounds {
         emit Unclaimed(round, msg.sender, isClaimed());
     }
 
-    /// @notice Close a settled round: the aggregator gets its fee, and the next round opens or the project ends.
+    /// @notice Close a settled round: the aggregator gets its fee, the model moves unless the round is claimed, and the
+    /// next round opens or the project ends.
     function next() external {
         // Check
         _require(Phase.Settled);
@@ -314,8 +315,9 @@ contract Project is Rounds {
         _after(held ? uint256(deadline) + _terms.windows.lock : deadline);
         // Effect
         _credit(aggregator, _terms.fee);
-        if (held) _outcome.aggregate = 0; // a last aggregate that is not served is none
-        emit Closed(round, _outcome.aggregate == 0);
+        if (held) (_outcome.aggregate, _outcome.theta) = (0, theta); // what is not served is none, and moves nothing
+        else theta = _outcome.theta;
+        emit Closed(round, _outcome.aggregate == 0, theta);
         if (settled == _terms.rounds) _end();
         else _open(0);
     }
@@ -390,7 +392,8 @@ contract Project is Rounds {
             bondWei: bondWei,
             unburntWei: unburntWei,
             ending: ending,
-            claimed: isClaimed()
+            claimed: isClaimed(),
+            theta: theta
         });
     }
 

@@ -42,6 +42,10 @@ abstract contract Rounds is Accounts {
     uint64[] internal _rates;
     Outcome internal _outcome;
 
+    /// @notice keccak of the words of C_Θ, the commitment to the model that the rounds closed so far have made. Nobody
+    /// names it: it begins as the terms say, and moves by what is proven.
+    bytes32 public theta;
+
     /// @notice The owner's root update: offered for the next round, or what became of it in this one.
     Root public root;
 
@@ -72,7 +76,7 @@ abstract contract Rounds is Accounts {
     event Settled(uint256 indexed round, bytes32 seed, Settlement settlement, uint256 deadline);
     event Claimed(uint256 indexed round, address indexed who, bool held);
     event Unclaimed(uint256 indexed round, address indexed who, bool held);
-    event Closed(uint256 indexed round, bool skipped);
+    event Closed(uint256 indexed round, bool skipped, bytes32 theta);
     event Vacated(uint256 deadline);
     event Named(address indexed aggregator);
     event EndAnnounced();

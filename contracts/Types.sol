@@ -67,6 +67,7 @@ struct Terms {
     uint8 valueBits; // of an honest value, sign included: Q = 2^(valueBits − 1)
     uint16 salts; // S
     uint16 chunks; // m = ceil(D / ((ℓ1 − 1)·ℓ2))
+    uint8 thetaBits; // ρ: the model's scale is 2^ρ times the updates'
     uint32 kappa; // thousandths: next norm bound = kappa · median squared norm
     uint128 beta; // bound on squared norms in the first round
     uint128 betaMin;
@@ -74,7 +75,8 @@ struct Terms {
     Bn254.Point blinding; // B = Com(0)
     Windows windows;
     Verifier base; // of both arguments of the updates: Gram matrix and small entries
-    bytes32 model; // SHA-256 of the initial model
+    bytes32 model; // SHA-256 of the prospectus, which has the initial model and what its keys are made from
+    bytes32 theta; // keccak of the words of the initial model's commitment, with salts 0
 }
 
 /// @notice Where a project stands, all of it at one block: for programs that poll.
@@ -92,6 +94,7 @@ struct State {
     uint96 unburntWei;
     bool ending; // announced
     bool claimed; // the last aggregate counts as not served
+    bytes32 theta; // keccak of the words of the model's commitment
 }
 
 /// @notice A trainer's standing, one slot.
@@ -124,6 +127,7 @@ struct Outcome {
     uint128 beta; // norm bound of the next round
     bytes32 aggregate; // keccak of the words of C_agg; 0: withheld, or not served when the round was closed
     bytes32 cid; // keccak of its CID
+    bytes32 theta; // keccak of the words of the model's commitment once the round is closed; as before it: it stays
     uint256[] scores; // 64 bits each, four a word, slot 1 lowest
 }
 
@@ -131,6 +135,8 @@ struct Outcome {
 struct Facts {
     uint256 round;
     uint256 beta;
+    uint256 rate; // learning rate, billionths
+    bytes32 theta; // keccak of the words of the model's commitment
     uint256 trainers; // N: the first N seats are the admitted, in the order of slots
     bytes32 manifest; // Plan.manifest
     uint256 references; // Plan.references; what follows is read only where it is not 0
@@ -149,6 +155,7 @@ struct Settlement {
     bytes cid;
     uint256 beta; // of the next round
     uint256 rate; // learning rate, billionths
+    bytes32 theta; // keccak of the words of the model's commitment, if the round is closed unclaimed
     uint256 nu; // lower median of the squared norms: β follows from it, whoever sent the settlement
     bytes32 proofs; // keccak(keccak of the base proof, 0 where that came before ‖ keccak of the settlement proof)
     uint256[] points; // every commitment of the round, as in BaseProof
@@ -173,5 +180,6 @@ struct Decision {
     uint256 mask; // bit i: slot i + 1 is accepted
     uint256[] scores; // N, below 2^(64 + shift)
     uint256 nu; // lower median of the squared norms, below 2^64
+    uint256[] theta; // words of the model's commitment before the round: the contract has their hash
     bytes proof;
 }

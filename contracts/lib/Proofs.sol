@@ -7,6 +7,7 @@ import {BaseProof, Decision, Facts, Plan, Seat, Terms, Verifier} from "../Types.
 import {Bn254} from "./Bn254.sol";
 import {Combination} from "./Combination.sol";
 import {FoldedGram} from "./FoldedGram.sol";
+import {Model} from "./Model.sol";
 import {Projection} from "./Projection.sol";
 import {SubsetSums} from "./SubsetSums.sol";
 import {Transcript} from "./Transcript.sol";
@@ -75,6 +76,7 @@ library Proofs {
 
     /// @notice Check what a round decides, whose points and q are checked.
     /// @return aggregate words of C_agg; empty where fewer than minAccepted were accepted: it would reveal them.
+    /// @return theta keccak of the words of the model's commitment after the round; without an aggregate as before.
     function checkDecision(
         Terms storage terms,
         Plan storage plan,
@@ -83,11 +85,17 @@ library Proofs {
         uint256[] calldata points,
         uint256 q,
         Decision calldata decision
-    ) external view returns (uint256[] memory aggregate) {
+    ) external view returns (uint256[] memory aggregate, bytes32 theta) {
         _checkSettlement(plan.settlement, facts, seed0, points, q, decision);
+        theta = Transcript.hash("", decision.theta);
+        if (theta != facts.theta) revert MarketErrors.WrongModel(theta, facts.theta);
         uint256 accepted = popcount(decision.mask);
         if (accepted >= terms.minAccepted) {
-            aggregate = FoldedGram.aggregate(points, decision.mask, accepted, terms.chunks, terms.blinding);
+            Bn254.Point memory blinding = terms.blinding;
+            aggregate = FoldedGram.aggregate(points, decision.mask, accepted, terms.chunks, blinding);
+            theta = Model.moved(
+                decision.theta, aggregate, Model.weight(facts.rate, accepted, terms.thetaBits), blinding
+            );
         }
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import PARAMS, Round
-from zkmarket.crypto import P
+from zkmarket.crypto import P, multiply_add
 from zkmarket.errors import DomainError, InputError, OpeningMismatch
 from zkmarket.round import (
     SALTS_FILE,
@@ -19,10 +19,14 @@ from zkmarket.round import (
     Aggregate,
     Decision,
     Opening,
+    Theta,
+    moved,
+    moved_points,
     open_aggregate,
 )
 from zkmarket.round.commitment import commit
-from zkmarket.updates import dequantise
+from zkmarket.rules import weight
+from zkmarket.updates import dequantise, model_integers
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("remembered")]
 
@@ -218,14 +222,28 @@ def test_honest_aggregate_gives_the_mean(honest_round: Round, decision: Decision
     np.testing.assert_array_equal(mean, dequantise(received.values, build.manifest.fixed_point) / 4)
 
 
-def test_honest_aggregate_is_applied(honest_round: Round, decision: Decision) -> None:
-    build = honest_round.build
-    model = np.linspace(-1, 1, PARAMS)
-    mean = open_aggregate(build, decision, honest_round.aggregate)
-    applied = open_aggregate(build, decision, honest_round.aggregate, model, rate=0.5)
-    np.testing.assert_array_equal(applied, model + 0.5 * mean)
-    with pytest.raises(InputError, match=r"the model has \(3,\) parameters: wanted \(2500,\)"):
-        open_aggregate(build, decision, honest_round.aggregate, np.zeros(3))
+def test_the_model_moves_by_the_integers_and_so_does_its_commitment(honest_round: Round, decision: Decision) -> None:
+    """Com(Θ + w·Agg), salts and all, is C_Θ + w·(C_Agg − B): B is in each of them once."""
+    build, aggregate = honest_round.build, honest_round.aggregate
+    manifest = build.manifest
+    theta = Theta.first(manifest, model_integers(np.linspace(-1, 1, PARAMS), 21), 9)
+    points, blinding = theta.points(build), manifest.blinding
+    for rate in (10**9 // 2, 10**9):
+        w = weight(rate, 4, 9)
+        after = moved(theta, aggregate, w)
+        assert after.points(build) == moved_points(points, decision.aggregate, w, blinding)
+        for wrong in (
+            moved_points(points, decision.aggregate, w + 1, blinding),
+            moved_points(points, points, w, blinding),
+        ):
+            assert after.points(build) != wrong
+        without_b = tuple(
+            multiply_add([old, summed], [1, w]) for old, summed in zip(points, decision.aggregate, strict=True)
+        )
+        assert after.points(build) != without_b, "B would be there w times more"
+        want = theta.floats(manifest) + w / 2**9 * 4 * open_aggregate(build, decision, aggregate)
+        np.testing.assert_allclose(after.floats(manifest), want, rtol=0, atol=1e-12)
+        theta, points = after, after.points(build)
 
 
 def changed_aggregate(honest: Aggregate, field: str, at: tuple[int, ...], amount: int) -> Aggregate:

@@ -10,10 +10,11 @@ import pytest
 
 from tests.conftest import build_for
 from tests.contracts.harness import Harness, compile_harness, deploy_harness
+from tests.contracts.real import THETA_BITS, first_model
 from tests.contracts.world import ETHER, Scene
 from zkmarket.build import Build
 from zkmarket.chain import Chain, compile_contracts, development_chain
-from zkmarket.market import Offer, Verifiers
+from zkmarket.market import Offer, Verifiers, points_hash
 from zkmarket.rules import MultiKrum
 
 
@@ -82,7 +83,7 @@ def verifiers(deployed: Scene, builds: dict[int, Build]) -> Verifiers:
 
 
 @pytest.fixture
-def offer(scene: Scene) -> Offer:
+def offer(scene: Scene, builds: dict[int, Build]) -> Offer:
     return Offer(
         aggregator=str(scene.aggregator),
         rounds=2,
@@ -94,4 +95,6 @@ def offer(scene: Scene) -> Offer:
         beta=10**6,
         beta_min=PARAMS,
         beta_max=10**9,
+        theta_bits=THETA_BITS,
+        theta=points_hash(first_model(builds[3])[1]),
     )

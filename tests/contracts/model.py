@@ -12,6 +12,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from zkmarket.chain import NOBODY, Phase
@@ -97,6 +99,8 @@ class Model:
         admitted: the last round that has a root update.
         proven: whether a base proof of the round was accepted by itself.
         unserved: the last settled round was closed as not served, so that it has no aggregate to compare with.
+        moves: what the closed rounds have added to the model: (round, w), w times the sum of its accepted updates.
+        move: what the last settled round adds, once it is closed and not claimed.
     """
 
     terms: Mapping[str, Any]
@@ -127,6 +131,8 @@ class Model:
     admitted: int = 0
     proven: bool = False
     unserved: bool = False
+    moves: tuple[tuple[int, int], ...] = ()
+    move: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def create(cls, terms: Mapping[str, Any], rates: Sequence[int], now: int, references: int = 0) -> Model:
@@ -346,18 +352,23 @@ class Model:
         self.proven = True
 
     def settle_proven(
-        self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool
+        self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool, known: bool
     ) -> None:
         self._provable(now, compared)
         if not self.proven:
             raise Refused("NotProven")
-        self.settle(now, who, result, signed, good_cid, compared)
+        self.settle(now, who, result, signed, good_cid, compared, known)
 
-    def settle(self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool) -> None:
+    def settle(
+        self, now: int, who: str, result: Result | None, signed: bool, good_cid: bool, compared: bool, known: bool
+    ) -> None:
+        """`known`: with the commitment of the model as it is."""
         self._provable(now, compared)
         assert result is not None
         if max(result.scores) >= SCORE_LIMIT or result.nu >= SCORE_LIMIT:
             raise Refused("OutOfBounds")
+        if not known:
+            raise Refused("WrongModel")
         if not good_cid:
             raise Refused("WrongCid")
         if not signed:
@@ -376,6 +387,8 @@ class Model:
         mask = sum(bit << slot for slot, bit in enumerate(result.mask))
         self.outcome = (mask, rate, self.beta, result.scores)
         self.withheld = sum(result.mask) < self.terms["minAccepted"]
+        exact = Fraction(rate << self.terms["thetaBits"], 10**9 * max(1, sum(result.mask)))
+        self.move = () if self.withheld else ((self.round, floor(exact + Fraction(1, 2))),)
         self.unserved = False
         self.owner_claims, self.claims, self.claimed = False, set(), set()
         self.settled += 1
@@ -426,6 +439,8 @@ class Model:
         self.of(self.aggregator).credit += self.owed
         self.owed = 0
         self.unserved = self.held
+        self.moves += () if self.held else self.move
+        self.move = ()
         if self.settled == self.terms["rounds"]:
             self._end()
         else:

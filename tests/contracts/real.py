@@ -23,8 +23,19 @@ from tests.conftest import build_for, honest_updates, submit
 from tests.contracts.world import NONCES, pass_deadline
 from zkmarket.build import Build, Columns
 from zkmarket.chain import Chain, Receipt, compile_contracts
-from zkmarket.market import Market, Offer, Project, Verifiers, Windows, decision_words
-from zkmarket.round import Aggregate, Commitment, RoundId, RoundProof, Submission, prove_round
+from zkmarket.crypto import Point
+from zkmarket.market import (
+    Log,
+    Market,
+    Offer,
+    Project,
+    Verifiers,
+    Windows,
+    decision_words,
+    model_commitments,
+    points_hash,
+)
+from zkmarket.round import Aggregate, Commitment, RoundId, RoundProof, Submission, Theta, prove_round
 from zkmarket.rules import Filter
 
 ETHER = 10**18
@@ -64,6 +75,23 @@ def compared() -> Mapping[int, Build]:
     rules: dict[str, Any] = {"filter": Filter.parse("norm,cosine:tau=0.1"), "score": "novel"}
     folder = Path(_scratch().name) / "compared"
     return {4: build_for(folder, trainers=4, params=params_of(1), logrows=LOGROWS, **rules)}
+
+
+THETA_BITS = 7
+
+
+def first_model(build: Build) -> tuple[Theta, tuple[Point, ...]]:
+    """The initial model of these projects, and its commitment."""
+    manifest = build.manifest
+    shape = manifest.params, manifest.logrows
+
+    def made() -> tuple[Theta, tuple[Point, ...]]:
+        values = np.random.default_rng(1).integers(-(2**19), 2**19, manifest.params)
+        theta = Theta.first(manifest, values, THETA_BITS)
+        return theta, theta.points(build)
+
+    found: tuple[Theta, tuple[Point, ...]] = remembered(("model", shape), made)
+    return found
 
 
 def norm_bound(params: int) -> int:
@@ -114,6 +142,8 @@ class Real:
             "beta_max": manifest.beta_max,
             "open_admission": True,
             "cid": CID,
+            "theta_bits": THETA_BITS,
+            "theta": points_hash(first_model(builds[min(builds)])[1]),
             "rates": (10**9, 5 * 10**8),
             "windows": Windows(*(WINDOW,) * 9),
             "nonce": next(NONCES),
@@ -161,6 +191,10 @@ class RealProject:
     offer: Offer
     members: list[Any]
     receipts: dict[str, Receipt] = field(default_factory=dict)
+    model: Theta = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self.model = first_model(self.build)[0]
 
     @property
     def chain(self) -> Chain:
@@ -250,15 +284,23 @@ class RealProject:
         return self.project.sign_publication(signer or self.real.aggregator, manifest, proof, cid)
 
     def settle(self, proof: RoundProof, cid: bytes = CID, sender: Any = None) -> Receipt:
-        done = self.project.settle(sender or self.real.stranger, proof, cid, self.publication(proof, cid))
+        who = sender or self.real.stranger
+        done = self.project.settle(who, proof, self.theta(), cid, self.publication(proof, cid))
         self.receipts["settle"] = done
         return done
 
     def settle_in_two(self, proof: RoundProof, cid: bytes = CID) -> Receipt:
         stranger = self.real.stranger
         self.receipts["prove base"] = self.project.prove_base(stranger, proof)
-        self.receipts["settle"] = self.project.settle_proven(stranger, proof, cid, self.publication(proof, cid))
+        publication = self.publication(proof, cid)
+        self.receipts["settle"] = self.project.settle_proven(stranger, proof, self.theta(), cid, publication)
         return self.receipts["settle"]
+
+    def theta(self) -> tuple[Point, ...]:
+        """Commitment of the model, as the log makes it."""
+        first = first_model(self.build)[1]
+        made = list(model_commitments(self.project.terms(), first, Log(self.project.events()).settled()))
+        return made[-1].now if made else first
 
     def next(self) -> None:
         self.pass_deadline()
@@ -268,7 +310,7 @@ class RealProject:
 
     def settle_words(self, proof: RoundProof) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Both structs of a settlement."""
-        return self.project._base_words(proof), decision_words(proof)
+        return self.project._base_words(proof), decision_words(proof, self.theta())
 
     def settle_data(self, proof: RoundProof, cid: bytes = CID, publication: bytes | None = None) -> bytes:
         if publication is None:

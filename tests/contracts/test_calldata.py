@@ -13,7 +13,19 @@ from typing import Any
 import pytest
 
 from tests.contracts import doubles
-from tests.contracts.real import CID, ETHER, KEY, Real, RealProject, encode_call, layout, made, params_of, real
+from tests.contracts.real import (
+    CID,
+    ETHER,
+    KEY,
+    Real,
+    RealProject,
+    encode_call,
+    first_model,
+    layout,
+    made,
+    params_of,
+    real,
+)
 from zkmarket.chain import Chain, Phase
 from zkmarket.errors import PassedOn
 from zkmarket.market import History, Log, last_seed
@@ -54,6 +66,7 @@ def submit_dirty(project: RealProject, trainer: Any) -> Submission:
 def verified(project: RealProject, said: list[str]) -> Decision:
     """What `History.verify` makes of the first round."""
     past = History(project.project, None, project.builds, None, Path("/nowhere"), None, said.append)  # type: ignore[arg-type]
+    past._first = first_model(project.build)
     log = past.log()
     return past.verify(log.settled()[0], log)
 
@@ -193,14 +206,14 @@ def test_two_halves_of_which_one_was_passed_on(chain: Chain, real: Real) -> None
     odd.relay(encode_call(project.project, "proveBase", project.settle_words(proof)[0]))
     publication = project.publication(proof)
     with chain.rolled_back():
-        project.project.settle_proven(real.stranger, proof, CID, publication)
+        project.project.settle_proven(real.stranger, proof, project.theta(), CID, publication)
         with pytest.raises(PassedOn, match="the base proof of round 1 was passed on"):
             project.project.round_proof(project.build.manifest, 1)
         said: list[str] = []
         check(project, verified(project, said))
         assert len(said) == 1 and said[0].endswith("taken on the contract's word")
     project.project.prove_base(real.stranger, proof)
-    project.project.settle_proven(real.stranger, proof, CID, publication)
+    project.project.settle_proven(real.stranger, proof, project.theta(), CID, publication)
     assert project.project.round_proof(project.build.manifest, 1) == proof
 
 

@@ -174,7 +174,7 @@ def test_attack_fee_and_bond_are_held_for_an_aggregate_that_is_withheld(scene: S
     end = scene.deadline
     done = scene.at(end + 1).project.next(scene.stranger)
     assert scene.moved(before) == {"credit of aggregator": scene.values["fee"]}
-    assert done.event("Closed").arguments == {"round": 1, "skipped": True}
+    assert done.event("Closed").arguments == {"round": 1, "skipped": True, "theta": scene.values["theta"]}
 
 
 def test_the_round_after_a_withheld_one_can_be_claimed(scene: Scene) -> None:

@@ -6,15 +6,17 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from eth_hash.auto import keccak
 
 from tests.conftest import build_for
 from tests.contracts.conftest import LOGROWS, PARAMS
-from tests.contracts.real import compared
+from tests.contracts.real import THETA_BITS, compared, first_model
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
-from zkmarket.build import Build, columns
+from zkmarket.build import Build, Spec, columns
 from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, library_of_creation, sign
 from zkmarket.cli import main
 from zkmarket.errors import ArtifactError, ChainError, InputError
@@ -24,6 +26,7 @@ from zkmarket.market import (
     Market,
     Offer,
     Project,
+    Prospectus,
     Verifier,
     Verifiers,
     Windows,
@@ -33,6 +36,7 @@ from zkmarket.market import (
     membership_message,
     plan_of,
     plans_of,
+    points_hash,
 )
 from zkmarket.rules import MultiKrum
 from zkmarket.units import DAY
@@ -49,6 +53,49 @@ def make(scene: Scene, offer: Offer, builds: dict[int, Build], verifiers: Verifi
         return scene.market.create(dataclasses.replace(offer, **changes), builds, used, scene.owner)
 
     return create
+
+
+def prospectus_of(build: Build, **changes: Any) -> Prospectus:
+    """Of a project whose initial model is `first_model`."""
+    spec = Spec(3, build.manifest.params, build.manifest.filter)
+    values = {"theta": first_model(build)[0].values, "theta_bits": THETA_BITS}
+    return Prospectus("a project", {3: spec}, "ab" * 32, **values | changes, owner_key=bytes(32))
+
+
+def test_the_initial_model_is_the_prospectuss(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
+    project = make().address
+    found = inspect(chain, project, builds, prospectus=prospectus_of(builds[3]))
+    assert found.wrong == [] and "the terms commit to the prospectus's initial model" in found.checked
+    assert not any("initial model was not checked" in text for text in found.warnings)
+    assert any(
+        "the commitment of the initial model was not checked" in text
+        for text in inspect(chain, project, builds).warnings
+    )
+
+
+@pytest.mark.parametrize("what", ["a parameter", "the scale", "points that are none", "no integers"])
+def test_attack_another_initial_model_than_the_terms_commit_to(
+    chain: Chain, make: Make, builds: dict[int, Build], what: str
+) -> None:
+    """Whoever took part in it could settle nothing, or would train from a model that is not the chain's: `accept` and
+    `join` ask `inspect` first."""
+    given = prospectus_of(builds[3])
+    theta = given.theta.copy()
+    theta[-1] += 1
+    wrong = "the initial model of the prospectus is not the one that the terms commit to"
+    project = make()
+    if what == "the scale":
+        given = dataclasses.replace(given, theta_bits=THETA_BITS + 1)
+        wrong = f"theta_bits is {THETA_BITS}: the prospectus says {THETA_BITS + 1}"
+    elif what == "points that are none":
+        project = make(theta=points_hash([(1, 1), (1, 1)]))
+    elif what == "no integers":
+        given = dataclasses.replace(given, theta=np.full_like(theta, 1 << 62))
+        wrong = "the prospectus has no model that can be committed to: a model's integers are below 2^62"
+    else:
+        given = dataclasses.replace(given, theta=theta)
+    (said,) = inspect(chain, project.address, builds, prospectus=given).wrong
+    assert said.startswith(wrong)
 
 
 def test_a_project_of_these_builds_is_trustworthy(chain: Chain, make: Make, builds: dict[int, Build]) -> None:

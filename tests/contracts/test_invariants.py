@@ -24,11 +24,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
-from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, point
+from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, first_theta, point
 from tests.support.tiers import ALL
 from zkmarket.chain import NOBODY, Phase
-from zkmarket.crypto import Point
-from zkmarket.market import base_words, decision_words, last_seed
+from zkmarket.crypto import Point, multiply_add
+from zkmarket.market import base_words, decision_words, last_seed, points_hash
 from zkmarket.round import Commitment, RoundId, aggregate_points
 
 pytestmark = pytest.mark.chain
@@ -127,7 +127,7 @@ AT_HOME: dict[Phase, tuple[str, ...]] = {
     Phase.ENDED: ("withdraw", "withdraw_token", "refresh", "leave_project", "burn"),
 }
 SETTLES = ("settle", "settle_proven")
-NO_BASE, NO_DECISION = ([], [], 0, 0, b"", [], [], 0, b""), (0, [], 0, b"")
+NO_BASE, NO_DECISION = ([], [], 0, 0, b"", [], [], 0, b""), (0, [], 0, [], b"")
 
 WHO = st.sampled_from(["fit"] * 8 + [*ACTORS])
 RATES = st.sampled_from([[10**9], [2**64 - 1, 0, 1], [3, 2]])
@@ -173,6 +173,7 @@ class Projects(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.hashes: dict[Any, int] = {}
         self.mark = self.stage.rpc(("evm_snapshot",))[0]["result"]
         self.model: Model | None = None
         self.story: list[str] = []
@@ -212,6 +213,7 @@ class Projects(RuleBasedStateMachine):
         self.address = project.address
         self.model = Model.create(terms, rates, self.now, references)
         self.last: tuple[Point, ...] = ()
+        self.aggregates: dict[int, tuple[Point, ...]] = {}
         self.coin, self.tokens = Ledger(), Ledger()
         (self.coin if self.model.native else self.tokens).paid = self.model.pool
         self.ends: Counter[int] = Counter()
@@ -475,7 +477,7 @@ class Projects(RuleBasedStateMachine):
             for bit, name, there in ((1, "root", self.model.has_root), (2, "last", bool(self.last))):
                 if self.model.references & bit:
                     self.count(f"settled with{'' if there else 'out'} a {name}")
-            self.last = self.aggregate
+            self.last = self.aggregates[then.round] = self.aggregate
         elif then.unserved:
             self.last = ()
         assert bool(self.last) == then.has_last
@@ -524,8 +526,10 @@ class Projects(RuleBasedStateMachine):
             possible = model.phase(at) == Phase.PROVE and at <= model.deadline and draft is not None
             words = self.settlement(what, draft if possible else None, twist)
             given = {"compared": twist != "references" or not model.references}
+            known = twist != "references" or bool(model.references)
             if what in SETTLES:
                 given |= {"result": self.result if possible else None, "signed": signed, "good_cid": twist != "value"}
+                given["known"] = known
         elif what == "name_aggregator":
             whom = other if good else NOBODY
             words, given = [whom], {"whom": whom}
@@ -578,7 +582,11 @@ class Projects(RuleBasedStateMachine):
         signer = self.signer(twist != "signature")
         publication = scene.publication(proof, cid, stage.accounts[signer])
         base = base_words(proof, [CID] * (n + self.model.has_root), references)
-        mask, scores, *rest = decision_words(proof)
+        theta = self.theta(self.model.moves)
+        if twist == "references" and not references:  # the model before the last round; if that is this one, none
+            stale = self.theta(self.model.moves[:-1])
+            theta = stale if stale != theta else (*theta[:-1], point(5000, 0))
+        mask, scores, *rest = decision_words(proof, theta)
         if twist == "content":
             self.result.scores = (2**64, *self.result.scores[1:])
             scores = list(self.result.scores)
@@ -592,6 +600,22 @@ class Projects(RuleBasedStateMachine):
         if what == "prove_base":
             return [base]
         return [base, decision, cid, publication] if what == "settle" else [seed, *base[:3], decision, cid, publication]
+
+    def theta(self, moves: tuple[tuple[int, int], ...]) -> tuple[Point, ...]:
+        """The model's commitment after these moves: C_Θ + Σ w·(C_A − B)."""
+        values, found = self.stage.scene.values, first_theta(self.stage.scene.values["chunks"])
+        for number, w in moves:
+            found = tuple(
+                multiply_add([old, summed, values["blinding"]], [1, w, -w])
+                for old, summed in zip(found, self.aggregates[number], strict=True)
+            )
+        return found
+
+    def theta_hash(self, moves: tuple[tuple[int, int], ...]) -> int:
+        key = self.stage.scene.values["chunks"], moves, *(self.aggregates[number] for number, _ in moves)
+        if key not in self.hashes:
+            self.hashes[key] = int.from_bytes(points_hash(self.theta(moves)), "big")
+        return self.hashes[key]
 
     def root(self, number: int) -> Commitment:
         """What the owner offers for a round."""
@@ -622,6 +646,7 @@ class Projects(RuleBasedStateMachine):
         wait = model.windows.admit if want["phase"] == Phase.ADMIT else 0
         one_call = ("round", "settled", "voids", "aggregator", "beta", "pool", "bond", "unburnt", "ending", "isClaimed")
         words = [want["phase"], self.now, model.deadline + wait, *(want[name] for name in one_call)]
+        words.append(self.theta_hash(model.moves))
         assert [address(word) if i == 6 else word for i, word in enumerate(seen["state"])] == words
         for who, own in self.seen.people.items():
             other = model.people.get(who)
@@ -629,8 +654,9 @@ class Projects(RuleBasedStateMachine):
             assert own == expected, self.stage.names[who]
         if model.outcome is not None:
             mask, rate, beta, scores = model.outcome
-            _, *head, _, count = seen["outcome"][:8]
-            packed = sum(word << (256 * i) for i, word in enumerate(seen["outcome"][8 : 8 + count]))
+            _, *head, _, count = seen["outcome"][:9]
+            packed = sum(word << (256 * i) for i, word in enumerate(seen["outcome"][9 : 9 + count]))
+            assert head[5] == self.theta_hash(model.moves + model.move)
             assert head[:3] == [mask, rate, beta] and (head[3] == 0) != model.has_last
             assert head[4] == int.from_bytes(keccak(b"" if model.withheld else CID), "big")
             assert packed == sum(score << (64 * i) for i, score in enumerate(scores))
@@ -876,9 +902,9 @@ REFUSALS = {
     "lock": "WrongPhase TooEarly NotEnoughSubmissions",
     "fail_admission": "WrongPhase TooEarly EnoughSubmissions",
     "offer_root": "WrongPhase TooLate WrongCaller NoRootSlot WrongCid WrongValue",
-    "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongCid WrongSigner",
+    "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongModel WrongCid WrongSigner",
     "prove_base": "WrongPhase TooLate WrongPoints",
-    "settle_proven": "WrongPhase TooLate WrongPoints NotProven OutOfBounds WrongCid WrongSigner",
+    "settle_proven": "WrongPhase TooLate WrongPoints NotProven OutOfBounds WrongModel WrongCid WrongSigner",
     "fail": "WrongPhase TooEarly",
     "claim": "WrongPhase TooLate NothingToServe NoSuchSeat AlreadyClaimed",
     "unclaim": "WrongPhase NoSuchSeat NotClaimed",

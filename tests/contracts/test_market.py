@@ -44,7 +44,7 @@ def test_terms_are_read_back_as_they_were_offered(
     assert terms.owner == str(scene.owner) and terms.aggregator == str(scene.aggregator)
     for name in ("stake_wei", "bond_wei", "penalty_wei", "reward", "fee", "rounds", "void_limit"):
         assert getattr(terms, name) == getattr(offer, name)
-    for name in ("kappa", "beta", "beta_min", "beta_max", "model", "token", "windows"):
+    for name in ("kappa", "beta", "beta_min", "beta_max", "model", "token", "windows", "theta", "theta_bits"):
         assert getattr(terms, name) == getattr(offer, name)
     assert (terms.min_trainers, terms.max_trainers, terms.open_admission) == (3, 4, False)
     assert (terms.params, terms.logrows, terms.salts, terms.chunks) == (PARAMS, 11, 8, 2)
@@ -80,7 +80,7 @@ def getters(scene: Scene, block: int) -> dict[str, Any]:
     def read(name: str) -> Any:
         return project._call(name, block=block)
 
-    names = {name: name for name in ("round", "settled", "voids", "aggregator", "beta", "pool", "ending")}
+    names = {name: name for name in ("round", "settled", "voids", "aggregator", "beta", "pool", "ending", "theta")}
     names |= {"bond_wei": "bondWei", "unburnt_wei": "unburntWei", "claimed": "isClaimed"}
     phase = Phase(read("phase"))
     wait = scene.values["windows"][3] if phase == Phase.ADMIT else 0

@@ -137,6 +137,7 @@ REASONS = [
     (r"seed|q", r"NotProven\(.*\)"),
     (r"decision\.mask", r"ProofRejected\(settlement\)|OutOfBounds\(mask, .*\)"),
     (r"decision\.scores\[.*\]", r"ProofRejected\(settlement\)|OutOfBounds\(score, .*\)"),
+    (r"decision\.theta\[.*\]", r"WrongModel\(.*\)"),
     (r"decision\.nu", r"ProofRejected\(settlement\)|OutOfBounds\(nu, .*\)"),
     (r"decision\.proof word [01]", r"WrongProofPoint\(settlement, .*\)"),
     (r"decision\.proof word .*", r"ProofRejected\(settlement\)"),

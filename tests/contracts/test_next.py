@@ -9,7 +9,8 @@ next()
 │   └── it should revert with TooEarly
 └── otherwise
     ├── it should credit F to the aggregator
-    ├── it should log Closed, skipped where the aggregate is claimed unavailable or was withheld
+    ├── it should log Closed, skipped where the aggregate is claimed unavailable or was withheld, and the model's hash
+    ├── what becomes of the model: test_move_model.py
     ├── given rounds to come: it should be OPEN until now + start
     ├── given the last round: it should end the project and refund the bond
     └── given an announced end: it should end the project, refund the bond and give the rest of the pool to the owner
@@ -51,7 +52,7 @@ def test_not_before_the_deadline_to_the_second(scene: Scene) -> None:
     assert (state.phase, state.deadline, state.aggregator) == (Phase.OPEN, end + 1 + WINDOW, str(scene.aggregator))
     assert scene.moved(before) == {"credit of aggregator": FEE}
     assert scene.holdings() == scene.balance(scene.project.address)
-    assert done.event("Closed").arguments == {"round": 1, "skipped": False}
+    assert done.event("Closed").arguments == {"round": 1, "skipped": False, "theta": scene.project.outcome().theta}
     assert done.event("Opened").arguments == {"settled": 1, "voids": 0, "deadline": end + 1 + WINDOW}
 
 
@@ -68,7 +69,7 @@ def test_a_claim_holds_the_fee_and_the_bond_to_the_second(scene: Scene, by: str)
         with refused(f"TooEarly(have={second}, want={end + lock + 1})"):
             scene.at(second).project.next(scene.aggregator)
     done = scene.at(end + lock + 1).project.next(scene.stranger)
-    assert done.event("Closed").arguments == {"round": 1, "skipped": True}
+    assert done.event("Closed").arguments == {"round": 1, "skipped": True, "theta": scene.values["theta"]}
     assert scene.moved(before) == {"credit of aggregator": FEE}
 
 
@@ -91,7 +92,8 @@ def test_a_withheld_aggregate_is_skipped(scene: Scene) -> None:
     scene.settle(mask=[1, 1, 0, 0, 0], cid=b"")
     scene.pass_deadline()
     before = scene.books()
-    assert scene.project.next(scene.stranger).event("Closed").arguments == {"round": 1, "skipped": True}
+    closed = scene.project.next(scene.stranger).event("Closed").arguments
+    assert closed == {"round": 1, "skipped": True, "theta": scene.values["theta"]}
     assert scene.moved(before) == {"credit of aggregator": FEE}
 
 

@@ -113,7 +113,7 @@ def test_the_slopes_of_a_settlement(scene: Scene) -> None:
             whole = own.settle(proof).gas
         one[of] = whole - settle_gas(of)
         base = own.project.prove_base(own.stranger, proof).gas
-        parts = own.project.settle_proven(own.stranger, proof, CID, own.publication(proof)).gas
+        parts = own.project.settle_proven(own.stranger, proof, own.theta(), CID, own.publication(proof)).gas
         two[of] = base + parts - whole - SECOND_GAS - n * SLOT_AGAIN_GAS - of.points * POINT_AGAIN_GAS
     verifiers = -sum(one.values()) / len(one)  # and the bytes of their proofs
     assert 1_200_000 < verifiers < 1_400_000

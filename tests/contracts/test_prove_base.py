@@ -30,7 +30,17 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.doubles import questions
-from tests.contracts.test_settle import GRAM_POINT, LENGTHS, MASK, PROJECTION, SLOT, WORDS, with_point, words_of
+from tests.contracts.test_settle import (
+    DECISION,
+    GRAM_POINT,
+    LENGTHS,
+    MASK,
+    PROJECTION,
+    SLOT,
+    WORDS,
+    with_point,
+    words_of,
+)
 from tests.contracts.world import CID, WINDOW, Scene, point, refused, refused_like, wrong_signer
 from zkmarket.chain import Chain, Phase, Receipt
 from zkmarket.crypto import P
@@ -59,7 +69,7 @@ def proven(scene: Scene) -> RoundProof:
 
 def arguments(scene: Scene, proof: RoundProof) -> dict[str, Any]:
     words = words_of(proof)
-    decision = tuple(words[name] for name in ("mask", "scores", "nu", "settlement"))
+    decision = tuple(words[name] for name in DECISION)
     values = last_seed(proof), words["points"], words["cids"], words["q"], decision, CID, scene.publication(proof)
     return dict(zip(SECOND, values, strict=True))
 
@@ -204,11 +214,11 @@ def test_points_and_cids_are_compared_again(scene: Scene, proven: RoundProof) ->
 
 def test_a_decision_is_checked_as_ever(scene: Scene, proven: RoundProof) -> None:
     given = arguments(scene, proven)
-    mask, scores, nu, proof = given["decision"]
+    mask, scores, nu, theta, proof = given["decision"]
     for decision, reason in (
-        ((32, scores, nu, proof), "OutOfBounds(what=mask, have=32, least=0, most=31)"),
-        ((mask, scores[1:], nu, proof), LENGTHS("scores", 4, 5)),
-        ((mask, scores, 1 << 64, proof), f"OutOfBounds(what=nu, have={1 << 64}, least=0, most={(1 << 64) - 1})"),
+        ((32, scores, nu, theta, proof), "OutOfBounds(what=mask, have=32, least=0, most=31)"),
+        ((mask, scores[1:], nu, theta, proof), LENGTHS("scores", 4, 5)),
+        ((mask, scores, 1 << 64, theta, proof), f"OutOfBounds(what=nu, have={1 << 64}, least=0, most={(1 << 64) - 1})"),
     ):
         with refused(reason):
             send(scene, given | {"decision": decision})

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import honest_updates
-from tests.contracts.real import CHUNK, CID, Real, RealProject, compared, made, params_of, real
+from tests.contracts.real import CHUNK, CID, THETA_BITS, Real, RealProject, compared, made, params_of, real
 from zkmarket.chain import Chain, Phase
 from zkmarket.crypto import Q
 from zkmarket.errors import OpeningMismatch, ProofRejected
 from zkmarket.market import Plan, point_words, points_hash
-from zkmarket.round import Aggregate, Decision, RoundProof, Submission, open_aggregate, verify_round
-from zkmarket.rules import next_beta
+from zkmarket.round import Aggregate, Decision, RoundProof, Submission, moved, open_aggregate, verify_round
+from zkmarket.rules import next_beta, weight
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 __all__ = ["real"]  # the fixture
@@ -72,6 +72,10 @@ def settle_and_check(
     if aggregate:
         assert outcome.aggregate == points_hash(decision.aggregate)
         open_aggregate(build, decision, aggregate)
+        assert points_hash(project.model.points(build)) == before.theta == after.theta
+        w = weight(result["rate"], sum(decision.mask), THETA_BITS)
+        project.model = moved(project.model, aggregate, w)  # by the engine: Com(Θ + w·Agg), salts and all
+        assert points_hash(project.model.points(build)) == result["theta"] == outcome.theta
         assert np.array_equal(
             aggregate.values,
             sum(s.opening.values for s, bit in zip(submissions, decision.mask, strict=True) if bit),
@@ -159,7 +163,7 @@ def test_a_withheld_round(chain: Chain, real: Real) -> None:
     outcome = project.project.outcome()
     assert outcome.aggregate == bytes(32)
     project.next()
-    assert project.project.events()[-2].arguments == {"round": 1, "skipped": True}
+    assert project.project.events()[-2].arguments == {"round": 1, "skipped": True, "theta": project.offer.theta}
 
 
 @pytest.mark.exhaustive("tests/attacks/test_replay.py: another manifest")

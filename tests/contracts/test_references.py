@@ -57,7 +57,7 @@ def go_on(scene: Scene) -> None:
 
 def send(scene: Scene, proof: RoundProof, slots: Slots, cids: int = 6) -> Receipt:
     """Settle with these references, whatever the proof says."""
-    words = base_words(proof, [CID] * cids, slots), decision_words(proof), CID, scene.publication(proof)
+    words = base_words(proof, [CID] * cids, slots), decision_words(proof, scene.theta()), CID, scene.publication(proof)
     return scene.project._send("settle", "settle", *words, sender=scene.stranger)
 
 

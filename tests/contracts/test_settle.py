@@ -45,7 +45,17 @@ from hypothesis import strategies as st
 
 from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
 from tests.contracts.test_admit import compact, high
-from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused, refused_like, wrong_signer
+from tests.contracts.world import (
+    CID,
+    ETHER,
+    WINDOW,
+    Scene,
+    first_theta,
+    point,
+    refused,
+    refused_like,
+    wrong_signer,
+)
 from tests.support.tiers import examples
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt, sign
 from zkmarket.crypto import P, Q
@@ -62,13 +72,13 @@ from zkmarket.market import (
     struct_words,
     submission_word,
 )
-from zkmarket.round import RoundProof, aggregate_points
+from zkmarket.round import RoundProof, aggregate_points, moved_points
 from zkmarket.rules import next_beta
 
 pytestmark = pytest.mark.chain
 
 BASE = ("points", "cids", "q", "t0", "z", "folds", "rounds", "salt_square", "proof")
-DECISION = ("mask", "scores", "nu", "settlement")
+DECISION = ("mask", "scores", "nu", "theta", "settlement")
 """Names here of what `base_words` and `decision_words` give."""
 
 SLOT = 4
@@ -92,7 +102,7 @@ def deployed(node: Chain) -> Scene:
 def words_of(proof: RoundProof, cid: bytes = CID) -> Words:
     """All arguments of a settlement that prover and chain do not share already."""
     named = dict(zip(BASE, base_words(proof, [cid] * len(proof.commitments)), strict=True))
-    return named | dict(zip(DECISION, decision_words(proof), strict=True))
+    return named | dict(zip(DECISION, decision_words(proof, first_theta(2)), strict=True))
 
 
 def send(scene: Scene, words: Words, cid: bytes = CID, publication: bytes = b"", sender: Any = None) -> Receipt:
@@ -418,15 +428,15 @@ def test_front_run_with_another_cid(scene: Scene) -> None:
     proof = scene.proof()
     publication = scene.publication(proof)
     with wrong_signer(scene.aggregator):
-        scene.project.settle(scene.stranger, proof, b"mine", publication)
-    scene.project.settle(scene.stranger, proof, CID, publication)  # the copy as it was pays the same
+        scene.project.settle(scene.stranger, proof, scene.theta(), b"mine", publication)
+    scene.project.settle(scene.stranger, proof, scene.theta(), CID, publication)  # the copy as it was pays the same
 
 
 @pytest.mark.parametrize("signer", ["owner", "stranger", "successor"])
 def test_published_by_another(scene: Scene, signer: str) -> None:
     proof, who = scene.proof(), getattr(scene, signer)
     with wrong_signer(scene.aggregator, have=who):
-        scene.project.settle(who, proof, CID, scene.publication(proof, signer=who))
+        scene.project.settle(who, proof, scene.theta(), CID, scene.publication(proof, signer=who))
 
 
 @pytest.mark.parametrize("word", ["round", "seed", "aggregate", "cid", "chainId", "verifyingContract"])
@@ -436,13 +446,13 @@ def test_a_publication_with_one_wrong_word(scene: Scene, word: str) -> None:
     part = message["message"] if word in message["message"] else message["domain"]
     part[word] = {"round": 2, "chainId": 1, "verifyingContract": scene.market.address}.get(word, keccak(b"other"))
     with wrong_signer(scene.aggregator):
-        scene.project.settle(scene.stranger, proof, CID, sign(scene.chain, scene.aggregator, message))
+        scene.project.settle(scene.stranger, proof, scene.theta(), CID, sign(scene.chain, scene.aggregator, message))
 
 
 @pytest.mark.parametrize("other", [{"q": 8}, {"mask": [1, 1, 1, 1, 0]}], ids=str)
 def test_a_publication_of_another_proof(scene: Scene, other: dict[str, Any]) -> None:
     with wrong_signer(scene.aggregator):
-        scene.project.settle(scene.stranger, scene.proof(), CID, scene.publication(scene.proof(**other)))
+        scene.project.settle(scene.stranger, scene.proof(), scene.theta(), CID, scene.publication(scene.proof(**other)))
 
 
 @pytest.mark.parametrize(
@@ -451,20 +461,20 @@ def test_a_publication_of_another_proof(scene: Scene, other: dict[str, Any]) -> 
 def test_a_publication_has_one_form(scene: Scene, spoil: Any) -> None:
     proof = scene.proof()
     with wrong_signer(scene.aggregator, have=NOBODY):
-        scene.project.settle(scene.stranger, proof, CID, spoil(scene.publication(proof)))
+        scene.project.settle(scene.stranger, proof, scene.theta(), CID, spoil(scene.publication(proof)))
 
 
 def test_replayed_in_the_next_round(scene: Scene) -> None:
     proof = scene.proof()
     publication = scene.publication(proof)
-    scene.project.settle(scene.stranger, proof, CID, publication)
+    scene.project.settle(scene.stranger, proof, scene.theta(), CID, publication)
     scene.pass_deadline()
     scene.project.next(scene.stranger)
     scene.to_prove()  # the same points, by the same trainers
     with refused_like(r"WrongProofPoint\(proof=base, .*"):
-        scene.project.settle(scene.stranger, proof, CID, publication)
+        scene.project.settle(scene.stranger, proof, scene.theta(), CID, publication)
     with wrong_signer(scene.aggregator):
-        scene.project.settle(scene.stranger, scene.proof(), CID, publication)
+        scene.project.settle(scene.stranger, scene.proof(), scene.theta(), CID, publication)
 
 
 def test_replayed_in_another_clone(scene: Scene) -> None:
@@ -473,9 +483,9 @@ def test_replayed_in_another_clone(scene: Scene) -> None:
     clone = dataclasses.replace(scene).reach(Phase.PROVE)
     assert (clone.round_id.round, clone.project.address != scene.project.address) == (1, True)
     with refused_like(r"WrongProofPoint\(proof=base, .*"):
-        clone.project.settle(clone.stranger, proof, CID, publication)
+        clone.project.settle(clone.stranger, proof, clone.theta(), CID, publication)
     with wrong_signer(clone.aggregator):
-        clone.project.settle(clone.stranger, clone.proof(), CID, publication)
+        clone.project.settle(clone.stranger, clone.proof(), clone.theta(), CID, publication)
 
 
 def test_the_sequel_is_not_the_failed_aggregators_to_publish(scene: Scene) -> None:
@@ -489,7 +499,7 @@ def test_the_sequel_is_not_the_failed_aggregators_to_publish(scene: Scene) -> No
     scene.to_prove()
     proof = scene.proof()
     with wrong_signer(scene.successor, have=predecessor):
-        scene.project.settle(predecessor, proof, CID, scene.publication(proof, signer=predecessor))
+        scene.project.settle(predecessor, proof, scene.theta(), CID, scene.publication(proof, signer=predecessor))
     scene.settle(proof)
 
 
@@ -595,7 +605,9 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
     logged = done.event("Settled").arguments
     settled = logged["settlement"]
     manifest = scene.manifest(5)
-    words = point_words(aggregate_points(manifest, proof.commitments, mask))
+    aggregate = aggregate_points(manifest, proof.commitments, mask)
+    words = point_words(aggregate)
+    theta = points_hash(moved_points(first_theta(2), aggregate, 2**9 // 4, manifest.blinding))
     assert settled == {
         "trainers": [str(trainer) for trainer in scene.trainers],
         "mask": 0b11101,
@@ -605,6 +617,7 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
         "cid": CID,
         "beta": next_beta(beta, 1234, 2000, 1500, 10**9),
         "rate": 10**9,
+        "theta": theta,
         "nu": 1234,
         "proofs": proofs_hash(proof.base.proof.data, proof.settlement.data),
         "points": point_words(all_points(proof)),
@@ -616,8 +629,9 @@ def test_the_log_is_enough_to_rebuild_everything(scene: Scene) -> None:
         mask=0b11101,
         rate=10**9,
         beta=settled["beta"],
-        aggregate=points_hash(list(zip(words[::2], words[1::2], strict=True))),
+        aggregate=points_hash(aggregate),
         cid=keccak(CID),
+        theta=theta,
         scores=(sum(score << 64 * i for i, score in enumerate(scores[:4])), scores[4]),
     )
     state = scene.project.state()

@@ -22,7 +22,18 @@ from zkmarket.build import SUMS, Columns, Shape, masked_chunks
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt, compile_verifier
 from zkmarket.crypto import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.errors import TransactionReverted
-from zkmarket.market import REFERENCES, Market, Project, Verifier, Windows, struct_words, submission_word
+from zkmarket.market import (
+    REFERENCES,
+    Log,
+    Market,
+    Project,
+    Verifier,
+    Windows,
+    model_commitments,
+    points_hash,
+    struct_words,
+    submission_word,
+)
 from zkmarket.round import (
     BaseProof,
     Coefficients,
@@ -79,6 +90,7 @@ DEFAULTS: dict[str, Any] = {
     "valueBits": 13,
     "salts": 8,
     "chunks": 2,
+    "thetaBits": 9,
     "kappa": 2000,
     "beta": 10**6,
     "betaMin": 1500,
@@ -87,6 +99,7 @@ DEFAULTS: dict[str, Any] = {
     "windows": (WINDOW,) * 9,
     "base": None,
     "model": b"\x22" * 32,
+    "theta": None,
 }
 """`Terms`, in the order of Types.sol; None is filled in by `Scene.terms`."""
 
@@ -95,6 +108,11 @@ DEFAULTS: dict[str, Any] = {
 def point(*label: int) -> Point:
     """A point on the curve, the same for the same label, never infinity."""
     return multiply_add([GENERATOR], [int.from_bytes(keccak(repr(label).encode())[:31], "big") + 1])
+
+
+def first_theta(chunks: int) -> tuple[Point, ...]:
+    """Commitment of the initial model."""
+    return tuple(point(7000, chunk) for chunk in range(chunks))
 
 
 def refused(reason: str) -> Any:
@@ -162,6 +180,7 @@ class Scene:
             "blinding": point(0),
             "base": struct_words(self.mocks[0]),
         }
+        filled["theta"] = points_hash(first_theta((DEFAULTS | changes)["chunks"]))
         return DEFAULTS | filled | changes
 
     def plans(self, terms: dict[str, Any], **changes: Any) -> list[tuple[Any, ...]]:
@@ -442,12 +461,18 @@ class Scene:
     def settle(self, proof: RoundProof | None = None, cid: bytes = CID, sender: Any = None, **made_up: Any) -> Receipt:
         proof = proof or self.proof(**made_up)
         publication = self.publication(proof, cid)
-        return self.project.settle(sender or self.stranger, proof, cid, publication)
+        return self.project.settle(sender or self.stranger, proof, self.theta(), cid, publication)
 
     def settle_in_two(self, proof: RoundProof | None = None, cid: bytes = CID, **made_up: Any) -> Receipt:
         proof = proof or self.proof(**made_up)
         self.project.prove_base(self.stranger, proof)
-        return self.project.settle_proven(self.stranger, proof, cid, self.publication(proof, cid))
+        return self.project.settle_proven(self.stranger, proof, self.theta(), cid, self.publication(proof, cid))
+
+    def theta(self) -> tuple[Point, ...]:
+        """Commitment of the model, as the log makes it."""
+        first, settled = first_theta(self.values["chunks"]), Log(self.project.events()).settled()
+        made = list(model_commitments(self.project.terms(), first, settled))
+        return made[-1].now if made else first
 
     def publication(self, proof: RoundProof, cid: bytes = CID, signer: Any = None) -> bytes:
         manifest = self.manifest(len(proof.commitments))

@@ -104,9 +104,9 @@ def asleep() -> None:
 def relayed() -> None:
     """Settles through the contract at $RELAY."""
 
-    def settle(self: Any, sender: Any, proof: Any, cid: bytes, publication: bytes) -> None:
+    def settle(self: Any, sender: Any, proof: Any, theta: Any, cid: bytes, publication: bytes) -> None:
         with transacting("settle"):
-            words = self._base_words(proof), decision_words(proof), cid, publication
+            words = self._base_words(proof), decision_words(proof, theta), cid, publication
             data = encoded(self.contract.settle, *words)
         call = keccak(b"pass(address,bytes)")[:4] + encode(["address", "bytes"], [self.address, data])
         self.chain.transact("settle", sender, os.environ["RELAY"], call)
@@ -119,15 +119,15 @@ def unserved() -> None:
     plan = json.loads(os.environ["PLAN"])
     published, readers = aggregator.Aggregator.published, aggregator.Aggregator.readers
 
-    def mine(self: Any, log: Any, build: Any, state: Any, proof: Any, aggregate: Any) -> bytes:
+    def mine(self: Any, log: Any, state: Any, aggregate: Any) -> bytes:
         kind = plan.get(str(state.round), "")
         members = log.members()
         self.readers = lambda log: [key for key in readers(self, log) if key != members.get(kind)]
         try:
             if kind != "kept":
-                return published(self, log, build, state, proof, aggregate)
+                return published(self, log, state, aggregate)
             self.desk.__dict__["store"] = _Hole()
-            return published(self, log, build, state, proof, aggregate)
+            return published(self, log, state, aggregate)
         finally:
             del self.readers
             self.desk.__dict__.pop("store", None)  # made again when it is asked for

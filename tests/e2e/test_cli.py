@@ -169,8 +169,27 @@ def test_open(flow: Flow) -> None:
         "--rate",
         0.5,
     )
-    assert succeeded(flow.run(*moved)).out.endswith("model in model.npz\n")
-    np.testing.assert_array_equal(load_tensors(flow.place / "model.npz")["params"], 1 + 0.5 * mean)
+    told = succeeded(flow.run(*moved)).out
+    assert "model in model.npz, its integers in model.theta.npz, their commitment " in told
+    w, unit = 85, 2.0 ** (SCALE + 9)  # 2^9 · 0.5 / 3, rounded
+    total = np.sum([opening.values for opening in flow.openings], axis=0)
+    np.testing.assert_array_equal(load_tensors(flow.place / "model.npz")["params"], 1 + w * total / unit)
+    digest = told.split()[-1]
+
+    # the next round goes on with the integers; a model that is not the chain's is refused
+    again = ("open", "build", "round.json", "round.aggregate.npz", "-o", "next.npz", "--json", "--model")
+    answer = succeeded(flow.run(*again, "model.theta.npz", "--theta-bits", 9)).json
+    assert (answer["theta_bits"], answer["integers"]) == (9, "next.theta.npz")
+    np.testing.assert_array_equal(load_tensors(flow.place / "next.npz")["params"], 1 + (w + 171) * total / unit)
+    failed(
+        flow.run(*moved, "--commitment", "0x" + answer["theta"], "--json"),
+        1,
+        "the model after the round is not the chain's",
+    )
+    assert succeeded(flow.run(*moved, "--commitment", "0x" + digest, "--json")).json["theta"] == digest
+    failed(flow.run(*again, "model.theta.npz", "--theta-bits", 8), 2, "has 9 theta_bits: got --theta-bits 8")
+    inexact = flow.run(*moved[:-1], "1e-10")
+    assert inexact.code == 2 and "a learning rate is a number from 0 on, exact to a billionth" in inexact.err
 
 
 def test_anywhere_and_without_proving_keys(flow: Flow, tmp_path: Path) -> None:

@@ -23,8 +23,14 @@ def test_two_rounds(tmp_path: Path) -> None:
             rounds = results[name]["rounds"]
             assert [row["round"] for row in rounds] == [1, 2]
             assert sum(row["pay"] for row in rounds) == pay[place.addresses[name]]
-            assert results[name]["disagreements"] == {}
         assert [row["round"] for row in results["auditor"]["rounds"]] == [1, 2]
         assert all(row["verified"] and row["aggregate"] == "served" for row in results["auditor"]["rounds"])
         assert results["owner"]["rounds"] == 2 and Path(results["owner"]["model"]).is_file()
+        theta = place.project.state().theta.hex()
+        assert results["owner"]["theta"] == results["auditor"]["rounds"][-1]["theta"] == theta
+        shown = ("--view", tmp_path / "owner/model.npz", "--json")
+        checked = place.start("auditor", "auditor", "model", tmp_path / "owner/theta.npz", *shown)
+        assert checked.wait() == 0 and checked.result() == {"round": 2, "theta": theta, "opens": True}
+        first = place.start("auditor", "auditor", "model", tmp_path / "owner/theta.npz", "--round", 1)
+        assert first.wait() == 1 and "does not open the model's commitment" in first.said()
         assert chain.balance(place.project.address) == 0

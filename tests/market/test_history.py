@@ -12,12 +12,13 @@ import pytest
 
 from tests.support.past import (
     AGGREGATOR,
+    BUILD,
     ETHER,
+    MANIFEST,
     ME,
+    MEAN,
     OTHER,
     OWNER,
-    PROSPECTUS,
-    STEP,
     TRAINERS,
     Blocks,
     Past,
@@ -29,7 +30,7 @@ from zkmarket import backend
 from zkmarket.chain import Event
 from zkmarket.crypto import GENERATOR
 from zkmarket.errors import BackendError, InputError, OpeningMismatch, ProofRejected, SealError
-from zkmarket.market import History, Log, SealingKey, Served, encode_aggregate, history
+from zkmarket.market import History, Log, SealingKey, encode_aggregate, history, points_hash
 from zkmarket.round import Aggregate, Commitment, Decision, KnownReferences
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
@@ -46,7 +47,7 @@ def past() -> Past:
 
 def opened(history: History, number: int = 1) -> np.ndarray:
     log = history.log()
-    return history.aggregate(next(one for one in log.settled() if one.round == number), log).aggregate.values
+    return history.aggregate(next(one for one in log.settled() if one.round == number), log).values
 
 
 def right(number: int = 1) -> np.ndarray:
@@ -186,7 +187,7 @@ def test_an_aggregate_that_was_not_proven_is_refused_and_not_kept(what: str, pas
     assert not history.keys() and not list(tmp_path.rglob("*.bin"))
 
 
-KEPT = {"nothing": b"", "noise": b"x" * 100, "another": encode_aggregate(Served(aggregate_of(9), bytes(32)))}
+KEPT = {"nothing": b"", "noise": b"x" * 100, "another": encode_aggregate(aggregate_of(9))}
 
 
 @pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
@@ -345,6 +346,11 @@ def test_the_model_is_what_the_proven_aggregates_make(past: Past, tmp_path: Path
         past.started(number)
         past.settled(number, READER)
     history = past.history(tmp_path, READER)
-    want = PROSPECTUS.theta + right(1) * STEP / 3
-    assert np.array_equal(history.model(history.log(), before=2), want)
-    assert np.array_equal(history.model(history.log()), want + right(2) * STEP / 3)
+    want = right(1) * 171
+    log = history.log()
+    for before, values in ((1, right(1) * 0), (2, want), (None, want + right(2) * 171)):
+        theta = history.model(log, before=before)
+        assert np.array_equal(theta.values, values) and theta.values.dtype == np.int64
+        assert theta.points(BUILD) == history.commitment(log, before=before)
+    assert np.array_equal(theta.floats(MANIFEST), (right(1) + right(2)) * MEAN)
+    assert points_hash(past.theta) == points_hash(history.commitment(log))

@@ -92,8 +92,12 @@ def test_the_plan_of_the_example():
     assert (found["logrows"], found["chunk"], found["chunks"], found["params"]) == (13, 7808, 1, 2410)
     assert found["transactions"] == {"least": 1, "most": 1}
     assert found["values"] == {
-        "value_bits": 13, "scale_bits": 12, "bound": 4096, "step": 2.0**-12, "largest": 4095 / 4096
+        "value_bits": 13, "scale_bits": 12, "bound": 4096, "step": 2.0**-12, "largest": 4095 / 4096,
+        "theta_bits": 9, "rate_error": 1 / 256,
     }  # fmt: skip
+    assert "ρ = 9: the model is kept in steps of 2^-21; rounding changes a learning rate by at most 0.39%" in (
+        estimate_words(found)
+    )
     names = [key["name"] for key in found["keys"]]
     assert names == ["base", "settlement of 6", "settlement of 7", "settlement of 8"]
     gas = found["gas"]
@@ -114,6 +118,28 @@ def test_the_plan_of_the_example():
     }
     assert found["money"]["pool"] == str(33 * ETHER // 10)
     assert found["money"]["bond_wei"] == str(25 * ETHER // 10)
+
+
+@pytest.mark.parametrize(
+    ("rates", "bits", "chosen", "error"),
+    [
+        ("[1.0]", "auto", 9, False),
+        ("[1.0, 0.1, 0]", "auto", 13, False),
+        ("[0.0]", "auto", 9, False),
+        ("[1.0]", "6", 6, True),
+        ("[0.000000001]", "auto", 32, True),  # w would be 0 or 1: no ρ that the contract takes is enough
+    ],
+)
+def test_the_plan_chooses_the_models_scale_and_says_so(
+    tmp_path: Path, rates: str, bits: str, chosen: int, error: bool
+) -> None:
+    spelt = {} if bits == "auto" else {"keys__theta_bits": bits}
+    project = load(tmp_path, project__learning_rates=rates, **spelt)
+    found = estimate_cost(project, DIGITS)
+    assert project.theta_bits == found["values"]["theta_bits"] == chosen
+    assert any("rounding changes a learning rate by up to" in text for text in found["warnings"]) == error
+    same = load(tmp_path, project__learning_rates=rates, keys__theta_bits='"auto"')
+    assert bits != "auto" or same.theta_bits == chosen
 
 
 def test_a_plan_without_a_price_says_no_price():

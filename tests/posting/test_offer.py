@@ -34,6 +34,8 @@ from zkmarket.rules import Filter, MultiKrum
 
 pytestmark = pytest.mark.unit
 
+THETA = b"\x02" * 32
+
 
 # ---------------------------------------------------------------- what depends on the model
 
@@ -130,7 +132,7 @@ def test_norm_bounds_are_those_of_the_model(tmp_path: Path, change: dict[str, st
 
 def test_an_offer_is_what_the_file_says(tmp_path: Path):
     project = load(tmp_path, windows__prove='"7h"', project__learning_rates="[1, 0.5]", rules__beta="123456")
-    offer = project.offer(manifest_for(project, 7), b"\x01" * 32, b"cid", development=False)
+    offer = project.offer(manifest_for(project, 7), b"\x01" * 32, b"cid", THETA, development=False)
     assert dataclasses.asdict(offer) == {
         "aggregator": AGGREGATOR,
         "rounds": 3,
@@ -142,6 +144,8 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         "beta": 123456,
         "beta_min": 2410,
         "beta_max": 2410 * value_bound(13) ** 2,
+        "theta_bits": 10,  # 2^10 · 0.5/8 = 64
+        "theta": THETA,
         "kappa": 4000,
         "rates": (10**9, 5 * 10**8),
         "model": b"\x01" * 32,
@@ -153,7 +157,7 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         "nonce": 0,
     }
     assert offer.pool == project.pool
-    assert load(tmp_path).offer(manifest_for(project, 7), bytes(32), b"x").beta == offer.beta_max
+    assert load(tmp_path).offer(manifest_for(project, 7), bytes(32), b"x", THETA).beta == offer.beta_max
 
 
 @pytest.mark.parametrize(
@@ -173,19 +177,19 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
 )
 def test_an_offer_for_another_build_is_refused(tmp_path: Path, n: int, changes: dict[str, Any], reason: str):
     project = load(tmp_path)
-    project.offer(manifest_for(project, n), bytes(32), b"cid")
+    project.offer(manifest_for(project, n), bytes(32), b"cid", THETA)
     with pytest.raises(InputError, match=re.escape(reason)):
-        project.offer(manifest_for(project, n, **changes), bytes(32), b"cid")
+        project.offer(manifest_for(project, n, **changes), bytes(32), b"cid", THETA)
 
 
 def test_an_offer_from_keys_of_another_srs_is_refused(tmp_path: Path):
     assert documents.manifest()["srs"]["kind"] == "development"
     for kind in ("any", "development"):
         project = load(tmp_path, keys__srs=f'"{kind}"')
-        project.offer(manifest_for(project, 6), bytes(32), b"cid")
+        project.offer(manifest_for(project, 6), bytes(32), b"cid", THETA)
     project = load(tmp_path, keys__srs='"ceremony"')
     with pytest.raises(InputError, match="srs is development, wanted ceremony"):
-        project.offer(manifest_for(project, 6), bytes(32), b"cid")
+        project.offer(manifest_for(project, 6), bytes(32), b"cid", THETA)
 
 
 def test_an_hour_is_the_least_except_on_a_development_chain(tmp_path: Path):
@@ -195,8 +199,8 @@ def test_an_hour_is_the_least_except_on_a_development_chain(tmp_path: Path):
     project.check(DIGITS, development=True)
     assert complaints(tmp_path, lambda: project.check(DIGITS, development=False)) == wanted
     manifest = manifest_for(project, 6)
-    project.offer(manifest, bytes(32), b"cid", development=True)
-    assert complaints(tmp_path, lambda: project.offer(manifest, bytes(32), b"cid", development=False)) == wanted
+    project.offer(manifest, bytes(32), b"cid", THETA, development=True)
+    assert complaints(tmp_path, lambda: project.offer(manifest, bytes(32), b"cid", THETA, development=False)) == wanted
     assert (
         estimate_cost(project, DIGITS)["warnings"][-1] == "phases shorter than 1h, for a development chain only: prove"
     )

@@ -227,6 +227,7 @@ def test_the_example_is_packaged():
         ({"rules__cosine": "1.001"}, "[rules] cosine is from 0 to 1: got"),
         ({"rules__kappa": "4.0005"}, "[rules] kappa is a number in whole thousandths: got 4.0005"),
         ({"rules__kappa": "1.0000000000000000000000000000000001"}, "[rules] kappa is a number in whole thousandths"),
+        ({"keys__theta_bits": "33"}, '[keys] theta_bits is "auto" or a whole number from 0 to 32: got 33'),
         ({"rules__kappa": "0"}, "[rules] kappa is from 0.001 to 4294967: got 0"),
         ({"rules__beta": '"1329227995784915872903807060280344577"'}, "[rules] beta is at most 2^120: got"),
         ({"rules__beta": "3000", "rules__beta_min": "4000"}, "[rules] beta_min is at most beta, 3000: got 4000"),
@@ -253,7 +254,7 @@ def test_a_value_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, chan
         ('[money]\nrewards = "1 ether"', "[money] has no key rewards: did you mean reward?"),
         ("[rules]\nscores = 1", "[rules] has no key scores: did you mean score?"),
         ("[project]\nstake = 1", "[project] has no key stake: it belongs in [money]"),
-        ("[keys]\nzzz = 1", "[keys] has no key zzz: it has logrows, optimize, value_bits, scale_bits, srs"),
+        ("[keys]\nzzz = 1", "[keys] has no key zzz: it has logrows, optimize, value_bits, scale_bits, theta_bits, srs"),
         ("[moneys]\na = 1", 'there is no section or key "moneys": did you mean money?'),
         (
             "[zzz]\na = 1",

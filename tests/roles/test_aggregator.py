@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from tests.support.past import (
     ETHER,
     ME,
     OTHER,
+    TERMS,
     TRAINERS,
     Past,
     aggregate_of,
@@ -82,6 +84,31 @@ def test_a_last_aggregate_that_cannot_be_worked_with_keeps_the_office_untaken(
     assert role.accept(state_of(Phase.VACANT)) == "accepted" and past.sent == [("accept", at.sealing_key.public)]
 
 
+# ---------------------------------------------------------------- a model that outgrows its integers
+
+
+def test_theta_outgrows_its_bound(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: move the model until its integers wrap around, so that nobody can go on. No round is started that could:
+    w·n·√β is at most (2^9 + 3/2)·31 here. It costs the aggregator nothing, and the office is not taken either."""
+    monkeypatch.setattr(Desk, "inspected", lambda self: None)
+    for who in TRAINERS:
+        past.log("Joined", trainer=who, stakeWei=ETHER, encryptionKey=SealingKey.fresh().public)
+    room, opening = (1 << 62) - 1, state_of(Phase.OPEN, now=920, round=0)
+    largest = room - (512 + 3 // 2 + 1) * 31
+    values = np.zeros(TERMS.params, np.int64)
+    values[-1] = -largest - 1
+    first, points = at.history.first
+    at.history._first = replace(first, values=values), points
+    role = aggregator.Aggregator(at)
+    said = "round 1 cannot be started: the model would outgrow its integers"
+    assert str(role.start(opening)).startswith(said) and not past.sent
+    assert (
+        role.accept(state_of(Phase.CREATED, round=0)).startswith(f"the office is not taken: {said}") and not past.sent
+    )
+    values[-1] += 1
+    assert role.start(opening) == "started" and past.sent[-1][0] == "start"
+
+
 # ---------------------------------------------------------------- a store that takes nothing from an aggregator
 
 
@@ -91,7 +118,7 @@ def test_attack_a_store_that_takes_nothing_costs_no_bond(
     """The settlement is sent in time, with the CID of what is on disk; the putting goes on after it."""
     role = settling(past, at, monkeypatch)
     assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
-    name, _, cid, _ = past.sent[-1]
+    name, _, _, cid, _ = past.sent[-1]
     assert name == "settle" and not past.store.asked, "it does not wait for what a store should give either"
     blob = (at.round_folder(2) / aggregator.SEALED_FILE).read_bytes()
     assert cid == cid_to_bytes(cid_of(blob)) and at.delivery.waiting() == [cid_of(blob)]

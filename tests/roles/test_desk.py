@@ -23,9 +23,9 @@ from tests.support.past import (
     ETHER,
     MANIFEST,
     ME,
+    MEAN,
     PROJECT,
     PROSPECTUS,
-    STEP,
     TERMS,
     Blocks,
     Past,
@@ -46,7 +46,7 @@ from zkmarket.files import load_npz
 from zkmarket.market import (
     Inspection,
     State,
-    theta_digest,
+    points_hash,
 )
 from zkmarket.roles import (
     UNAVAILABLE,
@@ -58,6 +58,7 @@ from zkmarket.roles import (
     trainer,
     withdraw,
 )
+from zkmarket.round import Theta
 from zkmarket.storage import IpfsStore
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
@@ -115,8 +116,10 @@ def test_one_round_that_cannot_be_opened_leaves_the_owner_the_model_before_it(pa
     kept = past.store.blobs.pop(lost)
     role = owner.Owner(at)
     found = role.write()
-    first = aggregate_of(1).values * STEP / 3
-    assert (found["rounds"], found["theta"]) == (1, theta_digest(first).hex())
+    first = aggregate_of(1).values * MEAN
+    made = [one.settled.theta for one in at.history.moved(at.history.log())]
+    assert (found["rounds"], found["theta"]) == (1, made[0].hex())
+    assert points_hash(Theta.load(at.folder / "theta.npz", MANIFEST).points(BUILD)) == made[0]
     assert found["missing"] == f"round 2: no blob {lost}"
     assert np.array_equal(
         load_npz(at.folder / "model.npz", "model", {"weight": 4 * MANIFEST.params})["weight"], first.astype(np.float32)
@@ -152,10 +155,10 @@ def test_the_model_after_a_round_is_there_before_its_claims_are_over(
         ]
     else:
         assert role.once()["provisional"] == str(at.folder / "model.provisional.npz") and past.verified == [1]
-    after = (aggregate_of(1).values * STEP / 3).astype(np.float32)
+    after = (aggregate_of(1).values * MEAN).astype(np.float32)
     assert np.array_equal(weights(at, "model.provisional.npz"), after)
     assert np.array_equal(weights(at, "model.npz"), before) and not np.array_equal(before, after)
-    past.log("Closed", round=1, skipped=skipped)
+    past.closed(1, skipped=skipped)
     assert role.write()["provisional"] is None
     assert not (at.folder / "model.provisional.npz").exists()
     assert np.array_equal(weights(at, "model.npz"), before if skipped else after)
@@ -167,7 +170,7 @@ def test_a_round_that_cannot_be_opened_or_is_withheld_has_no_provisional_model(p
     role, state = owner.Owner(at), state_of(Phase.SETTLED)
     past.state = lambda depth=0: state  # type: ignore[attr-defined]
     assert "cannot be had yet" in str(role.step(state)) and role.once()["provisional"] is None
-    past.logged[-1].arguments["settlement"]["aggregate"] = []
+    past.logged[-1].arguments["settlement"].update(aggregate=[], theta=TERMS.theta)
     assert "is withheld" in str(role.step(state)) and role.once()["provisional"] is None
     assert not (at.folder / "model.provisional.npz").exists()
 
@@ -374,3 +377,29 @@ def test_joining_with_a_full_stake_registers_the_folders_key(
 
 def test_a_store_that_is_away_is_unavailable_too() -> None:
     assert StoreError in UNAVAILABLE and BackendError not in UNAVAILABLE
+
+
+# ---------------------------------------------------------------- the initial model
+
+
+@pytest.mark.parametrize("role", ["aggregator", "trainer"])
+def test_attack_another_initial_model_than_the_chains(
+    role: str, past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a prospectus whose model is not the one that the terms commit to. Neither bond nor stake is paid."""
+    seen: list[Any] = []
+
+    def inspect(*given: Any) -> Inspection:
+        seen.extend(given)
+        return Inspection(
+            PROJECT, wrong=["the initial model of the prospectus is not the one that the terms commit to"]
+        )
+
+    monkeypatch.setattr(desk, "inspect", inspect)
+    with pytest.raises(InputError, match=f"stay away from {PROJECT}: the initial model of the prospectus"):
+        if role == "aggregator":
+            aggregator.Aggregator(at).accept(state_of(Phase.CREATED, round=0))
+        else:
+            past.own = replace(past.own, stake_wei=0)
+            trainer.join(at)
+    assert PROSPECTUS in seen and not past.sent

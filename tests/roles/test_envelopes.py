@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from tests.support.desks import (
     BAD_AGGREGATES,
     EARLY,
-    heard,
 )
 from tests.support.past import (
-    BUILD,
     ETHER,
     MANIFEST,
     ME,
     OWNER,
-    STEP,
     TRAINERS,
     Past,
     aggregate_of,
     last,
-    points_of,
     state_of,
 )
 from zkmarket.chain import Phase
@@ -35,7 +29,6 @@ from zkmarket.market import (
     Seat,
     decode_aggregate,
     sealing,
-    theta_digest,
     unseal,
 )
 from zkmarket.roles import (
@@ -43,9 +36,6 @@ from zkmarket.roles import (
     Desk,
     aggregator,
     trainer,
-)
-from zkmarket.round import (
-    Decision,
 )
 from zkmarket.storage import cid_to_bytes
 
@@ -100,37 +90,17 @@ def test_a_bad_envelope_of_an_earlier_aggregator_does_not_stop_the_next(
     past.started(1)
     past.settled(1, at.sealing_key, OWNER, served=BAD_AGGREGATES[bad][0])
     past.started(2)
-    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_round", lambda build, proof: proven)
     role = aggregator.Aggregator(at)
     monkeypatch.setattr(role, "proven", lambda *_: ("the proof", aggregate_of(2)))
     past.taken = [Seat(who, False, bytes(32)) for who in TRAINERS]
 
     assert role.settle(state_of(Phase.PROVE, round=2, settled=1)) == "settled"
-    name, proof, cid, publication = past.sent[-1]
+    name, proof, theta, cid, publication = past.sent[-1]
     assert (name, proof, publication) == ("settle", "the proof", b"signed")
+    assert theta == past.theta, "the model's commitment follows from the log, whoever can open what"
     blob = past.store.blobs[next(one for one in past.store.blobs if cid_to_bytes(one) == cid)]
     served = decode_aggregate(unseal(blob, sealing.content_key(blob, OWNER)), MANIFEST)
-    assert served.theta == bytes(32) and np.array_equal(served.aggregate.values, aggregate_of(2).values)
-    assert heard(at, "the model is not known here")
-
-
-def test_an_aggregator_that_can_open_all_says_what_the_model_is(
-    past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The honest twin."""
-    past.started(1)
-    past.settled(1, at.sealing_key)
-    past.started(2)
-    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_round", lambda build, proof, references: proven)
-    state, proof = state_of(Phase.PROVE, round=2, settled=1), SimpleNamespace(references=None)
-    role = aggregator.Aggregator(at)
-    role.catch_up(at.history.log(), 2)
-    past.store.blobs.clear()
-    said = role.theta_after(at.history.log(), BUILD, state, proof, aggregate_of(2))  # type: ignore[arg-type]
-    first = aggregate_of(1).values * STEP / 3
-    assert said == theta_digest(first + aggregate_of(2).values * STEP / 3)
+    assert np.array_equal(served.values, aggregate_of(2).values)
 
 
 @pytest.mark.parametrize("bad", BAD_AGGREGATES)
@@ -146,7 +116,7 @@ def test_a_bad_envelope_is_unavailable_to_those_who_read_it(bad: str, past: Past
     assert reason in early and not past.sent
     at.receive(state_of(Phase.SETTLED, now=1000), log, may_claim=True, verified=set())
     assert past.sent == [("claim",)]
-    past.log("Closed", round=1, skipped=False)
+    past.closed(1)
     past.started(2)
     early = state_of(Phase.SUBMIT, round=2, now=EARLY)
     said = trainer.Trainer(at, learn=lambda lesson: lesson.theta).submit(early)

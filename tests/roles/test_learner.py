@@ -112,7 +112,7 @@ def test_who_has_data_says_what_each_model_is_worth_on_them_once(past: Past, pla
     past.settled(1, desk.sealing_key, closed=False)
     for _ in range(2):
         role.step(state_of(Phase.SETTLED))
-    past.log("Closed", round=1, skipped=False)
+    past.closed(1)
     role.learn(role.lesson(desk.history.log(), 2))  # from the model that was told of a moment ago
     number = r"\d+\.\d{4}, accuracy (\d+\.\d) % on the 20 rows here"
     said = [text for text in desk.progress if "has loss" in text]  # type: ignore[attr-defined]

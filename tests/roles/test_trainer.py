@@ -130,6 +130,7 @@ def test_who_gets_the_aggregate_in_time_trains(past: Past, at: Desk, excluded: l
     served = dict(past.store.blobs)
     past.logged.clear()
     past.chain.hashes[:] = Blocks(1, fork=1).hashes
+    past.theta = Past().theta
     past.started(1)
     past.settled(1, at.sealing_key)
     past.started(2)

@@ -53,7 +53,6 @@ from zkmarket.round import (
     NO_REFERENCES,
     Aggregate,
     Commitment,
-    Decision,
     Opening,
     open_with_fresh_salts,
 )
@@ -216,8 +215,6 @@ def settling(past: Past, at: Desk, monkeypatch: pytest.MonkeyPatch) -> aggregato
     past.started(1)
     past.settled(1, at.sealing_key)
     past.started(2)
-    proven = Decision((1, 2, 3), (1, 1, 1), (1, 1, 1), 5, points_of(aggregate_of(2)))
-    monkeypatch.setattr(aggregator, "verify_round", lambda *_, **__: proven)
     monkeypatch.setattr(aggregator, "last_seed", lambda *_: SEED)
     role = aggregator.Aggregator(at)
     proof = SimpleNamespace(references=NO_REFERENCES)

@@ -1,4 +1,5 @@
-"""A project's past without a chain: a log that is written by hand, blobs in memory, commitments that are hashes.
+"""A project's past without a chain: a log that is written by hand, blobs in memory, commitments that anybody
+could open in another way.
 
 What roles and history do with what chain and store say is tested here, and what those two may do to harm them; that
 commitments bind, and what a chain really says, is tested with real ones.
@@ -6,6 +7,7 @@ commitments bind, and what a chain really says, is tested with real ones.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -27,7 +29,6 @@ from zkmarket.market import (
     Prospectus,
     SealingKey,
     Seat,
-    Served,
     Settled,
     State,
     Terms,
@@ -36,15 +37,18 @@ from zkmarket.market import (
     encode_aggregate,
     encode_keyring,
     point_words,
+    points_hash,
     seal,
 )
-from zkmarket.round import Aggregate, RoundId, column_of
-from zkmarket.rules import MultiKrum
+from zkmarket.round import Aggregate, RoundId, column_of, moved_points
+from zkmarket.rules import RATE_UNIT, MultiKrum, weight
 from zkmarket.storage import MAX_BLOB, cid_of, cid_to_bytes
 from zkmarket.updates import ParameterLayout
 
 MANIFEST = Manifest(json.loads((Path(__file__).parents[2] / "artifacts/golden/build/manifest.json").read_text()))
 STEP = 2.0**-MANIFEST.fixed_point.scale_bits
+MEAN = STEP * 171 / 512
+"""What a unit of the sum of three accepted updates moves the model: 2^9/3, rounded, at scale 2^9."""
 LAYOUT = ParameterLayout.of({"weight": np.zeros(MANIFEST.params, np.float32)})
 TRAINERS = tuple(f"0x{digit * 40}" for digit in "123")
 ME, OTHER, PROJECT = TRAINERS[0], TRAINERS[1], "0x" + "ab" * 20
@@ -73,6 +77,7 @@ TERMS = Terms(
     value_bits=13,
     salts=MANIFEST.salts,
     chunks=MANIFEST.chunks,
+    theta_bits=9,
     kappa=2000,
     beta=1000,
     beta_min=1,
@@ -81,25 +86,35 @@ TERMS = Terms(
     windows=Windows(claim=100, lock=100, start=100, submit=100),
     base=Verifier(NOBODY, bytes(32)),
     model=bytes(32),
+    theta=points_hash((MANIFEST.blinding,) * MANIFEST.chunks),
 )
 PROSPECTUS = Prospectus(
     "a past",
     {3: Spec(3, MANIFEST.params, MultiKrum.krum(3), logrows=MANIFEST.logrows, layout=LAYOUT)},
     "ab" * 32,
-    np.zeros(MANIFEST.params),
+    np.zeros(MANIFEST.params, np.int64),
+    TERMS.theta_bits,
     OWNER.public,
 )
 
 
-def hashed(files: Any, logrows: int, columns: Sequence[Sequence[str]]) -> list[Point]:
-    """In place of `backend.commit`: binding, and little work."""
-    digests = [hashlib.sha256("".join(column).encode()).hexdigest() for column in columns]
-    return [multiply_add([GENERATOR], [int(digest, 16)]) for digest in digests]
+@functools.cache
+def exponent(place: int) -> int:
+    return int(hashlib.sha256(b"%d" % place).hexdigest(), 16)
+
+
+def linear(files: Any, logrows: int, columns: Sequence[Sequence[str]]) -> list[Point]:
+    """In place of `backend.commit`: Com(v) = B + Σ v_i·h_i·G, and little work. Homomorphic, and B is in it once."""
+    sums = [
+        sum(exponent(place) * int.from_bytes(bytes.fromhex(cell), "little") for place, cell in enumerate(column))
+        for column in columns
+    ]
+    return [multiply_add([GENERATOR, MANIFEST.blinding], [total, 1]) for total in sums]
 
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "commit", hashed)
+    monkeypatch.setattr(backend, "commit", linear)
 
 
 def aggregate_of(seed: int) -> Aggregate:
@@ -111,7 +126,7 @@ def aggregate_of(seed: int) -> Aggregate:
 def points_of(opening: Any) -> tuple[Point, ...]:
     """Of an opening or an aggregate."""
     columns = [column_of(opening.values, opening.salts, chunk, MANIFEST.chunk) for chunk in range(MANIFEST.chunks)]
-    return tuple(hashed(None, 0, columns))
+    return tuple(linear(None, 0, columns))
 
 
 SENT = (
@@ -173,6 +188,8 @@ class Past:
     verified: list[int] = field(default_factory=list)
     taken: list[Seat] = field(default_factory=list)
     proven: set[bytes] = field(default_factory=set)
+    theta: tuple[Point, ...] = (MANIFEST.blinding,) * MANIFEST.chunks
+    moved: tuple[Point, ...] = ()
     own: Account = Account(credit=0, stake_wei=ETHER, last_round=0, voids_seen=0, skipped=0, refund_wei=0)
 
     # ---- what happened
@@ -193,14 +210,29 @@ class Past:
 
         Returns the content key of its envelope.
         """
-        plain = encode_aggregate(Served(served or aggregate_of(number), bytes(32)))
+        plain = encode_aggregate(served or aggregate_of(number))
         blob, key = seal(plain, [reader.public for reader in readers])
         self._settlement(number, aggregate_of(number), cid_to_bytes(self.store.put(blob)))
         if closed:
-            self.log("Closed", round=number, skipped=False)
+            self.closed(number)
         return key
 
+    def withheld(self, number: int) -> None:
+        """A settled and closed round of which no aggregate is published."""
+        self._settlement(number, aggregate_of(number), b"")
+        said = self.logged[-1].arguments["settlement"]
+        said.update(mask=0b011, aggregate=[], theta=points_hash(self.theta))
+        self.closed(number, skipped=True)
+
+    def closed(self, number: int, skipped: bool = False) -> None:
+        """Unless it is skipped the model is what the settlement has made of it."""
+        if not skipped:
+            self.theta = self.moved
+        self.log("Closed", round=number, skipped=skipped, theta=points_hash(self.theta))
+
     def _settlement(self, number: int, aggregate: Aggregate, cid: bytes) -> None:
+        w, blinding = weight(RATE_UNIT, len(TRAINERS), TERMS.theta_bits), MANIFEST.blinding
+        self.moved = moved_points(self.theta, points_of(aggregate), w, blinding)
         settlement = {
             "trainers": list(TRAINERS),
             "mask": 0b111,
@@ -209,7 +241,8 @@ class Past:
             "aggregate": point_words(points_of(aggregate)),
             "cid": cid,
             "beta": 1000,
-            "rate": 10**9,
+            "rate": RATE_UNIT,
+            "theta": points_hash(self.moved),
             "nu": 500,
             "proofs": b"\x33" * 32,
             "points": [],
@@ -261,7 +294,8 @@ class Past:
 def state_of(phase: Phase, **changes: Any) -> State:
     values: dict[str, Any] = {
         "phase": phase, "now": 1000, "deadline": 1010, "round": 1, "settled": 0, "voids": 0, "aggregator": OTHER,
-        "beta": 1000, "pool": 0, "bond_wei": 3 * ETHER, "unburnt_wei": 0, "ending": False, "claimed": False, "block": 0,
+        "beta": 1000, "pool": 0, "bond_wei": 3 * ETHER, "unburnt_wei": 0, "ending": False, "claimed": False,
+        "theta": TERMS.theta, "block": 0,
     }  # fmt: skip
     return State(**(values | changes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from ..progress import Progress
@@ -29,6 +30,18 @@ def add(verbs: Verbs) -> None:
     parser = kinds.add("verify", auditor_verify, "verify one round", "zkmarket auditor verify 1 --state audit")
     parser.add_argument("round", type=int, metavar="ROUND", help="number of the round, from 1")
     add_desk(parser, account=False)
+    parser = kinds.add(
+        "model",
+        auditor_model,
+        "check that a file holds the model whose commitment the chain has",
+        "zkmarket auditor model owner/theta.npz --view owner/model.npz --state audit",
+    )
+    parser.add_argument(
+        "integers", type=Path, metavar="FILE", help="the model's integers: theta.npz of `zkmarket owner receive`"
+    )
+    parser.add_argument("--view", type=Path, metavar="FILE", help="and that this file shows these integers as floats")
+    parser.add_argument("--round", type=int, metavar="ROUND", help="the model after this round (default: the last)")
+    add_desk(parser, account=False)
 
 
 def auditor_watch(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -45,6 +58,16 @@ def auditor_verify(arguments: argparse.Namespace, progress: Progress) -> Answer:
     with open_desk(arguments, progress, account=False) as desk:
         result = auditor.Auditor(desk).verify(arguments.round)
     return result, _audit_text(result)
+
+
+def auditor_model(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from ..roles import auditor
+
+    with open_desk(arguments, progress, account=False) as desk:
+        result = auditor.Auditor(desk).model(arguments.integers, arguments.view, arguments.round)
+    shown = ", and the floats are those integers" if arguments.view else ""
+    after = f"after round {result['round']}" if result["round"] else "before the first round"
+    return result, f"the model {after}: it opens the chain's commitment {result['theta']}{shown}"
 
 
 def _audit_text(row: dict[str, Any]) -> str:

@@ -32,12 +32,18 @@ def add(verbs: Verbs) -> None:
         metavar="BUILD",
         help="your own build of the project; give one for each number of trainers that it settles",
     )
+    parser.add_argument(
+        "--prospectus",
+        type=Path,
+        metavar="FILE",
+        help="as published: its model is compared with the commitment on chain",
+    )
     parser.add_argument("--verbose", action="store_true", help="list what is right, too")
 
 
 def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..chain import connect  # Brownie takes a second to import
-    from ..market import address_of, inspection
+    from ..market import Prospectus, address_of, inspection
 
     builds: dict[int, Build] = {}
     for folder in arguments.build:
@@ -45,9 +51,14 @@ def inspect_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         if build.manifest.trainers in builds:
             raise InputError(f"two builds for {build.manifest.trainers} trainers: give one for each number")
         builds[build.manifest.trainers] = build
+    prospectus = None
+    if arguments.prospectus:
+        if not arguments.prospectus.is_file():
+            raise InputError(f"no prospectus at {arguments.prospectus}")
+        prospectus = Prospectus.from_bytes(arguments.prospectus.read_bytes())
     address = address_of(read_address(arguments.project))
     with connect(arguments.rpc) as chain:
-        report = inspection.inspect(chain, address, builds, progress)
+        report = inspection.inspect(chain, address, builds, progress, prospectus)
     lines = [f"right    {text}" for text in report.checked] if arguments.verbose else []
     lines += [f"note     {text}" for text in report.money]
     lines += [f"warning  {text}" for text in report.warnings]

@@ -205,7 +205,10 @@ def owner_receive(arguments: argparse.Namespace, progress: Progress) -> Answer:
         learn = learner(desk, data="root_data") if "root_data" in desk.settings.value and not arguments.once else None
         role = owner.Owner(desk, arguments.withdraw, learn)
         result = role.once() if arguments.once else role.run()
-    text = f"model after {counted(result['rounds'], 'closed round')} in {result['model']}, θ {result['theta']}"
+    text = (
+        f"model after {counted(result['rounds'], 'closed round')} in {result['model']}; its integers in"
+        f" {result['integers']} open the chain's commitment {result['theta']}"
+    )
     if result["provisional"]:
         text += (
             f"\nmodel after round {result['round']} in {result['provisional']}: it becomes the other one when the time"

@@ -12,7 +12,6 @@ from ..build import Build
 from ..crypto import decode_point, encode_point
 from ..documents import read_json
 from ..errors import ArtifactError, InputError
-from ..files import save_npz
 from ..progress import Progress
 from ..round import (
     COMMITMENT_FILE,
@@ -31,15 +30,15 @@ from ..round import (
     export,
     load_submission,
     load_submissions,
-    open_aggregate,
     prove_round,
     random_address,
     read_address,
     sum_updates,
     verify_round,
 )
-from ..updates import load_model_file, load_update
-from .options import add_build, amount
+from ..updates import load_update
+from .opened import opened
+from .options import add_build, amount, rate
 from .output import Answer
 from .utility import Scoring, add_options, kept_round, prove, verify
 from .verbs import Verbs
@@ -113,12 +112,33 @@ def add(verbs: Verbs) -> None:
         open_verb,
         "check an aggregate against a verified round, and apply it to a model",
         "zkmarket open BUILD round.json round.aggregate.npz --model BEFORE.npz -o model.npz",
+        "The model moves in integers: model.theta.npz has them, and what opens their commitment, for the next round and"
+        " for `zkmarket auditor model`; model.npz shows them as floats.",
     )
     add_build(parser)
     _add_proof(parser)
     parser.add_argument("aggregate", type=Path, metavar="AGGREGATE", help="the aggregate that `zkmarket prove` wrote")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="the model before the round (default: none)")
-    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="server learning rate (1.0)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="the model before the round: integers, as this verb and `zkmarket owner receive` write them, or the"
+        " parameters that the first round begins with (default: none)",
+    )
+    parser.add_argument(
+        "--rate", type=rate, default="1", metavar="X", help="server learning rate, exact to a billionth (1)"
+    )
+    parser.add_argument(
+        "--theta-bits",
+        type=int,
+        metavar="RHO",
+        help="of parameters to begin with: the model's scale is 2^RHO times the updates' (by rate and trainers)",
+    )
+    parser.add_argument(
+        "--commitment",
+        metavar="HEX",
+        help="hash of the commitment of the model after the round, as the chain has it: refuse another model",
+    )
     _add_references(parser)
     _add_round(parser, expected=True)
     parser.add_argument(
@@ -329,16 +349,7 @@ def open_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     proof = RoundProof.load(arguments.round_file, manifest)
     known = _known_references(arguments, build)
     decision = verify_round(build, proof, progress, _expected_round(arguments, proof), known)
-    received = Aggregate.load(arguments.aggregate, manifest)
-    model, rest = load_model_file(arguments.model, manifest.layout, progress) if arguments.model else (None, {})
-    opened = open_aggregate(build, decision, received, model, arguments.rate)
-    tensors = manifest.layout.unflatten(opened) if manifest.layout else {"params": opened}
-    place = arguments.output or Path("model.npz" if arguments.model else "aggregate.npz")
-    save_npz(place, tensors | rest)
-    accepted = sum(decision.mask)
-    result = {"model": str(place), "params": manifest.params, "accepted": accepted}
-    about = f"model in {place}" if arguments.model else f"their mean, without a model (--model), in {place}"
-    return result, f"aggregate of {accepted} updates opens its proven commitment; {about}"
+    return opened(arguments, build, decision, progress)
 
 
 def _round_id(arguments: argparse.Namespace) -> RoundId:

@@ -44,9 +44,6 @@ def trainer_text(result: Status) -> str:
         lines.append(f"round {number}: the aggregator gave no receipt for the update, which cost a penalty")
     for number, reason in result["zero_updates"].items():
         lines.append(f"round {number}: a zero update was committed to: {reason}")
-    if result["disagreements"]:
-        rounds = ", ".join(map(str, result["disagreements"]))
-        lines.append(f"WARNING: the aggregator has another model than this trainer after round {rounds}")
     return "\n".join(lines)
 
 

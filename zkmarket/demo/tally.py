@@ -148,21 +148,25 @@ class Tally:
     def rounds(self, settled: list[Settled]) -> tuple[float, list[dict[str, Any]]]:
         """Accuracy of the initial model, and a row for every settled round."""
         from .. import learning
+        from ..market import points_hash
 
-        layout, theta = self.history.prospectus.layout, self.history.prospectus.theta
+        layout, theta = self.history.prospectus.layout, self.history.first[0]
+        manifest = next(iter(self.history.builds.values())).manifest
+        digests = {one.settled.round: points_hash(one.now).hex() for one in self.history.moved(self.log)}
         model = learning.load_model(MODEL)
         held_out = learning.digits_held(self.cast.seed)
 
         def accuracy(parameters: np.ndarray) -> float:
             return float(learning.evaluate(model, layout, parameters, held_out).accuracy or 0.0)
 
-        start = accuracy(theta)
+        initial = theta.floats(manifest)
+        start = accuracy(initial)
         learners = [self.learner(i) for i in range(self.cast.trainers)]
         everything = [learning.load_dataset(self.cast.data(i)) for i in range(self.cast.trainers)]
         together = learning.Dataset(
             np.concatenate([one.inputs for one in everything]), np.concatenate([one.targets for one in everything])
         )
-        plain, central, last = theta, theta, None
+        plain, central, last = initial, initial, None
         rows = []
         audits = {audit["round"]: audit for audit in self.outputs["auditor"]["rounds"]}
         for one in settled:
@@ -172,7 +176,6 @@ class Tally:
             plain = plain + last
             training = learning.Training(seed=self.cast.seed)
             central = central + learning.train(model, layout, central, together, training, one.round)
-            digest = theta_hex(theta)
             rows.append(
                 {
                     "round": one.round,
@@ -180,10 +183,10 @@ class Tally:
                     "nu": audits[one.round]["nu"],
                     "accepted": sum(one.mask),
                     "withheld": one.withheld,
-                    "accuracy": accuracy(theta),
+                    "accuracy": accuracy(theta.floats(manifest)),
                     "accuracy_unfiltered": accuracy(plain),
                     "accuracy_centralised": accuracy(central),
-                    "theta": digest,
+                    "theta": digests[one.round],
                     "cid": one.cid,
                     "transaction": one.transaction,
                     "audited": audits[one.round]["verified"] and audits[one.round]["from_calldata"],
@@ -209,12 +212,6 @@ class Tally:
 
         learn: Learn = attacking(attack, honest, self.cast.seed + i) if attack else honest
         return lambda theta, number, last: learn(Lesson(number, theta, last))
-
-
-def theta_hex(theta: np.ndarray) -> str:
-    from ..market import theta_digest
-
-    return theta_digest(theta).hex()
 
 
 def undefeated(cast: Cast, trainers: list[dict[str, Any]], reward: int) -> list[str]:

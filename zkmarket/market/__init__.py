@@ -15,11 +15,10 @@ from .history import History
 from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_origin, made_by_our_code
 from .log import Log, Settled, Started
 from .project import Project
-from .prospectus import Prospectus, digest_of, fetch_prospectus, make_builds, theta_digest
+from .prospectus import Prospectus, digest_of, fetch_prospectus, make_builds
 from .recording import known_code, record
 from .sealing import (
     SealingKey,
-    Served,
     aggregate_size,
     decode_aggregate,
     encode_aggregate,
@@ -48,7 +47,8 @@ from .structs import (
     solidity_name,
     struct_words,
 )
-from .terms import RATE_UNIT, REFERENCES, Offer, Verifiers, check_builds, plan_of, plans_of, terms_of
+from .terms import REFERENCES, Offer, Verifiers, check_builds, plan_of, plans_of, terms_of
+from .theta import Moved, model_commitments
 from .view import ProjectView, Submitted, settlement_of
 from .work import CALLDATA_LIMIT, GAS_LIMIT, Work, settlement_work
 
@@ -61,18 +61,17 @@ __all__ = [
     "Inspection",
     "Log",
     "Market",
+    "Moved",
     "Offer",
     "Outcome",
     "Plan",
     "Project",
     "ProjectView",
     "Prospectus",
-    "RATE_UNIT",
     "REFERENCES",
     "Root",
     "SealingKey",
     "Seat",
-    "Served",
     "Settled",
     "Settlement",
     "Started",
@@ -104,6 +103,7 @@ __all__ = [
     "made_by_our_code",
     "make_builds",
     "membership_message",
+    "model_commitments",
     "open_update",
     "phase_text",
     "plan_of",
@@ -125,7 +125,6 @@ __all__ = [
     "struct_words",
     "submission_word",
     "terms_of",
-    "theta_digest",
     "unseal",
     "until",
     "until_text",

@@ -33,7 +33,7 @@ def point_words(points: Sequence[Point]) -> list[int]:
 
 
 def points_hash(points: Sequence[Point]) -> bytes:
-    """How a project registers a commitment, and an aggregate."""
+    """How a project registers a commitment, an aggregate, and the model."""
     return keccak(b"".join(encode_point(point) for point in points))
 
 
@@ -70,11 +70,15 @@ def all_points(proof: RoundProof, references: Sequence[Sequence[Point]] = ()) ->
     return [*points, *proof.mask_points, *proof.projection_points, proof.gram_point]
 
 
-def decision_words(proof: RoundProof) -> tuple[Any, ...]:
-    """`Decision` of Types.sol."""
+def decision_words(proof: RoundProof, theta: Sequence[Point]) -> tuple[Any, ...]:
+    """`Decision` of Types.sol.
+
+    Args:
+        theta: commitment of the model before the round, of which the contract has a hash.
+    """
     n, instances = len(proof.commitments), proof.settlement.instances
     mask = sum(bit << slot for slot, bit in enumerate(mask_of(proof)))
-    return mask, list(instances[-n - 1 : -1]), instances[-1], proof.settlement.data
+    return mask, list(instances[-n - 1 : -1]), instances[-1], point_words(theta), proof.settlement.data
 
 
 def proofs_hash(base: bytes, settlement: bytes) -> bytes:
@@ -106,7 +110,7 @@ def round_proof_of(
         references: of the round; the contract has compared those in `base` with them.
     """
     words, _, q, t0, z, folds, rounds, salt_square, base_proof = base
-    mask, scores, nu, settlement_proof = decision
+    mask, scores, nu, _, settlement_proof = decision
     points = list(zip(words[::2], words[1::2], strict=True))
     n, chunks = len(trainers), manifest.chunks
     slots = [tuple(points[at * chunks : (at + 1) * chunks]) for at in range(n + len(manifest.references))]

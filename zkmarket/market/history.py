@@ -1,7 +1,8 @@
 """A project's past, from log, calldata and store alone: settled rounds verified again, and the model that they make.
 
-Everybody folds the same proven aggregates into the same initial model, θ ← θ + η·Agg/(accepted·2^s), and so holds the
-same θ, bit for bit. A round whose aggregate is withheld, or was claimed as not served, leaves θ as it is.
+Everybody folds the same proven aggregates into the same initial model, in integers, and so holds the same Θ, whose
+commitment the contract carries (see ../round/model.py). A round whose aggregate is withheld, or was claimed as not
+served, leaves Θ as it is.
 """
 
 from __future__ import annotations
@@ -13,23 +14,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..build import Build
 from ..chain import Event
+from ..crypto import Point
 from ..errors import InputError, OpeningMismatch, PassedOn, ProofRejected, SealError, StoreError, ZkmarketError
 from ..files import atomic_write
 from ..progress import Progress, quiet
-from ..round import Aggregate, Commitment, Decision, apply_aggregate, open_aggregate, verify_round
-from ..rules import shares
+from ..round import Aggregate, Commitment, Decision, Theta, moved, open_aggregate, verify_round
+from ..rules import shares, weight
 from ..storage import Store, cid_to_bytes
+from .calldata import points_hash
 from .keyring import KEYRING_LIMIT, KEYRINGS_SECONDS, read_keyring
 from .log import Log, Settled, cid_text
 from .project import Project
-from .prospectus import Prospectus, theta_digest
+from .prospectus import Prospectus
 from .sealing import (
     SealingKey,
-    Served,
     aggregate_size,
     content_key,
     decode_aggregate,
@@ -38,7 +38,7 @@ from .sealing import (
     is_envelope,
     unseal,
 )
-from .terms import RATE_UNIT
+from .theta import Moved, model_commitments
 
 
 class History:
@@ -61,13 +61,13 @@ class History:
     ):
         self.project, self.prospectus, self.builds, self.store = project, prospectus, builds, store
         self.folder, self.key, self.progress = folder, key, progress
-        self.disagreements: dict[int, str] = {}
         self.passed_on: set[int] = set()
         self.handed: str | None = None
         """A keyring that the caller was handed: a file or a CID."""
         self._rings: dict[str, dict[int, bytes]] = {}
         self._away: dict[str, float] = {}
         self._checked: set[tuple[str, bytes]] = set()
+        self._first: tuple[Theta, tuple[Point, ...]] | None = None
         self._events: tuple[Event, ...] = ()
         self._until: tuple[int, bytes] | None = None
 
@@ -86,7 +86,8 @@ class History:
     # ---- verifying
 
     def verify(self, settled: Settled, log: Log) -> Decision:
-        """Verify a settled round again, with the caller's own keys, and that the contract paid what follows from it.
+        """Verify a settled round again, with the caller's own keys: that the contract paid, and made of the model's
+        commitment, what follows from it.
 
         A settlement that another contract passed on has its proof in no calldata that a node gives without tracing. The
         contract, whose code and verifiers `inspect` compared, has verified it; that is said and relied on, since
@@ -96,6 +97,7 @@ class History:
         """
         build = self.build_of(len(settled.trainers))
         self.passed_on.discard(settled.round)
+        self.moved(log)  # or raises
         try:
             proof = self.project.round_proof(build.manifest, settled.round)
         except PassedOn as error:
@@ -119,7 +121,7 @@ class History:
         before = [settled for settled in log.settled() if settled.round < number]
         if not before or before[-1].skipped or before[-1].withheld:
             return None
-        return self.aggregate(before[-1], log).aggregate
+        return self.aggregate(before[-1], log)
 
     def build_of(self, trainers: int) -> Build:
         if trainers not in self.builds:
@@ -128,7 +130,7 @@ class History:
 
     # ---- opening
 
-    def aggregate(self, settled: Settled, log: Log, fetch: bool = True) -> Served:
+    def aggregate(self, settled: Settled, log: Log, fetch: bool = True) -> Aggregate:
         """The aggregate of a round, from the caller's folder or the store, checked against its proven commitment.
 
         Args:
@@ -179,13 +181,13 @@ class History:
                 yield handed[number]
         yield from self._keys_of_the_log(number, log)
 
-    def _opened(self, settled: Settled, plain: bytes) -> Served:
+    def _opened(self, settled: Settled, plain: bytes) -> Aggregate:
         """What is in an envelope, once it opens the round's proven commitment; that is computed once a process."""
         served = decode_aggregate(plain, self.build_of(len(settled.trainers)).manifest)
         seen = settled.transaction, hashlib.sha256(plain).digest()
         if seen not in self._checked:
             build = self.build_of(len(settled.trainers))
-            open_aggregate(build, _decided_by_contract(settled), served.aggregate)  # or raises
+            open_aggregate(build, _decided_by_contract(settled), served)  # or raises
             self._checked.add(seen)
         return served
 
@@ -197,35 +199,52 @@ class History:
         self.keep_keys(self.keys() | {number: key})
         atomic_write(self._aggregate_file(number), plain, mode=0o600)
 
-    def model(self, log: Log, before: int | None = None, fetch: bool = True) -> np.ndarray:
-        """θ before round `before`, or after the last closed round; `fetch` as in `aggregate`.
+    # ---- the model
+
+    @property
+    def first(self) -> tuple[Theta, tuple[Point, ...]]:
+        """The initial model and its commitment."""
+        if self._first is None:
+            build = next(iter(self.builds.values()))  # commitments are the same for every number of trainers
+            theta = self.prospectus.first_model(build.manifest)
+            self._first = theta, theta.points(build)
+        return self._first
+
+    def moved(self, log: Log) -> list[Moved]:
+        """The model's commitment in every settled round. ProofRejected if the contract has another than follows."""
+        return list(model_commitments(self.project.terms(), self.first[1], log.settled()))
+
+    def commitment(self, log: Log, before: int | None = None) -> tuple[Point, ...]:
+        """C_Θ before round `before`, or after the last closed round. Raises as `moved`."""
+        found = [one.now for one in self.moved(log) if before is None or one.settled.round < before]
+        return found[-1] if found else self.first[1]
+
+    def model(self, log: Log, before: int | None = None, fetch: bool = True) -> Theta:
+        """Θ before round `before`, or after the last closed round; `fetch` as in `aggregate`.
 
         Raises as `aggregate` does where a round that counts cannot be opened.
         """
-        theta = self.prospectus.theta
+        theta = self.first[0]
         for settled in log.settled():
             if settled.round >= before if before is not None else settled.skipped is None:
                 break
             theta = self.after(settled, log, theta, fetch)
         return theta
 
-    def after(self, settled: Settled, log: Log, theta: np.ndarray, fetch: bool = True) -> np.ndarray:
-        """θ after a round that was closed, or one that counts until it is; compared with what the aggregator says.
-
-        Another digest is said and kept in `disagreements`, but stops nobody: θ follows from proven aggregates, and an
-        aggregator must not be able to halt the trainers with a number that proves nothing.
-        """
+    def after(self, settled: Settled, log: Log, theta: Theta, fetch: bool = True) -> Theta:
+        """Θ after a round that was closed, or one that counts until it is. It opens what the contract has, or this
+        raises OpeningMismatch; that is computed once a process."""
         if settled.skipped or settled.withheld:
             return theta
         served = self.aggregate(settled, log, fetch)
-        manifest = self.build_of(len(settled.trainers)).manifest
-        after = apply_aggregate(manifest, sum(settled.mask), served.aggregate, theta, settled.rate / RATE_UNIT)
-        if served.theta not in (theta_digest(after), bytes(32)) and settled.round not in self.disagreements:
-            self.disagreements[settled.round] = served.theta.hex()
-            self.progress(
-                f"WARNING: round {settled.round}: the aggregator says that the model is {served.theta.hex()}, the"
-                f" proven aggregates make {theta_digest(after).hex()}: one of the two machines computes wrong"
-            )
+        after = moved(theta, served, weight(settled.rate, sum(settled.mask), theta.bits))
+        seen = settled.transaction, settled.theta
+        if seen not in self._checked:
+            if points_hash(after.points(self.build_of(len(settled.trainers)))) != settled.theta:
+                raise OpeningMismatch(
+                    f"round {settled.round}: the model does not open the commitment that the chain has"
+                )
+            self._checked.add(seen)
         return after
 
     # ---- content keys

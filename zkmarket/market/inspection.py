@@ -17,11 +17,13 @@ from eth_utils.address import to_checksum_address
 from ..build import Build, Columns
 from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
 from ..crypto import Point
-from ..errors import ChainError
+from ..errors import ChainError, InputError
 from ..progress import Progress, quiet
 from ..units import DAY, HOUR, amount_text, duration_text, reward_text
+from .calldata import points_hash
 from .factory import Market, verifier_of
 from .project import Project
+from .prospectus import Prospectus
 from .structs import Plan, Terms, read_struct
 from .terms import REFERENCES, check_builds, plan_of
 
@@ -55,8 +57,17 @@ class Inspection:
         return {"project": self.address, "trustworthy": not self.wrong, **lists}
 
 
-def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: Progress = quiet) -> Inspection:
+def inspect(
+    chain: Chain,
+    address: str,
+    builds: Mapping[int, Build],
+    progress: Progress = quiet,
+    prospectus: Prospectus | None = None,
+) -> Inspection:
     """Compare a project with the sources and with the caller's own builds, one for each number of trainers.
+
+    Args:
+        prospectus: as published; the initial model in it is compared with the commitment in the terms.
 
     Raises:
         ChainError: there is no contract at the address, or the node fails.
@@ -73,6 +84,7 @@ def inspect(chain: Chain, address: str, builds: Mapping[int, Build], progress: P
         check_builds(builds)
         _inspect_shape(terms, next(iter(builds.values())), found)
         _inspect_verifiers(chain, project, terms, builds, found)
+        _inspect_model(terms, next(iter(builds.values())), prospectus, found)
     for n in range(terms.min_trainers, terms.max_trainers + 1):
         if n not in builds:
             found.wrong.append(f"no build for {n} trainers was given: what settles such a round was not compared")
@@ -216,6 +228,22 @@ def _inspect_verifiers(
         found.expect(right, f"the verifier of {what} is byte for byte the build's", wrong)
 
 
+def _inspect_model(terms: Terms, build: Build, prospectus: Prospectus | None, found: Inspection) -> None:
+    """Who takes part with another initial model than the chain's would be refused every settlement."""
+    if prospectus is None:
+        found.warnings.append("the commitment of the initial model was not checked: that takes the prospectus")
+        return
+    have, want = prospectus.theta_bits, terms.theta_bits
+    found.expect(have == want, "theta_bits is the prospectus's", f"theta_bits is {want}: the prospectus says {have}")
+    try:
+        good = points_hash(prospectus.first_model(build.manifest).points(build)) == terms.theta
+    except InputError as error:
+        found.wrong.append(f"the prospectus has no model that can be committed to: {error}")
+        return
+    wrong = "the initial model of the prospectus is not the one that the terms commit to"
+    found.expect(good, "the terms commit to the prospectus's initial model", wrong)
+
+
 def _inspect_references(bits: int, found: Inspection) -> None:
     """What it means for everybody that rounds are compared with vectors that no trainer has sent."""
     used = [name for at, name in enumerate(REFERENCES) if bits >> at & 1]
@@ -295,7 +323,9 @@ def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspecti
     found.money += [
         f"owner {terms.owner}, aggregator {state.aggregator}",
         f"norm bound {state.beta}, from {terms.beta_min} to {terms.beta_max}, next {terms.kappa}/1000 of the"
-        f" median; learning rates in billionths: {rates}; initial model {terms.model.hex()}",
+        f" median; learning rates in billionths: {rates}; prospectus {terms.model.hex()}",
+        f"the model moves in steps of 2^-{terms.theta_bits} of an update's unit; its first commitment is"
+        f" {terms.theta.hex()}",
         f"a round pays {reward_text(reward, native)} by score to the admitted, equally if all scores are 0; the"
         f" aggregator's fee is {reward_text(terms.fee, native)}",
         f"{terms.rounds} rounds, {state.settled} settled; {failures}, the last one ends the project",

@@ -23,9 +23,11 @@ class Settled:
         cid: where it is served; None where it is withheld.
         beta, next_beta: norm bound of this round, and of the next.
         rate: learning rate in billionths.
+        theta: hash of the model's commitment once the round is closed, if it is not claimed.
         nu: lower median of the squared norms, from which the next norm bound follows.
         proofs: hash of the two proofs that settled it (`escrow.proofs_hash`).
         skipped: whether the round leaves the model as it is; None until the round is closed.
+        closed: hash of the model's commitment since the round was closed; None until then.
     """
 
     round: int
@@ -38,10 +40,12 @@ class Settled:
     beta: int
     next_beta: int
     rate: int
+    theta: bytes
     nu: int
     proofs: bytes
     transaction: str
     skipped: bool | None
+    closed: bytes | None
 
     @property
     def withheld(self) -> bool:
@@ -112,10 +116,11 @@ class Log:
 
     def settled(self) -> list[Settled]:
         """Settled rounds in order."""
-        closed = {event.arguments["round"]: event.arguments["skipped"] for event in self.of("Closed")}
+        closed = {event.arguments["round"]: event.arguments for event in self.of("Closed")}
         found = []
         for event in self.of("Settled"):
             number, settlement = event.arguments["round"], settlement_of(event)
+            end = closed.get(number, {})
             found.append(
                 Settled(
                     number,
@@ -128,10 +133,12 @@ class Log:
                     self.started(number).beta,
                     settlement.beta,
                     settlement.rate,
+                    settlement.theta,
                     settlement.nu,
                     settlement.proofs,
                     event.transaction,
-                    closed.get(number),
+                    end.get("skipped"),
+                    end.get("theta"),
                 )
             )
         return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..build import Manifest
 from ..chain import NOBODY, Receipt, sign
+from ..crypto import Point
 from ..errors import ChainError, InputError
 from ..round import Commitment, RoundProof
 from .calldata import base_words, decision_words, last_seed
@@ -115,20 +116,26 @@ class Project(ProjectView):
         """Freeze the admitted set: the reward is owed."""
         return self._send("lock", "lock", sender=sender)
 
-    def settle(self, sender: Any, proof: RoundProof, cid: bytes, publication: bytes) -> Receipt:
-        """Have a round verified and paid; anyone may."""
-        words = self._base_words(proof), decision_words(proof), cid, publication
+    def settle(self, sender: Any, proof: RoundProof, theta: Sequence[Point], cid: bytes, publication: bytes) -> Receipt:
+        """Have a round verified and paid; anyone may.
+
+        Args:
+            theta: commitment of the model before the round.
+        """
+        words = self._base_words(proof), decision_words(proof, theta), cid, publication
         return self._send("settle", "settle", *words, sender=sender)
 
     def prove_base(self, sender: Any, proof: RoundProof) -> Receipt:
         """The first half of a settlement that one transaction does not hold; anyone may."""
         return self._send("prove base", "proveBase", self._base_words(proof), sender=sender)
 
-    def settle_proven(self, sender: Any, proof: RoundProof, cid: bytes, publication: bytes) -> Receipt:
+    def settle_proven(
+        self, sender: Any, proof: RoundProof, theta: Sequence[Point], cid: bytes, publication: bytes
+    ) -> Receipt:
         """The second half, for a round proof whose base proof was accepted before; anyone may."""
         points, cids, q, *_ = self._base_words(proof)
         seed = last_seed(proof, self._reference_points(proof))
-        words = seed, points, cids, q, decision_words(proof), cid, publication
+        words = seed, points, cids, q, decision_words(proof, theta), cid, publication
         return self._send("settle", "settleProven", *words, sender=sender)
 
     def _base_words(self, proof: RoundProof) -> tuple[Any, ...]:

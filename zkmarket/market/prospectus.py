@@ -1,8 +1,9 @@
 """What an owner publishes before anybody joins: the initial model, and all that is needed to rebuild the keys.
 
-One public blob: a JSON header on the first line, then θ as float64, little-endian. Its CID and its SHA-256 are in
-the project's terms on chain, so that a chain, an address and a store are all that anybody needs to take part. Nothing
-in it is believed: the builds that it leads to are compared with the verifiers that the project pins.
+One public blob: a JSON header on the first line, then Θ, the model in integers, as int64, little-endian. Its CID and
+its SHA-256 are in the project's terms on chain, so that a chain, an address and a store are all that anybody needs to
+take part. Nothing in it is believed: the builds that it leads to are compared with the verifiers that the project pins,
+the model with the commitment that the terms name.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from typing import Any
 import numpy as np
 
 from ..backend import srs
-from ..build import MAX_PARAMS, Build, Spec, is_build, make_build
+from ..build import MAX_PARAMS, Build, Manifest, Spec, is_build, make_build
 from ..documents import check_schema, parse_json
 from ..errors import ArtifactError, InputError, ProofRejected
 from ..files import atomic_write
 from ..progress import Progress, quiet
+from ..round import Theta, check_theta_bits
 from ..rules import Filter, reference_slots
 from ..storage import Store, cid_from_bytes
 from ..updates import ParameterLayout
 from .project import Project
 
-PROSPECTUS_FORMAT = "zkmarket-prospectus/1"
+PROSPECTUS_FORMAT = "zkmarket-prospectus/2"
 HEADER_LIMIT = 1 << 20
 LIMIT = HEADER_LIMIT + 8 * MAX_PARAMS
 """Largest prospectus that is fetched."""
@@ -44,7 +46,8 @@ class Prospectus:
         name: in words.
         specs: what to build for each number of trainers.
         srs_id: the ceremony that all keys come from.
-        theta: (D,) float64, the model before the first round.
+        theta: (D,) int64, the model before the first round, at scale 2^(s + ρ), s being that of the updates.
+        theta_bits: ρ.
         owner_key: X25519 key to which aggregates are sealed for the owner, 32 bytes.
         advice: what the owner suggests for local training; nobody is bound by it.
     """
@@ -53,19 +56,26 @@ class Prospectus:
     specs: Mapping[int, Spec]
     srs_id: str
     theta: np.ndarray = field(repr=False)
+    theta_bits: int
     owner_key: bytes
     advice: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         some = next(iter(self.specs.values()))
-        if self.theta.shape != (some.params,) or not np.isfinite(self.theta).all():
-            raise InputError(f"the initial model is {some.params} finite numbers: got shape {self.theta.shape}")
+        if self.theta.shape != (some.params,) or self.theta.dtype != np.int64:
+            got = f"{self.theta.dtype}{list(self.theta.shape)}"
+            raise InputError(f"the initial model is {some.params} integers of 64 bits: got {got}")
+        check_theta_bits(self.theta_bits)
 
     @property
     def layout(self) -> ParameterLayout:
         layout = next(iter(self.specs.values())).layout
         assert layout is not None  # `from_bytes` and the project file see to it
         return layout
+
+    def first_model(self, manifest: Manifest) -> Theta:
+        """The model before the first round, with salts 0; InputError if it is none of this build."""
+        return Theta.first(manifest, self.theta, self.theta_bits)
 
     def to_bytes(self) -> bytes:
         some = next(iter(self.specs.values()))
@@ -79,8 +89,9 @@ class Prospectus:
             "beta_max": None if some.beta_max is None else str(some.beta_max),
             "layout": self.layout.to_json(),
             "advice": dict(self.advice),
+            "theta_bits": self.theta_bits,
         }
-        return json.dumps(header, sort_keys=True).encode() + b"\n" + self.theta.astype("<f8").tobytes()
+        return json.dumps(header, sort_keys=True).encode() + b"\n" + self.theta.astype("<i8").tobytes()
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Prospectus:
@@ -114,8 +125,9 @@ class Prospectus:
             )
             for n, rule in sorted(filters.items())
         }
-        theta = np.frombuffer(body, "<f8").astype(np.float64)
-        made = cls(value["name"], specs, value["srs"], theta, bytes.fromhex(value["owner_key"]), value["advice"])
+        theta = np.frombuffer(body, "<i8").astype(np.int64)
+        key, bits = bytes.fromhex(value["owner_key"]), value["theta_bits"]
+        made = cls(value["name"], specs, value["srs"], theta, bits, key, value["advice"])
         if made.to_bytes() != blob:  # the terms pin its SHA-256: one text for one offer
             raise InputError("the prospectus is not in canonical form: it does not read back as it was written")
         return made
@@ -124,11 +136,6 @@ class Prospectus:
 def digest_of(blob: bytes) -> bytes:
     """What the terms pin."""
     return hashlib.sha256(blob).digest()
-
-
-def theta_digest(theta: np.ndarray) -> bytes:
-    """SHA-256 of a model's parameters as float64, little-endian: the same for everybody, bit for bit."""
-    return hashlib.sha256(theta.astype("<f8").tobytes()).digest()
 
 
 def make_builds(prospectus: Prospectus, folder: Path, progress: Progress = quiet) -> dict[int, Build]:

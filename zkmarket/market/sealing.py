@@ -122,36 +122,23 @@ def open_update(blob: bytes, key: SealingKey, manifest: Manifest) -> tuple[Openi
 # ---------------------------------------------------------------- aggregates
 
 
-@dataclass(frozen=True)
-class Served:
-    """What an aggregator serves for a round.
-
-    Attributes:
-        theta: SHA-256 of the model after this round, as the aggregator has it; zeros if it does not know it.
-    """
-
-    aggregate: Aggregate
-    theta: bytes
+def encode_aggregate(aggregate: Aggregate) -> bytes:
+    """Values as int64 ‖ salts."""
+    return aggregate.values.astype("<i8").tobytes() + aggregate.salts.tobytes()
 
 
-def encode_aggregate(served: Served) -> bytes:
-    """θ's digest ‖ values as int64 ‖ salts."""
-    aggregate = served.aggregate
-    return served.theta + aggregate.values.astype("<i8").tobytes() + aggregate.salts.tobytes()
-
-
-def decode_aggregate(plain: bytes, manifest: Manifest) -> Served:
+def decode_aggregate(plain: bytes, manifest: Manifest) -> Aggregate:
     wanted = aggregate_size(manifest)
     if len(plain) != wanted:
         raise SealError(f"a sealed aggregate has {wanted} bytes inside: got {len(plain)}")
-    cut = 32 + 8 * manifest.params
+    cut = 8 * manifest.params
     salts = _salts(plain[cut:], manifest)
     check_salts(salts, manifest)
-    return Served(Aggregate(np.frombuffer(plain[32:cut], "<i8").astype(np.int64), salts), plain[:32])
+    return Aggregate(np.frombuffer(plain[:cut], "<i8").astype(np.int64), salts)
 
 
 def aggregate_size(manifest: Manifest) -> int:
-    return 32 + 8 * manifest.params + 32 * manifest.salts * manifest.chunks
+    return 8 * manifest.params + 32 * manifest.salts * manifest.chunks
 
 
 def envelope_limit(plain: int) -> int:

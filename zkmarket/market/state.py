@@ -23,6 +23,7 @@ class State:
         beta: norm bound of the round, or of the next one.
         pool: not yet owed, in the reward's unit.
         claimed: the aggregate of the last round counts as not served.
+        theta: keccak of the words of the model's commitment.
         block: its number.
     """
 
@@ -39,6 +40,7 @@ class State:
     unburnt_wei: int
     ending: bool
     claimed: bool
+    theta: bytes
     block: int
 
 

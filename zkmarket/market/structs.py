@@ -77,12 +77,14 @@ class Terms:
         void_limit: V.
         min_accepted: with fewer accepted no aggregate is published.
         params, logrows, salts, chunks: D, K, S, m.
+        theta_bits: ρ: the model's scale is 2^ρ times the updates'.
         rows: ℓ1 of a column.
         value_bits: of an honest value, sign included.
         kappa: thousandths.
         blinding: the commitment to zero.
         base: verifier of both arguments of the updates.
-        model: SHA-256 of the initial model.
+        model: SHA-256 of the prospectus.
+        theta: keccak of the words of the initial model's commitment.
     """
 
     owner: str
@@ -105,6 +107,7 @@ class Terms:
     value_bits: int
     salts: int
     chunks: int
+    theta_bits: int
     kappa: int
     beta: int
     beta_min: int
@@ -113,6 +116,7 @@ class Terms:
     windows: Windows
     base: Verifier
     model: bytes
+    theta: bytes
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ class Outcome:
         beta: norm bound of the next round.
         aggregate: keccak of its points' words; zeros: withheld, or not served when the round was closed.
         cid: keccak of its CID.
+        theta: keccak of the words of the model's commitment once the round is closed.
         scores: 64 bits each, four a word, slot 1 lowest.
     """
 
@@ -178,6 +183,7 @@ class Outcome:
     beta: int
     aggregate: bytes
     cid: bytes
+    theta: bytes
     scores: tuple[int, ...]
 
 
@@ -192,6 +198,7 @@ class Settlement:
         aggregate: words of its points; empty: withheld.
         beta: norm bound of the next round.
         rate: learning rate in billionths.
+        theta: keccak of the words of the model's commitment, if the round is closed unclaimed.
         nu: lower median of the squared norms.
         proofs: `calldata.proofs_hash`.
         points: words of every commitment of the round, the references' too.
@@ -205,6 +212,7 @@ class Settlement:
     cid: bytes
     beta: int
     rate: int
+    theta: bytes
     nu: int
     proofs: bytes
     points: tuple[int, ...]

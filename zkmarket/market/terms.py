@@ -13,13 +13,11 @@ from typing import Any
 from ..build import Build, Manifest
 from ..chain import NOBODY
 from ..errors import ArtifactError, InputError
+from ..rules import RATE_UNIT
 from .structs import Plan, Terms, Verifier, Windows
 
 REFERENCES = ("root", "last")
 """Bits of `Plan.references`, the lowest first."""
-
-RATE_UNIT = 10**9
-"""A learning rate on chain is in billionths."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,11 @@ class Offer:
             count); twice the reward is better. The penalty is at least the reward / the least number of trainers,
             unless the reward is a token, and at most the stake.
         beta, beta_min, beta_max: bound on squared norms at first, and its limits; beta_min at least D.
+        theta_bits: ρ: the model's scale is 2^ρ times the updates'.
+        theta: `points_hash` of the initial model's commitment.
         kappa: thousandths; next bound = kappa · median squared norm.
         rates: learning rate of each round in billionths; the last holds for all later ones.
-        model, cid: SHA-256 of the initial model, and where it is.
+        model, cid: SHA-256 of the prospectus, and where it is.
         void_limit: rounds that may come to nothing before the project ends.
         token: ERC-20 of the reward; default native coin.
         open_admission: anyone may join; default only whom the owner has signed for.
@@ -54,6 +54,8 @@ class Offer:
     beta: int
     beta_min: int
     beta_max: int
+    theta_bits: int
+    theta: bytes
     kappa: int = 2000
     rates: tuple[int, ...] = (RATE_UNIT,)
     model: bytes = bytes(32)
@@ -141,6 +143,7 @@ def terms_of(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers: V
         value_bits=manifest.fixed_point.value_bits,
         salts=manifest.salts,
         chunks=manifest.chunks,
+        theta_bits=offer.theta_bits,
         kappa=offer.kappa,
         beta=offer.beta,
         beta_min=offer.beta_min,
@@ -149,6 +152,7 @@ def terms_of(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers: V
         windows=offer.windows,
         base=verifiers.base,
         model=offer.model,
+        theta=offer.theta,
     )
 
 

@@ -49,6 +49,6 @@ def settlement_work(trainers: int, params: int, logrows: int, references: int) -
     windows = sum(-(-bits // WINDOW) for bits in (shape.blocks, columns.rows - 1, columns.width))
     return Work(
         1_820_000 + trainers * 15_000 + windows * 23_500 + points * 7_700,
-        1_300_000 + trainers * 35_000 + points * 2_500,
-        30_000 + points * 64,
+        1_300_000 + trainers * 35_000 + points * 2_500 + chunks * 12_000,
+        30_000 + (points + chunks) * 64,
     )

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ..build import Columns, candidate, keys_seconds
 from ..build.statements import value_bound
 from ..chain import outage_warning
+from ..rules import FINEST, MIN_ACCEPTED, RATE_UNIT, weight
 from ..units import DAY, HOUR, amount_text, duration_text, reward_text
 from ..updates import ParameterLayout
 from .estimate_text import rounded
@@ -92,15 +94,27 @@ def _keys(file: ProjectFile, params: int, logrows: int) -> list[dict[str, Any]]:
 
 
 def _values(file: ProjectFile) -> dict[str, Any]:
-    scale = file.bits - 1 if file.scale_bits is None else file.scale_bits
-    bound = value_bound(file.bits)
+    scale, bound = file.scale, value_bound(file.bits)
     return {
         "value_bits": file.bits,
         "scale_bits": scale,
         "bound": bound,
         "step": 2.0**-scale,
         "largest": (bound - 1) * 2.0**-scale,
+        "theta_bits": file.theta_bits,
+        "rate_error": _rate_error(file),
     }
+
+
+def _rate_error(file: ProjectFile) -> float:
+    """What rounding the weight of a round changes a learning rate by at most, as a part of it; 0 for rates of 0."""
+
+    def error(rate: int, n: int) -> float:
+        exact = Fraction(rate << file.theta_bits, n * RATE_UNIT)
+        return float(abs(weight(rate, n, file.theta_bits) - exact) / exact)
+
+    accepted = range(MIN_ACCEPTED, file.most + 1)
+    return max((error(rate, n) for rate in file.rates if rate for n in accepted), default=0.0)
 
 
 def _seconds(file: ProjectFile, params: int, logrows: int, keys: list[dict[str, Any]]) -> dict[str, Any]:
@@ -284,6 +298,11 @@ def _warnings(file: ProjectFile, estimate: dict[str, Any], chain: int | None) ->
         )
     if "last" in references:
         out.append("updates are compared with the last aggregate: a later aggregator needs its opening to settle")
+    if estimate["values"]["rate_error"] > 1 / (2 * FINEST):
+        out.append(
+            f"rounding changes a learning rate by up to {estimate['values']['rate_error']:.2%}: the model moves in"
+            " whole steps; take more theta_bits, or higher learning_rates"
+        )
     if 0 in file.rates:
         out.append("a learning rate of 0: the model does not move in that round")
     if outage := outage_warning(chain, estimate["deadlines"]["windows"]):

@@ -49,6 +49,8 @@ def estimate_words(estimate: Mapping[str, Any]) -> str:
         f"  K = {estimate['logrows']}: {estimate['chunks']} chunk{'s' * (estimate['chunks'] > 1)}"
         f" of {estimate['chunk']:,} values in {estimate['rows'] - 1} rows;"
         f" {values['value_bits']} bits a value in steps of 2^-{values['scale_bits']}, within ±{values['largest']:.6g}",
+        f"  ρ = {values['theta_bits']}: the model is kept in steps of 2^-{values['scale_bits'] + values['theta_bits']};"
+        f" rounding changes a learning rate by at most {values['rate_error']:.2%}",
         "",
         f"Keys to build, about {seconds['keys']:g} s where none is cached",
         *(f"  {key['name']:<20} 2^{key['logrows']} rows" for key in estimate["keys"]),

@@ -20,20 +20,20 @@ SHORT_ROWS, SHORT_WIDTH = 64, 128
 # ---------------------------------------------------------------- measured
 
 GAS: Mapping[str, int] = {
-    "deploy.factory+project": 9_790_634,
-    "deploy.libraries": 3_620_224,
+    "deploy.factory+project": 9_914_129,
+    "deploy.libraries": 3_740_443,
     "deploy.base": 3_545_045,
     "deploy.settlement": 2_862_140,
-    "create": 684_223,
+    "create": 730_985,
     "accept": 44_123,
-    "join": 58_965,
+    "join": 58_943,
     "start": 44_189,
-    "submit.first": 95_291,
-    "submit.later": 61_091,
-    "admit": 169_581,
+    "submit.first": 95_303,
+    "submit.later": 61_103,
+    "admit": 169_523,
     "lock": 79_525,
-    "next": 67_295,
-    "withdraw": 45_937,
+    "next": 74_827,
+    "withdraw": 45_959,
 }
 """Of N = 8 trainers and m = 1 chunk where it matters; `admit` has all receipts. The first round's submissions take the
 storage of a seat."""
@@ -46,14 +46,15 @@ CREATE_PLAN_GAS = 96_000  # one more number of trainers: four words of storage
 CREATE_RATES_GAS = 26_000  # four more learning rates: a word
 ROOT_GAS = -12_800  # a root update beside a submission: its place is used again by every round
 
-SETTLE_GAS = 2_240_000  # both proofs, and what does not grow
+SETTLE_GAS = 2_273_500  # both proofs, and what does not grow
 SLOT_GAS = 27_300  # a trainer: its seat, its instances, its credit
 POINT_GAS = 10_540  # a point: its bytes, its check, its multiple, its place in the log
+MODEL_CHUNK_GAS = 9_000  # a chunk of the model: its bytes, its commitment moved
 BLOCKS_GAS = 66_200  # eight blocks: a table of their weights' sums, looked up in 520 rows by straight code
 WINDOW_GAS = 21_750  # six blocks, where a row takes more than a hash
 POWERS_GAS = 23_040  # a byte of a row's other bits there; straight code takes them all, or none
 LONG_ROWS_GAS = -220_600  # there, what the straight code would have taken
-SECOND_GAS, SLOT_AGAIN_GAS, POINT_AGAIN_GAS = 82_000, 6_500, 1_345  # what a second transaction takes once more
+SECOND_GAS, SLOT_AGAIN_GAS, POINT_AGAIN_GAS = 89_000, 6_500, 1_345  # what a second transaction takes once more
 
 
 # ---------------------------------------------------------------- the shape of a round
@@ -168,7 +169,7 @@ def lock_gas(n: int) -> int:
 def settle_gas(shape: RoundShape) -> int:
     """Of a project's first settlement, by one transaction or two; later ones find storage in use, and take less."""
     points, n = shape.points, shape.trainers
-    whole = SETTLE_GAS + n * SLOT_GAS + points * POINT_GAS + shape.rows_gas
+    whole = SETTLE_GAS + n * SLOT_GAS + points * POINT_GAS + shape.chunks * MODEL_CHUNK_GAS + shape.rows_gas
     return whole if fits_one(shape) else whole + SECOND_GAS + n * SLOT_AGAIN_GAS + points * POINT_AGAIN_GAS
 
 

@@ -77,6 +77,7 @@ class ProjectFile:
         kappa: thousandths.
         beta, beta_max: None for the largest that can be settled, at most D·Q²; beta_min: None for D.
         logrows: K, None to choose.
+        theta_bits: ρ, chosen by the learning rates unless the file says it.
         srs: kind of SRS, None for the most trustworthy that is installed.
         reward, fee: of a round, in wei or the token's smallest unit.
     """
@@ -100,6 +101,7 @@ class ProjectFile:
     optimize: str
     value_bits: int | None
     scale_bits: int | None
+    theta_bits: int
     srs: str | None
     token: str
     reward: int
@@ -152,6 +154,11 @@ class ProjectFile:
     def bits(self) -> int:
         """Width of a value, sign included."""
         return self.value_bits or VALUE_BITS
+
+    @property
+    def scale(self) -> int:
+        """s: an update's value is x · 2^s."""
+        return self.bits - 1 if self.scale_bits is None else self.scale_bits
 
     def complaints(self) -> Complaints:
         return Complaints(str(self.path), self.lines)
@@ -286,12 +293,15 @@ class ProjectFile:
                     )
         complaints.stop()
 
-    def offer(self, manifest: Manifest, model: bytes, cid: bytes, development: bool | None = None) -> Offer:
+    def offer(
+        self, manifest: Manifest, model: bytes, cid: bytes, theta: bytes, development: bool | None = None
+    ) -> Offer:
         """What the contract is told.
 
         Args:
             manifest: of any build of this project.
             model, cid: SHA-256 of what is published for trainers, and where it is.
+            theta: `points_hash` of the initial model's commitment.
             development: whether the chain is a development chain; None where `check` has been asked.
 
         Raises InputError: something that creation would refuse, or a manifest that is not this file's.
@@ -303,22 +313,21 @@ class ProjectFile:
             raise InputError(
                 f"{self.path} is for {self.least} to {self.most} trainers: got a build for {manifest.trainers}"
             )
-        value_bits = self.bits
         beta_max = self.largest_bound(manifest.params)
-        scale_bits = value_bits - 1 if spec.scale_bits is None else spec.scale_bits
         kind = manifest.value["srs"]["kind"]
         for name, got, want in (
             ("filter", manifest.filter, spec.filter),
             ("score", manifest.score, spec.score),
             ("logrows", manifest.logrows, spec.logrows),
             ("beta_max", manifest.beta_max, beta_max),
-            ("fixed point", manifest.fixed_point, FixedPoint(scale_bits, value_bits)),
+            ("fixed point", manifest.fixed_point, FixedPoint(self.scale, self.bits)),
             ("srs", kind, self.srs or kind),
         ):
             if got != want:
                 raise InputError(f"the build is not of {self.path}: {name} is {got}, wanted {want}; build it again")
-        if len(model) != 32 or not 1 <= len(cid) <= 96:
-            raise InputError(f"a model's digest has 32 bytes and a CID 1 to 96: got {len(model)} and {len(cid)}")
+        if (len(model), len(theta)) != (32, 32) or not 1 <= len(cid) <= 96:
+            sizes = f"{len(model)}, {len(theta)} and {len(cid)}"
+            raise InputError(f"a prospectus's digest and a commitment's have 32 bytes and a CID 1 to 96: got {sizes}")
         return Offer(
             aggregator=self.aggregator,
             rounds=self.rounds,
@@ -333,6 +342,8 @@ class ProjectFile:
             kappa=self.kappa,
             rates=self.rates,
             model=model,
+            theta_bits=self.theta_bits,
+            theta=theta,
             cid=cid,
             void_limit=self.void_limit,
             token=self.token,

@@ -13,8 +13,18 @@ from typing import Any
 from eth_utils.address import is_checksum_address, to_checksum_address
 
 from ..chain import NOBODY
-from ..market import RATE_UNIT, Windows
-from ..rules import MAX_DENOMINATOR, MAX_NUMERATOR, MIN_ACCEPTED, Filter, most_attackers, reference_slots, sample_size
+from ..market import Windows
+from ..rules import (
+    MAX_DENOMINATOR,
+    MAX_NUMERATOR,
+    MIN_ACCEPTED,
+    RATE_UNIT,
+    Filter,
+    most_attackers,
+    reference_slots,
+    sample_size,
+    theta_bits_for,
+)
 from ..units import DAY, amount_text, duration_text, parse_amount, parse_duration
 from .complaints import Complaints, Place, check_schema, description, label, parsed, shown
 from .project_file import KAPPA_UNIT, ProjectFile, least_penalty
@@ -88,6 +98,8 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
     roots = "root" in reference_slots(filters[max(filters)], score)
     bond = 2 * reward + fee + (max(0, most - least) + roots) * penalty
     billionths = functools.partial(_whole, unit=RATE_UNIT, names="billionths", most=(1 << 64) - 1)
+    rates = read.read("project", "learning_rates", lambda given: tuple(map(billionths, given)), (RATE_UNIT,))
+    chosen = theta_bits_for(rates, max(least, most))
     return ProjectFile(
         path=path,
         name=read.get("project", "name", ""),
@@ -95,7 +107,7 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
         aggregator=read.read("project", "aggregator", _address, NOBODY),
         open_admission=read.get("project", "admission") == "open",
         void_limit=read.get("project", "void_limit", 3),
-        rates=read.read("project", "learning_rates", lambda rates: tuple(map(billionths, rates)), (RATE_UNIT,)),
+        rates=rates,
         model=read.get("model", "factory", ""),
         advice={key: float(v) if isinstance(v, Decimal) else v for key, v in read.value.get("training", {}).items()}
         if isinstance(read.value.get("training", {}), Mapping)
@@ -115,6 +127,7 @@ def _read(read: _Reader, path: Path, lines: Mapping[Place, int]) -> ProjectFile:
         optimize=read.get("keys", "optimize", "time"),
         value_bits=read.get("keys", "value_bits"),
         scale_bits=read.get("keys", "scale_bits"),
+        theta_bits=read.read("keys", "theta_bits", lambda bits: chosen if bits == "auto" else int(bits), chosen),
         srs=read.read("keys", "srs", lambda kind: None if kind == "any" else kind),
         token=token,
         reward=reward,

@@ -18,20 +18,17 @@ from ..build import Build
 from ..chain import NOBODY, Phase
 from ..crypto import Point
 from ..documents import read_json
-from ..errors import ArtifactError, InputError
+from ..errors import ArtifactError, DomainError, InputError
 from ..files import atomic_write
 from ..market import (
-    RATE_UNIT,
     Log,
     SealingKey,
     Seat,
-    Served,
     State,
     encode_aggregate,
     encode_keyring,
     last_seed,
     seal,
-    theta_digest,
     until,
 )
 from ..posting import RoundShape, fits_one
@@ -41,10 +38,10 @@ from ..round import (
     RoundProof,
     Submission,
     check_last,
-    open_aggregate,
+    check_room,
     prove_round,
-    verify_round,
 )
+from ..rules import longest_step
 from ..storage import cid_to_bytes
 from ..units import amount_text
 from .admission import NO_ROOT_FILE, REFUSALS_FILE, Admission, Awaited
@@ -130,7 +127,7 @@ class Aggregator:
     def accept(self, state: State) -> str:
         """Take the office, once the project was inspected and rounds can be proven with what earlier ones left."""
         self.desk.inspected()
-        if missing := self.missing(self.desk.history.log(), state.round + 1):
+        if missing := self.missing(self.desk.history.log(), state):
             return f"the office is not taken: {missing}, {until(state)}"
         self.desk.progress(f"accepting the office with a bond of {amount_text(self.desk.terms.bond_wei)}")
         self.desk.project.accept(self.desk.wallet, self.desk.sealing_key.public)
@@ -151,10 +148,10 @@ class Aggregator:
         enough = desk.terms.min_trainers if late else self.wanted
         if len(members) < enough:
             return f"waiting for trainers: {len(members)} have joined, {enough} are wanted, {until(state)}"
-        if missing := self.missing(log, number):
-            return missing
         if not late:
             self.catch_up(log, number)
+        if missing := self.missing(log, state):
+            return missing
         without = "root" in desk.manifest.references and log.offered_root(number) is None
         if without and not late:
             soon = "it is started without one when half of the time is gone"
@@ -169,8 +166,13 @@ class Aggregator:
         desk.project.start(desk.wallet, key.public, keyring)
         return "started"
 
-    def missing(self, log: Log, number: int) -> str | None:
-        """Why a round must not be started: one that cannot be proven costs the bond."""
+    def missing(self, log: Log, state: State) -> str | None:
+        """Why the next round must not be started: one that cannot be proven costs the bond."""
+        number = state.round + 1
+        try:
+            self.check_model(log, state)
+        except DomainError as error:
+            return f"round {number} cannot be started: {error}"
         if "last" not in self.desk.manifest.references:
             return None
         try:
@@ -180,6 +182,22 @@ class Aggregator:
         except UNAVAILABLE as error:
             return f"round {number} cannot be started: it is compared with the last aggregate, and {error}"
         return None
+
+    def check_model(self, log: Log, state: State) -> None:
+        """Raise DomainError if the next round could move the model beyond its integers: nobody could work with it.
+
+        A model of an earlier aggregator's, which was never opened here, is not asked for: a settlement needs its
+        commitment alone.
+        """
+        desk, rates = self.desk, self.desk.project.rates()
+        try:
+            theta = desk.history.model(log, fetch=False)
+        except DomainError:
+            raise
+        except UNAVAILABLE:
+            return
+        rate = rates[min(state.settled, len(rates) - 1)]
+        check_room(theta.largest, longest_step(rate, desk.terms.max_trainers, theta.bits, state.beta))
 
     def catch_up(self, log: Log, number: int) -> None:
         """Open what an earlier aggregator has served, once a round, while nothing is at stake.
@@ -233,17 +251,18 @@ class Aggregator:
         seats = desk.project.seats()
         build = desk.history.build_of(len(seats))
         proof, aggregate = self.proven(log, build, state, seats)
-        cid = b"" if aggregate is None else self.published(log, build, state, proof, aggregate)
+        cid = b"" if aggregate is None else self.published(log, state, aggregate)
+        theta = desk.history.commitment(log, before=number)
         publication = desk.project.sign_publication(desk.wallet, build.manifest, proof, cid)
         if fits_one(RoundShape.of(build.manifest)):
             desk.progress(f"round {number}: settling")
-            desk.project.settle(desk.wallet, proof, cid, publication)
+            desk.project.settle(desk.wallet, proof, theta, cid, publication)
             return "settled"
         if not desk.project.is_proven(last_seed(proof, proof.references.points(build.manifest))):
             desk.progress(f"round {number}: settling, the base proof first")
             desk.project.prove_base(desk.wallet, proof)
         desk.progress(f"round {number}: settling with its proven base")
-        desk.project.settle_proven(desk.wallet, proof, cid, publication)
+        desk.project.settle_proven(desk.wallet, proof, theta, cid, publication)
         return "settled"
 
     def proven(self, log: Log, build: Build, state: State, seats: list[Seat]) -> tuple[RoundProof, Aggregate | None]:
@@ -285,12 +304,12 @@ class Aggregator:
         compares = "last" in self.desk.manifest.references
         return (self.desk.project.last_aggregate(number) or None) if compares else None
 
-    def published(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
+    def published(self, log: Log, state: State, aggregate: Aggregate) -> bytes:
         """The aggregate on its way to the store, sealed to owner and trainers; its CID as it goes on chain."""
         desk, number = self.desk, state.round
         path = desk.round_folder(number) / SEALED_FILE
         if not path.is_file():
-            plain = encode_aggregate(Served(aggregate, self.theta_after(log, build, state, proof, aggregate)))
+            plain = encode_aggregate(aggregate)
             blob, key = seal(plain, self.readers(log))
             desk.history.keep(number, plain, key)
             atomic_write(path, blob)
@@ -303,19 +322,6 @@ class Aggregator:
         if claims and path.is_file() and time.monotonic() > self.served.get(state.round, -SERVE_AGAIN) + SERVE_AGAIN:
             self.served[state.round] = time.monotonic()
             desk.put(path.read_bytes(), state)
-
-    def theta_after(self, log: Log, build: Build, state: State, proof: RoundProof, aggregate: Aggregate) -> bytes:
-        """Digest of the model after this round; zeros where an earlier aggregator's rounds cannot be opened."""
-        history = self.desk.history
-        try:
-            theta = history.model(log, before=state.round, fetch=False)  # no store may keep it from settling
-        except UNAVAILABLE as error:  # another aggregator's round must not keep this one from settling
-            self.desk.progress(f"round {state.round}: the model is not known here: {error}")
-            return bytes(32)
-        rates = self.desk.project.rates()
-        rate = rates[min(state.settled, len(rates) - 1)] / RATE_UNIT
-        decision = verify_round(build, proof, references=proof.references)  # made here, a moment ago
-        return theta_digest(open_aggregate(build, decision, aggregate, theta, rate))
 
 
 def status(desk: Desk) -> dict[str, Any]:

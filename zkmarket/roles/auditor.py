@@ -2,18 +2,23 @@
 
 For each round: that what was settled are the points whose digests were submitted; the Gram argument, the projection and
 the settlement with its own keys; whether it was compared with a root update of the owner, where the rules do so, or
-none had a receipt; that mask, scores and C_agg in the log are the proven ones; that pay, learning rate and next norm
-bound follow from them by the terms; that the aggregate's envelope is in the store under its CID.
+none had a receipt; that mask, scores and C_agg in the log are the proven ones; that pay, learning rate, next norm bound
+and the model's commitment follow from them by the terms; that the aggregate's envelope is in the store under its CID.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..chain import Phase
-from ..errors import ProofRejected, StoreError
-from ..market import Log, Settled, State, aggregate_size, envelope_limit, until
+from ..errors import InputError, OpeningMismatch, ProofRejected, StoreError
+from ..market import Log, Settled, State, aggregate_size, envelope_limit, points_hash, until
+from ..round import Theta
 from ..rules import next_beta
+from ..updates import load_model_file
 from .desk import Desk
 
 
@@ -91,10 +96,45 @@ class Auditor:
             "nu": decision.nu,
             "beta": settled.beta,
             "next_beta": settled.next_beta,
+            "theta": (settled.theta if settled.closed is None else settled.closed).hex(),
             "cid": settled.cid,
             "aggregate": served,
             "transaction": settled.transaction,
         }
+
+    def model(self, path: Path, view: Path | None, number: int | None) -> dict[str, Any]:
+        """Check a file of a model's integers against the commitment on chain, and floats against the integers.
+
+        Args:
+            view: a file with the model as floats, by the layout's names.
+            number: the round after which it is the model; default the last one that was closed.
+
+        Raises:
+            OpeningMismatch: it does not open the commitment, or the floats are not those integers.
+            InputError: it is no model of the project, or the round was not closed.
+        """
+        desk = self.desk
+        desk.inspected()
+        log, manifest = desk.history.log(), desk.manifest
+        closed = [one.round for one in log.settled() if one.skipped is not None]
+        if number is not None and number not in closed:
+            raise InputError(f"the model is known after rounds that were closed, {closed}: got round {number}")
+        wanted = desk.history.commitment(log, before=None if number is None else number + 1)
+        theta = Theta.load(path, manifest)
+        if theta.bits != desk.terms.theta_bits:
+            raise OpeningMismatch(f"{path} has {theta.bits} theta_bits: the project has {desk.terms.theta_bits}")
+        if theta.points(next(iter(desk.builds.values()))) != wanted:
+            raise OpeningMismatch(
+                f"{path} does not open the model's commitment, {points_hash(wanted).hex()}: it is the model of another"
+                " round or project, or was changed"
+            )
+        if view is not None:
+            shown, _ = load_model_file(view, desk.prospectus.layout)
+            layout = desk.prospectus.layout
+            if not np.array_equal(shown, layout.flatten(layout.unflatten(theta.floats(manifest)))):
+                raise OpeningMismatch(f"{view} is not the model of {path}: a parameter differs")
+        last = closed[-1] if closed else None
+        return {"round": last if number is None else number, "theta": points_hash(wanted).hex(), "opens": True}
 
     def served(self, settled: Settled) -> str:
         """Whether the store has the envelope: withheld, served or not served."""

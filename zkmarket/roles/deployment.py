@@ -27,15 +27,20 @@ from ..market import (
     kept_key,
     made_by_our_code,
     make_builds,
+    points_hash,
     refuse_insecure,
     verifier_of,
 )
 from ..posting import ProjectFile, load_project_file
+from ..round import check_room
+from ..rules import longest_step
 from ..storage import cid_of, cid_to_bytes
-from ..updates import ParameterLayout
+from ..updates import ParameterLayout, model_integers
 from .desk import Desk, stay_away
 
-PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE, MODEL_FILE = "prospectus", "PROJECT.toml", "deployed.json", "model.npz"
+PROSPECTUS_FILE, PLAN_FILE, DEPLOYED_FILE = "prospectus", "PROJECT.toml", "deployed.json"
+MODEL_FILE, THETA_FILE = "model.npz", "theta.npz"
+"""The model as floats, and as integers with what opens its commitment."""
 PROVISIONAL_FILE = "model.provisional.npz"
 """The model after a round that can still be claimed as not served."""
 
@@ -46,13 +51,22 @@ PROVISIONAL_FILE = "model.provisional.npz"
 def write_prospectus(
     folder: Path, file: ProjectFile, layout: ParameterLayout, theta: np.ndarray, ceremony: srs.Srs
 ) -> Prospectus:
-    """The prospectus of a project file, once: what is in the folder stays, since its hash goes on chain."""
+    """The prospectus of a project file, once: what is in the folder stays, since its hash goes on chain.
+
+    Raises InputError: a model whose integers do not fit, or may not any more before the last round.
+    """
+    bits = file.theta_bits
+    integers = model_integers(theta, file.scale + bits)
+    beta, last = file.largest_bound(layout.size), file.rates[-1]
+    rates = [*file.rates, *[last] * (file.rounds - len(file.rates))]
+    check_room(int(np.abs(integers).max()), sum(longest_step(rate, file.most, bits, beta) for rate in rates))
     path = folder / PROSPECTUS_FILE
     prospectus = Prospectus(
         file.name,
         file.specs(layout),
         ceremony.id,
-        theta,
+        integers,
+        bits,
         kept_key(folder / "sealing.key").public,
         file.advice,
     )
@@ -104,7 +118,9 @@ def pay_in(desk: Desk) -> dict[str, Any]:
     if projects:
         address = projects[0]
     else:
-        offer = file.offer(builds[min(builds)].manifest, digest_of(blob), cid_to_bytes(cid_of(blob)))
+        build = builds[min(builds)]
+        theta = points_hash(prospectus.first_model(build.manifest).points(build))
+        offer = file.offer(build.manifest, digest_of(blob), cid_to_bytes(cid_of(blob)), theta)
         desk.progress(f"paying {offer.pool} into escrow")
         project = market.create(offer, builds, verifiers, desk.wallet)
         address = project.address

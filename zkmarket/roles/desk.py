@@ -189,7 +189,7 @@ class Desk:
 
     def inspected(self) -> Inspection:
         """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
-        inspection = inspect(self.chain, self.project.address, self.builds, self.progress)
+        inspection = inspect(self.chain, self.project.address, self.builds, self.progress, self.prospectus)
         for warning in inspection.warnings:
             self.progress(f"note: {warning}")
         stay_away(inspection)
@@ -300,10 +300,10 @@ class Desk:
         return f"round {settled.round} is settled and its aggregate opens its commitment: waiting for the next round"
 
     def model_after(self, settled: Settled, log: Log) -> np.ndarray | None:
-        """θ after a round that counts unless its aggregate is claimed; None where it was not opened here."""
+        """Floats of the model after a round that counts unless it is claimed; None if its aggregate was not opened."""
         try:
             before = self.history.model(log, before=settled.round, fetch=False)
-            return self.history.after(settled, log, before, fetch=False)
+            return self.history.after(settled, log, before, fetch=False).floats(self.manifest)
         except UNAVAILABLE:
             return None
 

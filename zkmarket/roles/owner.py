@@ -24,14 +24,14 @@ from ..market import (
     digest_of,
     encode_keyring,
     membership_message,
+    points_hash,
     seal,
     seal_update,
-    theta_digest,
     until,
 )
 from ..round import Commitment, Opening
 from ..storage import cid_of, cid_to_bytes
-from .deployment import MODEL_FILE, PROVISIONAL_FILE, Deployed
+from .deployment import MODEL_FILE, PROVISIONAL_FILE, THETA_FILE, Deployed
 from .desk import UNAVAILABLE, Desk, withdraw
 from .update import HAND_OVER_AGAIN, Learner, commit_once, lesson_of
 
@@ -216,14 +216,16 @@ class Owner:
         return path.read_bytes()
 
     def write(self) -> dict[str, Any]:
-        """The model after the last closed round, in model.npz by the layout's names: what is trained, and nothing else.
+        """The model after the last closed round: as floats by the layout's names in model.npz, what is trained and
+        nothing else, and in theta.npz as integers with what opens the commitment that the chain has.
 
         Where a round that counts cannot be had, the model before it is written, and `missing` says which and why.
         """
         desk = self.desk
         log = desk.history.log()
         closed = [one for one in log.settled() if one.skipped is not None]
-        theta, rounds = desk.prospectus.theta, 0
+        (theta, points), rounds = desk.history.first, 0
+        made = {one.settled.round: one.now for one in desk.history.moved(log)}
         missing: str | None = None
         for settled in closed:
             if settled.round not in self.verified:
@@ -234,15 +236,18 @@ class Owner:
             except UNAVAILABLE as error:
                 missing = f"round {settled.round}: {error}"
                 break
+            points = made[settled.round]
             rounds += 1
-        digest = theta_digest(theta).hex()
-        path = desk.folder / MODEL_FILE
+        digest = points_hash(points).hex()
+        path, opening = desk.folder / MODEL_FILE, desk.folder / THETA_FILE
         if digest != self.written:
-            save_npz(path, desk.prospectus.layout.unflatten(theta), mode=0o600)
+            save_npz(path, desk.prospectus.layout.unflatten(theta.floats(desk.manifest)), mode=0o600)
+            theta.save(opening)
             self.written = digest
         (desk.folder / PROVISIONAL_FILE).unlink(missing_ok=True)
         self.provisional = ""
-        return {"model": str(path), "theta": digest, "rounds": rounds, "missing": missing, "provisional": None}
+        found = {"model": str(path), "integers": str(opening), "theta": digest}
+        return found | {"rounds": rounds, "missing": missing, "provisional": None}
 
     def write_provisional(self, state: State, log: Log) -> dict[str, Any]:
         """The model after a settled round while it can still be claimed that its aggregate is not served.

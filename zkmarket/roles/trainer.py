@@ -267,7 +267,6 @@ def status(desk: Desk) -> dict[str, Any]:
         "rounds": rounds,
         "zero_updates": _zero_updates(desk),
         "refused": [event.arguments["round"] for event in log.of("Refused") if event.arguments["trainer"] == desk.me],
-        "disagreements": desk.history.disagreements,
     }
 
 

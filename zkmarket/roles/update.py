@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,8 @@ from ..learning import (
     train,
     try_out,
 )
-from ..market import Log, SealingKey, Started, seal_update, theta_digest
-from ..round import COMMITMENT_FILE, Commitment, Opening, commit_update
-from ..updates import dequantise
+from ..market import Log, SealingKey, Started, points_hash, seal_update
+from ..round import COMMITMENT_FILE, Commitment, Opening, commit_update, mean_update
 from .desk import Desk
 
 UPDATE_FILE = "update.npy"
@@ -43,9 +43,11 @@ def lesson_of(desk: Desk, log: Log, number: int, verified: set[int]) -> Lesson:
     moved = [one for one in log.settled() if one.round < number and not one.skipped and not one.withheld]
     if moved:
         manifest = history.build_of(len(moved[-1].trainers)).manifest
-        served = history.aggregate(moved[-1], log)
-        last = dequantise(served.aggregate.values, manifest.fixed_point) / sum(moved[-1].mask)
-    return Lesson(number, history.model(log, before=number), last)
+        last = mean_update(manifest, history.aggregate(moved[-1], log), sum(moved[-1].mask))
+    theta = history.model(log, before=number)
+    digest = points_hash(history.commitment(log, before=number)).hex()
+    desk.progress(f"round {number}: training from the model {digest[:16]}")
+    return Lesson(number, theta.floats(desk.manifest), last)
 
 
 def commit_once(
@@ -62,9 +64,7 @@ def commit_once(
         return Commitment.load(folder / COMMITMENT_FILE, build.manifest)
     path = folder / UPDATE_FILE
     if not path.exists():
-        given = lesson()
-        desk.progress(f"round {number}: training from the model {theta_digest(given.theta).hex()[:16]}")
-        keep_update(folder, learn(given))
+        keep_update(folder, learn(lesson()))
     update = np.load(path, allow_pickle=False)
     return commit_update(
         build,
@@ -112,7 +112,7 @@ class Learner:
 
     def evaluate(self, which: str, theta: np.ndarray) -> None:
         """Say its loss and accuracy on the data here, once for each model."""
-        digest = theta_digest(theta)
+        digest = hashlib.sha256(theta.tobytes()).digest()
         if digest in self._told:
             return
         self._told.add(digest)

@@ -1,6 +1,6 @@
 """One proven round: commit, prove, verify, open."""
 
-from .aggregate import apply_aggregate, open_aggregate, sum_salts, sum_updates
+from .aggregate import mean_update, open_aggregate, sum_salts, sum_updates
 from .base import Attempt, BaseProof, Challenges, Coefficients, Points, opened_column, powers_of, replay
 from .commit import JOURNAL_FILE, Committed, commit_update
 from .commitment import (
@@ -55,6 +55,7 @@ __all__ = [
     "Decision",
     "Digits",
     "JOURNAL_FILE",
+    "KnownReferences",
     "Mask",
     "Masks",
     "NO_REFERENCES",
@@ -62,7 +63,6 @@ __all__ = [
     "Outcome",
     "Points",
     "Products",
-    "KnownReferences",
     "RoundId",
     "RoundProof",
     "SALTS_FILE",
@@ -74,7 +74,6 @@ __all__ = [
     "address_text",
     "admit",
     "aggregate_points",
-    "apply_aggregate",
     "check_last",
     "check_opening",
     "check_room",
@@ -93,6 +92,7 @@ __all__ = [
     "is_theta_file",
     "load_submission",
     "load_submissions",
+    "mean_update",
     "moved",
     "moved_points",
     "open_aggregate",

@@ -1,4 +1,4 @@
-"""The sum of the accepted updates: made, opened, applied."""
+"""The sum of the accepted updates: made and opened."""
 
 from __future__ import annotations
 
@@ -23,19 +23,15 @@ def sum_updates(manifest: Manifest, openings: Sequence[Opening], mask: Sequence[
     return Aggregate(values, sum_salts([opening.salts for opening in accepted], (manifest.chunks, manifest.salts)))
 
 
-def open_aggregate(
-    build: Build, decision: Decision, aggregate: Aggregate, model: np.ndarray | None = None, rate: float = 1.0
-) -> np.ndarray:
-    """Check a received aggregate against its proven commitment, and apply it.
+def open_aggregate(build: Build, decision: Decision, aggregate: Aggregate) -> np.ndarray:
+    """Check a received aggregate against its proven commitment.
 
     Args:
         decision: from `verify_round`.
         aggregate: as received.
-        model: (D,) float parameters θ of the round; default zeros.
-        rate: server learning rate.
 
     Returns:
-        (D,) float64: θ + rate · Agg / (accepted · 2^s).
+        (D,) float64: the accepted updates' mean. A model moves by the integers, see `model.moved`.
 
     Raises:
         OpeningMismatch: the aggregate is not the one that was proven.
@@ -51,20 +47,12 @@ def open_aggregate(
         )
     if commit_vector(build, aggregate.values, aggregate.salts) != decision.aggregate:
         raise OpeningMismatch("the aggregate does not open the commitment that was proven")
-    return apply_aggregate(manifest, sum(decision.mask), aggregate, model, rate)
+    return mean_update(manifest, aggregate, sum(decision.mask))
 
 
-def apply_aggregate(
-    manifest: Manifest, accepted: int, aggregate: Aggregate, model: np.ndarray | None, rate: float
-) -> np.ndarray:
-    """θ + rate · Agg / (accepted · 2^s) of an aggregate that was checked; the same bits on every machine."""
-    if not np.isfinite(rate):
-        raise InputError(f"the learning rate is a finite number: got {rate}")
-    mean = dequantise(aggregate.values, manifest.fixed_point) / accepted
-    base = np.zeros(manifest.params) if model is None else np.asarray(model, np.float64)
-    if base.shape != (manifest.params,):
-        raise InputError(f"the model has {base.shape} parameters: wanted ({manifest.params},)")
-    return base + rate * mean
+def mean_update(manifest: Manifest, aggregate: Aggregate, accepted: int) -> np.ndarray:
+    """(D,) float64 of an aggregate that was checked."""
+    return dequantise(aggregate.values, manifest.fixed_point) / accepted
 
 
 def sum_salts(salts: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

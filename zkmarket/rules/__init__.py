@@ -33,12 +33,13 @@ from .filters import (
     three_sigma,
 )
 from .floor import pay
-from .rates import MOST_THETA_BITS, RATE_UNIT, longest_step, theta_bits_for, weight
+from .rates import FINEST, MOST_THETA_BITS, RATE_UNIT, longest_step, theta_bits_for, weight
 from .scores import GAMES, SCORES, check_score, raw_scores, reference_slots, shares
 
 __all__ = [
     "DIGITS_LIMIT",
     "Domain",
+    "FINEST",
     "Filter",
     "GAMES",
     "Gram",
