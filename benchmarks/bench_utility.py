@@ -102,7 +102,17 @@ def bench(arguments: argparse.Namespace, model: str, folder: Path, tell: Callabl
     with measured() as run:
         made = compile_model(replace(options, salts=32), srs.generate(), folder / "build", tell)
     build, report = made.build, made.report()
-    keep = ("parameters", "chunks", "logrows", "rows", "accuracy", "float_accuracy", "mean_loss", "float_mean_loss")
+    keep: tuple[str, ...] = (
+        "parameters",
+        "chunks",
+        "logrows",
+        "rows",
+        "accuracy",
+        "float_accuracy",
+        "mean_loss",
+        "float_mean_loss",
+    )
+    keep += ("verifier_bytes", "coalition_gas", "on_chain")
     rows.add("compile", [run], sum(f.stat().st_size for f in build.folder.rglob("*")), **{k: report[k] for k in keep})
 
     theta = build.layout.flatten(dict(np.load(theta_file))).astype(np.float32)

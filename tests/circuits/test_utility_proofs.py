@@ -22,7 +22,17 @@ from zkmarket.crypto import P, Point, random_scalars, scalar_hex
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
 from zkmarket.networks import make_plan
 from zkmarket.round import Aggregate, Theta, combine, moved
-from zkmarket.utility import BatchResult, UtilityBuild, UtilityProof, Validation, proof, write_build
+from zkmarket.utility import (
+    BatchResult,
+    Descriptor,
+    UtilityBuild,
+    UtilityProof,
+    Validation,
+    instances_of,
+    points_digest,
+    proof,
+    write_build,
+)
 
 pytestmark = pytest.mark.proof
 
@@ -127,6 +137,19 @@ def test_lies_about_a_utility_are_refused(proven: Proven):
     longer = replace(proven.proof.proof, data=proven.proof.proof.data + b"\0")
     with pytest.raises(ProofRejected, match="bytes: wanted"):
         proven.verify(UtilityProof(longer))
+
+
+def test_a_contract_builds_every_instance_of_a_proof(proven: Proven):
+    """From its descriptor, two hashes and two claims."""
+    inner, known = proven.proof.proof, Descriptor.of(proven.build)
+    result = proven.verify()
+    batch = points_digest(proven.validation.points)
+    given = known, proven.points, batch, CONTEXT, inner.data
+    assert instances_of(*given, result.correct, result.loss) == inner.instances
+    assert known.count == len(inner.instances)
+    with pytest.raises(ProofRejected, match="does not verify"):
+        claimed = instances_of(*given, result.correct, result.loss - 1)
+        backend.verify(proven.build.files, replace(inner, instances=claimed), "utility proof")
 
 
 def test_challenges_come_after_the_witness(proven: Proven):

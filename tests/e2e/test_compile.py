@@ -53,6 +53,8 @@ def test_a_model_is_compiled(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert [report[name] for name in facts] == [64 * 3 + 3 + 30 + 10, 1, 10, 4, 8, 8, True]
     assert abs(report["accuracy"] - report["float_accuracy"]) <= 0.2
     assert report["mean_loss"] == pytest.approx(report["float_mean_loss"], abs=0.2 * report["float_mean_loss"])
+    assert report["on_chain"] and 10_000 < report["verifier_bytes"] < 24_576 and "advice" not in report
+    assert report["round_gas"] == 4 * report["coalition_gas"] > 5 * report["proof_gas"] > 10**6
     assert report["rows"] > 0 and report["expected_seconds"] > 0 and report["expected_memory_gb"] > 0
     assert (build.chunk, build.salts, build.theta_bits, build.scale_bits) == (28 * 32, 8, 8, 12)
     secret, public = (Validation.load(Path(path)) for path in report["validation"])

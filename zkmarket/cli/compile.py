@@ -128,6 +128,9 @@ def compile_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
         f"  accuracy {result['accuracy']:.4f} (float {result['float_accuracy']:.4f}), mean loss"
         f" {result['mean_loss']:.4f} (float {result['float_mean_loss']:.4f}), in units of {result['loss_unit']:.3g}",
         f"  a proof takes about {result['expected_seconds']} s on 2 cores and {result['expected_memory_gb']} GB",
+        result.get("advice")
+        or f"  on chain: verifier {result['verifier_bytes'] / 1000:.1f} kB, {result['coalition_gas'] / 1e6:.2f}M gas a"
+        f" coalition, {result['round_gas'] / 1e6:.1f}M a round of utility:loo, estimated",
         f"  digest {result['digest']}",
         *(f"  validation batch: {path}" for path in result.get("validation", [])),
     ]

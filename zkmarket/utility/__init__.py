@@ -25,6 +25,8 @@ from .games import (
     salts_needed,
     shuffled,
 )
+from .instances import Descriptor, instances_of
+from .onchain import OnChain, advice
 from .proof import BatchResult, UtilityProof, prove_job, prove_utility, utility, verify_utility
 from .score import UtilityRound, model_of, prove_utilities, verify_utilities
 from .statements import (
@@ -36,13 +38,15 @@ from .statements import (
     statement,
     witness_cells,
 )
-from .terms import GameTerms, check_builds, points_digest, words_of
+from .terms import GameTerms, check_builds, coalition_points, context_of, points_digest, words_of
 
 __all__ = [
     "Game",
+    "Descriptor",
     "GameTerms",
     "Members",
     "Method",
+    "OnChain",
     "Options",
     "PREFIX",
     "SUPPORTED",
@@ -51,18 +55,22 @@ __all__ = [
     "UtilityProof",
     "UtilityRound",
     "Validation",
+    "advice",
     "batch_proofs_needed",
     "check_builds",
     "check_names",
     "check_placement",
     "check_validation",
+    "coalition_points",
     "columns_of",
     "commit_batch",
     "commit_validation",
     "compile_again",
     "compile_model",
+    "context_of",
     "float_utility",
     "last_column",
+    "instances_of",
     "loss_unit",
     "model_of",
     "order_of",

@@ -30,6 +30,8 @@ from ..rules import RATE_UNIT, Filter, theta_bits_for
 from ..updates import ParameterLayout, load_model_file
 from .batch import commit_validation, quantise_batch
 from .build import MANIFEST_FILE, UTILITY_BUILD_FORMAT, UtilityBuild, loss_unit, quantise_theta, used_parameters
+from .games import Method
+from .onchain import OnChain, advice
 from .statements import statement
 
 INPUT_BITS = (2, 3, 4, 5, 6, 8, 10, 12)
@@ -192,6 +194,8 @@ class CompiledModel:
     build: UtilityBuild
     found: Found
     judged: int
+    on_chain: OnChain
+    advice: str
 
     def report(self) -> dict[str, Any]:
         """What `zkmarket compile --json` prints."""
@@ -218,7 +222,12 @@ class CompiledModel:
             "expected_cpu_seconds": round(rows * CPU_PER_1000_ROWS / 1000, 1),
             "expected_memory_gb": round(MEMORY_GB + rows * GB_PER_1000_ROWS / 1000, 1),
             "proof_bytes": build.value["circuit"]["proof_bytes"],
-        }
+            "on_chain": self.on_chain.fits,
+            "verifier_bytes": self.on_chain.verifier_bytes,
+            "proof_gas": self.on_chain.proof_gas,
+            "coalition_gas": self.on_chain.coalition_gas,
+            "round_gas": self.on_chain.round_gas,
+        } | ({"advice": self.advice} if self.advice else {})
 
 
 def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progress = quiet) -> CompiledModel:
@@ -252,8 +261,16 @@ def compile_model(options: Options, ceremony: Srs, folder: Path, progress: Progr
         progress(f"labels 0 to {network.outputs - 1} are the model's {', '.join(network.labels)}")
     progress(f"{len(theta)} parameters, {len(network.nodes)} operations; searching scales")
     found, judged = search(network, options, theta, data, progress)
+    assert options.trainers is not None
+    game = Method("loo"), options.trainers
+    there, why_not = OnChain.of(found.plan, *game), advice(network, found.plan, *game)
+    progress(
+        why_not
+        or f"on chain: verifier {there.verifier_bytes / 1000:.1f} kB, {there.coalition_gas / 1e6:.2f}M gas a coalition,"
+        f" {there.round_gas / 1e6:.1f}M a round of utility:loo with {options.trainers} accepted"
+    )
     build = write_build(found.plan, network, ceremony, folder, progress)
-    return CompiledModel(build, found, len(judged))
+    return CompiledModel(build, found, len(judged), there, why_not)
 
 
 def check_ending(network: Network, loss: str) -> None:

@@ -86,17 +86,13 @@ class GameTerms:
         )
 
     def context(self, coalition: Members) -> bytes:
-        """Of one coalition: H(base ‖ its slots as bits, slot 1 lowest)."""
-        return hash_words(self.base, sum(1 << slot - 1 for slot in coalition))
+        """What one coalition's proof is bound to."""
+        return context_of(self.base, coalition)
 
     def points(self, coalition: Members) -> tuple[Point, ...]:
-        """C_Θ + w·Σ_{i in S} (C_i − B) of every chunk: no opening, anyone can compute it."""
+        """Commitment of the coalition's model, one point a chunk: no opening, anyone can compute it."""
         members = [self.proof.commitments[slot - 1].points for slot in coalition]
-        weights = [1, *[self.weight] * len(members)]
-        return tuple(
-            combine([own, *(points[chunk] for points in members)], weights, self.build.manifest.blinding)
-            for chunk, own in enumerate(self.theta)
-        )
+        return coalition_points(self.theta, members, self.weight, self.build.manifest.blinding)
 
     def play(self, losses: Mapping[Members, int]) -> Game:
         return games.play(self.method, self.players, self.seed, losses)
@@ -129,6 +125,21 @@ def seed_of(manifest: Manifest, proof: RoundProof, beacon: bytes) -> bytes:
 def words_of(points: Sequence[Point]) -> list[bytes]:
     """Coordinates, two words a point."""
     return [word for point in points for word in (encode_point(point)[:32], encode_point(point)[32:])]
+
+
+def context_of(base: bytes, coalition: Members) -> bytes:
+    """H(base ‖ the coalition's slots as bits, slot 1 lowest)."""
+    return hash_words(base, sum(1 << slot - 1 for slot in coalition))
+
+
+def coalition_points(
+    theta: Sequence[Point], members: Sequence[Sequence[Point]], w: int, blinding: Point
+) -> tuple[Point, ...]:
+    """C_Θ + w·Σ (C_i − B) over the members, of every chunk."""
+    weights = [1, *[w] * len(members)]
+    return tuple(
+        combine([own, *(points[chunk] for points in members)], weights, blinding) for chunk, own in enumerate(theta)
+    )
 
 
 def points_digest(points: Sequence[Point]) -> bytes:
