@@ -26,7 +26,7 @@ FILES = {
 }
 """Modules by dotted name inside the package; a package is `name.__init__`."""
 
-GROUND = {"errors", "files", "units", "progress", "processes", "documents"}
+GROUND = {"errors", "files", "units", "progress", "processes", "documents", "serving"}
 ROW = re.compile(r"^\| `(\w+)` \|.*\|([^|]*)\|$", re.M)
 
 

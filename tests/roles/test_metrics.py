@@ -24,9 +24,10 @@ import pytest
 
 from tests.support.desks import state_of
 from zkmarket.chain import Phase
-from zkmarket.errors import ChainError, InputError, TransactionReverted
+from zkmarket.errors import ChainError, TransactionReverted
 from zkmarket.roles import metrics as module
-from zkmarket.roles.metrics import Metrics, read_place, serving
+from zkmarket.roles.metrics import Metrics
+from zkmarket.serving import serving
 
 pytestmark = pytest.mark.unit
 
@@ -40,7 +41,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def place(metrics: Metrics) -> Iterator[str]:
-    with serving(metrics, "127.0.0.1", 0) as port:
+    with serving(metrics.app, "127.0.0.1", 0) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -115,30 +116,6 @@ def test_other_requests(place: str) -> None:
     assert asked(f"{place}/else") == (404, "wanted /metrics or /healthz\n")
     assert asked(f"{place}/metrics", "POST") == (405, "wanted GET\n")
     assert asked(f"{place}/healthz", "HEAD") == (200, "")
-
-
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [("9100", ("127.0.0.1", 9100)), ("0.0.0.0:0", ("0.0.0.0", 0)), ("[::1]:9100", ("::1", 9100))],
-)
-def test_places(text: str, place: tuple[str, int]) -> None:
-    assert read_place(text) == place
-
-
-@pytest.mark.parametrize("text", ["", "here", "host:", "-1", "65536", "٣"])
-def test_no_places(text: str) -> None:
-    with pytest.raises(InputError, match=r"--metrics wants PORT, or HOST:PORT: got "):
-        read_place(text)
-
-
-def test_a_place_of_the_other_family(metrics: Metrics) -> None:
-    with serving(metrics, "::1", 0) as port:
-        assert asked(f"http://[::1]:{port}/healthz") == (200, "well\n")
-
-
-def test_a_place_that_is_taken(metrics: Metrics, place: str) -> None:
-    with pytest.raises(InputError, match="give --metrics another"), serving(metrics, *read_place(place[7:])):
-        pass
 
 
 def test_the_dashboard_asks_for_what_there_is(metrics: Metrics) -> None:

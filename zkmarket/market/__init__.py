@@ -16,7 +16,7 @@ from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_ori
 from .log import Log, Settled, Started
 from .project import Project
 from .prospectus import Prospectus, digest_of, fetch_prospectus, make_builds
-from .recording import known_code, record
+from .recording import known_code, known_contracts, record
 from .sealing import (
     SealingKey,
     aggregate_size,
@@ -99,6 +99,7 @@ __all__ = [
     "inspect_origin",
     "kept_key",
     "known_code",
+    "known_contracts",
     "last_seed",
     "made_by_our_code",
     "make_builds",

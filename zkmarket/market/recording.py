@@ -150,24 +150,28 @@ def _hex(data: Any) -> str:
 
 
 def known_code(builds: Mapping[int, Build]) -> dict[str, Any]:
-    """What a page compares a recording with: SHA-256 of the code of contracts and verifiers, and the contracts' words.
+    """As `known_contracts`, and the verifiers of builds, by number of trainers."""
+    numbers = check_builds(builds)
+    known = known_contracts()
+    known["code"]["base verifier"] = _digest(verifier_of(builds[numbers[0]], "base").runtime)
+    for n in numbers:
+        known["code"][f"settlement verifier, N={n}"] = _digest(verifier_of(builds[n], "settlement").runtime)
+    return known
 
-    Args:
-        builds: of the project, by number of trainers.
+
+def known_contracts() -> dict[str, Any]:
+    """What a page compares a recording with: SHA-256 of the contracts' code, and their words.
 
     Returns:
         `code`, by the names of `record`; of the factory's the address of its library counts as zeros.
     """
-    numbers = check_builds(builds)
     gap = f"__{'Proofs':_<38}"  # as Brownie writes where a library's address belongs
     factory = compile_contracts()["Factory"].bytecode
     links = [match.start() // 2 for match in re.finditer(gap, factory)]
     code = {
         "Factory": _digest(bytes.fromhex(factory.replace(gap, "00" * 20)), links),
         "Proofs": _digest(compiled_code("Proofs")),
-        "base verifier": _digest(verifier_of(builds[numbers[0]], "base").runtime),
     }
-    code |= {f"settlement verifier, N={n}": _digest(verifier_of(builds[n], "settlement").runtime) for n in numbers}
     return {"code": code, "abi": _abi(), "version": f"zkmarket {version('zkmarket')}"}
 
 

@@ -1,5 +1,5 @@
 """The page on which a market is run again: its script, and how it stands in a document."""
 
-from .embed import Replay, csp, script
+from .embed import Replay, csp, script, style
 
-__all__ = ["Replay", "csp", "script"]
+__all__ = ["Replay", "csp", "script", "style"]

@@ -50,6 +50,11 @@ def script() -> str:
     return text
 
 
+def style() -> str:
+    """What report and live page look like."""
+    return (Path(__file__).parent / "style.css").read_text()
+
+
 def csp(text: str) -> str:
     """What a content security policy says of this script: it and the worker made of it may run, nothing else."""
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -7,18 +7,15 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ..chain import Phase, Wallet
-from ..errors import InputError, TransactionReverted
+from ..errors import TransactionReverted
 from ..market import State
 from ..progress import Progress
+from ..serving import answer, read_place, serving
 
 SILENCE = 300.0
 """Seconds without a look at the chain after which a role is not well: more than its longest pause, less than a phase.
@@ -110,58 +107,16 @@ class Metrics:
             body = b"well\n" if well else f"no look at the chain for {SILENCE:.0f} s\n".encode()
         else:
             status, kind, body = "404 Not Found", "text/plain", b"wanted /metrics or /healthz\n"
-        start(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        return answer(environ, start, status, kind, body)
 
 
 @contextlib.contextmanager
 def measured(role: str, place: str, wallet: Wallet | None, progress: Progress) -> Iterator[Metrics]:
     """Metrics of a role, served at [HOST:]PORT while the block runs, and told of what its wallet sends."""
     metrics = Metrics(role)
-    host, port = read_place(place)
-    with serving(metrics, host, port) as chosen:
+    host, port = read_place("--metrics", place)
+    with serving(metrics.app, host, port) as chosen:
         progress(f"metrics at http://{host}:{chosen}/metrics")
         if wallet is not None:
             wallet.on_receipt = metrics.sent
         yield metrics
-
-
-def read_place(text: str) -> tuple[str, int]:
-    """`PORT`, on this machine alone, or `HOST:PORT`. InputError for anything else."""
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdecimal() and 0 <= int(port) < 1 << 16):
-        raise InputError(f"--metrics wants PORT, or HOST:PORT: got {text!r}")
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 10  # seconds that a request may take to arrive
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def serving(metrics: Metrics, host: str, port: int) -> Iterator[int]:
-    """Answer while the block runs; the port, which the system chooses for 0."""
-    try:
-        server = make_server(host, port, metrics.app, _Server6 if ":" in host else _Server, _Quiet)
-    except OSError as error:
-        raise InputError(
-            f"metrics cannot be served at {host}:{port}: {error.strerror}; give --metrics another"
-        ) from error
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import ArtifactError
 from ...files import atomic_write
-from ...page import Replay, csp, script
+from ...page import Replay, csp, script, style
 from .plots import Bar, Plot, bars, lines
 from .words import (
     FATES,
@@ -70,6 +70,7 @@ def page(result: Mapping[str, Any], replay: Replay | None = None) -> str:
     environment.filters |= {"amount": amount, "count": count, "percent": percent}
     return environment.get_template(TEMPLATE).render(
         **embedded,
+        style=Markup(style()),
         result=result,
         earned=attackers_pay(result) > 0,
         verdict=verdict(result),

@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { unpacked } from "./recording";
+import { Live } from "./live";
 import { View } from "./view";
 import { serve } from "./worker";
 
@@ -18,6 +19,11 @@ async function show(place: HTMLElement): Promise<void> {
 if (typeof document === "undefined") {
   serve(self as unknown as Parameters<typeof serve>[0]);
 } else {
+  const live = document.getElementById("live");
+  if (live !== null) {
+    live.textContent = "";
+    render(<Live script={text("replay-code")} />, live);
+  }
   const place = document.getElementById("replay");
   if (place !== null) {
     show(place).catch((error: unknown) => {

@@ -22,12 +22,13 @@ export interface Step {
   differences: string[];
 }
 
-/** A piece of code that the replay stands on, and whether it is what this version's sources compile to. */
+/** A piece of code that the replay stands on. */
 export interface Code {
   name: string;
   address: Address;
   digest: string;
-  known: boolean;
+  /** Whether it is what this version's sources compile to; undefined for verifiers that the page has no digest of. */
+  known: boolean | undefined;
 }
 
 export interface Replay {
@@ -99,7 +100,7 @@ export async function replay(
     }
   }
   const ends = code
-    .filter((one) => !one.known)
+    .filter((one) => one.known === false)
     .map((one) => `the code of ${one.name} at ${one.address} is not known to this page`);
   for (const view of recording.views) {
     const answer = await machine.ask(recording.project, view.data, recording.end.block, recording.end.time);
@@ -205,7 +206,8 @@ async function named(name: string, address: Address, code: Hex, known: Known): P
     text = text.slice(0, start) + "00".repeat(20) + text.slice(start + 40);
   }
   const digest = await sha256(text as Hex);
-  return { name, address, digest, known: wanted?.sha256 === digest };
+  const verifier = wanted === undefined && name.includes("verifier");
+  return { name, address, digest, known: verifier ? undefined : wanted?.sha256 === digest };
 }
 
 export async function sha256(data: Hex): Promise<string> {

@@ -23,6 +23,11 @@ type Stage =
   | { kind: "failed"; why: string };
 
 const YEAR = 365 * 24 * 3600;
+const KNOWN: Record<string, string> = {
+  true: "✓ known",
+  false: "✗ not known to this page",
+  undefined: "the project's own: this page has no digest of it",
+};
 const PROVING = ["settle", "proveBase", "settleProven"];
 
 export function View(given: Given) {
@@ -75,7 +80,7 @@ export function View(given: Given) {
           ))}
           <Changes {...given} steps={stage.replay.steps} />
           <Transactions steps={stage.replay.steps} />
-          <Codes replay={stage.replay} version={known.version} />
+          <Codes replay={stage.replay} version={known.version} project={recording.project} />
         </>
       )}
     </>
@@ -267,7 +272,7 @@ function Transactions({ steps }: { steps: Step[] }) {
   );
 }
 
-function Codes({ replay, version }: { replay: Replay; version: string }) {
+function Codes({ replay, version, project }: { replay: Replay; version: string; project: string }) {
   return (
     <details>
       <summary>What this stands on: {replay.code.length} pieces of code</summary>
@@ -280,13 +285,19 @@ function Codes({ replay, version }: { replay: Replay; version: string }) {
           <>
             <dt>{one.name}</dt>
             <dd>
-              <code>{one.address}</code> {one.known ? "✓ known" : "✗ not known to this page"}
+              <code>{one.address}</code> {KNOWN[`${one.known}`]}
               <br />
               <code>SHA-256 {one.digest}</code>
             </dd>
           </>
         ))}
       </dl>
+      {replay.code.some((one) => one.known === undefined) && (
+        <p class="soft">
+          These verifiers depend on the project's rules and keys. This rebuilds them, and compares them byte for byte:{" "}
+          <code>zkmarket inspect {project} --rpc URL --build BUILD</code>
+        </p>
+      )}
     </details>
   );
 }
