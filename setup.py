@@ -1,4 +1,4 @@
-"""One step of a wheel's build: the compiled contracts go in, and without them there is none. See pyproject.toml."""
+"""One step of a wheel's build: compiled contracts go in, and without them, or the page, there is none."""
 
 import filecmp
 import shutil
@@ -17,6 +17,8 @@ class BuildWithContracts(build_py):
         super().run()
         if self.editable_mode:  # works in the source tree, and compiles there
             return
+        if not (ROOT / "zkmarket" / "page" / "dist" / "replay.js").is_file():
+            raise SetupError(f"the report's page of {ROOT} is not made: run `make wheel` there")
         sources = [path for path in (ROOT / "contracts").rglob("*") if path.suffix in (".sol", ".cjs")]
         sources += [ROOT / name for name in ("brownie-config.yaml", "package.json", "package-lock.json")]
         copies = [(path, SHIPPED / path.relative_to(ROOT)) for path in sources]

@@ -77,6 +77,13 @@ def test_without_compiled_contracts_there_is_no_wheel(tmp_path: Path):
     assert not list(tmp_path.glob("*.whl"))
 
 
+def test_nor_without_the_page(tmp_path: Path):
+    root = source_tree(tmp_path / "tree", shipped=False)
+    shutil.rmtree(root / "zkmarket" / "page" / "dist", ignore_errors=True)
+    done = build(root, tmp_path)
+    assert done.returncode and "page of" in done.stdout + done.stderr and not list(tmp_path.glob("*.whl"))
+
+
 def test_nor_with_others_than_those_of_the_tree(tmp_path: Path):
     root = source_tree(tmp_path / "tree")
     with (root / "contracts" / "Types.sol").open("a") as file:

@@ -124,8 +124,9 @@ def _contracts_recipe(folder: Path) -> str:
     """Hash of everything that decides what is built."""
     files = [*sorted((folder / "contracts").rglob("*.sol")), folder / "brownie-config.yaml"]
     parts = [(str(path.relative_to(folder)), sha256_file(path)) for path in files]
-    ours = ("contracts/solc.cjs", "package-lock.json")  # the lock file pins OpenZeppelin's contracts
-    parts += [(name, sha256_file(tree() / name)) for name in ours]
+    parts.append(("solc.cjs", sha256_file(tree() / "contracts" / "solc.cjs")))
+    locked_packages = json.loads((tree() / "package-lock.json").read_bytes())["packages"]
+    parts.append(("OpenZeppelin", locked_packages["node_modules/@openzeppelin/contracts"]["integrity"]))
     return hashlib.sha256(json.dumps([SOLC_VERSION, version("eth-brownie"), parts]).encode()).hexdigest()
 
 

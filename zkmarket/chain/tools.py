@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib.util
 import os
 import shlex
@@ -34,8 +35,8 @@ def tree() -> Path:
     """The folder of contracts/, node_modules/ and brownie-config.yaml: the source tree, or what a wheel brings."""
     if not SHIPPED.is_dir():
         return SOURCE_TREE
-    recipe = (SHIPPED / "brownie" / "recipe").read_text()
-    folder = cache_folder() / "contracts" / recipe[:16]
+    decides = [(SHIPPED / name).read_bytes() for name in ("brownie/recipe", "package-lock.json")]
+    folder = cache_folder() / "contracts" / hashlib.sha256(b"".join(decides)).hexdigest()[:16]
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
             with new_folder(folder) as fresh:
@@ -59,10 +60,11 @@ def tools_installed() -> bool:
 
 
 def install_command() -> list[str]:
-    """Of what `node_modules` needs: no package's own scripts are run."""
+    """Of what `node_modules` needs: no package's own scripts are run. A wheel's page is made already."""
     npm = shutil.which("npm")
     words = [npm] if npm else [node_path(), str(_node_wheel() / _NPM)]
-    return [*words, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(tree())]
+    words += ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(tree())]
+    return [*words, *(["--omit=dev"] if SHIPPED.is_dir() else [])]
 
 
 def _install() -> None:
