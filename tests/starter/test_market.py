@@ -100,6 +100,7 @@ def test_the_terminal_shows_what_is_new_and_the_log_everything(tmp_path: Path) -
         ("trainer-1", "committing"),
         ("trainer-2", "committing"),
         ("owner", "waiting for the next settled round"),
+        ("aggregator", "round 1: 2 sealed updates are not in the store yet, 0 are refused"),
         ("owner", "x" * 500),
     ):
         log.line(who, text)

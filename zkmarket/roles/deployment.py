@@ -166,7 +166,9 @@ class Deployed:
         else:
             given = next((address for address, _ in self._own() if made_by_our_code(desk.chain, address)), None)
             if given is None:
-                desk.progress("deploying the factory")
+                desk.progress(
+                    "deploying the factory; in a new checkout its contracts are compiled first, which takes a minute"
+                )
                 given = Market.deploy(desk.chain, desk.wallet).address
         if self.value.get("factory") != given:
             self._keep("factory", given)

@@ -154,7 +154,7 @@ class _Market:
                 f"PROJECT.toml names the aggregator {self.file.aggregator}: this market plays it with the account of"
                 f" {keystore(Path(), 'aggregator')}, {addresses['aggregator']}"
             )
-        self.log.names = {address: name for name, address in addresses.items()}
+        self.log.names = {address: name for name, address in addresses.items()} | {f"{self.folder.resolve()}/": ""}
         self.rpc = stack.enter_context(anvil_node(accounts=1, block_seconds=1))
         stack.callback(self.stop)  # before the chain ends
         self.log.line("chain", f"a development chain at {self.rpc}")

@@ -54,7 +54,7 @@ class Log:
 
 def _waits(text: str) -> bool:
     """Whether something is said again and again until it has come: what is waited for, what a store is asked for."""
-    return "waiting for" in text or text.startswith("127.0.0.1: ")
+    return "waiting for" in text or "are not in the store yet" in text or text.startswith("127.0.0.1: ")
 
 
 class Process:
