@@ -17,6 +17,7 @@ from zkmarket.errors import InputError
 from zkmarket.learning import (
     initial_parameters,
     layout_of,
+    layout_rule,
     load_callable,
     load_model,
     trained_parameters,
@@ -180,6 +181,8 @@ def test_a_layout_of_arrays_by_name(tmp_path: Path, monkeypatch):
     )
     state = layout_of("mine_state:make")  # a state dict says no more than this: counters are not trained
     assert state.names == ("weight", "bias", "running_mean", "running_var") and set(state.dtypes) == {"bfloat16"}
+    rules = {text: layout_rule(text) for text in ("mine_state:make", "x.onnx", "zkmarket.learning:digits_mlp")}
+    assert list(rules.values()) == ["floats", "floats", "requires-grad"]
 
 
 @pytest.mark.parametrize(

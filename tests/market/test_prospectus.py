@@ -12,8 +12,9 @@ import pytest
 from zkmarket.build import Spec
 from zkmarket.errors import InputError, RuleError
 from zkmarket.market import Prospectus, digest_of
+from zkmarket.processes import SOURCE_TREE
 from zkmarket.rules import MultiKrum
-from zkmarket.updates import ParameterLayout
+from zkmarket.updates import LAYOUT_RULES, ParameterLayout
 
 pytestmark = pytest.mark.unit
 
@@ -37,8 +38,18 @@ def test_it_comes_back_bit_for_bit() -> None:
     assert (got.name, got.srs_id, got.owner_key, got.advice) == (
         sent.name, sent.srs_id, sent.owner_key, sent.advice,
     )  # fmt: skip
-    assert dict(got.specs) == dict(sent.specs) and got.layout == LAYOUT
+    assert dict(got.specs) == dict(sent.specs) and got.layout == LAYOUT and got.rule == "requires-grad"
     assert got.to_bytes() == sent.to_bytes() and digest_of(got.to_bytes()) == digest_of(sent.to_bytes())
+
+
+def test_it_names_the_rule_by_which_the_layout_was_made() -> None:
+    """What of a model is in an update, so that a trainer knows which of its tensors are not."""
+    schema = json.loads((SOURCE_TREE / "zkmarket/schemas/prospectus.schema.json").read_text())
+    assert schema["properties"]["layout_rule"]["enum"] == list(LAYOUT_RULES)
+    for rule in LAYOUT_RULES:
+        assert Prospectus.from_bytes(prospectus(rule=rule).to_bytes()).rule == rule
+    with pytest.raises(InputError, match="does not fit its schema at layout_rule"):
+        Prospectus.from_bytes(prospectus(rule="all").to_bytes())
 
 
 def test_a_project_of_default_numbers() -> None:

@@ -87,6 +87,7 @@ def test_what_does_not_fit_ends_the_program_and_is_not_remembered(
         desk.run(lambda state: steps.append(state))
     message = str(caught.value)
     assert message.startswith(f"--model {model}, --data {data}: ") and reason in message
+    assert "hold the parameters with requires_grad" in message
     assert not steps and not past.sent
     assert kept(place) == {"project": past.address, "rate": "0.1"}
 

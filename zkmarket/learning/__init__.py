@@ -4,7 +4,7 @@ from .attacks import ATTACKS, REFUSED, attacking, poisoned, wrong_labels
 from .datasets import Dataset, load_dataset
 from .digit_scans import MIN_ROWS, SPLITS, digits, digits_cnn, digits_held, digits_mlp
 from .lesson import TRAINING, Learn, Lesson
-from .loading import initial_parameters, layout_of, load_callable, load_model, trained_parameters
+from .loading import initial_parameters, layout_of, layout_rule, load_callable, load_model, trained_parameters
 from .onnx_file import LINEAR_MODELS, linear_weights, load_onnx, trained_tensors
 from .training import Evaluation, Training, calibrate, evaluate, train, try_out
 
@@ -29,6 +29,7 @@ __all__ = [
     "evaluate",
     "initial_parameters",
     "layout_of",
+    "layout_rule",
     "linear_weights",
     "load_callable",
     "load_dataset",

@@ -85,6 +85,12 @@ def layout_of(text: str) -> ParameterLayout:
         return ParameterLayout.of(_named_tensors(text))
 
 
+def layout_rule(text: str) -> str:
+    """By which of `updates.LAYOUT_RULES` the layout of a model is made."""
+    module = not text.endswith(".onnx") and hasattr(load_callable(text)(), "named_parameters")
+    return "requires-grad" if module else "floats"
+
+
 def initial_parameters(text: str) -> tuple[ParameterLayout, np.ndarray]:
     """The layout, and the values (D,) float64: the same each time, though a torch factory may draw them at random."""
     if text.endswith(".onnx"):

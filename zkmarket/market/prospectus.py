@@ -50,6 +50,7 @@ class Prospectus:
         theta_bits: ρ.
         owner_key: X25519 key to which aggregates are sealed for the owner, 32 bytes.
         advice: what the owner suggests for local training; nobody is bound by it.
+        rule: what of the model an update holds, a name of `LAYOUT_RULES`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Prospectus:
     theta_bits: int
     owner_key: bytes
     advice: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = "requires-grad"
 
     def __post_init__(self) -> None:
         some = next(iter(self.specs.values()))
@@ -88,6 +90,7 @@ class Prospectus:
             **{name: getattr(some, name) for name in SHARED},
             "beta_max": None if some.beta_max is None else str(some.beta_max),
             "layout": self.layout.to_json(),
+            "layout_rule": self.rule,
             "advice": dict(self.advice),
             "theta_bits": self.theta_bits,
         }
@@ -127,7 +130,7 @@ class Prospectus:
         }
         theta = np.frombuffer(body, "<i8").astype(np.int64)
         key, bits = bytes.fromhex(value["owner_key"]), value["theta_bits"]
-        made = cls(value["name"], specs, value["srs"], theta, bits, key, value["advice"])
+        made = cls(value["name"], specs, value["srs"], theta, bits, key, value["advice"], value["layout_rule"])
         if made.to_bytes() != blob:  # the terms pin its SHA-256: one text for one offer
             raise InputError("the prospectus is not in canonical form: it does not read back as it was written")
         return made

@@ -16,6 +16,7 @@ from ..chain import outage_warning, transacting
 from ..documents import read_json, write_json
 from ..errors import InputError
 from ..files import atomic_write
+from ..learning import layout_rule
 from ..market import (
     Market,
     Project,
@@ -69,6 +70,7 @@ def write_prospectus(
         bits,
         kept_key(folder / "sealing.key").public,
         file.advice,
+        layout_rule(file.model),
     )
     if path.exists() and path.read_bytes() != prospectus.to_bytes():
         raise InputError(

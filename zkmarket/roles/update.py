@@ -26,6 +26,7 @@ from ..learning import (
 )
 from ..market import Log, SealingKey, Started, points_hash, seal_update
 from ..round import COMMITMENT_FILE, Commitment, Opening, commit_update, mean_update
+from ..updates import LAYOUT_RULES
 from .desk import Desk
 
 UPDATE_FILE = "update.npy"
@@ -143,7 +144,8 @@ def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = 
             try_out(model, project.layout, project.theta, own, training.loss)
         except InputError as error:
             option = data.replace("_", "-")
-            raise InputError(f"--model {text}, --{option} {desk.settings[data]}: {error}") from error
+            held = f"; updates of this project hold {LAYOUT_RULES[project.rule]}"
+            raise InputError(f"--model {text}, --{option} {desk.settings[data]}: {error}{held}") from error
         desk.settings.accept()
 
     desk.checks.append(fits)

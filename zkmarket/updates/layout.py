@@ -15,6 +15,11 @@ from ..progress import Progress, quiet
 
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+LAYOUT_RULES = {
+    "requires-grad": "the parameters with requires_grad, in the module's order; frozen layers and buffers are local",
+    "floats": "every tensor of floats, of an ONNX file without a batch-norm's running statistics",
+}
+"""What of a model an update holds: of a torch module, and of an ONNX file or of arrays by name."""
 SUFFIXES = (".npy", ".npz", ".safetensors")
 
 
