@@ -43,7 +43,9 @@ def open_desk(
         return Desk(Settings(tmp_path, {"factory": factory} if how == "named" else {}), chain, scene.owner)
 
     monkeypatch.setattr(deployment, "make_builds", lambda *_: builds)
-    monkeypatch.setattr(prospectus.Prospectus, "from_bytes", staticmethod(lambda blob: None))
+    first = SimpleNamespace(points=lambda build: ())
+    published = SimpleNamespace(first_model=lambda manifest: first)
+    monkeypatch.setattr(prospectus.Prospectus, "from_bytes", staticmethod(lambda blob: published))
     file = SimpleNamespace(offer=lambda *_: offer)
     monkeypatch.setattr(deployment, "load_project_file", lambda path: file)
     return made
