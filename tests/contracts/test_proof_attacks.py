@@ -17,7 +17,7 @@ from eth_hash.auto import keccak
 from eth_utils.abi import collapse_if_tuple
 
 from tests.attacks.forger import add_to, forge_round
-from tests.contracts.real import CID, ETHER, Real, RealProject, item_of, made, params_of, real
+from tests.contracts.real import CID, ETHER, Real, RealProject, first_model, item_of, made, params_of, real
 from tests.contracts.test_settle import BASE, DECISION, words_of
 from tests.contracts.world import ACCEPT_ALL, Scene, refused_like
 from zkmarket import backend
@@ -45,7 +45,7 @@ class Locked:
 
     @property
     def words(self) -> dict[str, Any]:
-        return words_of(self.proof, CID)
+        return words_of(self.proof, CID, first_model(self.project.build)[1])
 
     def answer(self, **changed: Any) -> str:
         """To the honest calldata with some parts changed: ``answer(nu=7)``."""
@@ -54,7 +54,7 @@ class Locked:
     def answer_to(self, proof: RoundProof, cid: bytes = CID) -> str:
         """To another proof, which the aggregator has signed."""
         publication = self.project.publication(proof, cid)
-        return self.answer_to_words(words_of(proof, CID), publication, cid)
+        return self.answer_to_words(words_of(proof, CID, first_model(self.project.build)[1]), publication, cid)
 
     def answer_to_words(self, words: dict[str, Any], publication: bytes, cid: bytes = CID) -> str:
         base, decision = tuple(words[name] for name in BASE), tuple(words[name] for name in DECISION)
@@ -177,7 +177,7 @@ def test_a_proof_for_another_place(locked: Locked, place: dict[str, int]) -> Non
         locked.project.build, [moved(one, **place) for one in locked.submissions], locked.proof.beta
     )
     assert locked.answer_to(foreign).startswith(OTHER_COLUMNS)
-    words = words_of(foreign, CID)
+    words = words_of(foreign, CID, first_model(locked.project.build)[1])
     for name in (*BASE, *DECISION):  # nor does any part of it fit into the honest one
         if words[name] != locked.words[name]:
             assert locked.answer(**{name: words[name]}) != ""
@@ -264,7 +264,7 @@ def test_swapped_commitments_with_a_proof_for_them(locked: Locked) -> None:
     other = [locked.submissions[at] for at in (1, 0, 2)]
     foreign, _ = prove_round(locked.project.build, other, locked.proof.beta)
     assert locked.answer_to(foreign).startswith("WrongPoints(1, ")
-    words = words_of(foreign, CID)
+    words = words_of(foreign, CID, first_model(locked.project.build)[1])
     words["points"] = [
         *locked.words["points"][: 2 * N * M],
         *words["points"][2 * N * M :],
@@ -425,7 +425,7 @@ def test_points_off_the_curve_cannot_be_settled(locked: Locked, submitting: Real
     proof, _ = prove_round(submitting.build, [moved(s, project=place.project) for s in locked.submissions])
     with submitting.chain.rolled_back():
         lock(submitting, commitments, [commitments[0].digest(), bad, commitments[2].digest()])
-        words = words_of(proof, CID)
+        words = words_of(proof, CID, first_model(locked.project.build)[1])
         words["points"][2 * M : 2 * M + 2] = [x, y]
         base, decision = tuple(words[n] for n in BASE), tuple(words[n] for n in DECISION)
         said = submitting.answer(submitting.settle_data_of(base, decision, CID, bytes(65)))
@@ -620,8 +620,8 @@ def encoded(head: bytes, dynamic: Sequence[int], placed: Sequence[tuple[int | No
 BASE_TAILS = (0, 1, 4, 5, 6, 8)
 """Words of the head of `BaseProof` that are offsets: of points, cids, z, folds, rounds, proof."""
 
-DECISION_TAILS = (1, 3)
-"""Of `Decision`: of scores, proof."""
+DECISION_TAILS = (1, 3, 4)
+"""Of `Decision`: of scores, theta, proof."""
 
 
 @dataclass(frozen=True)
@@ -640,8 +640,8 @@ class Crafted:
     def of(cls, data: bytes) -> Crafted:
         base, decision, cid, publication = tails(data[4:132], data[132:], (0, 1, 2, 3))
         members = tails(base[:288], base[288:], BASE_TAILS)
-        others = tails(decision[:128], decision[128:], DECISION_TAILS)
-        return cls(data[:4], base[:288], members, decision[:128], others, cid, publication)
+        others = tails(decision[:160], decision[160:], DECISION_TAILS)
+        return cls(data[:4], base[:288], members, decision[:160], others, cid, publication)
 
     def with_base(self, placed: Sequence[tuple[int | None, bytes]] | None = None) -> bytes:
         return encoded(self.base_head, BASE_TAILS, list(enumerate(self.base)) if placed is None else placed)
@@ -672,7 +672,7 @@ def settle_variants(parts: Crafted) -> dict[str, tuple[bytes, bool]]:
     c, s = (2, parts.cid), (3, parts.publication)
     *others, base_proof = enumerate(parts.base)
     points = others[0]
-    scores, settlement = enumerate(parts.decision)
+    scores, theta, settlement = enumerate(parts.decision)
     bad_base, bad_settlement = broken(base_proof[1]), broken(settlement[1])
     inside, canonical = parts.told, parts.call([b, d, c, s])
     in_base, in_decision = parts.with_base, parts.with_decision
@@ -686,7 +686,7 @@ def settle_variants(parts: Crafted) -> dict[str, tuple[bytes, bool]]:
         "the false copy is meant": (parts.call([(None, b[1]), (0, broken(b[1])), d, c, s]), False),
         "the false copy last is meant": (parts.call([(None, b[1]), d, c, s, (0, broken(b[1]))]), False),
         "members in another order": (
-            inside(in_base([base_proof, *reversed(others)]), in_decision([settlement, scores])),
+            inside(in_base([base_proof, *reversed(others)]), in_decision([settlement, theta, scores])),
             True,
         ),
         "members not aligned": (inside(in_base([(None, b"\1"), *others, base_proof])), True),
@@ -699,14 +699,15 @@ def settle_variants(parts: Crafted) -> dict[str, tuple[bytes, bool]]:
             False,
         ),
         "settlement: a false copy in its place": (
-            inside(None, in_decision([scores, (None, bad_settlement), settlement])),
+            inside(None, in_decision([scores, theta, (None, bad_settlement), settlement])),
             True,
         ),
         "settlement: the true copy in its place": (
-            inside(None, in_decision([scores, (None, settlement[1]), (1, bad_settlement)])),
+            inside(None, in_decision([scores, theta, (None, settlement[1]), (2, bad_settlement)])),
             False,
         ),
-        "both proofs the base proof": (inside(None, in_decision([scores, (1, base_proof[1])])), False),
+        "both proofs the base proof": (inside(None, in_decision([scores, theta, (2, base_proof[1])])), False),
+        "the model is the scores": (inside(None, in_decision([scores, (1, scores[1]), settlement])), False),
         "all offsets zero": (parts.selector + bytes(128) + canonical[132:], False),
         "an offset that wraps": (parts.selector + number(2**256 - 32) + canonical[36:], False),
         "an offset past the end": (parts.selector + number(2**20) + canonical[36:], False),

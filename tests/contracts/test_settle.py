@@ -35,7 +35,7 @@ settle(base, decision, cid, publication); in two transactions: test_prove_base.p
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -58,7 +58,7 @@ from tests.contracts.world import (
 )
 from tests.support.tiers import examples
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt, sign
-from zkmarket.crypto import P, Q
+from zkmarket.crypto import P, Point, Q
 from zkmarket.market import (
     Outcome,
     all_points,
@@ -99,10 +99,15 @@ def deployed(node: Chain) -> Scene:
     return Scene.deploy(node).reach(Phase.PROVE)
 
 
-def words_of(proof: RoundProof, cid: bytes = CID) -> Words:
-    """All arguments of a settlement that prover and chain do not share already."""
+def words_of(proof: RoundProof, cid: bytes = CID, theta: Sequence[Point] | None = None) -> Words:
+    """All arguments of a settlement that prover and chain do not share already.
+
+    Args:
+        theta: commitment of the model; default the scene's first one.
+    """
+    theta = first_theta(2) if theta is None else theta
     named = dict(zip(BASE, base_words(proof, [cid] * len(proof.commitments)), strict=True))
-    return named | dict(zip(DECISION, decision_words(proof, first_theta(2)), strict=True))
+    return named | dict(zip(DECISION, decision_words(proof, theta), strict=True))
 
 
 def send(scene: Scene, words: Words, cid: bytes = CID, publication: bytes = b"", sender: Any = None) -> Receipt:
