@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Rows, machine, measured, say
-from zkmarket import utility
-from zkmarket.backend import srs
+from zkmarket import backend, utility
+from zkmarket.backend import Proof, srs
+from zkmarket.chain import compile_verifier, development_chain, encoded
 from zkmarket.crypto import random_scalars
 from zkmarket.progress import quiet
 from zkmarket.round import Theta
-from zkmarket.utility import Options, UtilityBuild, compile_model
+from zkmarket.utility import Method, OnChain, Options, UtilityBuild, compile_model
 
 TRAINERS = 8
 HERE = "benchmarks.bench_utility"
@@ -136,6 +137,28 @@ def bench(arguments: argparse.Namespace, model: str, folder: Path, tell: Callabl
     if found != utility.utility(build, given, validation):
         sys.exit("the proof says something else than the oracle")
     rows.add("verify", runs, len(proofs[0].proof.data), **common)
+    if report["on_chain"]:
+        with measured() as run:
+            there = on_chain(build, proofs[0].proof)
+        rows.add("on chain", [run], len(proofs[0].proof.data), **common | there)
+
+
+def on_chain(build: UtilityBuild, proof: Proof) -> dict[str, Any]:
+    """The verifier's bytes, and the gas of a transaction that calls it; of the call alone, without 21,000 and calldata,
+    of which a contract builds the instances itself."""
+    verifier = compile_verifier(backend.verifier_source(build.files))
+    with development_chain(accounts=1) as chain:
+        who = chain.accounts[0]
+        there = chain.deploy_verifier(verifier, who)
+        data = encoded(there.verifyProof, proof.data, list(proof.instances))
+        done = chain.transact("verifying a proof", who, there.address, data)
+        calldata = sum(16 if byte else 4 for byte in data)
+    estimate = OnChain.of(build.plan, Method("loo"), TRAINERS)
+    gas = int(done["gasUsed"])
+    return {"verifier_bytes": len(verifier.runtime), "gas": gas, "proof_gas": gas - 21_000 - calldata} | {
+        "estimated_bytes": estimate.verifier_bytes,
+        "estimated_proof_gas": estimate.proof_gas,
+    }
 
 
 def model_of(build: UtilityBuild, theta: np.ndarray) -> Theta:

@@ -571,7 +571,11 @@ def test_lookups_elsewhere_are_noticed():
 
 def test_the_row_estimate_is_that_of_one_hidden_unit_too(compile_once: Compile):
     """It counted sums over channels where there is but one, and no such model could be compiled."""
-    plan = make_plan(network_named("one_unit"), sizes("cross-entropy", batch=60))
+    model = nn.Sequential(nn.Linear(400, 1), nn.ReLU(), nn.Linear(1, 2)).eval()
+    layout = ParameterLayout.of(model.state_dict())
+    theta = layout.flatten(model.state_dict())
+    network = network_of_module(model, (400,), layout, theta, layout.unflatten(theta))
+    plan = make_plan(network, sizes("cross-entropy"))
     circuit = compile_once(utility.statement(plan), cut=True)
     assert abs(circuit.settings["num_rows"] / rows_of(plan) - 1) < 0.04
 

@@ -250,6 +250,29 @@ def test_what_is_not_the_builds_is_refused(proven: Proven):
             utility.commit_validation(build, bad, np.array(labels))
 
 
+def test_a_batch_nobody_can_prove_is_refused_before_an_office_is_taken(proven: Proven):
+    """Values beyond the plan's bounds, another batch under the known commitment, and another commitment."""
+    build, validation = proven.build, proven.validation
+    utility.check_opened(build, validation, validation.points)
+    for at, value in ((0, 65), (0, -65), (-1, 3), (-1, -1)):  # an input, a label
+        values = validation.values.copy()
+        values[at] = value
+        with pytest.raises(DomainError, match="beyond the build's bounds"):
+            utility.check_opened(build, replace(validation, values=values), validation.points)
+    values = validation.values.copy()
+    values[0] ^= 1
+    other = utility.commit_validation(build, np.zeros((BATCH, 1, 4, 4)), np.array([0, 0, 0]))
+    for batch, points in (
+        (replace(validation, values=values), validation.points),
+        (replace(validation, salts=other.salts), validation.points),
+        (validation, other.points),
+        (replace(validation, points=other.points), validation.points),
+        (replace(validation, points=other.points), other.points),
+    ):
+        with pytest.raises(OpeningMismatch, match="does not open the commitment that is known"):
+            utility.check_opened(build, batch, points)
+
+
 def test_a_batch_is_kept_and_published(proven: Proven, tmp_path: Path):
     path = tmp_path / "batch.npz"
     proven.validation.save(path)

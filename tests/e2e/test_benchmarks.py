@@ -84,5 +84,8 @@ def test_what_circuits_cost():
 
 def test_what_a_utility_costs():
     rows = rows_of("bench_utility", "--model", "linear", "--batch", 4)
-    assert list(rows) == ["compile", "prove", "verify"]
+    assert list(rows) == ["compile", "prove", "verify", "on chain"]
+    there = rows["on chain"]
+    assert there["estimated_bytes"] == pytest.approx(there["verifier_bytes"], rel=0.02)
+    assert there["estimated_proof_gas"] == pytest.approx(there["proof_gas"], rel=0.02)
     assert rows["prove"]["bytes"] > 0 and rows["prove"]["rows"] == rows["compile"]["rows"]

@@ -1,7 +1,7 @@
 """Scores by the model's own loss: utility proofs and the games that need them."""
 
 from ..networks import SUPPORTED
-from .batch import Validation, check_validation, commit_validation, quantise_batch, theta_points
+from .batch import Validation, check_opened, check_validation, commit_validation, quantise_batch, theta_points
 from .build import UtilityBuild, loss_unit, quantise_theta, target_scale, used_parameters
 from .compile import (
     Options,
@@ -59,6 +59,7 @@ __all__ = [
     "batch_proofs_needed",
     "check_builds",
     "check_names",
+    "check_opened",
     "check_placement",
     "check_validation",
     "coalition_points",

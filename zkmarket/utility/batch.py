@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from .. import backend
 from ..circuits.plan import CircuitPlan
 from ..crypto import Point, decode_point, encode_point, random_scalars
-from ..errors import DomainError, InputError, ProofRejected
+from ..errors import DomainError, InputError, OpeningMismatch, ProofRejected
 from ..files import load_npz, save_npz
 from ..round import Theta
 from .build import UtilityBuild, target_scale
@@ -112,7 +113,23 @@ def quantise_batch(plan: CircuitPlan, inputs: np.ndarray, labels: np.ndarray) ->
     return np.concatenate([scaled, targets]).astype(np.int64)
 
 
+def check_opened(build: UtilityBuild, validation: Validation, points: Sequence[Point]) -> None:
+    """Refuse a batch that cannot be proven with: whoever takes an office asks this before it puts money in.
+
+    Args: points: the commitment that is known of it.
+
+    Raises:
+        InputError, DomainError: not of this build, or a value beyond its bounds.
+        OpeningMismatch: it does not open this commitment.
+    """
+    check_validation(build, validation)
+    columns = columns_of(build.plan, "validation", validation.values, validation.salts)
+    if not backend.commit(build.files, build.logrows, columns) == list(validation.points) == list(points):
+        raise OpeningMismatch("the validation batch does not open the commitment that is known of it")
+
+
 def check_validation(build: UtilityBuild, validation: Validation) -> None:
+    """Refuse a batch that is not of this build, or has a value beyond its bounds."""
     plan = build.plan
     count = plan.counts["validation"]
     shape = (len(plan.columns["validation"]), plan.chunks["validation"][1], 32)
