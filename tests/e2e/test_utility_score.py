@@ -187,6 +187,21 @@ def test_scores_are_the_losses_that_were_taken_off(scored: Scored) -> None:
     assert bare["trainers"][2]["share_wei"] == 0
 
 
+def test_the_model_of_all_is_the_next_rounds(scored: Scored) -> None:
+    """What `open` makes of the aggregate is what the coalition of everybody was scored by, in integers and salts."""
+    opened = ("open", "build", "round.json", "round.aggregate.npz", "--model", "theta.npy", "-o", "next.npz")
+    succeeded(scored.run(*opened))
+    manifest = Manifest(json.loads((scored.place / "build/manifest.json").read_text()))
+    model, batch = UtilityBuild.load(scored.place / "compiled"), Validation.load(scored.place / "batch.npz")
+    after = Theta.load(scored.place / "next.theta.npz", manifest)
+    assert after.salts.any()
+    game = succeeded(scored.run(*VERIFY)).json["utility"]
+    everybody = next(row for row in game["coalitions"] if row["slots"] == [1, 2, 3])
+    assert utility(model, after, batch).loss == everybody["loss"]
+    # a file of integers is read as one: these are not the round's
+    failed(scored.run(*VERIFY, "--theta", "next.theta.npz"), 1, "utility proofs are of another context")
+
+
 def test_what_a_person_reads(scored: Scored) -> None:
     text = succeeded(scored.run(*VERIFY[:-1])).out
     assert "utility:loo: 4 coalitions are due and proven" in text
