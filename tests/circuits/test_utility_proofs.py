@@ -18,7 +18,7 @@ from tests.circuits.utility_nets import BATCH, network_named, sizes
 from zkmarket import backend, utility
 from zkmarket.backend import srs
 from zkmarket.circuits.plan import CircuitPlan
-from zkmarket.crypto import P, Point, random_scalars, scalar_hex
+from zkmarket.crypto import P, Point, points_hash, random_scalars, scalar_hex
 from zkmarket.errors import ArtifactError, DomainError, InputError, OpeningMismatch, ProofRejected
 from zkmarket.networks import make_plan
 from zkmarket.round import Aggregate, Theta, combine, moved
@@ -29,7 +29,6 @@ from zkmarket.utility import (
     UtilityProof,
     Validation,
     instances_of,
-    points_digest,
     proof,
     write_build,
 )
@@ -143,7 +142,7 @@ def test_a_contract_builds_every_instance_of_a_proof(proven: Proven):
     """From its descriptor, two hashes and two claims."""
     inner, known = proven.proof.proof, Descriptor.of(proven.build)
     result = proven.verify()
-    batch = points_digest(proven.validation.points)
+    batch = points_hash(proven.validation.points)
     given = known, proven.points, batch, CONTEXT, inner.data
     assert instances_of(*given, result.correct, result.loss) == inner.instances
     assert known.count == len(inner.instances)

@@ -23,7 +23,18 @@ from .bn254 import (
     to_hex,
     to_ints,
 )
-from .transcript import LABELS, LOW_128, Transcript, digest_int, digest_words, hash_words, scalar, update_digest, word
+from .transcript import (
+    LABELS,
+    LOW_128,
+    Transcript,
+    digest_int,
+    digest_words,
+    hash_words,
+    points_hash,
+    scalar,
+    update_digest,
+    word,
+)
 
 __all__ = [
     "GENERATOR",
@@ -47,6 +58,7 @@ __all__ = [
     "hash_words",
     "is_on_curve",
     "multiply_add",
+    "points_hash",
     "random_scalars",
     "scalar",
     "scalar_hex",

@@ -115,6 +115,11 @@ def update_digest(
     return keccak(words + b"".join(map(encode_point, points)))
 
 
+def points_hash(points: Iterable[Point]) -> bytes:
+    """How a contract keeps a commitment: keccak of its words."""
+    return keccak(b"".join(map(encode_point, points)))
+
+
 def digest_words(values: Iterable[int | str | bytes]) -> bytes:
     """Digest of a list of words of any length, bound to its length."""
     items = list(values)

@@ -1,12 +1,12 @@
 """Our contracts from Python, and what their log proves."""
 
+from ..crypto import points_hash
 from .calldata import (
     all_points,
     base_words,
     decision_words,
     last_seed,
     point_words,
-    points_hash,
     proofs_hash,
     submission_word,
 )

@@ -10,7 +10,7 @@ from eth_hash.auto import keccak
 
 from ..backend import Proof
 from ..build import Manifest, masked_chunks
-from ..crypto import Point, Transcript, digest_words, encode_point
+from ..crypto import Point, Transcript, digest_words
 from ..round import (
     NO_REFERENCES,
     BaseProof,
@@ -30,11 +30,6 @@ from ..round import (
 def point_words(points: Sequence[Point]) -> list[int]:
     """x, y, x, y, …"""
     return [coordinate for point in points for coordinate in point]
-
-
-def points_hash(points: Sequence[Point]) -> bytes:
-    """How a project registers a commitment, an aggregate, and the model."""
-    return keccak(b"".join(encode_point(point) for point in points))
 
 
 def submission_word(digest: bytes, cid: bytes) -> bytes:

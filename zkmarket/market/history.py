@@ -16,14 +16,13 @@ from pathlib import Path
 
 from ..build import Build
 from ..chain import Event
-from ..crypto import Point
+from ..crypto import Point, points_hash
 from ..errors import InputError, OpeningMismatch, PassedOn, ProofRejected, SealError, StoreError, ZkmarketError
 from ..files import atomic_write
 from ..progress import Progress, quiet
 from ..round import Aggregate, Commitment, Decision, Theta, moved, open_aggregate, verify_round
 from ..rules import shares, weight
 from ..storage import Store, cid_to_bytes
-from .calldata import points_hash
 from .keyring import KEYRING_LIMIT, KEYRINGS_SECONDS, read_keyring
 from .log import Log, Settled, cid_text
 from .project import Project

@@ -16,11 +16,10 @@ from eth_utils.address import to_checksum_address
 
 from ..build import Build, Columns
 from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
-from ..crypto import Point
+from ..crypto import Point, points_hash
 from ..errors import ChainError, InputError
 from ..progress import Progress, quiet
 from ..units import DAY, HOUR, amount_text, duration_text, reward_text
-from .calldata import points_hash
 from .factory import Market, verifier_of
 from .project import Project
 from .prospectus import Prospectus

@@ -9,8 +9,9 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ..build import Manifest
+from ..crypto import points_hash
 from ..round import RoundProof, address_text, aggregate_points
-from .calldata import last_seed, mask_of, points_hash
+from .calldata import last_seed, mask_of
 
 # ---------------------------------------------------------------- signed messages
 

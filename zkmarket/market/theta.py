@@ -6,11 +6,10 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..crypto import Point
+from ..crypto import Point, points_hash
 from ..errors import ProofRejected
 from ..round import moved_points
 from ..rules import weight
-from .calldata import points_hash
 from .log import Settled
 from .structs import Terms
 

@@ -38,7 +38,7 @@ from .statements import (
     statement,
     witness_cells,
 )
-from .terms import GameTerms, check_builds, coalition_points, context_of, points_digest, words_of
+from .terms import GameTerms, check_builds, coalition_points, context_of, words_of
 
 __all__ = [
     "Game",
@@ -75,7 +75,6 @@ __all__ = [
     "loss_unit",
     "model_of",
     "order_of",
-    "points_digest",
     "play",
     "proofs_needed",
     "prove_job",

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from eth_hash.auto import keccak
-
 from ..build import Build, Manifest
 from ..build.statements import SALTS
-from ..crypto import Point, digest_words, encode_point, hash_words
+from ..crypto import Point, digest_words, encode_point, hash_words, points_hash
 from ..errors import InputError, ProofRejected
 from ..round import RoundProof, combine
 from ..rules import weight
@@ -78,9 +76,9 @@ class GameTerms:
                 self.model.digest,
                 self.proof.transcript(self.build.manifest).seed,
                 sum(bit << at for at, bit in enumerate(self.mask)),
-                points_digest(self.theta),
+                points_hash(self.theta),
                 self.weight,
-                points_digest(self.validation),
+                points_hash(self.validation),
                 *seed,
             ]
         )
@@ -140,11 +138,6 @@ def coalition_points(
     return tuple(
         combine([own, *(points[chunk] for points in members)], weights, blinding) for chunk, own in enumerate(theta)
     )
-
-
-def points_digest(points: Sequence[Point]) -> bytes:
-    """keccak of the points' words, as a contract keeps a commitment."""
-    return keccak(b"".join(map(encode_point, points)))
 
 
 def name_of(coalition: Members) -> str:
