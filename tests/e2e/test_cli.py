@@ -553,7 +553,7 @@ def test_build_of_an_onnx_model(flow: Flow, onnx_model: Path, tmp_path: Path) ->
     succeeded(zkmarket(tmp_path, "open", "b", "r.json", "r.aggregate.npz", "--model", "before.npz", "-o", "after.npz"))
     after = load_tensors(tmp_path / "after.npz")
     assert set(after) == {*tensors, "running_mean"} and after["running_mean"].tolist() == [0, 1, 2, 3]
-    np.testing.assert_array_equal(after["b2"], before["b2"] + tensors["b2"])
+    np.testing.assert_allclose(after["b2"], before["b2"] + tensors["b2"], atol=0.005)  # by w/2^ρ, near 1/3, each
 
 
 @pytest.mark.exhaustive("test_build_of_an_onnx_model")
