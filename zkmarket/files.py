@@ -59,6 +59,18 @@ def atomic_write(path: str | Path, data: bytes, mode: int = 0o644) -> None:
         temporary.write_bytes(data)
 
 
+def check_writable(path: Path, what: str) -> None:
+    """InputError if a file cannot be written there: to be asked before the work that fills it."""
+    try:
+        if path.is_dir():
+            raise OSError("it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{what} cannot be written to {path}: {error.strerror or error}; name another file") from error
+
+
 def save_npz(path: str | Path, arrays: Mapping[str, np.ndarray], mode: int = 0o644) -> None:
     """Arrays by any name, uncompressed, atomically."""
     with replacing(path, mode) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:

@@ -5,6 +5,7 @@ for which the callback may have a method `event`. With --json the command line w
 
     refused     the aggregator refuses the update of `trainer` for good
     verified    this role has verified the proof of a settled round
+    kept        a demo keeps its market running, with `commands` that check it
     received    this role has opened a round's aggregate, or there is nothing to open
 """
 

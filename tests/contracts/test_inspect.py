@@ -107,6 +107,18 @@ def test_a_project_of_these_builds_is_trustworthy(chain: Chain, make: Make, buil
     assert any("free again at the latest after 15h" in text for text in found.money)
 
 
+def test_a_project_that_has_ended_takes_no_money_and_can_be_audited(
+    chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]
+) -> None:
+    project = make()
+    with chain.rolled_back():
+        chain.pass_time(project.state().deadline + 1 - chain.now)
+        project.cancel(scene.stranger)
+        assert inspect(chain, project.address, builds).wrong == ["it has ended"]
+        audited = inspect(chain, project.address, builds, to_pay=False)
+        assert audited.wrong == [] and "it has ended" in audited.money
+
+
 def test_terms_that_are_allowed_but_should_be_known(chain: Chain, make: Make, builds: dict[int, Build]) -> None:
     odd = {"bond_wei": 2 * ETHER - 1, "open_admission": True, "windows": Windows(submit=60)}
     warnings = " | ".join(inspect(chain, make(**odd).address, builds).warnings)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.report_samples import earning, hostile, sample
 from zkmarket.backend import WARNING
+from zkmarket.demo import run_demo
 from zkmarket.demo.report import COLUMNS, OPTIONAL, REQUIRED, amount, count, fate, page, percent, summary, write_report
 from zkmarket.errors import ArtifactError, InputError
 
@@ -269,7 +270,7 @@ def test_huge_scores_and_rewards():
     result = sample()
     for row in result["trainers"][0]["rounds"]:
         row["score"] = 2**253
-    result["trainers"][0]["paid_wei"] = result["trainers"][0]["withdrawn_wei"] = 2**255
+    result["trainers"][0]["paid_wei"] = result["trainers"][0]["pay_withdrawn_wei"] = 2**255
     screen, shown = both(result)
     assert outside(Page(page(result))) == []
     assert "4.342e+76 5.790e+58 ETH" in screen
@@ -324,6 +325,49 @@ def test_plots_are_told_in_words(usual: str):
     assert "trainer-0: 0.3907 ETH" in labels[1] and "trainer-7 (attacker): 0" in labels[1]
     assert "settle: 1,662,961" in labels[2]
     assert "prove: 41.1" in labels[3]
+
+
+def test_seconds_are_bars_of_steps_and_their_sum_is_none(usual: str):
+    found = Page(usual)
+    assert "Seconds by step, 142.9 in all" in found.texts
+    (label,) = [value for tag, name, value in found.attributes if name == "aria-label" and "Seconds" in value]
+    assert "audit: 9.9" in label and "total" not in label and "total" not in found.texts
+
+
+def test_a_stake_that_comes_back_is_no_pay(usual: str):
+    """An attacker that earned nothing has its stake again, or what penalties have left of it."""
+    text = Page(usual).text
+    assert "score paid pay taken out stake back" in text
+    assert re.search(r"trainer-6 attacker .*? 0 0 0 1\.000000 ETH", text)
+    assert re.search(r"trainer-7 attacker .*? 0 0 0 0\.875000 ETH of 1\.0000 ETH: 0\.1250 ETH burnt", text)
+
+
+def test_when_it_was_played_and_with_which_seed():
+    for text in both(sample()):
+        assert "Played on 2026-11-30 20:26:00 UTC with seed 7." in text
+    for text in both(lonely(sample())):
+        assert "Played" not in text
+
+
+def test_commands_that_check_a_market_which_was_kept_running(usual: str):
+    commands = ["zkmarket auditor verify 1 --state '/a b'", "zkmarket owner status"]
+    text = page(sample() | {"commands": commands})
+    assert "kept running: until it is stopped, these lines do so" in Page(text).text
+    assert "\n".join(commands) in Page(text).texts and "--keep-running" not in Page(text).text
+    assert "zkmarket demo --keep-running" in Page(usual).texts
+
+
+@pytest.mark.parametrize("where", ["folder", "file/report.html"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_market_is_played(where: str, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    stage = mock.patch("zkmarket.demo.run.Stage", side_effect=AssertionError("played"))
+    with stage, mock.patch("zkmarket.demo.run.script"):
+        with pytest.raises(InputError, match=f"the report cannot be written to {tmp_path / where}: .*name another"):
+            run_demo(report=tmp_path / where)
+        with pytest.raises(AssertionError, match="played"):
+            run_demo(report=tmp_path / "deep/report.html")
+    assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_attackers_differ_by_more_than_colour(usual: str):
@@ -406,6 +450,7 @@ def test_matplotlib_is_imported_for_plots_alone_and_asks_no_screen():
     code = """
 import sys
 from tests.support.report_samples import sample
+from zkmarket.demo import run_demo
 from zkmarket.demo.report import page, summary
 summary(sample())
 assert not {"matplotlib", "jinja2"} & sys.modules.keys()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import shlex
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.shell import Done, failed, succeeded, zkmarket
+from tests.e2e.shell import SECONDS, Done, failed, succeeded, zkmarket
 from zkmarket.chain import anvil_node
 
 pytestmark = pytest.mark.e2e
@@ -19,13 +27,18 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 
 
-def demo(place: Path, *arguments: object, refused: int = 0) -> tuple[Done, dict[str, Any]]:
+SMALL = ("demo", "--rounds", 1, "--trainers", 5, "--json")
+
+
+def demo(
+    place: Path, *arguments: object, refused: int = 0, run: Callable[..., Done] = zkmarket
+) -> tuple[Done, dict[str, Any]]:
     """Run it, and look at what is true of every demo.
 
     Args:
         refused: submissions without a receipt: each burns a penalty of the trainer's stake, and of the bond.
     """
-    done = succeeded(zkmarket(place, "demo", "--rounds", 1, "--trainers", 5, "--json", *arguments))
+    done = succeeded(run(place, *SMALL, *arguments))
     result = done.json
     assert (place / result["report"]).is_file()
     assert result["insecure"] and result["params"] == 2410
@@ -39,13 +52,46 @@ def demo(place: Path, *arguments: object, refused: int = 0) -> tuple[Done, dict[
     assert 0 <= money["owner_back_wei"] < 5  # dust
     for trainer in result["trainers"]:
         stake = 10**18 if trainer["rounds"][0]["admitted"] else 10**18 - penalty
-        assert trainer["withdrawn_wei"] == trainer["paid_wei"] + stake
+        assert (trainer["stake_back_wei"], trainer["pay_withdrawn_wei"]) == (stake, trainer["paid_wei"])
     return done, result
 
 
+def kept_running(place: Path, *arguments: object) -> Done:
+    """Run it with --keep-running, check the market by the lines that it prints, and press Ctrl-C."""
+    words = [sys.executable, "-m", "zkmarket", *map(str, arguments), "--keep-running"]
+    logs = place.with_name(f"{place.name}-logs")
+    logs.mkdir()
+    with (logs / "out").open("w") as out, (logs / "err").open("w") as err:
+        child = subprocess.Popen(words, cwd=place, stdout=out, stderr=err, start_new_session=True)
+    try:
+        end = time.monotonic() + SECONDS
+        while not (kept := [line for line in (logs / "err").read_text().splitlines() if '"event": "kept"' in line]):
+            assert child.poll() is None and time.monotonic() < end, (logs / "err").read_text()[-2000:]
+            time.sleep(0.2)
+        verify, *stands = json.loads(kept[0])["commands"]
+        checked = succeeded(zkmarket(place, *shlex.split(verify)[1:], "--json")).json
+        assert (checked["round"], checked["verified"], checked["from_calldata"]) == (1, True, True)
+        for line in stands:
+            said = succeeded(zkmarket(place, *shlex.split(line)[1:], ZKMARKET_PASSWORD="demo")).out
+            assert "has ended after round 1" in said
+        assert "these lines do so" in (place / "report.html").read_text()
+        os.killpg(child.pid, signal.SIGINT)
+        code = child.wait(60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    at = dict(itertools.pairwise(shlex.split(verify)))
+    assert not Path(at["--store"]).exists()
+    with socket.socket() as caller:
+        assert caller.connect_ex(("127.0.0.1", int(at["--rpc"].rpartition(":")[2]))) != 0
+    return Done(code, (logs / "out").read_text(), (logs / "err").read_text())
+
+
 def test_sign_flip(tmp_path: Path) -> None:
-    """Five trainers, one of which sends the opposite of what it should: no pay, and no harm."""
-    done, result = demo(tmp_path)
+    """Five trainers, one of which sends the opposite of what it should: no pay, and no harm. The market is kept running
+    until somebody has looked at it from the outside.
+    """
+    done, result = demo(tmp_path, run=kept_running)
     *honest, attacker = result["trainers"]
     assert [trainer["honest"] for trainer in result["trainers"]] == [True] * 4 + [False]
     assert attacker["rounds"][0] == {

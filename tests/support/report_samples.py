@@ -30,7 +30,10 @@ def sample(trainers: int = 8, rounds: int = 3, attackers: tuple[int, ...] = ATTA
     for round_index in range(rounds):
         _pay([person["rounds"][round_index] for person in people])
     for person in people:
-        person["paid_wei"] = person["withdrawn_wei"] = sum(row["pay_wei"] for row in person["rounds"])
+        person["paid_wei"] = person["pay_withdrawn_wei"] = sum(row["pay_wei"] for row in person["rounds"])
+        refused = any(not row["admitted"] for row in person["rounds"])
+        person |= {"stake_wei": REWARD, "stake_burnt_wei": refused * REWARD // 8}
+        person["stake_back_wei"] = person["stake_wei"] - person["stake_burnt_wei"]
     paid = sum(person["paid_wei"] for person in people)
     return {
         "data": "digits (1,797 scans of 8 × 8 pixels)",
@@ -38,6 +41,8 @@ def sample(trainers: int = 8, rounds: int = 3, attackers: tuple[int, ...] = ATTA
         "filter": "multi-krum(f=2, m=4)",
         "score": "shapley",
         "attack": "sign-flip",
+        "seed": 7,
+        "date": "2026-11-30 20:26:00 UTC",
         "chain_id": 31337,
         "insecure": True,
         "accuracy_at_start": 0.098,
@@ -59,6 +64,7 @@ def sample(trainers: int = 8, rounds: int = 3, attackers: tuple[int, ...] = ATTA
         },
         "seconds": {
             "build": 61.22, "train": 3.41, "commit": 24.8, "seal": 0.31, "prove": 41.07, "settle": 2.2, "audit": 9.94,
+            "total": 142.86,
         },
         "addresses": {
             "factory": address("factory"),
@@ -146,7 +152,7 @@ def earning(rounds: int = 3) -> dict[str, Any]:
         _pay([person["rounds"][i] for person in result["trainers"]])
     for person in result["trainers"]:
         person["paid_wei"] = sum(row["pay_wei"] for row in person["rounds"])
-        person["withdrawn_wei"] = person["paid_wei"] if person["name"] != "trainer-5" else 0
+        person["pay_withdrawn_wei"] = person["paid_wei"] if person["name"] != "trainer-5" else 0
     result["attack"] = "free-ride"
     result["rounds"][1] |= {
         "withheld": True, "accepted": 2, "cid": None, "nu": None, "accuracy": result["rounds"][0]["accuracy"],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import threading
 from pathlib import Path
+from typing import Any
 
 from ..learning import ATTACKS
-from ..progress import Progress
+from ..progress import Progress, tell
 from ..rules import SCORES
 from .desk import add_store_token, read_store_token
 from .options import amount
@@ -46,6 +50,11 @@ def add(verbs: Verbs) -> None:
         help="where blobs are kept; ipfs is a real node of its own on this machine (folder)",
     )
     add_store_token(parser)
+    parser.add_argument(
+        "--keep-running",
+        action="store_true",
+        help="keep chain and store after the last round, with commands that check the market, until Ctrl-C",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="where the report goes (report.html)")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="keep all files here (default: a temporary folder)"
@@ -59,4 +68,18 @@ def demo_verb(arguments: argparse.Namespace, progress: Progress) -> Answer:
     names += ["chain", "store", "report"]
     given = {name: getattr(arguments, name) for name in names}
     token = read_store_token(arguments.store_token_file)
-    return run_demo(**given, store_token=token, folder=arguments.output, progress=progress)
+    hold = functools.partial(_hold, arguments.json, progress) if arguments.keep_running else None
+    return run_demo(**given, store_token=token, folder=arguments.output, progress=progress, hold=hold)
+
+
+def _hold(json: bool, progress: Progress, result: dict[str, Any], text: str) -> None:
+    """Say how to look at the market, and keep it until Ctrl-C."""
+    lines = [
+        "", "The market is kept running. In another terminal, these lines check it:", "", *result["commands"], "",
+        "Ctrl-C ends its chain and store, and removes its temporary files.",
+    ]  # fmt: skip
+    if not json:
+        print("\n".join([text, *lines]), flush=True)
+    tell(progress, "kept", commands=result["commands"])
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()

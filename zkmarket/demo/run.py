@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import check_writable
 from ..learning import ATTACKS, REFUSED
 from ..page import script
 from ..progress import Progress, quiet
@@ -39,6 +41,7 @@ def run_demo(
     folder: Path | None = None,
     report: Path | None = None,
     progress: Progress = quiet,
+    hold: Callable[[dict[str, Any], str], None] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Run the whole market. Returns the object for --json and the closing screen; writes report.html.
 
@@ -50,6 +53,8 @@ def run_demo(
         store_token: what the store wants as a bearer token.
         folder: keeps all files of all roles; default a temporary one.
         report: where the page goes; default report.html in `folder`, or in the current folder.
+        hold: is called with what is returned while chain, store and files are still there; with `commands` in the
+            object, command lines that check the market from the outside.
     """
     rule = Filter.parse(filter) if filter else Filter.default(trainers)
     rule.check(trainers)
@@ -65,8 +70,12 @@ def run_demo(
         raise InputError(f"a demo has from 1 to 100 rounds: got {rounds}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: a demo wants a new folder, salts are never used twice")
-    script()  # refused now if it is not built, not after the run
     page = report or (folder or Path()) / "report.html"
+    check_writable(page, "the report")
+    from .report import check_libraries, summary, write_report
+
+    check_libraries()
+    script()  # refused now if it is not built, not after the run
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkmarket-demo-")))
         cast = Cast(trainers, attackers, attack, rounds, reward, split, seed, rule if filter else None, score)
@@ -74,10 +83,13 @@ def run_demo(
         project, outputs = stage.play(stack)
         tally = Tally(stage, project, outputs)
         result, replay = tally.result(), tally.replay()
-    from .report import summary, write_report
-
-    write_report(result, page, replay)
-    return result | {"report": str(page)}, f"{summary(result)}\nreport in {page}"
+        if hold is not None:
+            result["commands"] = stage.checks(row["round"] for row in result["rounds"])
+        write_report(result, page, replay)
+        answer = result | {"report": str(page)}, f"{summary(result)}\nreport in {page}"
+        if hold is not None:
+            hold(*answer)
+    return answer
 
 
 __all__ = ["ATTACKS", "run_demo"]

@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,15 @@ class Stage:
         place = self.folder / name
         desk = ["--state", str(place), "--rpc", str(self.rpc), "--store", self.store, "--json"]
         return [*words, *desk, *([] if name == "auditor" else ["--keystore", str(place / "keystore.json")])]
+
+    def checks(self, rounds: Iterable[int]) -> list[str]:
+        """Command lines that look at the market from the outside, as they can be pasted into a shell."""
+        at = ["--rpc", str(self.rpc), "--store", self.store, "--project", self.paid["project"]]
+        auditor = str(self.folder / "your-own-audit")
+        commands = [["auditor", "verify", str(number), "--state", auditor, *at] for number in rounds]
+        for role, place in (("owner", "owner"), ("aggregator", "aggregator"), ("trainer", self.names[0])):
+            commands.append([role, "status", "--state", str(self.folder / place)])
+        return [shlex.join(["zkmarket", *words]) for words in commands]
 
     def once(self, name: str, *words: str) -> dict[str, Any]:
         """Run a command of a role to its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..backend import versions
 from ..errors import BackendError
 from ..learning import ATTACKS, attacking, wrong_labels
 from ..page import Replay
+from ..units import date_text
 from .cast import DATA, MODEL, Cast
 from .stage import Stage
 
@@ -62,6 +64,8 @@ class Tally:
             "score": some.score,
             "attack": self.cast.attack,
             "attack_means": ATTACKS[self.cast.attack],
+            "seed": self.cast.seed,
+            "date": date_text(int(time.time())),
             "chain_id": self.chain.id,
             "insecure": some.insecure,
             "accuracy_at_start": start,
@@ -102,8 +106,22 @@ class Tally:
             "address": address,
             "honest": not self.cast.is_attacker(i),
             "paid_wei": sum(row["pay_wei"] for row in rows),
-            "withdrawn_wei": self.withdrawn(address),
+            **self.taken_out(address),
             "rounds": rows,
+        }
+
+    def taken_out(self, address: str) -> dict[str, int]:
+        """Of the stake that came in, what penalties took of it and what came back; the rest of it all is pay."""
+        staked = sum(e.arguments["stakeWei"] for e in self.log.of("Joined") if e.arguments["trainer"] == address)
+        penalties = [*self.log.of("Refused"), *self.log.of("Skipped")]
+        burnt = sum(e.arguments["burntWei"] for e in penalties if e.arguments["trainer"] == address)
+        withdrawn = self.withdrawn(address)
+        back = min(withdrawn, staked - burnt)
+        return {
+            "stake_wei": staked,
+            "stake_burnt_wei": burnt,
+            "stake_back_wei": back,
+            "pay_withdrawn_wei": withdrawn - back,
         }
 
     def reason(self, address: str, number: int) -> str | None:

@@ -62,11 +62,13 @@ def inspect(
     builds: Mapping[int, Build],
     progress: Progress = quiet,
     prospectus: Prospectus | None = None,
+    to_pay: bool = True,
 ) -> Inspection:
     """Compare a project with the sources and with the caller's own builds, one for each number of trainers.
 
     Args:
         prospectus: as published; the initial model in it is compared with the commitment in the terms.
+        to_pay: whether something may be paid in: a project that has ended is wrong then. It can still be audited.
 
     Raises:
         ChainError: there is no contract at the address, or the node fails.
@@ -100,7 +102,7 @@ def inspect(
         found.warnings.append("development SRS: anyone can forge proofs; for trying things out only")
     _inspect_references(project.plan(terms.min_trainers).references, found)
     progress("money")
-    _inspect_money(chain, project, terms, found)
+    _inspect_money(chain, project, terms, found, to_pay)
     return found
 
 
@@ -260,7 +262,7 @@ def _inspect_references(bits: int, found: Inspection) -> None:
         )
 
 
-def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspection) -> None:
+def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspection, to_pay: bool) -> None:
     state = project.state()
     native = terms.token == NOBODY
     reward, windows = terms.reward, terms.windows
@@ -280,7 +282,10 @@ def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspecti
         f"the balance covers the pool of {reward_text(state.pool, native)}",
         "the pool is not covered by the balance",
     )
-    found.expect(state.phase != Phase.ENDED, f"it is running: {state.phase.name}", "it has ended")
+    if to_pay or state.phase != Phase.ENDED:
+        found.expect(state.phase != Phase.ENDED, f"it is running: {state.phase.name}", "it has ended")
+    else:
+        found.money.append("it has ended")
     if state.ending:
         found.warnings.append("the owner has announced its end: no further round opens")
     if native and terms.bond_wei < 2 * reward:

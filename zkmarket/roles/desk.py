@@ -187,9 +187,13 @@ class Desk:
     def round_folder(self, number: int) -> Path:
         return self.folder / "rounds" / f"{number:05d}"
 
-    def inspected(self) -> Inspection:
-        """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it."""
-        inspection = inspect(self.chain, self.project.address, self.builds, self.progress, self.prospectus)
+    def inspected(self, to_pay: bool = True) -> Inspection:
+        """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it.
+
+        Args:
+            to_pay: whether something may be paid in, which no project that has ended takes.
+        """
+        inspection = inspect(self.chain, self.project.address, self.builds, self.progress, self.prospectus, to_pay)
         for warning in inspection.warnings:
             self.progress(f"note: {warning}")
         stay_away(inspection)

@@ -1,7 +1,7 @@
 """The report of a demo: on the screen and as one page."""
 
 from .screen import COLUMNS, summary
-from .web import page, write_report
+from .web import check_libraries, page, write_report
 from .words import OPTIONAL, REQUIRED, amount, count, fate, percent
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "OPTIONAL",
     "REQUIRED",
     "amount",
+    "check_libraries",
     "count",
     "fate",
     "page",

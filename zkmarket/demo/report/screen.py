@@ -21,6 +21,7 @@ from .words import (
     headline,
     known,
     percent,
+    played,
     refusals,
     shortened,
     trainer_cells,
@@ -41,7 +42,7 @@ def summary(result: Mapping[str, Any]) -> str:
     console = Console(
         width=COLUMNS, file=io.StringIO(), record=True, markup=False, emoji=False, highlight=False, color_system=None
     )
-    console.print(" ".join(verdict(result)), end="\n\n")
+    console.print(" ".join([*verdict(result), played(result)]).rstrip(), end="\n\n")
     console.print(_trainer_table(result))
     if len(result["rounds"]) > WORDED_ROUNDS:
         console.print("rounds: " + ", ".join(f"{_letter(fate)} {fate}" for fate in FATES) + "; · not there")

@@ -18,6 +18,7 @@ from .words import (
     FATES,
     MONEY,
     SERIES,
+    TOTAL,
     amount,
     attackers_pay,
     checked,
@@ -26,6 +27,7 @@ from .words import (
     known,
     pay_by_kind,
     percent,
+    played,
     row,
     share_of,
     shortened,
@@ -42,14 +44,21 @@ def write_report(result: Mapping[str, Any], path: Path, replay: Replay | None = 
     atomic_write(Path(path), page(result, replay).encode())
 
 
-def page(result: Mapping[str, Any], replay: Replay | None = None) -> str:
-    """The report as HTML; with a replay in it where one is given."""
+def check_libraries() -> None:
+    """ArtifactError if what the page is made with is not installed: to be asked before a market is played."""
     try:
-        import jinja2
+        import jinja2  # noqa: F401
         import matplotlib  # noqa: F401 (the plots import what they use of it)
-        from markupsafe import Markup
     except ImportError as error:
         raise ArtifactError("the report needs Jinja2 and matplotlib: pip install 'zkmarket[demo]'") from error
+
+
+def page(result: Mapping[str, Any], replay: Replay | None = None) -> str:
+    """The report as HTML; with a replay in it where one is given."""
+    check_libraries()
+    import jinja2
+    from markupsafe import Markup
+
     result = checked(result)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -74,6 +83,7 @@ def page(result: Mapping[str, Any], replay: Replay | None = None) -> str:
         result=result,
         earned=attackers_pay(result) > 0,
         verdict=verdict(result),
+        played=played(result),
         warnings=warnings(result),
         plots=[(plot, Markup(plot.body)) for plot in _plots(result)],
         numbers=headline(result),
@@ -83,6 +93,7 @@ def page(result: Mapping[str, Any], replay: Replay | None = None) -> str:
         series={key: label for key, label in SERIES.items() if known(result, key)},
         money={MONEY.get(key, key): wei for key, wei in result["money"].items()},
         addresses=_addresses(result),
+        commands=result.get("commands", []),
         verify=f"{VERIFY} {result['addresses'].get('project', 'ADDRESS')}",
     )
 
@@ -107,7 +118,9 @@ def _plots(result: Mapping[str, Any]) -> list[Plot]:
         ("seconds", "Seconds by step", "{:,.1f}".format),
     )
     for name, title, form in kinds:
-        steps: Mapping[str, float] = result[name]
+        steps: Mapping[str, float] = {step: value for step, value in result[name].items() if step != TOTAL}
+        if TOTAL in result[name]:
+            title += f", {form(result[name][TOTAL])} in all"
         if steps:
             alt = _alt(f"{title}, as bars", {step: form(value) for step, value in steps.items()})
             out.append(bars(name, title, alt, [Bar(step, float(value), form(value)) for step, value in steps.items()]))

@@ -23,6 +23,8 @@ SERIES = {
     "accuracy_unfiltered": "plain average, unfiltered",
     "accuracy_centralised": "centralised training",
 }
+TOTAL = "total"
+"""Of the seconds by step: their sum, and no step."""
 MONEY = {
     "paid_in_wei": "paid in by the owner",
     "paid_to_trainers_wei": "paid to trainers",
@@ -150,7 +152,7 @@ def warnings(result: Mapping[str, Any]) -> list[str]:
                 " the model stayed as it was"
             )
     for trainer in result["trainers"]:
-        short = trainer["paid_wei"] - trainer.get("withdrawn_wei", trainer["paid_wei"])
+        short = trainer["paid_wei"] - trainer.get("pay_withdrawn_wei", trainer["paid_wei"])
         if short > 0:
             out.append(f"{shortened(trainer['name'])} has not withdrawn {amount(short)} of its pay")
     return out
@@ -164,6 +166,13 @@ def refusals(result: Mapping[str, Any]) -> list[str]:
             if row.get("reason"):
                 reasons.setdefault(row["reason"], []).append(f"{shortened(trainer['name'])} in round {row['round']}")
     return [f"{', '.join(who[:3])}{' and others' if len(who) > 3 else ''}: {why}" for why, who in reasons.items()]
+
+
+def played(result: Mapping[str, Any]) -> str:
+    """When, and with which seed; nothing where neither is known."""
+    when = f"on {result['date']}" if "date" in result else ""
+    seed = f"with seed {result['seed']}" if "seed" in result else ""
+    return " ".join(part for part in ("Played", when, seed) if part) + "." if when or seed else ""
 
 
 def trainer_cells(trainer: Mapping[str, Any], result: Mapping[str, Any]) -> list[Cell | None]:
