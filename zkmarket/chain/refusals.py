@@ -54,6 +54,8 @@ SENTENCES = {
     "WrongSigner": "what is shown is signed by {have:signer}, not by {want:address}, for this account and project",
     "WrongPoints": "the commitment in slot {slot} is another one than was submitted: its hash is {have}, wanted"
     " {want}; {forged}",
+    "WrongModel": "the settlement is on another model than the contract carries: the hash of its commitment is {have},"
+    " wanted {want}; read the log again",
     "WrongProofPoint": "the `{proof}` proof commits to the point ({haveX}, {haveY}): ({wantX}, {wantY}) follows from"
     " the round's commitments; {forged}",
     "VerifierChanged": "the code at verifier {verifier:address} has hash {have}: the project was made with {want};"
