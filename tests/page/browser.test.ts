@@ -1,27 +1,24 @@
-/** The page in a real Chromium, from a file: `artifacts/market/page.html` is made here of the recorded market. */
+/** The page in a real Chromium, from a file that is made here of the recorded market. */
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { launched, there } from "./chromium.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"];
-const there = existsSync(CHROMIUM);
 const folder = mkdtempSync(join(tmpdir(), "zkmarket-page-"));
 const report = join(folder, "report.html");
 
 let browser: Browser;
 
 beforeAll(async () => {
-  if (!there && process.env.CI) throw new Error(`${CHROMIUM} is missing: CI wants a real browser`);
   execFileSync(process.env.PYTHON ?? ".venv/bin/python", ["artifacts/make_market.py", "--page", report], {
     stdio: "inherit",
   });
-  if (there) browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  if (there) browser = await launched();
 });
 afterAll(async () => {
   await browser?.close();

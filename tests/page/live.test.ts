@@ -1,14 +1,12 @@
 /** The live page in Chromium, with a server that the test plays. */
 
-import { existsSync, readFileSync } from "node:fs";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { readFileSync } from "node:fs";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { countdown, type Snapshot } from "../../zkmarket/page/src/live";
+import { launched, there } from "./chromium.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"];
 const HOSTILE = "</script><img src=x onerror=\"document.title='run'\">";
-const there = existsSync(CHROMIUM);
 const script = readFileSync(new URL("../../zkmarket/page/dist/replay.js", import.meta.url), "utf8");
 
 const snapshot: Snapshot = {
@@ -36,8 +34,7 @@ const snapshot: Snapshot = {
 let browser: Browser;
 
 beforeAll(async () => {
-  if (!there && process.env.CI) throw new Error(`${CHROMIUM} is missing: CI wants a real browser`);
-  if (there) browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  if (there) browser = await launched();
 });
 afterAll(() => browser?.close());
 

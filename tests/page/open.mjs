@@ -1,9 +1,8 @@
 // Open a report in Chromium, press its button, and print the verdict as JSON: node tests/page/open.mjs FILE
 import { pathToFileURL } from "node:url";
-import { chromium } from "playwright-core";
+import { launched } from "./chromium.mjs";
 
-const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"];
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+const browser = await launched();
 const page = await browser.newPage();
 await page.goto(pathToFileURL(process.argv[2]).href);
 await page.getByRole("button", { name: "Check it yourself" }).click();

@@ -9,6 +9,7 @@ from .compiler import (
     compile_contracts,
     compile_verifier,
     compiled_code,
+    library_gap,
     library_of_creation,
     solc_version,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "encoded",
     "give_coins",
     "install_command",
+    "library_gap",
     "library_of_creation",
     "node_path",
     "outage_warning",

@@ -140,10 +140,15 @@ def compiled_code(name: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def library_gap(library: str) -> str:
+    """What stands in a contract's bytecode where the library's address belongs, as Brownie writes it."""
+    return f"__{library:_<38}"
+
+
 def library_of_creation(name: str, library: str, given: bytes) -> str | None:
     """The library that was linked in, if `given` is what creates a contract of ours; None if it is anything else."""
     text = compile_contracts()[name].bytecode
-    gap = f"__{library:_<38}"  # as Brownie writes it
+    gap = library_gap(library)
     at = text.index(gap)
     address = given.hex()[at : at + 40]
     return to_checksum_address(address) if given.hex() == text.replace(gap, address) and len(address) == 40 else None

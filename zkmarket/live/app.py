@@ -42,6 +42,7 @@ class LivePage:
         self._project, self._terms = project, project.terms()
         self._lock = threading.Lock()
         self._kept: tuple[float, bytes] = (0.0, b"")
+        self._replayed: tuple[Any, bytes] = (None, b"")
         text = script()
         self._document = DOCUMENT.format(style=style(), script=text).encode()
         self._policy = (
@@ -78,5 +79,9 @@ class LivePage:
     def _replay(self) -> bytes:
         """All transactions until now. Of the verifiers the page knows no digest: they are the project's own."""
         with self._lock:
-            replay = Replay(record(self._project), known_contracts())
-            return json.dumps({"recording": replay.packed_recording(), "known": replay.known}).encode()
+            tip, (made_at, body) = self._project.chain.tip(), self._replayed
+            if tip != made_at:
+                replay = Replay(record(self._project), known_contracts())
+                body = json.dumps({"recording": replay.packed_recording(), "known": replay.known}).encode()
+                self._replayed = (tip, body)
+            return body

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..build import Build
-from ..chain import NOBODY, compile_contracts, compiled_code, encoded, library_of_creation, transacting
+from ..chain import NOBODY, compile_contracts, compiled_code, encoded, library_gap, library_of_creation, transacting
 from ..errors import ChainError, InputError
 from ..progress import Progress, quiet
 from .factory import Market, verifier_of
@@ -33,7 +33,8 @@ def record(project: Project, progress: Progress = quiet) -> dict[str, Any]:
 
     Returns:
         A JSON object: `transactions`, each raw as it was signed, with its block's number and time, and what it logged;
-        `code` of the contracts that were there before, by address; `views`, calls with their answers at the end.
+        `code` of the contracts that were there before, by address; `views`, calls with their answers in the block of
+        the last one.
 
     Raises:
         InputError: the reward is a token, whose contract is not ours to run.
@@ -54,8 +55,7 @@ def record(project: Project, progress: Progress = quiet) -> dict[str, Any]:
         f"settlement verifier, N={count}": plan.settlement.deployed
         for count, plan in enumerate(plans, terms.min_trainers)
     }
-    transactions = [_told(project, one, progress) for one in _hashes(project, factory)]
-    last = chain.web3.eth.get_block(transactions[-1]["block"])
+    transactions = [_told(project, factory, one, progress) for one in _hashes(project, factory)]
     return {
         "format": FORMAT,
         "chain_id": chain.id,
@@ -63,8 +63,7 @@ def record(project: Project, progress: Progress = quiet) -> dict[str, Any]:
         "project": project.address,
         "code": {name: {"address": where, "code": _hex(chain.code(where))} for name, where in known.items()},
         "transactions": transactions,
-        "end": {"block": last["number"], "time": last["timestamp"]},
-        "views": _views(project, last["number"]),
+        "views": _views(project, terms.owner, transactions[-1]["block"]),
     }
 
 
@@ -83,7 +82,7 @@ def _hashes(project: Project, factory: str) -> list[str]:
     return [found[at] for at in sorted(found)]
 
 
-def _told(project: Project, digest: str, progress: Progress) -> dict[str, Any]:
+def _told(project: Project, factory: str, digest: str, progress: Progress) -> dict[str, Any]:
     """One transaction, and what the chain says of it."""
     chain = project.chain
     with transacting("reading a transaction"):
@@ -95,7 +94,7 @@ def _told(project: Project, digest: str, progress: Progress) -> dict[str, Any]:
         raise ChainError(
             f"the node does not give the signed transaction {digest}: ask one with eth_getRawTransactionByHash"
         )
-    if done["to"] is not None and done["to"] not in (project.address, project.factory()):
+    if done["to"] is not None and done["to"] not in (project.address, factory):
         raise ChainError(f"{digest} calls {done['to']}, which passes a call on: only plain calls can be recorded")
     progress(f"recording the transactions, block {done['blockNumber']}")
     logs = [
@@ -107,18 +106,13 @@ def _told(project: Project, digest: str, progress: Progress) -> dict[str, Any]:
         "raw": raw,
         "block": done["blockNumber"],
         "time": block["timestamp"],
-        "gas": done["gasUsed"],
         "logs": logs,
     }
 
 
-def _views(project: Project, block: int) -> list[dict[str, str]]:
-    """What everybody has to withdraw, and what the contract holds, after the last transaction."""
-    chain, contract = (
-        project.chain,
-        project.chain.contract("Project", project.address, compile_contracts()["Project"].abi),
-    )
-    people = {project.terms().owner}
+def _views(project: Project, owner: str, block: int) -> list[dict[str, str]]:
+    """What everybody has to withdraw, after the last transaction."""
+    chain, contract, people = project.chain, project.contract, {owner}
     for event in project.events():
         if event.name in ("Accepted", "Joined"):
             people.add(event.arguments["aggregator" if event.name == "Accepted" else "trainer"])
@@ -165,8 +159,7 @@ def known_contracts() -> dict[str, Any]:
     Returns:
         `code`, by the names of `record`; of the factory's the address of its library counts as zeros.
     """
-    gap = f"__{'Proofs':_<38}"  # as Brownie writes where a library's address belongs
-    factory = compile_contracts()["Factory"].bytecode
+    gap, factory = library_gap("Proofs"), compile_contracts()["Factory"].bytecode
     links = [match.start() // 2 for match in re.finditer(gap, factory)]
     code = {
         "Factory": _digest(bytes.fromhex(factory.replace(gap, "00" * 20)), links),

@@ -18,58 +18,34 @@ export function offersOf(abi: Abi, step: Step, data: Hex, late: number): Offer[]
   const { index, action } = step;
   if (action === "deploy") return [];
   const { functionName, args } = decodeFunctionData({ abi, data });
-  const changed = (label: string, edit: (given: unknown[]) => unknown[]): Offer => ({
-    label,
-    change: { index, data: encodeFunctionData({ abi, functionName, args: edit(structuredClone([...(args ?? [])])) }) },
-  });
+  /** An offer to edit the argument at a place, which is a struct. */
+  const edited =
+    (place: number) =>
+    (label: string, edit: (struct: Tree) => void): Offer => {
+      const given = structuredClone([...(args ?? [])]);
+      edit(given[place] as Tree);
+      return { label, change: { index, data: encodeFunctionData({ abi, functionName, args: given }) } };
+    };
   const out: Offer[] = [];
   if (action === "settle" || action === "proveBase") {
-    const base = (edit: (base: Tree) => void) => (given: unknown[]) => {
-      edit(given[0] as Tree);
-      return given;
-    };
+    const base = edited(0);
     out.push(
-      changed(
-        "one byte of the base proof",
-        base((b) => (b.proof = flipped(b.proof as Hex, 400))),
-      ),
-      changed(
-        "one byte of the projection's answers z",
-        base((b) => (b.z = flipped(b.z as Hex, 100))),
-      ),
-      changed(
-        "one trainer's commitment",
-        base((b) => (b.points = other(b.points as bigint[], 0))),
-      ),
-      changed(
-        "one trainer's CID",
-        base((b) => (b.cids = [flipped((b.cids as Hex[])[0] as Hex, 3), ...(b.cids as Hex[]).slice(1)])),
-      ),
-      changed(
-        "two trainers in each other's place",
-        base((b) => swap(b, step)),
-      ),
+      base("one byte of the base proof", (b) => (b.proof = flipped(b.proof as Hex, 400))),
+      base("one byte of the projection's answers z", (b) => (b.z = flipped(b.z as Hex, 100))),
+      base("one trainer's commitment", (b) => (b.points = other(b.points as bigint[], 0))),
+      base("one trainer's CID", (b) => {
+        const [first, ...rest] = b.cids as [Hex, ...Hex[]];
+        b.cids = [flipped(first, 3), ...rest];
+      }),
+      base("two trainers in each other's place", (b) => swap(b, step)),
     );
   }
   if (action === "settle" || action === "settleProven") {
-    const at = action === "settle" ? 1 : 4;
-    const decision = (edit: (decision: Tree) => void) => (given: unknown[]) => {
-      edit(given[at] as Tree);
-      return given;
-    };
+    const decision = edited(action === "settle" ? 1 : 4);
     out.push(
-      changed(
-        "one byte of the settlement proof",
-        decision((d) => (d.proof = flipped(d.proof as Hex, 200))),
-      ),
-      changed(
-        "one trainer's score, by 1",
-        decision((d) => (d.scores = other(d.scores as bigint[], 0))),
-      ),
-      changed(
-        "who is accepted",
-        decision((d) => (d.mask = (d.mask as bigint) ^ 1n)),
-      ),
+      decision("one byte of the settlement proof", (d) => (d.proof = flipped(d.proof as Hex, 200))),
+      decision("one trainer's score, by 1", (d) => (d.scores = other(d.scores as bigint[], 0))),
+      decision("who is accepted", (d) => (d.mask = (d.mask as bigint) ^ 1n)),
     );
   }
   return [

@@ -1,7 +1,5 @@
 /** Numbers, times and addresses as people read them; ether as zkmarket/demo/report/words.py writes it. */
 
-const ETHER = 10n ** 18n;
-
 /** Ether, or wei where ether would round it away. */
 export function ether(wei: bigint, places = 6): string {
   if (wei < 10n ** BigInt(18 - places)) return wei === 0n ? "0" : `${grouped(wei)} wei`;
@@ -26,5 +24,3 @@ export function date(seconds: number): string {
 export function short(hex: string): string {
   return hex.length > 14 ? `${hex.slice(0, 8)}…${hex.slice(-4)}` : hex;
 }
-
-export { ETHER };

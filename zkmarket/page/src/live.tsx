@@ -1,8 +1,9 @@
 /** A project as it is now, asked for again and again; nothing of it is markup. */
 
 import { useEffect, useState } from "preact/hooks";
+import { Decisions } from "./decisions";
 import { date, grouped, short } from "./format";
-import { checked, type Known, type Recording, unpacked } from "./recording";
+import { type Known, type Recording, unpacked } from "./recording";
 import { View } from "./view";
 
 const EVERY = 2000;
@@ -73,7 +74,7 @@ export function Live({ script }: { script: string }) {
   const replay = async () => {
     try {
       const { recording, known } = await asked<{ recording: string; known: Known }>("replay.json");
-      setGiven({ recording: checked(await unpacked(recording)), known });
+      setGiven({ recording: await unpacked(recording), known });
     } catch (error) {
       setTrouble(error instanceof Error ? error.message : `${error}`);
     }
@@ -169,34 +170,7 @@ function Now(props: Snapshot & { passed: number }) {
               {grouped(BigInt(one.nu))}, next bound {grouped(BigInt(one.beta))}.
             </p>
             <div class="scroll">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">trainer</th>
-                    <th scope="col">decision</th>
-                    <th scope="col" class="number">
-                      score
-                    </th>
-                    <th scope="col" class="number">
-                      pay
-                    </th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {one.slots.map((slot) => (
-                    <tr key={slot.trainer}>
-                      <th scope="row">
-                        <code>{slot.trainer}</code>
-                      </th>
-                      <td class={slot.accepted ? "accepted" : "rejected"}>
-                        {slot.accepted ? "✓ accepted" : "✗ rejected"}
-                      </td>
-                      <td class="number">{grouped(BigInt(slot.score))}</td>
-                      <td class="number">{slot.pay}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+              <Decisions slots={one.slots.map((slot) => ({ ...slot, score: BigInt(slot.score) }))} />
             </div>
           </section>
         ))}

@@ -24,10 +24,8 @@ export interface Call {
 export interface Outcome {
   /** What a refusing contract said, ABI-encoded; undefined where the call succeeded. */
   refused?: Hex;
-  returned: Hex;
   created?: Place;
   logs: Log[];
-  gas: bigint;
 }
 
 export class Machine {
@@ -52,10 +50,6 @@ export class Machine {
     await this.state.putCode(createAddressFromString(address), hexToBytes(code));
   }
 
-  async codeAt(address: Place): Promise<Hex> {
-    return bytesToHex(await this.state.getCode(createAddressFromString(address)));
-  }
-
   /** Run a transaction; where it is refused nothing changes. */
   async run(call: Call): Promise<Outcome> {
     const caller = createAddressFromString(call.from);
@@ -71,18 +65,15 @@ export class Machine {
     });
     await this.evm.journal.cleanup();
     this.evm.transientStorage.clear();
-    const { exceptionError, returnValue, executionGasUsed, logs } = result.execResult;
-    const returned = bytesToHex(returnValue);
+    const { exceptionError, returnValue, logs } = result.execResult;
     return {
-      ...(exceptionError === undefined ? {} : { refused: returned }),
-      returned,
+      ...(exceptionError === undefined ? {} : { refused: bytesToHex(returnValue) }),
       ...(result.createdAddress === undefined ? {} : { created: result.createdAddress.toString() as Place }),
       logs: (logs ?? []).map(([address, topics, data]) => ({
         address: new Address(address).toString() as Place,
         topics: topics.map((topic) => bytesToHex(topic)),
         data: bytesToHex(data),
       })),
-      gas: executionGasUsed,
     };
   }
 

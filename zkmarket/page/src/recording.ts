@@ -16,11 +16,10 @@ export interface Transaction {
   raw: Hex;
   block: number;
   time: number;
-  gas: number;
   logs: Log[];
 }
 
-/** A call at the end, and the chain's answer. */
+/** A call after the last transaction, in its block, and the chain's answer. */
 export interface View {
   name: string;
   data: Hex;
@@ -35,7 +34,6 @@ export interface Recording {
   /** Contracts that were there before, by what they are said to be. */
   code: Record<string, { address: Address; code: Hex }>;
   transactions: Transaction[];
-  end: { block: number; time: number };
   views: View[];
 }
 

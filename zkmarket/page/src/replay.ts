@@ -1,6 +1,6 @@
 /** Run a recorded project again, and compare all that comes of it with what the chain said. */
 
-import { type Abi, type Address, type Hex, keccak256, parseTransaction, recoverTransactionAddress } from "viem";
+import { type Abi, type Address, type Hex, keccak256, parseTransaction, recoverTransactionAddress, sha256 } from "viem";
 import { actionOf, type Event, eventOf, refusalOf, shown, type Values } from "./abi";
 import { Machine, type Outcome } from "./machine";
 import type { Known, Log, Recording, Transaction } from "./recording";
@@ -72,11 +72,13 @@ export async function replay(
   change?: Change,
 ): Promise<Replay> {
   const began = performance.now();
+  const last = recording.transactions.at(-1);
+  if (last === undefined) throw new Error("the recording holds no transaction");
   const machine = await Machine.on(recording.chain_id);
   const code: Code[] = [];
   for (const [name, { address, code: bytes }] of Object.entries(recording.code)) {
     await machine.place(address, bytes);
-    code.push(await named(name, address, bytes, known));
+    code.push(named(name, address, bytes, known));
   }
   const steps: Step[] = [];
   for (const [index, transaction] of recording.transactions.entries()) {
@@ -88,7 +90,7 @@ export async function replay(
     }
     const outcome = await machine.run({ ...call, ...at });
     if (outcome.created !== undefined && outcome.refused === undefined) {
-      code.push(await named("Factory", outcome.created, call.data, known));
+      code.push(named("Factory", outcome.created, call.data, known));
     }
     const step = described(recording, known.abi, index, call, outcome);
     step.differences = differences(recording, known.abi, transaction, call, outcome);
@@ -103,7 +105,7 @@ export async function replay(
     .filter((one) => one.known === false)
     .map((one) => `the code of ${one.name} at ${one.address} is not known to this page`);
   for (const view of recording.views) {
-    const answer = await machine.ask(recording.project, view.data, recording.end.block, recording.end.time);
+    const answer = await machine.ask(recording.project, view.data, last.block, last.time);
     if (answer !== view.answer) ends.push(`${view.name}: here ${answer}, the chain said ${view.answer}`);
   }
   return { code, steps, differences: ends, milliseconds: performance.now() - began };
@@ -198,21 +200,14 @@ function same(one: Log, other: Log): boolean {
   );
 }
 
-async function named(name: string, address: Address, code: Hex, known: Known): Promise<Code> {
+function named(name: string, address: Address, code: Hex, known: Known): Code {
   const wanted = known.code[name];
   let text: string = code;
   for (const link of wanted?.links ?? []) {
     const start = 2 + 2 * link;
     text = text.slice(0, start) + "00".repeat(20) + text.slice(start + 40);
   }
-  const digest = await sha256(text as Hex);
+  const digest = sha256(text as Hex).slice(2);
   const verifier = wanted === undefined && name.includes("verifier");
   return { name, address, digest, known: verifier ? undefined : wanted?.sha256 === digest };
-}
-
-export async function sha256(data: Hex): Promise<string> {
-  const pairs = data.slice(2).match(/../g) ?? [];
-  const bytes = Uint8Array.from(pairs, (pair) => Number.parseInt(pair, 16));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

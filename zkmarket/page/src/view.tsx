@@ -4,7 +4,8 @@ import { useState } from "preact/hooks";
 import { parseTransaction } from "viem";
 import { offersOf } from "./changes";
 import { differencesOnPage } from "./claims";
-import { date, ether, grouped, short } from "./format";
+import { Decisions } from "./decisions";
+import { date, ether, short } from "./format";
 import type { Known, Recording } from "./recording";
 import type { Replay, Step } from "./replay";
 import { type Round, roundsOf } from "./rounds";
@@ -132,32 +133,7 @@ function RoundTable({ round }: { round: Round }) {
         norm bound follow from them. Transaction <code>{round.step.hash}</code>
       </p>
       <section class="scroll" tabIndex={0} aria-label={`Pay of round ${round.number}, replayed`}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">trainer</th>
-              <th scope="col">decision</th>
-              <th scope="col" class="number">
-                score
-              </th>
-              <th scope="col" class="number">
-                pay
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {round.slots.map((slot) => (
-              <tr key={slot.trainer}>
-                <th scope="row">
-                  <code>{slot.trainer}</code>
-                </th>
-                <td class={slot.accepted ? "accepted" : "rejected"}>{slot.accepted ? "✓ accepted" : "✗ rejected"}</td>
-                <td class="number">{grouped(slot.score)}</td>
-                <td class="number">{ether(slot.pay)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Decisions slots={round.slots.map((slot) => ({ ...slot, pay: ether(slot.pay) }))} />
       </section>
     </section>
   );
