@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from ..build import Build, Manifest
-from ..crypto import Point, from_ints, multiply_add, to_ints
+from ..crypto import Point, from_ints, to_ints
 from ..errors import DomainError, InputError
 from ..files import load_npz, save_npz
 from ..rules import MOST_THETA_BITS
 from ..updates import MODEL_LIMIT, model_floats
-from .commitment import check_salts, commit_vector
+from .commitment import check_salts, combine, commit_vector
 from .proof import Aggregate
 
 
@@ -119,9 +119,7 @@ def moved(theta: Theta, aggregate: Aggregate, w: int) -> Theta:
 
 def moved_points(theta: Sequence[Point], aggregate: Sequence[Point], w: int, blinding: Point) -> tuple[Point, ...]:
     """C_Θ + w·(C_Agg − B) of every chunk: no opening, anyone can compute it."""
-    return tuple(
-        multiply_add([own, summed, blinding], [1, w, -w]) for own, summed in zip(theta, aggregate, strict=True)
-    )
+    return tuple(combine([own, summed], [1, w], blinding) for own, summed in zip(theta, aggregate, strict=True))
 
 
 def check_room(largest: int, step: int) -> None:

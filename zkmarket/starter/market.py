@@ -22,13 +22,13 @@ from ..files import locked
 from ..learning import Evaluation, Training, calibrate, evaluate, initial_parameters, load_dataset, load_model, try_out
 from ..posting import ProjectFile, load_project_file
 from ..progress import Progress
+from ..units import COIN
 from ..updates import load_model_file
 from .folder import KEYS, PASSWORD_FILE, account, keystore, trainer_names
 from .process import Log, Process
 
 RUN, LOG, LOCK, PID = "run", "log", "lock", "pid"
-ETHER = 10**18
-COINS = 1000 * ETHER
+COINS = 1000 * COIN["ether"]
 """Of each account, beside what the project itself asks of it."""
 
 
@@ -211,7 +211,7 @@ class _Market:
         return result, "\n".join(lines)
 
     def amount(self, units: int) -> str:
-        return f"{units / ETHER:.4f} ether" if self.file.native else str(units)
+        return f"{units / COIN['ether']:.4f} ether" if self.file.native else str(units)
 
     def scores(self, test: str, share: str, place: Path) -> tuple[Evaluation, Evaluation, bool]:
         """How the model does on held-out data before the first round, and now; and whether some of it is local.
