@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.desks import (
+    desk_of,
     heard,
 )
 from tests.support.past import (
@@ -355,6 +356,17 @@ def test_a_project_is_compared_with_the_callers_keys_once_its_origin_is_right(
     monkeypatch.setattr(desk, "Project", lambda chain, address: past)
     at.inspected()
     assert keys == [PROSPECTUS] and order == ["origin", "all"]
+
+
+@pytest.mark.parametrize("account", [True, False])
+def test_who_has_no_account_may_look_at_a_project_that_has_ended(
+    account: bool, past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An auditor's `verify` and `model` are wanted most of all then; nobody pays into it."""
+    asked: list[Any] = []
+    monkeypatch.setattr(desk, "inspect", lambda *given: asked.append(given[-1]) or Inspection(PROJECT))
+    desk_of(past, tmp_path, account=account).inspected()
+    assert asked == [account]
 
 
 # ---------------------------------------------------------------- joining again

@@ -37,7 +37,7 @@ class Auditor:
 
     def step(self, state: State) -> str | None:
         if not self.inspected:
-            self.desk.inspected(to_pay=False)
+            self.desk.inspected()
             self.inspected = True
         log = self.desk.history.log()
         for settled in log.settled():
@@ -51,7 +51,7 @@ class Auditor:
 
     def verify(self, number: int) -> dict[str, Any]:
         """One round. ProofRejected with the reason, or if it was not settled."""
-        self.desk.inspected(to_pay=False)
+        self.desk.inspected()
         log = self.desk.history.log()
         for settled in log.settled():
             if settled.round == number:

@@ -187,12 +187,12 @@ class Desk:
     def round_folder(self, number: int) -> Path:
         return self.folder / "rounds" / f"{number:05d}"
 
-    def inspected(self, to_pay: bool = True) -> Inspection:
+    def inspected(self) -> Inspection:
         """The project as `zkmarket inspect` sees it; InputError if anything is wrong with it.
 
-        Args:
-            to_pay: whether something may be paid in, which no project that has ended takes.
+        Who has no account pays nothing in, and may look at a project that has ended, too.
         """
+        to_pay = self._wallet is not None
         inspection = inspect(self.chain, self.project.address, self.builds, self.progress, self.prospectus, to_pay)
         for warning in inspection.warnings:
             self.progress(f"note: {warning}")
