@@ -497,7 +497,7 @@ MUTANTS = {
     "an average of fewer values": ("residual", AVERAGE, AVERAGE.replace("value + part", "value")),
     "a skip that is forgotten": (
         "residual",
-        "        return self.weighted([self.tensors[term.tensor]], shape[0], places)\n",
+        "        return self.within_sample(self.sums_of(term.tensor), shape[0], places)\n",
         "        return self.constant(0)\n",
     ),
     "windows of other places": ("strided", "range(dx, width, pool[1])", "range(0, width - width % pool[1], pool[1])"),
