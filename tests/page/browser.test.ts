@@ -110,6 +110,13 @@ describe.skipIf(!there)("in Chromium", () => {
     await page.close();
   });
 
+  test("its benchmark starts, and its row is what it says", () => {
+    const row = JSON.parse(execFileSync("node", ["benchmarks/bench_page.mjs", report, "1"], { encoding: "utf8" }));
+    expect([row.verdicts, row.runs, row.bytes]).toEqual([["same"], 1, readFileSync(report).length]);
+    expect(row.seconds).toBeGreaterThan(0);
+    expect(row.longest_block_ms).toBeGreaterThan(0);
+  });
+
   test("a recording that was damaged is said to be, and runs nothing", async () => {
     const path = edited("damaged", (text) => text.replace(/(id="replay-recording"[^>]*>.{200})..../s, "$1AAAA"));
     const { page } = await opened(path);
