@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {MarketErrors} from "./MarketErrors.sol";
 import {Rounds} from "./Rounds.sol";
 import {Proofs} from "./lib/Proofs.sol";
-import {BaseProof, Decision, Facts, Outcome, Phase, Plan, Settlement, Terms} from "./Types.sol";
+import {Scores} from "./lib/Scores.sol";
+import {BaseProof, Decision, Facts, Phase, Plan, Settlement, Terms, UtilityProof} from "./Types.sol";
 
 /// @title How a project begins, and how it settles a round: what it demands of proofs, and whom it pays.
 /// @notice Code that every project runs as its own: `Project` passes these calls on. It lives apart for size alone, and
@@ -73,6 +74,39 @@ contract Extension is Rounds {
         _settle(facts, seed, seed0, points, q, 0, decision, cid, publication);
     }
 
+    // ------------------------------------------------------------ scores by the model's loss
+
+    /// @notice Prove the loss of one coalition's model. Anyone may send it, for any coalition that is due and not proven
+    /// yet. With the last one the round is paid.
+    function proveUtility(UtilityProof calldata given) external {
+        _require(Phase.Score);
+        _before(deadline);
+        uint256[] memory scores = Scores.prove(_terms, _seats, _outcome, _score, round, theta, _taken, given);
+        emit UtilityProven(round, given.coalition, given.correct, given.loss);
+        if (scores.length != 0) _conclude(scores);
+    }
+
+    /// @notice The losses were not proven in time: the accepted share the reward, the aggregator loses bond and fee.
+    /// What is burnt goes to nobody: else withholding one coalition would pay who accepts with Sybils.
+    function failScore() external {
+        // Check
+        _require(Phase.Score);
+        _after(deadline);
+        // Effect
+        emit ScoringFailed(round, bondWei);
+        _burnBond(bondWei);
+        pool += _terms.fee;
+        _feeless = true;
+        _conclude(new uint256[](_taken));
+    }
+
+    /// @dev Pay the round by its losses.
+    function _conclude(uint256[] memory scores) private {
+        uint256[] memory pay = _pay(_trainers(), scores, _outcome.mask, _terms.scoring.floor);
+        _enter(Phase.Settled, _terms.windows.claim, scores);
+        emit Scored(round, scores, pay, deadline);
+    }
+
     // ------------------------------------------------------------ inside
 
     function _facts() private view returns (Facts memory) {
@@ -118,48 +152,75 @@ contract Extension is Rounds {
         result.trainers = _trainers();
         (result.mask, result.scores, result.nu, result.cid) = (decision.mask, decision.scores, decision.nu, cid);
         for (uint256 i; i < result.scores.length; ++i) result.scores[i] >>= facts.shift;
-        result.pay = _pay(result.trainers, result.scores);
         result.rate = facts.rate;
-        _conclude(result, aggregateHash);
+        _conclude(result, aggregateHash, seed0);
         result.proofs = keccak256(abi.encode(baseProof, keccak256(decision.proof)));
         result.points = points;
         emit Settled(facts.round, seed, result, deadline);
     }
 
-    /// @dev R by score, floor; all scores 0: equally among the admitted, never back to the owner, who could cause
-    /// it. The dust is the owner's.
-    function _pay(address[] memory trainers, uint256[] memory scores) private returns (uint256[] memory pay) {
+    /// @dev Part of R equally among the sharers, the rest by score, floor; all scores 0: all of it equally among them,
+    /// never back to the owner, who could cause it. The dust is the owner's.
+    /// @param sharers bit i: slot i + 1 is one of them; at least one is.
+    /// @param part that is shared, in billionths of R.
+    function _pay(address[] memory trainers, uint256[] memory scores, uint256 sharers, uint256 part)
+        private
+        returns (uint256[] memory pay)
+    {
         uint256 n = trainers.length;
         pay = new uint256[](n);
         uint256 total;
         for (uint256 i; i < n; ++i) total += scores[i];
-        uint256 reward = _terms.reward;
-        uint256 left = reward;
+        uint256 left = _terms.reward;
+        uint256 shared = total == 0 ? left : left * part / 1e9;
+        uint256 byScore = left - shared;
+        shared /= Proofs.popcount(sharers);
         for (uint256 i; i < n; ++i) {
-            pay[i] = total == 0 ? reward / n : reward * scores[i] / total;
+            if ((sharers >> i) & 1 != 0) pay[i] = shared;
+            if (total != 0) pay[i] += byScore * scores[i] / total;
             left -= pay[i];
             if (pay[i] != 0) _credit(trainers[i], pay[i]);
         }
         if (left != 0) _credit(_terms.owner, left);
     }
 
-    /// @dev Next norm bound: κ·ν, clamped to [β/2, 2β] and to [β_min, β_max].
-    function _conclude(Settlement memory result, bytes32 aggregateHash) private {
+    /// @dev Who shares what no score decides: the accepted where losses pay, and where there are none the admitted.
+    function _sharers(uint256 mask) private view returns (uint256) {
+        return mask == 0 ? (1 << uint256(_taken)) - 1 : mask;
+    }
+
+    /// @dev Scores as they are kept, and the phase that they begin.
+    function _enter(Phase phase_, uint256 window, uint256[] memory scores) private {
+        uint256[] memory packed = new uint256[]((scores.length + 3) / 4);
+        for (uint256 i; i < scores.length; ++i) packed[i / 4] |= scores[i] << (64 * (i % 4));
+        _outcome.scores = packed;
+        _phase = phase_;
+        deadline = uint40(block.timestamp + window);
+    }
+
+    /// @dev The pay of a settlement. Where losses pay, it waits for them; where nothing moves the model, there are none.
+    /// Next norm bound: κ·ν, clamped to [β/2, 2β] and to [β_min, β_max].
+    function _conclude(Settlement memory result, bytes32 aggregateHash, bytes32 seed0) private {
         uint256 old = beta;
         uint256 target = uint256(_terms.kappa) * result.nu / 1000;
         target = _max(_max(target, old / 2), _terms.betaMin);
         beta = uint128(_min(_min(target, 2 * old), _terms.betaMax));
-        uint256[] memory scores = result.scores;
-        uint256[] memory packed = new uint256[]((scores.length + 3) / 4);
-        for (uint256 i; i < scores.length; ++i) packed[i / 4] |= scores[i] << (64 * (i % 4));
-        _outcome = Outcome(
-            uint64(result.mask), uint64(result.rate), beta, aggregateHash, keccak256(result.cid), result.theta, packed
-        );
-        (_claims, _ownerClaims, _claimed, _ownerClaimed) = (0, false, 0, false);
-        ++settled;
-        _phase = Phase.Settled;
-        deadline = uint40(block.timestamp + _terms.windows.claim);
         result.beta = beta;
+        (_outcome.mask, _outcome.rate, _outcome.beta) = (uint64(result.mask), uint64(result.rate), beta);
+        (_outcome.aggregate, _outcome.cid, _outcome.theta) = (aggregateHash, keccak256(result.cid), result.theta);
+        (_claims, _ownerClaims, _claimed, _ownerClaimed, _feeless) = (0, false, 0, false, false);
+        ++settled;
+        bool byLoss = _terms.scoring.method != 0;
+        // where losses pay nobody is paid by the settlement's scores, which are those of `equal`
+        if (byLoss) result.scores = new uint256[](result.trainers.length);
+        if (byLoss && aggregateHash != 0) {
+            result.pay = result.scores; // zeros
+            (_score.seed, _score.proven) = (seed0, 0);
+            _enter(Phase.Score, _terms.scoring.window, result.scores);
+        } else {
+            result.pay = _pay(result.trainers, result.scores, _sharers(byLoss ? result.mask : 0), 0);
+            _enter(Phase.Settled, _terms.windows.claim, result.scores);
+        }
     }
 
     function _min(uint256 a, uint256 b) private pure returns (uint256) {

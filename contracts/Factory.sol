@@ -8,6 +8,7 @@ import {Extension} from "./Extension.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Bn254} from "./lib/Bn254.sol";
 import {Precompiles} from "./lib/Precompiles.sol";
+import {Scores} from "./lib/Scores.sol";
 import {Project} from "./Project.sol";
 import {Plan, Terms, Verifier, Windows} from "./Types.sol";
 
@@ -162,8 +163,12 @@ contract Factory {
         _within("rates", rates, 1, t.rounds);
         _within("cid", cid, 1, 96);
         if (!Bn254.isOnCurve(t.blinding.x, t.blinding.y)) revert Bn254.PointNotOnCurve(t.blinding.x, t.blinding.y);
-        _checkWindows(t.windows);
+        uint256 least = _checkWindows(t.windows);
         _checkVerifier(t.base);
+        if (t.scoring.method != 0) {
+            Scores.check(t.scoring, least, uint256(t.rounds) + t.voidLimit, t.maxTrainers, t.salts, t.chunks);
+            _checkVerifier(t.scoring.verifier);
+        }
     }
 
     /// @dev ℓ2: elements of a column's row.
@@ -214,9 +219,10 @@ contract Factory {
         _within("bond", t.bondWei, bond + (t.maxTrainers - least + roots) * penalty, type(uint96).max);
     }
 
-    function _checkWindows(Windows calldata w) private view {
+    /// @return least seconds of a window.
+    function _checkWindows(Windows calldata w) private view returns (uint256 least) {
         bool development = block.chainid == DEVELOPMENT || block.chainid == DEVELOPMENT_GANACHE;
-        uint256 least = development ? 1 : 1 hours;
+        least = development ? 1 : 1 hours;
         uint256 most = 366 days;
         _within("accept window", w.accept, least, most);
         _within("start window", w.start, least, most);

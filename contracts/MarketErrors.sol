@@ -36,4 +36,8 @@ library MarketErrors {
     error AlreadyInitialised();
     error NoRootSlot(uint256 references);
     error NotProven(bytes32 seed);
+    error NotDue(uint256 coalition, uint256 accepted);
+    error AlreadyProven(uint256 round, uint256 coalition);
+    error WrongDescriptor(bytes32 have, bytes32 want);
+    error WrongBatch(bytes32 have, bytes32 want);
 }

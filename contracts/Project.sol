@@ -5,7 +5,7 @@ import {Extension} from "./Extension.sol";
 import {MarketErrors} from "./MarketErrors.sol";
 import {Rounds} from "./Rounds.sol";
 import {Proofs} from "./lib/Proofs.sol";
-import {Account, BaseProof, Decision, Outcome, Phase, Plan, Seat, State, Terms} from "./Types.sol";
+import {Account, BaseProof, Decision, Outcome, Phase, Plan, Seat, State, Terms, UtilityProof} from "./Types.sol";
 
 /// @title A federated-learning project: a pool in escrow that is paid out on proofs alone.
 /// @notice One clone a project, made by the Factory. There is no admin key: what the owner may do is in this
@@ -274,6 +274,17 @@ contract Project is Rounds {
         _vacate();
     }
 
+    /// @notice See `Extension`: the loss of one coalition's model, by anyone.
+    function proveUtility(UtilityProof calldata given) external {
+        (given);
+        _pass();
+    }
+
+    /// @notice See `Extension`: the losses were not proven in time.
+    function failScore() external {
+        _pass();
+    }
+
     /// @notice Say that the aggregate is not served: by the owner, or by more than half of the admitted. It
     /// delays the fee and the bond, and the round does not count in the model. Once a round and caller. Refused where the
     /// aggregate is withheld: there is nothing to serve.
@@ -306,19 +317,21 @@ contract Project is Rounds {
         emit Unclaimed(round, msg.sender, isClaimed());
     }
 
-    /// @notice Close a settled round: the aggregator gets its fee, the model moves unless the round is claimed, and the
-    /// next round opens or the project ends.
+    /// @notice Close a settled round: the aggregator gets its fee, unless the scoring failed, the model moves unless the
+    /// round is claimed, and the next round opens or the project ends. An office without a bond falls vacant.
+    /// @dev The bond is 0 only where the scoring failed, and nobody has filled it up.
     function next() external {
         // Check
         _require(Phase.Settled);
         bool held = isClaimed();
         _after(held ? uint256(deadline) + _terms.windows.lock : deadline);
         // Effect
-        _credit(aggregator, _terms.fee);
+        if (!_feeless) _credit(aggregator, _terms.fee);
         if (held) (_outcome.aggregate, _outcome.theta) = (0, theta); // what is not served is none, and moves nothing
         else theta = _outcome.theta;
         emit Closed(round, _outcome.aggregate == 0, theta);
         if (settled == _terms.rounds) _end();
+        else if (bondWei == 0 && !ending) _leaveVacant();
         else _open(0);
     }
 
@@ -421,6 +434,12 @@ contract Project is Rounds {
         for (uint256 i; i < out.length; ++i) out[i] = _seats[i];
     }
 
+    /// @notice A bit for each coalition whose loss is proven, of the last round that came to Score, at its place in
+    /// `Score.losses`.
+    function proven() external view returns (uint256) {
+        return _score.proven;
+    }
+
     function outcome() external view returns (Outcome memory) {
         return _outcome;
     }
@@ -488,7 +507,10 @@ contract Project is Rounds {
     }
 
     function _vacate() private {
-        if (!_void()) return;
+        if (_void()) _leaveVacant();
+    }
+
+    function _leaveVacant() private {
         _refundBond(aggregator);
         aggregator = address(0);
         _phase = Phase.Vacant;

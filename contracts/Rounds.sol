@@ -5,7 +5,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Accounts} from "./Accounts.sol";
 import {MarketErrors} from "./MarketErrors.sol";
-import {Account, Outcome, Phase, Plan, Root, Seat, Settlement} from "./Types.sol";
+import {Account, Outcome, Phase, Plan, Root, Score, Seat, Settlement} from "./Types.sol";
 
 /// @title What a project remembers of its rounds, what it logs, and its clock.
 /// @notice Both contracts whose code a project runs, `Project` and `Extension`, are made of this, so that they mean the
@@ -35,12 +35,14 @@ abstract contract Rounds is Accounts {
 
     uint64 internal _claimed; // who has claimed in this round: once each
     bool internal _ownerClaimed;
+    bool internal _feeless; // the round was not scored in time: its fee is in the pool again
 
     mapping(uint256 n => Plan) internal _plans;
     Seat[64] internal _seats; // the first `_taken`; what stands behind them is of earlier rounds
     uint16[] internal _voidRounds;
     uint64[] internal _rates;
     Outcome internal _outcome;
+    Score internal _score;
 
     /// @notice keccak of the words of C_Θ, the commitment to the model that the rounds closed so far have made. Nobody
     /// names it: it begins as the terms say, and moves by what is proven.
@@ -74,6 +76,9 @@ abstract contract Rounds is Accounts {
     event Failed(uint256 indexed round, uint256 bondShareWei);
     event BaseProven(uint256 indexed round, bytes32 seed);
     event Settled(uint256 indexed round, bytes32 seed, Settlement settlement, uint256 deadline);
+    event UtilityProven(uint256 indexed round, uint256 indexed coalition, uint256 correct, uint256 loss);
+    event Scored(uint256 indexed round, uint256[] scores, uint256[] pay, uint256 deadline);
+    event ScoringFailed(uint256 indexed round, uint256 burntWei);
     event Claimed(uint256 indexed round, address indexed who, bool held);
     event Unclaimed(uint256 indexed round, address indexed who, bool held);
     event Closed(uint256 indexed round, bool skipped, bytes32 theta);

@@ -10,6 +10,7 @@ enum Phase {
     Submit, // digests of commitments
     Admit, // receipts
     Prove, // the set is frozen, the reward is owed
+    Score, // the round is settled; the losses by which it is paid are being proven
     Settled, // paid; the aggregate may be claimed unavailable
     Vacant, // a round failed: a new aggregator is wanted
     Ended
@@ -42,6 +43,19 @@ struct Windows {
     uint32 lock; // how long a claim holds the fee and the bond
     uint32 vacancy; // to name a new aggregator and have it accept
     uint32 exit; // after that, and after a void round, before the next may start
+}
+
+/// @notice How a round is paid by the model's own loss. Without a method all of it is 0.
+struct Scoring {
+    Verifier verifier; // of utility proofs
+    bytes32 descriptor; // digest of the words that describe the compiled model: zkmarket/utility/instances.py
+    bytes32 batch; // keccak of the words of the commitment of the owner's batch
+    uint8 method; // 0: the settlement's scores pay; 1: leave-one-out; 2: Shapley
+    uint32 floor; // φ, billionths of the reward: the accepted share it equally
+    uint32 window; // seconds of Score
+    uint32 salts; // of a chunk of the batch: a proof spends one
+    uint32 proofBytes; // of a proof, and
+    uint32 instances; // its public instances, as the descriptor has them: what a proof costs follows from both
 }
 
 /// @notice All that the owner fixes at creation. Nothing of it can be changed.
@@ -77,6 +91,7 @@ struct Terms {
     Verifier base; // of both arguments of the updates: Gram matrix and small entries
     bytes32 model; // SHA-256 of the prospectus, which has the initial model and what its keys are made from
     bytes32 theta; // keccak of the words of the initial model's commitment, with salts 0
+    Scoring scoring;
 }
 
 /// @notice Where a project stands, all of it at one block: for programs that poll.
@@ -131,6 +146,13 @@ struct Outcome {
     uint256[] scores; // 64 bits each, four a word, slot 1 lowest
 }
 
+/// @notice What is proven of the losses of a round that is being scored.
+struct Score {
+    bytes32 seed; // seed_0 of the settlement's transcript: it has absorbed build, place and every commitment
+    uint256 proven; // a bit for each coalition, at its place
+    uint64[65] losses; // by place. Leave-one-out: all of A, then A without slot i; Shapley: the coalition's bits
+}
+
 /// @notice What the project itself knows of a round that is being settled.
 struct Facts {
     uint256 round;
@@ -181,5 +203,17 @@ struct Decision {
     uint256[] scores; // N, below 2^(64 + shift)
     uint256 nu; // lower median of the squared norms, below 2^64
     uint256[] theta; // words of the model's commitment before the round: the contract has their hash
+    bytes proof;
+}
+
+/// @notice The loss of one coalition's model, and its proof. The contract has hashes of what is given here.
+struct UtilityProof {
+    uint256 coalition; // bit i: slot i + 1 is in it
+    uint256[] descriptor; // words of the model's descriptor
+    uint256[] model; // words of the commitment of the model of all accepted: the next round's
+    uint256[] left; // words of the commitments of the accepted that are not in the coalition, in the order of slots
+    bytes32[] cids; // keccak of the CID of each of them
+    uint256 correct; // predictions of the batch
+    uint256 loss; // units, summed over the batch
     bytes proof;
 }

@@ -53,7 +53,7 @@ library Proofs {
         _checkColumns(opened, proof, Transcript.point(seed, "tau", 0), terms.blinding);
         uint256 y = Transcript.point(seed, "y", 0);
         uint256 value = Projection.evaluate(shape, seed0, eta, y, opened.data, opened.masks);
-        _verifyProof("base", terms.base, proof.proof, _outputs(folded, proof.saltSquare, claim, y, terms.logrows, value));
+        verifyProof("base", terms.base, proof.proof, _outputs(folded, proof.saltSquare, claim, y, terms.logrows, value));
         entry = _entry(facts.round, seed, seed0, proof.q, proof.points);
     }
 
@@ -133,8 +133,8 @@ library Proofs {
         Bn254.checkAll(points); // precompiles take the point at infinity, auditors do not
         for (uint256 i; i < n; ++i) {
             Seat storage seat = seats[i];
-            bytes32 digest = _digest("update", facts.round, seat.trainer, points[i * width:(i + 1) * width]);
-            _checkSlot(i + 1, keccak256(abi.encode(digest, cids[i])), seat.submission);
+            bytes32 fixed_ = digest("update", facts.round, seat.trainer, points[i * width:(i + 1) * width]);
+            checkSlot(i + 1, keccak256(abi.encode(fixed_, cids[i])), seat.submission);
         }
         if (facts.references != 0) _checkReferences(terms, facts, points[n * width:_slots(facts) * width], cids);
         return Transcript.start(_context(seats, facts), points);
@@ -150,25 +150,25 @@ library Proofs {
         (uint256 n, uint256 width) = (facts.trainers, 2 * uint256(terms.chunks));
         if (facts.references & ROOT != 0) {
             if (facts.root == 0) {
-                _checkSlot(n + 1, Transcript.hash("", points[:width]), _absent(terms));
+                checkSlot(n + 1, Transcript.hash("", points[:width]), _absent(terms));
             } else {
-                bytes32 digest = _digest("root", facts.round, terms.owner, points[:width]);
-                _checkSlot(n + 1, keccak256(abi.encode(digest, cids[n])), facts.root);
+                bytes32 fixed_ = digest("root", facts.round, terms.owner, points[:width]);
+                checkSlot(n + 1, keccak256(abi.encode(fixed_, cids[n])), facts.root);
             }
         }
         if (facts.references & LAST != 0) {
             bytes32 have = Transcript.hash("", points[points.length - width:]);
-            _checkSlot(_slots(facts), have, facts.last == 0 ? _absent(terms) : facts.last);
+            checkSlot(_slots(facts), have, facts.last == 0 ? _absent(terms) : facts.last);
         }
     }
 
-    function _checkSlot(uint256 slot, bytes32 have, bytes32 want) private pure {
+    function checkSlot(uint256 slot, bytes32 have, bytes32 want) internal pure {
         if (have != want) revert MarketErrors.WrongPoints(slot, have, want);
     }
 
     /// @dev keccak(label ‖ chain ‖ project ‖ round ‖ author ‖ points): what a submission fixes. It names its author.
-    function _digest(bytes32 label, uint256 round, address author, uint256[] calldata points)
-        private
+    function digest(bytes32 label, uint256 round, address author, uint256[] calldata points)
+        internal
         view
         returns (bytes32)
     {
@@ -271,7 +271,7 @@ library Proofs {
         }
         instances[next + 2 * n] = decision.nu;
         _checkFirst(decision.proof, points[points.length - 2], points[points.length - 1]); // C_G: absorbed before r
-        _verifyProof("settlement", verifier, decision.proof, instances);
+        verifyProof("settlement", verifier, decision.proof, instances);
     }
 
     /// @dev The first point of a proof is the commitment of its first input.
@@ -283,8 +283,8 @@ library Proofs {
 
     /// @dev The code is compared before every use, and success is 32 bytes that say 1. Generated verifiers read
     /// parts of the proof at fixed offsets: the call is encoded here, canonically, never passed on.
-    function _verifyProof(bytes32 what, Verifier storage verifier, bytes calldata proof, uint256[] memory instances)
-        private
+    function verifyProof(bytes32 what, Verifier storage verifier, bytes calldata proof, uint256[] memory instances)
+        internal
         view
     {
         address deployed = verifier.deployed;

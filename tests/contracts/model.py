@@ -13,6 +13,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import permutations
 from math import floor
 from typing import Any
 
@@ -20,8 +21,9 @@ from zkmarket.chain import NOBODY, Phase
 from zkmarket.market import Windows
 
 SKIPS_ALLOWED = 2
-RUNNING = (Phase.OPEN, Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SETTLED)
+RUNNING = (Phase.OPEN, Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SCORE, Phase.SETTLED)
 SCORE_LIMIT = 2**64
+LOSS_LIMIT, LARGEST_LOSS = 2**120, 2**56
 
 EDGES = {
     (Phase.CREATED, Phase.OPEN),
@@ -35,6 +37,9 @@ EDGES = {
     (Phase.ADMIT, Phase.VACANT),
     (Phase.ADMIT, Phase.ENDED),
     (Phase.PROVE, Phase.SETTLED),
+    (Phase.PROVE, Phase.SCORE),
+    (Phase.SCORE, Phase.SETTLED),
+    (Phase.SETTLED, Phase.VACANT),
     (Phase.PROVE, Phase.VACANT),
     (Phase.PROVE, Phase.ENDED),
     (Phase.SETTLED, Phase.OPEN),
@@ -49,6 +54,7 @@ TIME_OUTS = {
     Phase.OPEN: "skip",
     Phase.SUBMIT: "void_round",
     Phase.PROVE: "fail",
+    Phase.SCORE: "fail_score",
     Phase.SETTLED: "next",
     Phase.VACANT: "end",
 }
@@ -93,7 +99,7 @@ class Model:
         terms: by the names of Types.sol.
         stored: the phase without the clock: ADMIT is SUBMIT after its deadline, or with all seats taken.
         seats: of the current round: trainer → admitted, in the order of slots.
-        owed: R + F in PROVE, F in SETTLED.
+        owed: R + F in PROVE and SCORE, F in SETTLED unless the scoring failed.
         references: bits of the plans: root, last.
         offered: the round that a root update is offered for and undecided, its deposit here; 0: none.
         admitted: the last round that has a root update.
@@ -101,6 +107,7 @@ class Model:
         unserved: the last settled round was closed as not served, so that it has no aggregate to compare with.
         moves: what the closed rounds have added to the model: (round, w), w times the sum of its accepted updates.
         move: what the last settled round adds, once it is closed and not claimed.
+        losses: that are proven of the last round that came to SCORE, by coalition: slots as bits.
     """
 
     terms: Mapping[str, Any]
@@ -133,6 +140,7 @@ class Model:
     unserved: bool = False
     moves: tuple[tuple[int, int], ...] = ()
     move: tuple[tuple[int, int], ...] = ()
+    losses: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def create(cls, terms: Mapping[str, Any], rates: Sequence[int], now: int, references: int = 0) -> Model:
@@ -373,25 +381,99 @@ class Model:
             raise Refused("WrongCid")
         if not signed:
             raise Refused("WrongSigner")
-        reward, total, n = self.terms["reward"], sum(result.scores), len(self.seats)
-        pay = [reward * score // total if total else reward // n for score in result.scores]
-        for name, amount in zip(self.seats, pay, strict=True):
-            self.of(name).credit += amount
-        self.of(self.terms["owner"]).credit += reward - sum(pay)
-        self.owed -= reward
         aim = self.terms["kappa"] * result.nu // 1000
         least = max(self.beta // 2, self.terms["betaMin"])
         most = min(self.beta * 2, self.terms["betaMax"])
         self.beta = min(max(aim, least), most)
         rate = self.rates[min(self.settled, len(self.rates) - 1)]
         mask = sum(bit << slot for slot, bit in enumerate(result.mask))
-        self.outcome = (mask, rate, self.beta, result.scores)
+        scores = (0,) * len(self.seats) if self.by_loss else result.scores
+        self.outcome = (mask, rate, self.beta, scores)
         self.withheld = sum(result.mask) < self.terms["minAccepted"]
         exact = Fraction(rate << self.terms["thetaBits"], 10**9 * max(1, sum(result.mask)))
         self.move = () if self.withheld else ((self.round, floor(exact + Fraction(1, 2))),)
         self.unserved = False
         self.owner_claims, self.claims, self.claimed = False, set(), set()
         self.settled += 1
+        if self.by_loss and not self.withheld:
+            self.losses = {}
+            self._enter(Phase.SCORE, now + self.terms["scoring"][5])
+            return
+        sharers = result.mask if self.by_loss and any(result.mask) else (1,) * len(self.seats)
+        self._pay(now, sharers, scores, 0)
+
+    # ---- scores by the model's loss
+
+    @property
+    def by_loss(self) -> bool:
+        return self.terms["scoring"][3] != 0
+
+    @property
+    def due(self) -> list[int]:
+        """Coalitions of the last settled round whose losses pay it, as bits; all of the accepted first."""
+        mask = self.outcome[0]
+        players = [slot for slot in range(64) if mask >> slot & 1]
+        if self.terms["scoring"][3] == 1:
+            return [mask, *(mask - (1 << slot) for slot in players)]
+        return [one for one in range(mask, -1, -1) if one | mask == mask]
+
+    def prove_utility(self, now: int, who: str, coalition: int, loss: int, described: bool, known: bool) -> None:
+        """`described`: with the descriptor of the project's model; `known`: with the commitment that it has."""
+        self._need(now, Phase.SCORE)
+        self._until(now, self.deadline)
+        if coalition not in self.due:
+            raise Refused("NotDue")
+        if coalition in self.losses:
+            raise Refused("AlreadyProven")
+        if not described:
+            raise Refused("WrongDescriptor")
+        if not known:
+            raise Refused("WrongModel")
+        if loss >= LOSS_LIMIT:
+            raise Refused("OutOfBounds")
+        self.losses[coalition] = min(loss, LARGEST_LOSS)
+        if len(self.losses) == len(self.due):
+            self._score(now, self._worth())
+
+    def fail_score(self, now: int, who: str) -> None:
+        self._need(now, Phase.SCORE)
+        self._past(now, self.deadline)
+        self._burn_bond(self.bond)
+        self.pool += self.terms["fee"]
+        self.owed -= self.terms["fee"]
+        self._score(now, (0,) * len(self.seats))
+
+    def _worth(self) -> tuple[int, ...]:
+        """What each slot takes off the loss: of all, or over every order in which the accepted can come."""
+        mask, found = self.outcome[0], []
+        players = [slot for slot in range(len(self.seats)) if mask >> slot & 1]
+        for slot in range(len(self.seats)):
+            orders = [[*(one for one in players if one != slot), slot]] if self.terms["scoring"][3] == 1 else []
+            total = 0
+            for order in (orders or permutations(players)) if slot in players else ():
+                before = sum(1 << one for one in order[: order.index(slot)])
+                total += self.losses[before] - self.losses[before | 1 << slot]
+            found.append(max(0, total))
+        return tuple(found)
+
+    def _score(self, now: int, scores: Sequence[int]) -> None:
+        mask, rate, beta, _ = self.outcome
+        self.outcome = (mask, rate, beta, tuple(scores))
+        sharers = [mask >> slot & 1 for slot in range(len(self.seats))]
+        self._pay(now, sharers, scores, self.terms["scoring"][4])
+
+    def _pay(self, now: int, sharers: Sequence[int], scores: Sequence[int], part: int) -> None:
+        """Part of R, in billionths, equally among the sharers, the rest by score; all of it equally if all are 0."""
+        reward, total = self.terms["reward"], sum(scores)
+        common = reward * part // 10**9 if total else reward
+        left = reward
+        for name, shares, score in zip(self.seats, sharers, scores, strict=True):
+            amount = common // sum(sharers) * shares
+            amount += (reward - common) * score // total if total else 0
+            self.of(name).credit += amount
+            left -= amount
+        self.of(self.terms["owner"]).credit += left
+        self.owed -= reward
         self._enter(Phase.SETTLED, now + self.windows.claim)
 
     def fail(self, now: int, who: str) -> None:
@@ -443,6 +525,8 @@ class Model:
         self.move = ()
         if self.settled == self.terms["rounds"]:
             self._end()
+        elif self.bond == 0 and not self.ending:
+            self._leave_vacant(now)
         else:
             self._open(now)
 
@@ -561,9 +645,12 @@ class Model:
 
     def _vacate(self, now: int) -> None:
         if not self._one_void_more():
-            self._return_bond()
-            self.aggregator = NOBODY
-            self._enter(Phase.VACANT, now + self.windows.vacancy)
+            self._leave_vacant(now)
+
+    def _leave_vacant(self, now: int) -> None:
+        self._return_bond()
+        self.aggregator = NOBODY
+        self._enter(Phase.VACANT, now + self.windows.vacancy)
 
     def _end(self) -> None:
         self._return_bond()

@@ -17,7 +17,7 @@ from tests.contracts.conftest import LOGROWS, PARAMS
 from tests.contracts.real import THETA_BITS, compared, first_model
 from tests.contracts.world import ACCEPT_ALL, ETHER, Scene
 from zkmarket.build import Build, Spec, columns
-from zkmarket.chain import LAYER_ONES, Chain, compile_verifier, compiled_code, library_of_creation, sign
+from zkmarket.chain import LAYER_ONES, LIBRARIES, Chain, compile_verifier, libraries_of_creation, sign
 from zkmarket.cli import main
 from zkmarket.errors import ArtifactError, ChainError, InputError
 from zkmarket.market import (
@@ -333,7 +333,7 @@ def fake_factory(scene: Scene, project: str) -> str:
     listed = int.from_bytes(keccak(int(project, 16).to_bytes(32, "big") + (1).to_bytes(32, "big")), "big")
     deployed = int.from_bytes(keccak(b"Deployed(address)"), "big")
     before = store(0, int(scene.market.implementation(), 16)) + store(listed, 1) + log([deployed])
-    made = scene.chain._create("a fake", creation(before, compiled_code("Factory")), scene.owner)
+    made = scene.chain._create("a fake", creation(before, scene.chain.code(scene.market.address)), scene.owner)
     fake = Market(scene.chain, made)
     assert fake.is_project(project) and fake.implementation() == scene.market.implementation()
     assert scene.chain.code(made) == scene.chain.code(scene.market.address)
@@ -388,23 +388,39 @@ def test_a_clone_of_nothing(chain: Chain, scene: Scene, make: Make, builds: dict
 def test_a_factory_of_other_code(chain: Chain, scene: Scene, offer: Offer, builds: dict[int, Build]) -> None:
     """One byte of its creation: it would clone something else, or check less."""
     created = chain.creation_of(scene.market.address, "Deployed(address)")
-    assert created is not None and library_of_creation("Factory", "Proofs", created)
+    assert created is not None and libraries_of_creation(created)
     for at in (0, len(created) // 2, len(created) - 1):
         changed = bytearray(created)
         changed[at] ^= 1
-        assert library_of_creation("Factory", "Proofs", bytes(changed)) is None
-    assert library_of_creation("Factory", "Proofs", created + b"\0") is None
-    assert library_of_creation("Factory", "Proofs", b"") is None
+        assert libraries_of_creation(bytes(changed)) is None
+    assert libraries_of_creation(created + b"\0") is None
+    assert libraries_of_creation(b"") is None
 
 
-def test_a_factory_linked_to_another_library(chain: Chain, scene: Scene, make: Make, builds: dict[int, Build]) -> None:
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_factory_linked_to_another_library(
+    chain: Chain, scene: Scene, make: Make, builds: dict[int, Build], name: str
+) -> None:
     project = make()
     created = chain.creation_of(scene.market.address, "Deployed(address)")
-    library = library_of_creation("Factory", "Proofs", created)
+    linked = libraries_of_creation(created)
+    assert linked is not None and set(linked) == set(LIBRARIES)
+    library = linked[name]
     changed = bytearray(chain.code(library))
     changed[len(changed) // 2] ^= 1
     chain.web3.provider.make_request("anvil_setCode", [library, "0x" + changed.hex()])
     assert "nothing in it can be relied on" in inspect(chain, project.address, builds).wrong[0]
+
+
+def test_pay_by_losses_is_nothing_that_a_role_of_this_version_can_do(
+    chain: Chain, scene: Scene, builds: dict[int, Build]
+) -> None:
+    """Who took such an office would lose the whole bond in its first round."""
+    scene.create(**scene.by_loss())
+    said = "it pays by the model's own loss, which no role of this version proves or checks"
+    assert any(line.startswith(said) for line in inspect(chain, scene.project.address, builds).wrong)
+    scene.create()
+    assert not any(line.startswith(said) for line in inspect(chain, scene.project.address, builds).wrong)
 
 
 def test_no_contract(chain: Chain, builds: dict[int, Build]) -> None:

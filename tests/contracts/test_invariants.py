@@ -22,13 +22,14 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.contracts.model import EDGES, TIME_OUTS, Model, Refused, Result
+from tests.contracts import scoring
+from tests.contracts.model import EDGES, LOSS_LIMIT, TIME_OUTS, Model, Refused, Result
 from tests.contracts.wire import ACTORS, BURN, TRAINERS, Done, Seen, Stage, address
 from tests.contracts.world import CID, ETHER, KEY, NONCES, Scene, first_theta, point
 from tests.support.tiers import ALL
 from zkmarket.chain import NOBODY, Phase
 from zkmarket.crypto import Point, multiply_add
-from zkmarket.market import base_words, decision_words, last_seed, points_hash
+from zkmarket.market import base_words, decision_words, last_seed, points_hash, utility_words
 from zkmarket.round import Commitment, RoundId, aggregate_points
 
 pytestmark = pytest.mark.chain
@@ -78,6 +79,8 @@ def changes(draw: Any) -> dict[str, Any]:
         "betaMax": beta * draw(st.integers(1, 5)),
         "references": references,
         "windows": tuple(draw(st.sampled_from([100, 60, 60, 90, 1])) for _ in range(9)),
+        "method": draw(st.sampled_from([0, 0, 1, 2 if most == 3 else 1])),
+        "floor": draw(st.sampled_from([250_000_000, 0, 10**9, 333_333_333])),
     }
 
 
@@ -102,6 +105,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "beta": (lambda t: {"beta": t["betaMax"] + 1}, "OutOfBounds"),
     "window": (lambda t: {"windows": (*t["windows"][:5], 0, *t["windows"][6:])}, "OutOfBounds"),
     "blinding": (lambda t: {"blinding": (1, 1)}, "PointNotOnCurve"),
+    "score method": (lambda t: {"scoring": (*t["scoring"][:3], 3, *t["scoring"][4:])}, "OutOfBounds"),
     "verifier": (lambda t: {"base": (t["base"][0], bytes(32))}, "VerifierChanged"),
     "value": (lambda t: {}, "WrongValue"),
     "plans": (lambda t: {}, "WrongLength"),
@@ -115,6 +119,7 @@ ACTIONS = (
     *("accept", "cancel", "top_up", "start", "skip", "join", "leave_project", "refresh", "submit", "void_round"),
     *("admit", "lock", "fail_admission", "settle", "fail", "claim", "unclaim", "next", "name_aggregator", "end"),
     *("prove_base", "settle_proven", "offer_root", "announce_end", "initialise", "withdraw", "withdraw_token", "burn"),
+    *("prove_utility", "fail_score"),
 )
 AT_HOME: dict[Phase, tuple[str, ...]] = {
     Phase.CREATED: ("accept", "cancel"),
@@ -122,11 +127,13 @@ AT_HOME: dict[Phase, tuple[str, ...]] = {
     Phase.SUBMIT: ("join", "submit", "submit", "void_round", "leave_project"),
     Phase.ADMIT: ("admit", "admit", "lock", "fail_admission", "leave_project"),
     Phase.PROVE: ("settle", "settle", "fail", "leave_project", "top_up", "prove_base", "settle_proven"),
+    Phase.SCORE: ("prove_utility", "prove_utility", "prove_utility", "fail_score", "leave_project", "top_up"),
     Phase.SETTLED: ("claim", "claim", "unclaim", "next", "withdraw", "withdraw_token", "leave_project"),
     Phase.VACANT: ("name_aggregator", "accept", "end", "withdraw", "leave_project", "burn"),
     Phase.ENDED: ("withdraw", "withdraw_token", "refresh", "leave_project", "burn"),
 }
 SETTLES = ("settle", "settle_proven")
+PAYS = (*SETTLES, "prove_utility", "fail_score")
 NO_BASE, NO_DECISION = ([], [], 0, 0, b"", [], [], 0, b""), (0, [], 0, [], b"")
 
 WHO = st.sampled_from(["fit"] * 8 + [*ACTORS])
@@ -198,7 +205,10 @@ class Projects(RuleBasedStateMachine):
         self.now = scene.chain.now
         token = stage.token.address if changed["token"] else NOBODY
         references = scene.references = changed["references"]
-        changed = {name: value for name, value in changed.items() if name != "references"}
+        own = {"method": changed["method"], "floor": changed["floor"], "window": 70}
+        changed = {name: value for name, value in changed.items() if name not in ("references", "method", "floor")}
+        if own["method"]:
+            changed = scene.by_loss(**changed | {"scoring": own, "salts": 8 + 2 * changed["maxTrainers"]})
         terms = scene.terms(**changed | {"aggregator": stage.addresses["aggregator"], "token": token})
         rates = rates[: terms["rounds"]]
         self.refuse_to_create(terms, rates, broken)
@@ -218,6 +228,7 @@ class Projects(RuleBasedStateMachine):
         (self.coin if self.model.native else self.tokens).paid = self.model.pool
         self.ends: Counter[int] = Counter()
         self.created, self.story = self.now, []
+        self.feeless = False  # the last scoring failed
         self.seen = self.look()
         self.compare()
         self.count(f"create: {'native' if self.model.native else 'token'} reward")
@@ -291,6 +302,8 @@ class Projects(RuleBasedStateMachine):
             self.play_admit(seats[1:] if plot == "refuse" else crowd[:2] if fails else seats, brink, len(crowd) % 3 > 0)
         elif phase == Phase.PROVE:
             self.play_prove(fails, crowd, brink, draft)
+        elif phase == Phase.SCORE:
+            self.play_score(fails, crowd, brink, draft)
         elif phase == Phase.SETTLED:
             claimants = () if plot != "claim" else ("owner", "owner") if brink else (*crowd, "fit", *crowd[:1])
             for who in claimants:
@@ -356,6 +369,17 @@ class Projects(RuleBasedStateMachine):
                 self.do("settle_proven", "stranger", self.at(brink), draft=draft, twist=twist)
         else:
             self.do("settle", "stranger", self.at(brink), draft=draft)
+
+    def play_score(self, fails: bool, crowd: tuple[str, ...], brink: bool, draft: Result) -> None:
+        for twist in ("value", "signature", "content", "references") if len(crowd) % 2 else ():
+            self.do("prove_utility", "stranger", draft=draft, twist=twist)
+        for _ in self.model.due[1 if fails else 0 :]:
+            self.do("prove_utility", "stranger", self.at(brink), draft=draft)
+            self.do("prove_utility", "stranger", draft=draft, twist="again")
+        if fails:
+            self.time_out("fail_score", brink)
+            if len(crowd) % 3 == 0:
+                self.do("top_up", "fit")
 
     @precondition(lambda self: self.phase != Phase.ENDED)
     @rule(crowd=CROWDS, brink=st.booleans(), draft=DRAFTS)
@@ -465,6 +489,8 @@ class Projects(RuleBasedStateMachine):
             self.model = then
             moved = {caller: value}
         self.seen = self.look()
+        logged = {event.name for event in done.events}
+        self.feeless = "ScoringFailed" in logged or (self.feeless and "Settled" not in logged)
         self.compare()
         self.check_money(what, before, moved, payee)
         self.check_balance()
@@ -530,6 +556,9 @@ class Projects(RuleBasedStateMachine):
             if what in SETTLES:
                 given |= {"result": self.result if possible else None, "signed": signed, "good_cid": twist != "value"}
                 given["known"] = known
+        elif what == "prove_utility":
+            possible = model.phase(at) == Phase.SCORE and at <= model.deadline
+            words, given = self.loss(draft if possible else None, twist)
         elif what == "name_aggregator":
             whom = other if good else NOBODY
             words, given = [whom], {"whom": whom}
@@ -593,6 +622,35 @@ class Projects(RuleBasedStateMachine):
         if twist == "value":
             cid = CID if withheld else b""
         return self.arranged(what, last_seed(proof, references), base, (mask, scores, *rest), cid, publication)
+
+    def loss(self, draft: Result | None, twist: str) -> tuple[list[Any], dict[str, Any]]:
+        """The next coalition that is due, or what is wrong with it."""
+        given = {"coalition": 0, "loss": 0, "described": twist != "references", "known": twist != "content"}
+        if draft is None:
+            return [(0, [], [], [], [], 0, 0, b"")], given
+        model, scene = self.model, self.stage.scene
+        mask, slots = model.outcome[0], list(model.seats)
+        open_ = [one for one in model.due if one not in model.losses]
+        coalition = next(iter(model.losses), open_[0]) if twist == "again" else open_[0]
+        coalition = 1 << len(slots) if twist == "signature" else coalition
+        given["coalition"] = coalition
+        given["loss"] = (
+            LOSS_LIMIT if twist == "value" else draft.scores[len(model.losses) % 6] + coalition % 3 * draft.nu
+        )
+        left = [slot for slot in range(len(slots)) if (mask & ~coalition) >> slot & 1]
+        points = [self.commitment(slots[slot]).points for slot in left]
+        after, (_, w) = self.theta(model.moves + model.move), model.move[0]
+        blinding, chunks = scene.values["blinding"], scene.values["chunks"]
+        own = [
+            multiply_add([after[c], *(one[c] for one in points), blinding], [1, *[-w] * len(points), w * len(points)])
+            for c in range(chunks)
+        ]
+        words = scoring.descriptor_words(chunks)
+        words[-1] += twist == "references"
+        shown = (*after[:-1], point(5000, 0)) if twist == "content" else after
+        pairs = [(one, CID) for one in points]
+        claim = utility_words(coalition, words, shown, pairs, (9, given["loss"]), scoring.proof_of(own))
+        return [claim], given
 
     def arranged(
         self, what: str, seed: bytes, base: tuple[Any, ...], decision: tuple[Any, ...], cid: bytes, publication: bytes
@@ -660,6 +718,7 @@ class Projects(RuleBasedStateMachine):
             assert head[:3] == [mask, rate, beta] and (head[3] == 0) != model.has_last
             assert head[4] == int.from_bytes(keccak(b"" if model.withheld else CID), "big")
             assert packed == sum(score << (64 * i) for i, score in enumerate(scores))
+            assert seen["proven"].bit_count() == len(model.losses)
 
     # ---- laws that need no model
 
@@ -682,8 +741,12 @@ class Projects(RuleBasedStateMachine):
         """The balance covers all that is owed to somebody, and what is more was forced upon it."""
         seen, terms = self.seen, self.model.terms
         reward, fee = terms["reward"], terms["fee"]
-        owed = {Phase.PROVE: reward + fee, Phase.SETTLED: fee}.get(Phase(seen.state["phase"]), 0)
-        rewards = seen.state["pool"] + owed + sum(own["credit"] for own in seen.people.values())
+        owed = {Phase.PROVE: reward + fee, Phase.SCORE: reward + fee, Phase.SETTLED: 0 if self.feeless else fee}
+        rewards = (
+            seen.state["pool"]
+            + owed.get(Phase(seen.state["phase"]), 0)
+            + sum(own["credit"] for own in seen.people.values())
+        )
         coin = sum(own["stake"] + own["refund"] for own in seen.people.values())
         coin += seen.state["bond"] + seen.state["unburnt"] + (terms["penaltyWei"] if seen.state["offered"] else 0)
         if self.model.native:
@@ -702,17 +765,17 @@ class Projects(RuleBasedStateMachine):
             if event.name in ("Skipped", "Refused"):
                 who = event.topics[0] if event.name == "Skipped" else event.topics[1]
                 burnt[address(who)] += event.words[0]
-        failed = {event.name for event in done.events} & {"Refused", "AdmissionFailed", "Failed"}
+        failed = {event.name for event in done.events} & {"Refused", "AdmissionFailed", "Failed", "ScoringFailed"}
         for who, own in self.seen.people.items():
             gain = own["credit"] - before.people[who]["credit"]
             if gain < 0:
                 assert what in ("withdraw", "withdraw_token") and who == caller and own["credit"] == 0
             most = 0
-            if what in SETTLES and who in admitted:
+            if what in PAYS and who in admitted:
                 most += terms["reward"]
-            if what in SETTLES and who == terms["owner"]:
+            if what in PAYS and who == terms["owner"]:
                 most += max(0, len(admitted) - 1)  # dust
-            if what == "next" and who == before.state["aggregator"]:
+            if what == "next" and who == before.state["aggregator"] and not self.feeless:
                 most += terms["fee"]
             if ended and who == terms["owner"]:
                 most += before.state["pool"] + (terms["reward"] + terms["fee"] if what == "fail" else 0)
@@ -800,6 +863,10 @@ def describe(what: str, at: int, model: Model, then: Model, caller: str) -> str:
         why = "root" if then.admitted != model.admitted else ""
     elif what in SETTLES:
         why = "withheld" if then.withheld else "by score" if any(then.outcome[3]) else "all zero"
+        if model.by_loss:
+            why = f"{why}, by loss" if then.withheld else ""
+    elif what == "prove_utility" and then.stored == Phase.SETTLED:
+        why = "by score" if any(then.outcome[3]) else "all zero"
     elif what == "offer_root":
         why = "in another's place" if model.offered else ""
     elif what == "start":
@@ -861,6 +928,14 @@ settled with a root
 settled without a root
 settled with a last
 settled without a last
+settle: PROVE → SCORE
+settle: PROVE → SETTLED, withheld, by loss
+settle_proven: PROVE → SCORE
+prove_utility: SCORE → SCORE
+prove_utility: SCORE → SETTLED, by score
+prove_utility: SCORE → SETTLED, all zero
+fail_score: SCORE → SETTLED
+next: SETTLED → VACANT
 fail: PROVE → VACANT
 fail: PROVE → ENDED, void limit
 claim: SETTLED → SETTLED, owner
@@ -905,6 +980,8 @@ REFUSALS = {
     "settle": "WrongPhase TooLate WrongPoints OutOfBounds WrongModel WrongCid WrongSigner",
     "prove_base": "WrongPhase TooLate WrongPoints",
     "settle_proven": "WrongPhase TooLate WrongPoints NotProven OutOfBounds WrongModel WrongCid WrongSigner",
+    "prove_utility": "WrongPhase TooLate NotDue AlreadyProven WrongDescriptor WrongModel OutOfBounds",
+    "fail_score": "WrongPhase TooEarly",
     "fail": "WrongPhase TooEarly",
     "claim": "WrongPhase TooLate NothingToServe NoSuchSeat AlreadyClaimed",
     "unclaim": "WrongPhase NoSuchSeat NotClaimed",

@@ -57,4 +57,8 @@ def test_a_settled_round_and_the_page_of_it(scene: Scene, monkeypatch: pytest.Mo
     assert got[0] == "200 OK"
     replay = json.loads(body)
     recording = json.loads(zlib.decompress(base64.b64decode(replay["recording"])))
-    assert recording["project"] == scene.project.address and set(replay["known"]["code"]) == {"Factory", "Proofs"}
+    assert recording["project"] == scene.project.address and set(replay["known"]["code"]) == {
+        "Factory",
+        "Proofs",
+        "Scores",
+    }

@@ -25,7 +25,7 @@ MOST_PROJECT, MOST_CREATION = 21_000, 49_152
 """Bytes: of Project, so that states can be added; and EIP-3860's, of what creates the factory with all its code."""
 
 
-@pytest.mark.parametrize("name", ["Factory", "Project", "Extension", "Proofs"])
+@pytest.mark.parametrize("name", ["Factory", "Project", "Extension", "Proofs", "Scores"])
 def test_every_contract_can_be_deployed(name: str) -> None:
     """EIP-170. Verifiers are checked when they are compiled."""
     size = len(compiled_code(name))

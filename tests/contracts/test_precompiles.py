@@ -24,7 +24,7 @@ from tests.contracts.doubles import HEADER
 from tests.contracts.test_chain import write_project
 from tests.contracts.test_libraries import Harness, Refused, times
 from tests.contracts.world import refused
-from zkmarket.chain import Chain, compile_contracts
+from zkmarket.chain import LIBRARIES, Chain, compile_contracts
 from zkmarket.crypto import GENERATOR
 from zkmarket.processes import SOURCE_TREE
 
@@ -147,7 +147,8 @@ def test_an_answer_of_another_length_is_none(callers: dict[str, Harness]) -> Non
 @pytest.mark.parametrize("name", PRECOMPILES)
 def test_the_factory_itself_asks(node: Chain, name: str) -> None:
     """The code that deploys it, as it is compiled, but for one call: PUSH1 address, GAS, STATICCALL."""
-    node.deploy(compile_contracts()["Proofs"], node.accounts[0])
+    for library_name in LIBRARIES:
+        node.deploy(compile_contracts()[library_name], node.accounts[0])
     code = compile_contracts()["Factory"].deploy.encode_input()
     asked, nobody = (f"60{at:02x}5afa" for at in (PRECOMPILES[name], EMPTY_SHORT))
     assert code.count(asked) == 1

@@ -206,7 +206,7 @@ def test_a_settlement_replayed_in_the_next_round(chain: Chain, real: Real) -> No
     proof, _ = project.prove(submissions)
     data = project.settle_data(proof)
     project.settle(proof)
-    assert project.answer(data) == "WrongPhase(5, 4)"  # at once: it is settled
+    assert project.answer(data) == "WrongPhase(6, 4)"  # at once: it is settled
     project.next()
     project.start()
     lock(project, [moved(one, round=2).commitment for one in submissions])

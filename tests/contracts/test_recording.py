@@ -64,6 +64,7 @@ def test_code_and_credits(settled: Scene, chain: Chain) -> None:
     terms = settled.project.terms()
     assert set(recording["code"]) == {
         "Proofs",
+        "Scores",
         "base verifier",
         *(f"settlement verifier, N={n}" for n in range(terms.min_trainers, terms.max_trainers + 1)),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -104,7 +105,9 @@ def answered(builds: list[dict[str, Any]]) -> dict[str, Any]:
     """As solc answers for all contracts, with its own marks for libraries."""
     contracts: dict[str, Any] = {}
     for build in builds:
-        evm = {code: {"object": build[code].replace("__Proofs" + "_" * 32, "__$" + "a" * 34 + "$__")} for code in CODES}
+        evm = {
+            code: {"object": re.sub(r"__(Proofs|Scores)_{32}", "__$" + "a" * 34 + "$__", build[code])} for code in CODES
+        }
         contracts.setdefault(build["sourcePath"], {})[build["contractName"]] = {"evm": evm}
     return {"contracts": contracts}
 

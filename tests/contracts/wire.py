@@ -165,7 +165,7 @@ class Stage:
     def look(self, project: str, model: Model) -> Seen:
         """All that shows of a project; of the model only what to ask for: which round, which unit."""
         state = ("phase", "deadline", "round", "settled", "voids", "aggregator", "beta", "pool", "ending")
-        names = (*state, "bondWei", "unburntWei", "isClaimed", "outcome", "state", "seats", "root")
+        names = (*state, "bondWei", "unburntWei", "isClaimed", "outcome", "state", "seats", "root", "proven")
         people = list(self.names)
         holders = [*people, project] if not model.native else [project]
         calls = [(project, self.selectors[name]) for name in names]
@@ -180,8 +180,9 @@ class Stage:
         seats = told[14]
         found["seats"] = [(address(seats[2 + 3 * i]), bool(seats[3 + 3 * i])) for i in range(seats[1])]
         found["offered"], found["admitted"], _ = told[15]
+        (found["proven"],) = told[16]
         fields = ("credit", "stake", "last_round", "voids_seen", "skipped")
-        rest = iter(told[16:])
+        rest = iter(told[17:])
         standing = {who: dict(zip(fields, next(rest), strict=True)) | {"refund": next(rest)[0]} for who in people}
         tokens = {who: words[0] for who, words in zip(holders, rest, strict=True)}
         return Seen(found, standing, dict(zip([*people, project, BURN], coin, strict=True)), tokens)

@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
+from tests.contracts.scoring import SALTS, prove_all, scoring
 from zkmarket.backend import Proof
 from zkmarket.build import SUMS, Columns, Shape, masked_chunks
 from zkmarket.chain import NOBODY, Chain, Phase, Receipt, compile_verifier
 from zkmarket.crypto import GENERATOR, Point, encode_point, multiply_add
 from zkmarket.errors import TransactionReverted
 from zkmarket.market import (
+    NO_SCORING,
     REFERENCES,
     Log,
     Market,
@@ -100,6 +102,7 @@ DEFAULTS: dict[str, Any] = {
     "base": None,
     "model": b"\x22" * 32,
     "theta": None,
+    "scoring": struct_words(NO_SCORING),
 }
 """`Terms`, in the order of Types.sol; None is filled in by `Scene.terms`."""
 
@@ -309,8 +312,11 @@ class Scene:
         if phase == Phase.CREATED:
             self.create(**changes)
             return self
+        if phase == Phase.SCORE:
+            changes = self.by_loss(**changes)
         self.open(**changes)
         steps = {Phase.SUBMIT: self.start, Phase.ADMIT: self.to_admit, Phase.PROVE: self.to_prove}
+        steps |= {Phase.SCORE: self.to_settled}
         steps |= {Phase.SETTLED: self.to_settled, Phase.VACANT: self.to_vacant, Phase.ENDED: self.to_vacant}
         if phase in steps:
             steps[phase]()
@@ -318,6 +324,13 @@ class Scene:
             self.project.end(self.owner)
         assert self.phase == phase
         return self
+
+    def by_loss(self, verifier: Verifier | None = None, **changes: Any) -> dict[str, Any]:
+        """Changes to `DEFAULTS` for a project that pays by the model's loss; `scoring` may be changes to its own."""
+        own = scoring(
+            verifier or self.mocks[0], changes.get("chunks", DEFAULTS["chunks"]), **changes.get("scoring", {})
+        )
+        return {"salts": SALTS} | changes | {"scoring": own}
 
     def pass_exit(self) -> None:
         """To the first second in which a round may start: after a vacancy or a void round that is not at once."""
@@ -338,8 +351,8 @@ class Scene:
         return self.project._send("refresh", "refresh", str(trainer), sender=self.stranger)
 
     def walk(self) -> Iterator[Phase]:
-        """One new project through all phases, from CREATED to ENDED, stopping in each."""
-        self.create()
+        """One new project, which pays by losses, through all phases, from CREATED to ENDED, stopping in each."""
+        self.create(**self.by_loss())
         yield self.phase
         self.project.accept(self.aggregator)
         for trainer in self.trainers:
@@ -350,6 +363,7 @@ class Scene:
             (self.submit_all, self.pass_deadline),
             (self.admit_all, self._lock),
             (self.settle,),
+            (lambda: prove_all(self),),
         ):
             for step in steps:
                 step()
@@ -401,6 +415,7 @@ class Scene:
         nu: int = 1000,
         q: int = 7,
         references: Sequence[tuple[Point, ...]] | None = None,
+        beta: int | None = None,
     ) -> RoundProof:
         """A round proof of the locked round that fits all that the contract itself computes.
 
@@ -414,7 +429,7 @@ class Scene:
         commitments = tuple(self.commitment(seat.trainer, round_id) for seat in seats)
         chunks, blinding, shape = self.values["chunks"], self.values["blinding"], self.shape(n)
         gram_point = point(round_id.round, 2000)
-        beta = self.project.state().beta
+        beta = self.project.state().beta if beta is None else beta
         slots = self.reference_points() if references is None else list(references)
         held = dict(zip(self.held, slots, strict=True))
         absent = (blinding,) * chunks
@@ -533,7 +548,10 @@ class Scene:
     def holdings(self) -> int:
         """All native coin that the project owes somebody: what its balance must cover (native rewards)."""
         state, values = self.project.state(), self.values
-        owed = {Phase.PROVE: values["reward"] + values["fee"], Phase.SETTLED: values["fee"]}.get(state.phase, 0)
+        whole = values["reward"] + values["fee"]
+        owed = {Phase.PROVE: whole, Phase.SCORE: whole, Phase.SETTLED: values["fee"]}.get(state.phase, 0)
+        if state.phase == Phase.SETTLED and self.project.scoring_failed(state.round):
+            owed = 0
         people = {str(who) for who in (self.owner, self.aggregator, self.stranger, *self.trainers)}
         people |= {str(who) for who in self.chain.accounts}
         accounts = [self.project.account(who) for who in people]

@@ -20,7 +20,7 @@ from tests.e2e.crash import TEMPORARY, Crashes, Mortal, claims, ended, live, rec
 from tests.e2e.town import ETHER, MODEL, PASSWORD, PROJECT, TRAINERS, Role, Town, town
 from tests.support.tiers import ALL
 from zkmarket.build import Build
-from zkmarket.chain import Chain, Phase, Wallet, compile_contracts
+from zkmarket.chain import LIBRARIES, Chain, Phase, Wallet, compile_contracts
 from zkmarket.market import Market, Project
 from zkmarket.round import Commitment, Opening, verify_round
 from zkmarket.round.commitment import commit
@@ -90,7 +90,8 @@ def books(place: Town, since: int) -> Books:
             name, receipt = names[sent["from"]], web3.eth.get_transaction_receipt(sent["hash"])
             if sent.get("to") is None:
                 code = bytes(sent["input"]).hex()
-                what = "deploy Proofs" if code == compile_contracts()["Proofs"].bytecode else f"deploy {hash(code)}"
+                ours = (f"deploy {one}" for one in LIBRARIES if code == compile_contracts()[one].bytecode)
+                what = next(ours, f"deploy {hash(code)}")
             elif sent["to"] == place.project.address:
                 what = contract.decode_function_input(sent["input"])[0].fn_name
             else:
@@ -109,7 +110,7 @@ def check_money(
     """Everybody sent each transaction once, none failed, and every wei is where it belongs.
 
     Args:
-        deployments: contracts that the owner deployed, besides the library Proofs; None: not looked at here.
+        deployments: contracts that the owner deployed, besides the libraries; None: not looked at here.
         settling: calls that settle a round.
     """
     project, found = place.project, books(place, since)
@@ -127,11 +128,11 @@ def check_money(
     wanted = dict.fromkeys(("start", "lock", *settling, "next"), rounds) | {"accept": 1, "withdraw": 1}
     assert found.calls["aggregator"] == wanted
     deployed = {what: found.calls["owner"].pop(what) for what in [*found.calls["owner"]] if what.startswith("deploy ")}
-    proofs = deployed.pop("deploy Proofs", 0)
+    libraries = [deployed.pop(f"deploy {name}", 0) for name in LIBRARIES]
     assert set(deployed.values()) <= {1}
     if deployments is not None:
         assert len(deployed) == deployments
-        assert 1 <= proofs <= 5  # see `test_owner`
+        assert all(1 <= count <= 8 for count in libraries)  # see `test_owner`
     dust = rounds * REWARD - sum(settled_pay.values())
     assert found.calls["owner"] == {"create": 1} | ({"withdraw": 1} if dust else {})
     gains = {"owner": dust - rounds * (REWARD + FEE), "aggregator": rounds * FEE}
@@ -307,9 +308,9 @@ def test_auditor(tmp_path: Path, chain: Chain, deployed: Path, shared: Path) -> 
 def test_owner(tmp_path: Path, chain: Chain, shared: Path) -> None:
     """From an empty folder to the model: create, pay-in, list, receive.
 
-    The factory and each verifier are deployed once: what was deployed and not written down is found again. The library
-    Proofs, which comes just before the factory and holds nothing, is not: it is deployed again after each of the four
-    deaths between the two, kept, sent and done of its own and begun of the factory.
+    The factory and each verifier are deployed once: what was deployed and not written down is found again. The
+    libraries, which come just before the factory and hold nothing, are not: the first one is deployed again after each
+    of the seven deaths between it and the factory, kept, sent and done of each library and begun of the factory.
     """
     since, addresses = chain.web3.eth.block_number, people(tmp_path, chain, "owner", "aggregator", *TRAINERS)
     place = unfounded(tmp_path, chain, addresses)
@@ -341,7 +342,7 @@ def test_owner(tmp_path: Path, chain: Chain, shared: Path) -> None:
         ) | steps("transact", "begun kept", "deploying Factory", "create", "withdraw") | steps(
             "transact", "begun kept sent", "deploying the verifier"
         ) | steps(  # there are two of them
-            "transact", "begun kept sent done", "deploying Proofs"
+            "transact", "begun kept sent done", "deploying Proofs", "deploying Scores"
         ) | steps("store", "begun written done", "create")
         deaths = sum(one.deaths for one in (created, paid, listed, received))
         assert deaths == len(claims(shared))

@@ -214,6 +214,7 @@ def test_the_example_is_packaged():
          " got a table with [9]"),
         ({"rules__m": "6"}, "[rules] m is from 3 to N − f, 5, for 6 trainers: got 6"),
         ({"rules__m": '"all"'}, '[rules] m is "default", a whole number, or one for each number of trainers such as'),
+        ({"rules__score": '"utility:loo"'}, '[rules] score is "shapley", "leave-one-out", "cosine-shapley", "novel"'),
         ({"rules__score": '"banzhaf"'}, '[rules] score is "shapley", "leave-one-out", "cosine-shapley", "novel"'),
         ({"rules__krum": '"no"'}, '[rules] krum is true or false: got "no"'),
         ({"rules__krum": "false", "rules__f": "1"}, "[rules] f is of Multi-Krum, and krum is false: leave it out"),

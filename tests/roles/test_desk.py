@@ -100,6 +100,24 @@ def test_what_is_not_served_is_claimed_by_who_had_a_seat_and_unclaimed(past: Pas
     assert past.sent == [("claim",), ("unclaim",)]
 
 
+@pytest.mark.parametrize(
+    ("phase", "call"),
+    [
+        (Phase.CREATED, "cancel"),
+        (Phase.OPEN, "skip"),
+        (Phase.SUBMIT, "void_round"),
+        (Phase.PROVE, "fail"),
+        (Phase.SCORE, "fail_score"),
+        (Phase.SETTLED, "next"),
+        (Phase.VACANT, "end"),
+        (Phase.ENDED, None),
+    ],
+)
+def test_the_time_out_of_every_phase(at: Desk, phase: Phase, call: str | None) -> None:
+    assert at.overdue(state_of(phase, now=1011)) == call
+    assert at.overdue(state_of(phase, now=1010)) is None
+
+
 # ---------------------------------------------------------------- the owner's model
 
 

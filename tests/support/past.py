@@ -24,6 +24,7 @@ from zkmarket.chain import NOBODY, Event, Phase
 from zkmarket.crypto import GENERATOR, Point, multiply_add
 from zkmarket.errors import PassedOn, StoreError
 from zkmarket.market import (
+    NO_SCORING,
     Account,
     History,
     Prospectus,
@@ -87,6 +88,7 @@ TERMS = Terms(
     base=Verifier(NOBODY, bytes(32)),
     model=bytes(32),
     theta=points_hash((MANIFEST.blinding,) * MANIFEST.chunks),
+    scoring=NO_SCORING,
 )
 PROSPECTUS = Prospectus(
     "a past",

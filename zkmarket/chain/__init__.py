@@ -3,14 +3,17 @@
 from .abi import as_tuples, codec, encoded, plain, transacting
 from .chain import Chain
 from .compiler import (
+    LIBRARIES,
     MAX_CODE,
     VERIFIER_SETTINGS,
     CompiledVerifier,
     compile_contracts,
     compile_verifier,
     compiled_code,
+    libraries_of_creation,
+    library_code,
     library_gap,
-    library_of_creation,
+    own_address,
     solc_version,
 )
 from .connection import BLOCK_GAS, anvil_node, connect, development_chain, give_coins
@@ -30,6 +33,7 @@ __all__ = [
     "DEVELOPMENT_CHAINS",
     "Event",
     "LAYER_ONES",
+    "LIBRARIES",
     "MAX_CODE",
     "NOBODY",
     "Node",
@@ -53,10 +57,12 @@ __all__ = [
     "encoded",
     "give_coins",
     "install_command",
+    "libraries_of_creation",
+    "library_code",
     "library_gap",
-    "library_of_creation",
     "node_path",
     "outage_warning",
+    "own_address",
     "plain",
     "send_from_node",
     "sign",

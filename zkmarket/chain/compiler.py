@@ -30,6 +30,9 @@ MAX_CODE = 24_576
 """EIP-170: the most bytes of code that a contract may have."""
 COMPILE_SECONDS = 300
 
+LIBRARIES = ("Proofs", "Scores")
+"""What our contracts link to: deployed before the factory, which holds the code of all of them."""
+
 VERIFIER_SETTINGS = {
     # 200 runs: the same size as 1 run and
     # 0.05 % less gas. 1,000,000 runs inline the curve operations: 2 % to 4 % less gas, but the range
@@ -140,18 +143,38 @@ def compiled_code(name: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def library_code(name: str, address: str) -> bytes:
+    """Code that a library of ours has at an address."""
+    code = compiled_code(name)
+    for start in own_address(code):
+        code = code[:start] + bytes.fromhex(address[2:]) + code[start + 20 :]
+    return code
+
+
+def own_address(code: bytes) -> list[int]:
+    """Where compiled code has zeros for its own address: once, in a library that writes, which refuses to be called
+    directly by it (ADDRESS, PUSH32, EQ)."""
+    mark = b"\x30\x7f" + bytes(32) + b"\x14"
+    return [code.index(mark) + 14] if code.count(mark) == 1 else []
+
+
 def library_gap(library: str) -> str:
     """What stands in a contract's bytecode where the library's address belongs, as Brownie writes it."""
     return f"__{library:_<38}"
 
 
-def library_of_creation(name: str, library: str, given: bytes) -> str | None:
-    """The library that was linked in, if `given` is what creates a contract of ours; None if it is anything else."""
-    text = compile_contracts()[name].bytecode
-    gap = library_gap(library)
-    at = text.index(gap)
-    address = given.hex()[at : at + 40]
-    return to_checksum_address(address) if given.hex() == text.replace(gap, address) and len(address) == 40 else None
+def libraries_of_creation(given: bytes) -> dict[str, str] | None:
+    """The libraries that were linked in, if `given` is what creates our factory; None if it is anything else."""
+    text: str = compile_contracts()["Factory"].bytecode
+    found: dict[str, str] = {}
+    for library in LIBRARIES:
+        gap = library_gap(library)
+        at = text.index(gap)
+        address = given.hex()[at : at + 40]
+        if len(address) < 40:
+            return None
+        text, found[library] = text.replace(gap, address), to_checksum_address(address)
+    return found if given.hex() == text else None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,17 @@ NOBODY = "0x" + "00" * 20
 
 
 class Phase(IntEnum):
-    """States of a project; ADMIT is SUBMIT after its deadline with enough seats taken, or with all of them taken."""
+    """States of a project; ADMIT is SUBMIT after its deadline with enough seats taken, or with all of them taken.
+
+    Only a project that pays by the model's loss comes to SCORE.
+    """
 
     CREATED = 0
     OPEN = 1
     SUBMIT = 2
     ADMIT = 3
     PROVE = 4
-    SETTLED = 5
-    VACANT = 6
-    ENDED = 7
+    SCORE = 5
+    SETTLED = 6
+    VACANT = 7
+    ENDED = 8

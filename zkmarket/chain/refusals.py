@@ -19,12 +19,13 @@ PHASES = {
     "SUBMIT": "trainers submit their updates",
     "ADMIT": "submissions are closed, and the aggregator gives receipts",
     "PROVE": "the round's trainers are fixed, and its proof is awaited",
+    "SCORE": "the round is settled, and the losses that it is paid by are being proven",
     "SETTLED": "the last round is settled, and it can be claimed that its aggregate is not served",
     "VACANT": "the aggregator has failed, and its office is vacant",
     "ENDED": "all that can still be done is to withdraw what is owed, with `zkmarket ROLE withdraw`",
 }
 
-TAKEN_IN = {"join": "OPEN or SUBMIT", "announce end": "OPEN, SUBMIT, ADMIT, PROVE or SETTLED"}
+TAKEN_IN = {"join": "OPEN or SUBMIT", "announce end": "OPEN, SUBMIT, ADMIT, PROVE, SCORE or SETTLED"}
 """Calls that more phases take than the one which the contract names."""
 
 FORGED = "a proof that `zkmarket` made for this round has it right"
@@ -54,7 +55,7 @@ SENTENCES = {
     "WrongSigner": "what is shown is signed by {have:signer}, not by {want:address}, for this account and project",
     "WrongPoints": "the commitment in slot {slot} is another one than was submitted: its hash is {have}, wanted"
     " {want}; {forged}",
-    "WrongModel": "the settlement is on another model than the contract carries: the hash of its commitment is {have},"
+    "WrongModel": "the call is on another model than the contract carries: the hash of its commitment is {have},"
     " wanted {want}; read the log again",
     "WrongProofPoint": "the `{proof}` proof commits to the point ({haveX}, {haveY}): ({wantX}, {wantY}) follows from"
     " the round's commitments; {forged}",
@@ -75,6 +76,12 @@ SENTENCES = {
     "NoRootSlot": "the project's rules compare with no root update (its references are {references}): offer none",
     "NotProven": "the first half of a settlement with seed {seed} has not been accepted in this round: prove the"
     " base again, with the same words",
+    "NotDue": "the coalition {coalition} is none that the project's score asks for, of the accepted slots {accepted}:"
+    " both are bits, slot 1 lowest",
+    "AlreadyProven": "the loss of coalition {coalition} in round {round} is proven already: there is nothing to do",
+    "WrongDescriptor": "the compiled model is another one than the project's: the hash of its description is {have},"
+    " wanted {want}",
+    "WrongBatch": "the proof is of another validation batch: the hash of its commitment is {have}, wanted {want}",
     "AlreadyCreated": "the very same project was created before, at {project:address}: run `zkmarket owner status`,"
     " or create another with another nonce",
     "TokenTookAFee": "{have} units of the token have arrived, {want} were sent: a token that takes a fee of"

@@ -16,7 +16,7 @@ def project_lines(result: Status) -> list[str]:
 
     if result["phase"] == "ENDED":
         return [f"project {result['project']} has ended after round {result['round']}"]
-    at = f"round {result['round']}, " if result["phase"] in ("SUBMIT", "ADMIT", "PROVE", "SETTLED") else ""
+    at = f"round {result['round']}, " if result["phase"] in ("SUBMIT", "ADMIT", "PROVE", "SCORE", "SETTLED") else ""
     return [
         f"project {result['project']}: {at}phase {result['phase']}: {PHASES[result['phase']]},"
         f" {until_text(result['deadline'], result['now'])}"

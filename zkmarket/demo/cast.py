@@ -20,6 +20,7 @@ PHASES = {
     "SUBMIT": "train and commit",
     "ADMIT": "hand over, admit",
     "PROVE": "prove and settle",
+    "SCORE": "prove the losses",
     "SETTLED": "verify and open",
 }
 """What a phase's time goes into; everybody works at once, on the same cores."""

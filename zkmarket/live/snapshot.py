@@ -51,7 +51,7 @@ def snapshot(project: Project, terms: Terms) -> dict[str, Any]:
 
 def turn(state: State, terms: Terms, members: int, admitted: int, submitted: int) -> str:
     """What comes next, and who is to do it: a sentence."""
-    if state.phase in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.OPEN) and state.now > state.deadline:
+    if state.phase in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SCORE, Phase.OPEN) and state.now > state.deadline:
         return "The deadline is over: anybody may call the time-out."
     number = state.round
     sentences: Mapping[Phase, str] = {
@@ -62,6 +62,7 @@ def turn(state: State, terms: Terms, members: int, admitted: int, submitted: int
         Phase.ADMIT: f"The aggregator gives receipts for updates that open their commitments: {admitted} of {submitted}"
         " have one.",
         Phase.PROVE: f"The aggregator proves round {number} of {submitted} updates, and settles it.",
+        Phase.SCORE: f"Round {number} is settled; the losses that it is paid by are being proven.",
         Phase.SETTLED: "Trainers and the owner fetch the aggregate; who is not served it may claim that.",
         Phase.VACANT: "The owner names another aggregator, which accepts.",
         Phase.ENDED: "Nothing more happens here: everybody may withdraw what is theirs.",

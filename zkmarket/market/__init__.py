@@ -9,9 +9,10 @@ from .calldata import (
     point_words,
     proofs_hash,
     submission_word,
+    utility_words,
 )
 from .factory import Market, refuse_insecure, verifier_of
-from .history import History
+from .history import History, pay_of
 from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_origin, made_by_our_code
 from .log import Log, Settled, Started
 from .project import Project
@@ -34,10 +35,12 @@ from .sealing import (
 from .signing import address_of, membership_message, publication_message, receipt_message
 from .state import State, phase_text, until, until_text, without_countdown
 from .structs import (
+    NO_SCORING,
     Account,
     Outcome,
     Plan,
     Root,
+    Scoring,
     Seat,
     Settlement,
     Terms,
@@ -62,6 +65,7 @@ __all__ = [
     "Log",
     "Market",
     "Moved",
+    "NO_SCORING",
     "Offer",
     "Outcome",
     "Plan",
@@ -70,6 +74,7 @@ __all__ = [
     "Prospectus",
     "REFERENCES",
     "Root",
+    "Scoring",
     "SealingKey",
     "Seat",
     "Settled",
@@ -106,6 +111,7 @@ __all__ = [
     "membership_message",
     "model_commitments",
     "open_update",
+    "pay_of",
     "phase_text",
     "plan_of",
     "plans_of",
@@ -129,6 +135,7 @@ __all__ = [
     "unseal",
     "until",
     "until_text",
+    "utility_words",
     "verifier_of",
     "without_countdown",
 ]

@@ -76,6 +76,27 @@ def decision_words(proof: RoundProof, theta: Sequence[Point]) -> tuple[Any, ...]
     return mask, list(instances[-n - 1 : -1]), instances[-1], point_words(theta), proof.settlement.data
 
 
+def utility_words(
+    coalition: int,
+    descriptor: Sequence[int],
+    model: Sequence[Point],
+    left: Sequence[tuple[Sequence[Point], bytes]],
+    claim: tuple[int, int],
+    proof: bytes,
+) -> tuple[Any, ...]:
+    """`UtilityProof` of Types.sol.
+
+    Args:
+        coalition: its slots as bits, slot 1 lowest.
+        descriptor: words of the compiled model's description.
+        model: commitment of the model of all accepted, which is the next round's.
+        left: of every accepted slot that is not in the coalition, in order, its points and its submission's CID.
+        claim: correct predictions and loss.
+    """
+    words = [word for points, _ in left for word in point_words(points)]
+    return coalition, list(descriptor), point_words(model), words, [keccak(cid) for _, cid in left], *claim, proof
+
+
 def proofs_hash(base: bytes, settlement: bytes) -> bytes:
     """How a project logs the proofs that settled a round. `base` is empty where it was proven before."""
     return keccak((keccak(base) if base else bytes(32)) + keccak(settlement))

@@ -11,6 +11,7 @@ from .. import backend
 from ..build import Build
 from ..chain import (
     DEVELOPMENT_CHAINS,
+    LIBRARIES,
     NOBODY,
     Chain,
     CompiledVerifier,
@@ -45,8 +46,9 @@ class Market(Contract):
 
     @classmethod
     def deploy(cls, chain: Chain, sender: Any) -> Market:
-        """A new factory, with the library and the code that all of its projects share."""
-        chain.deploy(compile_contracts()["Proofs"], sender)
+        """A new factory, with the libraries and the code that all of its projects share."""
+        for library in LIBRARIES:
+            chain.deploy(compile_contracts()[library], sender)
         return cls(chain, chain.deploy(compile_contracts()["Factory"], sender).address)
 
     def is_project(self, address: str) -> bool:

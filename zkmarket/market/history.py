@@ -21,7 +21,7 @@ from ..errors import InputError, OpeningMismatch, PassedOn, ProofRejected, SealE
 from ..files import atomic_write
 from ..progress import Progress, quiet
 from ..round import Aggregate, Commitment, Decision, Theta, moved, open_aggregate, verify_round
-from ..rules import shares, weight
+from ..rules import pay, shares, weight
 from ..storage import Store, cid_to_bytes
 from .keyring import KEYRING_LIMIT, KEYRINGS_SECONDS, read_keyring
 from .log import Log, Settled, cid_text
@@ -37,6 +37,7 @@ from .sealing import (
     is_envelope,
     unseal,
 )
+from .structs import Terms
 from .theta import Moved, model_commitments
 
 
@@ -106,12 +107,14 @@ class History:
         known = self.project.references(build.manifest, settled.round)
         check_digests(log, settled, proof.commitments, known.root)
         decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
+        terms = self.project.terms()
+        scores = settled.scores if terms.scoring.method else decision.scores
         said = (settled.mask, settled.scores, settled.nu, settled.aggregate)
-        proven = (decision.mask, decision.scores, decision.nu, decision.aggregate)
+        proven = (decision.mask, scores, decision.nu, decision.aggregate)
         if said != proven:
             raise ProofRejected(f"round {settled.round}: the contract logged {said}, the proof says {proven}")
-        paid, _ = shares(self.project.terms().reward, decision.scores)
-        if tuple(paid) != settled.pay:
+        paid = pay_of(terms, settled)
+        if paid != settled.pay:
             raise ProofRejected(f"round {settled.round}: the contract paid {settled.pay}, the scores give {paid}")
         return decision
 
@@ -339,6 +342,15 @@ def check_digests(log: Log, settled: Settled, commitments: Sequence[Commitment],
     offered = log.offered_root(settled.round) if root is not None else None
     if root is not None and (offered is None or offered.digest != root.digest("root")):
         raise ProofRejected(f"round {settled.round}: the settled points of the root update are not those of the offer")
+
+
+def pay_of(terms: Terms, settled: Settled) -> tuple[int, ...]:
+    """What a settled round's scores are worth by the terms; nothing yet while its losses are being proven."""
+    if not terms.scoring.method:
+        return tuple(shares(terms.reward, settled.scores)[0])
+    if not settled.scored and not settled.withheld:
+        return (0,) * len(settled.trainers)
+    return tuple(pay(terms.reward, settled.mask, settled.scores, terms.scoring.floor, terms.min_accepted)[0])
 
 
 def _decided_by_contract(settled: Settled) -> Decision:

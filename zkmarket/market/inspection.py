@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ..build import Build, Columns
-from ..chain import NOBODY, Chain, NodeAway, Phase, compiled_code, library_of_creation, outage_warning
+from ..chain import NOBODY, Chain, NodeAway, Phase, libraries_of_creation, library_code, outage_warning
 from ..crypto import Point, points_hash
 from ..errors import ChainError, InputError
 from ..progress import Progress, quiet
@@ -100,6 +100,11 @@ def inspect(
         found.wrong.append("the keys come from a development SRS, whose trapdoor is public: anyone can forge proofs")
     elif insecure:
         found.warnings.append("development SRS: anyone can forge proofs; for trying things out only")
+    if terms.scoring.method:
+        found.wrong.append(
+            "it pays by the model's own loss, which no role of this version proves or checks: a round would run into"
+            " its time-out, which burns the bond"
+        )
     _inspect_references(project.plan(terms.min_trainers).references, found)
     progress("money")
     _inspect_money(chain, project, terms, found, to_pay)
@@ -118,21 +123,21 @@ def inspect_factory(chain: Chain, address: str) -> Inspection:
     found = Inspection(address)
     found.expect(
         made_by_our_code(chain, address),
-        "it was created by Factory.sol, Project.sol and Proofs.sol",
+        "it was created by Factory.sol, Project.sol, Proofs.sol and Scores.sol",
         "it is no factory that was created by the sources here: it can keep whatever is paid to it",
     )
     return found
 
 
 def made_by_our_code(chain: Chain, factory: str) -> bool:
-    """Whether a plain transaction with the creation code of the sources here made a factory, and linked our library.
+    """Whether a plain transaction with the creation code of the sources here made a factory, and linked our libraries.
 
     Code alone proves nothing: an account can be created with the right code and any storage. A factory that was created
     by our code has made its projects by our code, and lists them.
     """
     created = chain.creation_of(factory, "Deployed(address)")
-    library = library_of_creation("Factory", "Proofs", created) if created else None
-    return library is not None and chain.code(library) == compiled_code("Proofs")
+    linked = libraries_of_creation(created) if created else None
+    return linked is not None and all(chain.code(place) == library_code(name, place) for name, place in linked.items())
 
 
 def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
@@ -151,7 +156,7 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
         factory = NOBODY
     if not found.expect(
         made_by_our_code(chain, factory),
-        "it comes from a factory that was created by Factory.sol, Project.sol and Proofs.sol",
+        "it comes from a factory that was created by Factory.sol, Project.sol, Proofs.sol and Scores.sol",
         "it does not come from a factory that was created by the sources here: nothing in it can be relied on",
     ):
         return False
@@ -268,7 +273,9 @@ def _inspect_money(chain: Chain, project: Project, terms: Terms, found: Inspecti
     reward, windows = terms.reward, terms.windows
     stake, bond, penalty = map(amount_text, (terms.stake_wei, terms.bond_wei, terms.penalty_wei))
     span = {name: duration_text(seconds) for name, seconds in vars(windows).items()}
-    held = {Phase.PROVE: reward + terms.fee, Phase.SETTLED: terms.fee}.get(state.phase, 0) + state.pool
+    owed = {Phase.PROVE: reward + terms.fee, Phase.SCORE: reward + terms.fee}
+    owed[Phase.SETTLED] = 0 if project.scoring_failed(state.round) else terms.fee
+    held = owed.get(state.phase, 0) + state.pool
     if native:
         covered = chain.balance(project.address) >= held + state.bond_wei + state.unburnt_wei
     else:

@@ -28,6 +28,9 @@ class Settled:
         proofs: hash of the two proofs that settled it (`escrow.proofs_hash`).
         skipped: whether the round leaves the model as it is; None until the round is closed.
         closed: hash of the model's commitment since the round was closed; None until then.
+        losses: where losses pay: of every coalition that is proven, its slots as bits, correct predictions and loss.
+        scored: whether the losses have paid the round: scores and pay are theirs. Until then both are 0.
+        scoring_failed: whether they were not proven in time.
     """
 
     round: int
@@ -46,6 +49,9 @@ class Settled:
     transaction: str
     skipped: bool | None
     closed: bytes | None
+    losses: tuple[tuple[int, int, int], ...] = ()
+    scored: bool = False
+    scoring_failed: bool = False
 
     @property
     def withheld(self) -> bool:
@@ -117,17 +123,19 @@ class Log:
     def settled(self) -> list[Settled]:
         """Settled rounds in order."""
         closed = {event.arguments["round"]: event.arguments for event in self.of("Closed")}
+        paid = {event.arguments["round"]: event.arguments for event in self.of("Scored")}
+        failed = {event.arguments["round"] for event in self.of("ScoringFailed")}
         found = []
         for event in self.of("Settled"):
             number, settlement = event.arguments["round"], settlement_of(event)
-            end = closed.get(number, {})
+            end, scored = closed.get(number, {}), paid.get(number, {})
             found.append(
                 Settled(
                     number,
                     settlement.trainers,
                     tuple(settlement.mask >> slot & 1 for slot in range(len(settlement.trainers))),
-                    settlement.scores,
-                    settlement.pay,
+                    tuple(scored.get("scores", settlement.scores)),
+                    tuple(scored.get("pay", settlement.pay)),
                     _points(settlement.aggregate),
                     cid_text(settlement.cid),
                     self.started(number).beta,
@@ -139,9 +147,16 @@ class Log:
                     event.transaction,
                     end.get("skipped"),
                     end.get("theta"),
+                    self._losses(number),
+                    bool(scored),
+                    number in failed,
                 )
             )
         return found
+
+    def _losses(self, number: int) -> tuple[tuple[int, int, int], ...]:
+        proven = [event.arguments for event in self.of("UtilityProven") if event.arguments["round"] == number]
+        return tuple((said["coalition"], said["correct"], said["loss"]) for said in proven)
 
     def last_settled(self, number: int) -> Settled:
         """A round that the state says is settled; ChainError if the log does not have it yet."""

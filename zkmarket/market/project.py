@@ -10,7 +10,7 @@ from ..chain import NOBODY, Receipt, sign
 from ..crypto import Point
 from ..errors import ChainError, InputError
 from ..round import Commitment, RoundProof
-from .calldata import base_words, decision_words, last_seed
+from .calldata import base_words, decision_words, last_seed, utility_words
 from .signing import address_of, membership_message, publication_message, receipt_message
 from .view import ProjectView
 
@@ -153,6 +153,34 @@ class Project(ProjectView):
             cids.append(offered.cid)
         return base_words(proof, cids, self._reference_points(proof))
 
+    def prove_utility(
+        self,
+        sender: Any,
+        coalition: Sequence[int],
+        descriptor: Sequence[int],
+        model: Sequence[Point],
+        claim: tuple[int, int],
+        proof: bytes,
+    ) -> Receipt:
+        """Have the loss of one coalition of the round verified; anyone may. The last one that is due pays the round.
+
+        Args:
+            coalition: its slots.
+            descriptor: words of the compiled model's description.
+            model: commitment of the model of all accepted.
+            claim: correct predictions and loss.
+        """
+        number, mask = self._call("round"), self.outcome().mask
+        bits = sum(1 << slot - 1 for slot in coalition)
+        named = {one.trainer: one.cid for one in self.submissions(number)}
+        left = [
+            (one.points, named[address_of(one.trainer)])
+            for slot, one in enumerate(self.commitments(number))
+            if (mask & ~bits) >> slot & 1
+        ]
+        words = utility_words(bits, descriptor, model, left, claim, proof)
+        return self._send("prove utility", "proveUtility", words, sender=sender)
+
     def claim(self, sender: Any) -> Receipt:
         """Say that the aggregate is not served."""
         return self._send("claim", "claim", sender=sender)
@@ -198,6 +226,9 @@ class Project(ProjectView):
 
     def fail(self, sender: Any) -> Receipt:
         return self._send("fail", "fail", sender=sender)
+
+    def fail_score(self, sender: Any) -> Receipt:
+        return self._send("fail score", "failScore", sender=sender)
 
     def next(self, sender: Any) -> Receipt:
         """Close a settled round."""

@@ -14,7 +14,17 @@ from importlib.metadata import version
 from typing import Any
 
 from ..build import Build
-from ..chain import NOBODY, compile_contracts, compiled_code, encoded, library_gap, library_of_creation, transacting
+from ..chain import (
+    LIBRARIES,
+    NOBODY,
+    compile_contracts,
+    compiled_code,
+    encoded,
+    libraries_of_creation,
+    library_gap,
+    own_address,
+    transacting,
+)
 from ..errors import ChainError, InputError
 from ..progress import Progress, quiet
 from .factory import Market, verifier_of
@@ -22,7 +32,7 @@ from .project import Project
 from .terms import check_builds
 
 FORMAT = "zkmarket recording/1"
-OURS = ("Factory", "Project", "Extension", "Proofs")
+OURS = ("Factory", "Project", "Extension", *LIBRARIES)
 """Contracts whose functions, errors and events a reader meets."""
 
 
@@ -46,11 +56,13 @@ def record(project: Project, progress: Progress = quiet) -> dict[str, Any]:
         raise InputError(f"the reward is paid in the token {terms.token}: wanted a project with a native reward")
     factory = project.factory()
     created = chain.creation_of(factory, "Deployed(address)")
-    library = library_of_creation("Factory", "Proofs", created) if created else None
-    if library is None:
+    linked = libraries_of_creation(created) if created else None
+    if linked is None:
         raise ChainError(f"the factory {factory} was not deployed by this version's code: nothing here can run it")
     plans = [project.plan(count) for count in range(terms.min_trainers, terms.max_trainers + 1)]
-    known = {"Proofs": library, "base verifier": terms.base.deployed}
+    known = {**linked, "base verifier": terms.base.deployed}
+    if terms.scoring.method:
+        known["utility verifier"] = terms.scoring.verifier.deployed
     known |= {
         f"settlement verifier, N={count}": plan.settlement.deployed
         for count, plan in enumerate(plans, terms.min_trainers)
@@ -157,14 +169,15 @@ def known_contracts() -> dict[str, Any]:
     """What a page compares a recording with: SHA-256 of the contracts' code, and their words.
 
     Returns:
-        `code`, by the names of `record`; of the factory's the address of its library counts as zeros.
+        `code`, by the names of `record`; where they have addresses of libraries these count as zeros.
     """
-    gap, factory = library_gap("Proofs"), compile_contracts()["Factory"].bytecode
-    links = [match.start() // 2 for match in re.finditer(gap, factory)]
-    code = {
-        "Factory": _digest(bytes.fromhex(factory.replace(gap, "00" * 20)), links),
-        "Proofs": _digest(compiled_code("Proofs")),
-    }
+    factory, gaps = compile_contracts()["Factory"].bytecode, [library_gap(name) for name in LIBRARIES]
+    links = sorted(match.start() // 2 for gap in gaps for match in re.finditer(gap, factory))
+    for gap in gaps:
+        factory = factory.replace(gap, "00" * 20)
+    code = {"Factory": _digest(bytes.fromhex(factory), links)}
+    codes = {name: compiled_code(name) for name in LIBRARIES}
+    code |= {name: _digest(one, own_address(one)) for name, one in codes.items()}
     return {"code": code, "abi": _abi(), "version": f"zkmarket {version('zkmarket')}"}
 
 

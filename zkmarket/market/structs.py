@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from ..chain import Phase
+from ..chain import NOBODY, Phase
 from ..crypto import Point
 
 Struct = TypeVar("Struct")
@@ -69,6 +69,36 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """How a round is paid by the model's own loss; without a method all of it is 0.
+
+    Attributes:
+        verifier: of utility proofs.
+        descriptor: digest of the compiled model's `utility.Descriptor`.
+        batch: keccak of the words of the commitment of the owner's batch.
+        method: 0: the settlement's scores pay; 1: leave-one-out; 2: Shapley.
+        floor: φ, billionths of the reward that the accepted share equally.
+        window: seconds to prove the losses in.
+        salts: of a chunk of the batch.
+        proof_bytes, instances: of a proof.
+    """
+
+    verifier: Verifier
+    descriptor: bytes
+    batch: bytes
+    method: int
+    floor: int
+    window: int
+    salts: int
+    proof_bytes: int
+    instances: int
+
+
+NO_SCORING = Scoring(Verifier(NOBODY, bytes(32)), bytes(32), bytes(32), 0, 0, 0, 0, 0, 0)
+"""Rounds are paid by the scores that settlements prove."""
+
+
+@dataclass(frozen=True)
 class Terms:
     """All that the owner fixes at creation. `Offer` says what its own part of it means.
 
@@ -85,6 +115,7 @@ class Terms:
         base: verifier of both arguments of the updates.
         model: SHA-256 of the prospectus.
         theta: keccak of the words of the initial model's commitment.
+        scoring: by the model's own loss.
     """
 
     owner: str
@@ -117,6 +148,7 @@ class Terms:
     base: Verifier
     model: bytes
     theta: bytes
+    scoring: Scoring
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..build import Build, Manifest
 from ..chain import NOBODY
 from ..errors import ArtifactError, InputError
 from ..rules import RATE_UNIT
-from .structs import Plan, Terms, Verifier, Windows
+from .structs import NO_SCORING, Plan, Scoring, Terms, Verifier, Windows
 
 REFERENCES = ("root", "last")
 """Bits of `Plan.references`, the lowest first."""
@@ -41,6 +41,7 @@ class Offer:
         void_limit: rounds that may come to nothing before the project ends.
         token: ERC-20 of the reward; default native coin.
         open_admission: anyone may join; default only whom the owner has signed for.
+        scoring: by the model's own loss; default by the scores that settlements prove.
         nonce: tells projects apart that are the same in all else; the address commits to it too.
     """
 
@@ -64,6 +65,7 @@ class Offer:
     token: str = NOBODY
     open_admission: bool = False
     windows: Windows = Windows()
+    scoring: Scoring = NO_SCORING
     nonce: int = 0
 
     @property
@@ -153,6 +155,7 @@ def terms_of(offer: Offer, owner: str, builds: Mapping[int, Build], verifiers: V
         base=verifiers.base,
         model=offer.model,
         theta=offer.theta,
+        scoring=offer.scoring,
     )
 
 

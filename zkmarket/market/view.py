@@ -111,6 +111,14 @@ class ProjectView(Contract):
         """Whether `prove_base` has been accepted for a transcript that ends with this seed, of whatever round."""
         return bool(self._call("entry", seed) != bytes(32))
 
+    def proven_losses(self) -> int:
+        """A bit for each coalition of the round whose loss is proven: see `Score` of Types.sol."""
+        return int(self._call("proven"))
+
+    def scoring_failed(self, round_number: int) -> bool:
+        """Whether the losses of a round were not proven in time: its fee went back to the pool."""
+        return bool(self._of_round("ScoringFailed", round_number))
+
     def outcome(self) -> Outcome:
         """What the last settled round decided."""
         return read_struct(Outcome, self._read("outcome"))

@@ -273,6 +273,7 @@ class Desk:
             Phase.OPEN: "skip",
             Phase.SUBMIT: "void_round",
             Phase.PROVE: "fail",
+            Phase.SCORE: "fail_score",
             Phase.SETTLED: "next",
             Phase.VACANT: "end",
         }[state.phase]

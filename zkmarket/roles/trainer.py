@@ -102,6 +102,7 @@ class Trainer:
             Phase.OPEN: f"waiting for the aggregator to start a round, {until(state)}",
             Phase.SUBMIT: "too few submissions: waiting for the round to be declared void",
             Phase.PROVE: f"round {state.round}: waiting for the aggregator's proof, {until(state)}",
+            Phase.SCORE: f"round {state.round}: waiting for the proofs of its losses, {until(state)}",
             Phase.VACANT: f"the aggregator failed: waiting for another, {until(state)}",
         }[state.phase]
 

@@ -6,6 +6,7 @@ import {Combination} from "./lib/Combination.sol";
 import {FoldedGram} from "./lib/FoldedGram.sol";
 import {Projection} from "./lib/Projection.sol";
 import {Proofs} from "./lib/Proofs.sol";
+import {Scores} from "./lib/Scores.sol";
 import {SubsetSums} from "./lib/SubsetSums.sol";
 import {Transcript} from "./lib/Transcript.sol";
 
@@ -199,6 +200,37 @@ contract Harness {
 
     function popcount(uint256 bits) external pure returns (uint256) {
         return Proofs.popcount(bits);
+    }
+
+    // ---- Scores
+
+    function instancesOf(
+        uint256[] calldata words,
+        uint256[] calldata points,
+        bytes32 batch,
+        bytes32 context,
+        bytes calldata proof,
+        uint256 correct,
+        uint256 loss
+    ) external pure returns (uint256[] memory) {
+        return Scores.instancesOf(words, points, batch, context, proof, correct, loss);
+    }
+
+    function without(
+        uint256[] calldata model,
+        uint256[] calldata left,
+        uint256 w,
+        Bn254.Point calldata blinding
+    ) external view returns (uint256[] memory) {
+        return Scores.without(model, left, w, blinding);
+    }
+
+    function placeOf(uint256 method, uint256 mask, uint256 coalition) external pure returns (uint256) {
+        return Scores.placeOf(method, mask, coalition);
+    }
+
+    function dueOf(uint256 method, uint256 mask) external pure returns (uint256) {
+        return Scores.dueOf(method, mask);
     }
 
     function _from(uint256[2] calldata start_) private pure returns (uint256[5] memory sum) {
