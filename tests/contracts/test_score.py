@@ -240,6 +240,19 @@ def test_a_loss_bomb_is_cut_off(scene: Scene) -> None:
     assert scores[1 << 56] == scores[(1 << 120) - 1] and max(scores[1 << 56]) == 1 << 56
 
 
+@pytest.mark.parametrize("floor", [0, FLOOR])
+def test_a_niche_batch_of_the_owner(scene: Scene, floor: int) -> None:
+    """Attack: the owner chooses a batch that only its own trainer, slot 2, does anything for. It has its reward back
+    but for what the others share of the floor: nothing at 0, a fifth less of a quarter at a quarter."""
+    reach(scene, scoring={"floor": floor})
+    before = scene.books()
+    prove_all(scene, [100, 100, 100, 100, 500, 100])  # without slot 2 the loss is larger, without another it is not
+    others = ETHER * floor // 10**9 // 5
+    expected = {f"credit of trainer {slot}": others for slot in (1, 3, 4, 5) if others}
+    assert scene.moved(before) == expected | {"credit of trainer 2": ETHER - 4 * others}
+    assert others * 4 == (ETHER // 5 if floor else 0)
+
+
 # ---------------------------------------------------------------- attacks
 
 

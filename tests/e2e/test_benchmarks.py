@@ -89,3 +89,12 @@ def test_what_a_utility_costs():
     assert there["estimated_bytes"] == pytest.approx(there["verifier_bytes"], rel=0.02)
     assert there["estimated_proof_gas"] == pytest.approx(there["proof_gas"], rel=0.02)
     assert rows["prove"]["bytes"] > 0 and rows["prove"]["rows"] == rows["compile"]["rows"]
+
+
+@pytest.mark.exhaustive("tests/contracts/test_real_scores.py takes the same way with the same figures")
+def test_what_a_round_that_losses_pay_costs():
+    rows = rows_of("bench_score", "--model", "linear", "--trainers", 3, "--batch", 4)
+    assert list(rows) == ["round", "losses"]
+    losses = rows["losses"]
+    assert losses["coalition_gas"] == pytest.approx(losses["estimated_coalition_gas"], rel=0.05)
+    assert losses["proofs"] == 4

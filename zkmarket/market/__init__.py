@@ -15,6 +15,7 @@ from .factory import Market, refuse_insecure, verifier_of
 from .history import History, pay_of
 from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_origin, made_by_our_code
 from .log import Log, Settled, Started
+from .losses import LEAVE_ONE_OUT, METHODS, SHAPLEY, LossModel
 from .project import Project
 from .prospectus import Prospectus, digest_of, fetch_prospectus, make_builds
 from .recording import known_code, known_contracts, record
@@ -62,7 +63,10 @@ __all__ = [
     "GAS_LIMIT",
     "History",
     "Inspection",
+    "LEAVE_ONE_OUT",
     "Log",
+    "LossModel",
+    "METHODS",
     "Market",
     "Moved",
     "NO_SCORING",
@@ -75,6 +79,7 @@ __all__ = [
     "REFERENCES",
     "Root",
     "Scoring",
+    "SHAPLEY",
     "SealingKey",
     "Seat",
     "Settled",

@@ -21,6 +21,7 @@ from ..errors import ChainError, InputError
 from ..progress import Progress, quiet
 from ..units import DAY, HOUR, amount_text, duration_text, reward_text
 from .factory import Market, verifier_of
+from .losses import LossModel, loss_warnings
 from .project import Project
 from .prospectus import Prospectus
 from .structs import Plan, Terms, read_struct
@@ -63,11 +64,13 @@ def inspect(
     progress: Progress = quiet,
     prospectus: Prospectus | None = None,
     to_pay: bool = True,
+    losses: LossModel | None = None,
 ) -> Inspection:
     """Compare a project with the sources and with the caller's own builds, one for each number of trainers.
 
     Args:
         prospectus: as published; the initial model in it is compared with the commitment in the terms.
+        losses: the caller's own compiled model and the batch, where the project pays by the model's loss.
         to_pay: whether something may be paid in: a project that has ended is wrong then. It can still be audited.
 
     Raises:
@@ -100,11 +103,7 @@ def inspect(
         found.wrong.append("the keys come from a development SRS, whose trapdoor is public: anyone can forge proofs")
     elif insecure:
         found.warnings.append("development SRS: anyone can forge proofs; for trying things out only")
-    if terms.scoring.method:
-        found.wrong.append(
-            "it pays by the model's own loss, which no role of this version proves or checks: a round would run into"
-            " its time-out, which burns the bond"
-        )
+    _inspect_losses(chain, terms, builds, losses, found)
     _inspect_references(project.plan(terms.min_trainers).references, found)
     progress("money")
     _inspect_money(chain, project, terms, found, to_pay)
@@ -248,6 +247,25 @@ def _inspect_model(terms: Terms, build: Build, prospectus: Prospectus | None, fo
         return
     wrong = "the initial model of the prospectus is not the one that the terms commit to"
     found.expect(good, "the terms commit to the prospectus's initial model", wrong)
+
+
+def _inspect_losses(
+    chain: Chain, terms: Terms, builds: Mapping[int, Build], losses: LossModel | None, found: Inspection
+) -> None:
+    if not terms.scoring.method:
+        return
+    if losses is None:
+        found.wrong.append(
+            "it pays by the model's own loss, which no role of this version proves or checks: a round would run into"
+            " its time-out, which burns the bond"
+        )
+        return
+    for good, right, wrong in losses.compared(chain, terms.scoring):
+        found.expect(good, right, wrong)
+    scores = {build.manifest.score for build in builds.values()}
+    wrong = f"settlements publish {', '.join(sorted(scores))} scores, which tell of the updates what losses do not"
+    found.expect(scores <= {"equal"}, "settlements say who is accepted, and no more", wrong)
+    found.warnings += loss_warnings(terms)
 
 
 def _inspect_references(bits: int, found: Inspection) -> None:

@@ -26,8 +26,11 @@ PROOF, PROOF_BLOCK, PROOF_INPUT = 870, 928, 128
 GAS, GAS_BLOCK, GAS_INPUT, GAS_INSTANCE = 231_000, 100_000, 14_200, 720
 
 TRANSACTION, CALLDATA_BYTE = 21_000, 16
-POINT_GAS, MULTIPLICATION_GAS, KEPT_GAS = 600, 13_000, 60_000
-"""A point hashed and added; a chunk's two multiplications; what is stored and logged of a coalition."""
+KEPT_GAS, BUILT_GAS = 103_000, 280
+"""Of a coalition: storage, log, descriptor and the contract's own code; a public instance that the contract builds."""
+
+POINT_BYTES, CHUNK_GAS, LEFT_GAS = 64, 9_000, 3_000
+"""A chunk of the model, and one of who is not in the coalition: hashed, added, multiplied."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class OnChain:
     """Attributes:
     verifier_bytes: of the contract that verifies one proof.
     proof_bytes, proof_gas: of one proof, in the verifier alone.
-    coalition_gas: of the whole transaction that has one proven and kept.
+    coalition_gas: of the whole transaction that has one proven and kept; a project's first ones cost up to 35,000 more,
+        the last one of a round up to 25,000 more a trainer, whom it pays.
     round_gas: of all coalitions that are due; the settlement comes before them.
     """
 
@@ -53,9 +57,10 @@ class OnChain:
         proof_bytes = PROOF + PROOF_BLOCK * blocks + PROOF_INPUT * inputs
         proof_gas = GAS + GAS_BLOCK * blocks + GAS_INPUT * inputs + GAS_INSTANCE * instances
         chunks = len(plan.columns["theta"])
-        given = proof_bytes + 64 * chunks * (trainers + 1)
-        coalition = TRANSACTION + CALLDATA_BYTE * given + proof_gas + KEPT_GAS
-        coalition += chunks * (trainers * POINT_GAS + MULTIPLICATION_GAS)
+        left = 1 if method.kind == "loo" else trainers // 2  # as many are left out of most coalitions
+        given = proof_bytes + POINT_BYTES * chunks * (1 + left)
+        coalition = TRANSACTION + CALLDATA_BYTE * given + proof_gas + KEPT_GAS + BUILT_GAS * instances
+        coalition += chunks * (CHUNK_GAS + left * LEFT_GAS)
         code = CODE + CODE_BLOCK * blocks + CODE_INPUT * inputs
         return cls(code, proof_bytes, proof_gas, coalition, coalition * proofs_needed(method, trainers))
 

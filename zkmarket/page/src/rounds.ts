@@ -17,27 +17,38 @@ export interface Round {
   slots: Slot[];
 }
 
-interface Settlement {
-  trainers: readonly Address[];
-  mask: bigint;
+interface Scored {
   scores: readonly bigint[];
   pay: readonly bigint[];
 }
 
+interface Settlement extends Scored {
+  trainers: readonly Address[];
+  mask: bigint;
+}
+
+/** Scores and pay of a settlement; where losses pay, those of `Scored`, once it is there. */
 export function roundsOf(steps: Step[]): Round[] {
+  const scored = new Map(
+    steps
+      .flatMap((step) => step.events)
+      .filter((event) => event.name === "Scored")
+      .map(({ values }) => [Number(values.round), values as unknown as Scored]),
+  );
   return steps.flatMap((step) =>
     step.events
       .filter((event) => event.name === "Settled")
       .map(({ values }) => {
         const settlement = values.settlement as Settlement;
+        const paid = scored.get(Number(values.round)) ?? settlement;
         return {
           number: Number(values.round),
           step,
           slots: settlement.trainers.map((trainer, at) => ({
             trainer,
             accepted: ((settlement.mask >> BigInt(at)) & 1n) === 1n,
-            score: settlement.scores[at] ?? 0n,
-            pay: settlement.pay[at] ?? 0n,
+            score: paid.scores[at] ?? 0n,
+            pay: paid.pay[at] ?? 0n,
           })),
         };
       }),
