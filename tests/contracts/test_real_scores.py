@@ -16,11 +16,12 @@ import torch
 from tests.contracts.real_losses import Compiled, Losses, compiled, opened, proven
 from tests.contracts.scoring import bits
 from tests.contracts.world import refused, refused_like
+from zkmarket.backend import Proof
 from zkmarket.chain import Chain, Phase
 from zkmarket.learning import Dataset
-from zkmarket.market import Inspection, Log, LossModel, inspect, pay_of
+from zkmarket.market import Inspection, Log, LossModel, inspect, pay_of, points_hash, scores_by_loss
 from zkmarket.market.losses import loss_warnings
-from zkmarket.utility import Method, OnChain
+from zkmarket.utility import Method, OnChain, UtilityProof, instances_of
 
 pytestmark = [pytest.mark.chain, pytest.mark.proof]
 
@@ -77,6 +78,13 @@ def test_a_round_is_paid_by_what_its_proofs_say(scored: Losses, own: Compiled) -
     assert one.pay == pay_of(project.terms(), one) and one.pay[2] == 10**18 // 4 // 3
     assert {coalition: said for coalition, _, said in one.losses} == loss
     assert tuple(project.account(who).credit for who in scored.project.members) == one.pay
+    assert scores_by_loss(project.terms(), one) == one.scores
+    for coalition, said in scored.results.items():  # and so everybody can check again, from the chain alone
+        correct, known, proof = project.loss_proofs(1)[bits(coalition)]
+        terms, batch = scored.terms, points_hash(own.batch.points)
+        context, points = terms.context(coalition), terms.points(coalition)
+        instances = instances_of(own.known, points, batch, context, proof, correct, known)
+        assert terms.verify(coalition, UtilityProof(Proof(proof, instances))) == said
 
 
 def test_what_the_verifier_refuses(scored: Losses) -> None:

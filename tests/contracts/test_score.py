@@ -34,12 +34,13 @@ from typing import Any
 import pytest
 
 from tests.contracts import scoring
-from tests.contracts.doubles import BAD_VERIFIERS, deploy_as_verifier, questions
+from tests.contracts.doubles import BAD_VERIFIERS, WALLET, deploy, deploy_as_verifier, questions
 from tests.contracts.scoring import FLOOR, LOO, SHAPLEY, claim, due, prove, prove_all, send
 from tests.contracts.world import CID, ETHER, WINDOW, Scene, point, refused, refused_like
-from zkmarket.chain import NOBODY, Chain, Phase
+from zkmarket.chain import NOBODY, Chain, Phase, encoded
 from zkmarket.crypto import points_hash
-from zkmarket.market import point_words
+from zkmarket.errors import PassedOn
+from zkmarket.market import Log, point_words
 from zkmarket.rules import pay
 from zkmarket.utility import Method
 from zkmarket.utility.games import play
@@ -492,3 +493,17 @@ def test_points_of_another_slot_are_not_left_out(scene: Scene) -> None:
         send(scene, (*words[:3], [], *words[4:]))
     with refused("WrongLength(what=cids, have=0, want=1)"):
         send(scene, (*words[:4], [], *words[5:]))
+
+
+def test_a_loss_that_was_passed_on_is_in_the_log_and_its_proof_in_no_calldata(scene: Scene) -> None:
+    """As any settlement: whoever audits hears it, and the contract has verified it."""
+    words = claim(scene, ALL, 7)
+    send(scene, words)
+    assert scene.project.loss_proofs(1) == {0b11111: (9, 7, words[-1])}
+    wallet = deploy(scene.chain, WALLET)
+    data = encoded(scene.project.contract.proveUtility, claim(scene, ALL[1:], 8))
+    scene.chain.transact("passing on", scene.stranger, wallet.address, encoded(wallet.run, scene.project.address, data))
+    (one,) = Log(scene.project.events()).settled()
+    assert one.losses == ((0b11111, 9, 7), (0b11110, 9, 8))
+    with pytest.raises(PassedOn, match="was passed on by another contract"):
+        scene.project.loss_proofs(1)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.past import TERMS, TRAINERS, Past, commits, last
 from zkmarket.errors import ProofRejected
-from zkmarket.market import NO_SCORING, Log, Settled, Terms, history, pay_of
+from zkmarket.market import NO_SCORING, Log, Settled, history, pay_of
 from zkmarket.round import Decision, KnownReferences
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("commits")]
@@ -70,30 +70,37 @@ def test_without_a_method_it_is_as_ever(past: Past) -> None:
     assert pay_of(TERMS, one) == (2250, 750, 0)
 
 
+LOSSES = {0b111: 100, 0b110: 110, 0b101: 130, 0b011: 90}
+
+
 @pytest.mark.parametrize(
-    ("terms", "scores", "pay", "wrong"),
+    ("losses", "scores", "pay", "wrong"),
     [
-        (BY_LOSS, [10, 30, 0], [812, 1937, 250], ""),
-        (BY_LOSS, [10, 30, 0], [812, 1936, 251], "the contract paid"),
-        (BY_LOSS, [0, 0, 0], [0, 0, 0], "the contract paid"),
+        (LOSSES, [10, 30, 0], [812, 1937, 250], ""),
+        (LOSSES, [10, 30, 0], [812, 1936, 251], "the contract paid"),
+        (LOSSES, [0, 0, 0], [1000, 1000, 1000], "the contract logged"),
+        (LOSSES, [10, 31, 0], [798, 1951, 250], "the contract logged"),
+        ({0b111: 100, 0b110: 110, 0b101: 130}, [10, 30, 0], [812, 1937, 250], "missing or too many: 11"),
     ],
 )
 def test_what_was_paid_is_checked_again(
     past: Past,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    terms: Terms,
+    losses: dict[int, int],
     scores: list[int],
     pay: list[int],
     wrong: str,
 ) -> None:
     """The settlement's proof says 1 for every accepted update: nobody is paid by that."""
     settled(past)
+    for coalition, loss in losses.items():
+        past.log("UtilityProven", round=1, coalition=coalition, correct=1, loss=loss)
     one = scored(past, scores, pay)
     decision = Decision(tuple(int(who, 16) for who in TRAINERS), one.mask, (1, 1, 1), one.nu, one.aggregate)
     monkeypatch.setattr(history, "verify_round", lambda *_, **__: decision)
     monkeypatch.setattr(history, "check_digests", lambda *_: None)
-    monkeypatch.setattr(past, "terms", lambda: terms)
+    monkeypatch.setattr(past, "terms", lambda: BY_LOSS)
     monkeypatch.setattr(past, "round_proof", lambda *_: SimpleNamespace(commitments=()), raising=False)
     monkeypatch.setattr(past, "references", lambda *_: KnownReferences(None), raising=False)
     mine = past.history(tmp_path, None)

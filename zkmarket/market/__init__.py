@@ -12,7 +12,7 @@ from .calldata import (
     utility_words,
 )
 from .factory import Market, refuse_insecure, verifier_of
-from .history import History, pay_of
+from .history import History, pay_of, scores_by_loss
 from .inspection import CLONE, Inspection, inspect, inspect_factory, inspect_origin, made_by_our_code
 from .log import Log, Settled, Started
 from .losses import LEAVE_ONE_OUT, METHODS, SHAPLEY, LossModel
@@ -128,6 +128,7 @@ __all__ = [
     "receipt_message",
     "record",
     "refuse_insecure",
+    "scores_by_loss",
     "seal",
     "seal_update",
     "sealed_update_size",

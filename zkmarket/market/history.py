@@ -17,14 +17,24 @@ from pathlib import Path
 from ..build import Build
 from ..chain import Event
 from ..crypto import Point, points_hash
-from ..errors import InputError, OpeningMismatch, PassedOn, ProofRejected, SealError, StoreError, ZkmarketError
+from ..errors import (
+    InputError,
+    OpeningMismatch,
+    PassedOn,
+    ProofRejected,
+    RuleError,
+    SealError,
+    StoreError,
+    ZkmarketError,
+)
 from ..files import atomic_write
 from ..progress import Progress, quiet
 from ..round import Aggregate, Commitment, Decision, Theta, moved, open_aggregate, verify_round
-from ..rules import pay, shares, weight
+from ..rules import loss_scores, pay, shares, weight
 from ..storage import Store, cid_to_bytes
 from .keyring import KEYRING_LIMIT, KEYRINGS_SECONDS, read_keyring
 from .log import Log, Settled, cid_text
+from .losses import METHODS
 from .project import Project
 from .prospectus import Prospectus
 from .sealing import (
@@ -108,7 +118,7 @@ class History:
         check_digests(log, settled, proof.commitments, known.root)
         decision = verify_round(build, proof, expected=self.project.round_id(settled.round), references=known)
         terms = self.project.terms()
-        scores = settled.scores if terms.scoring.method else decision.scores
+        scores = scores_by_loss(terms, settled) if terms.scoring.method else decision.scores
         said = (settled.mask, settled.scores, settled.nu, settled.aggregate)
         proven = (decision.mask, scores, decision.nu, decision.aggregate)
         if said != proven:
@@ -342,6 +352,20 @@ def check_digests(log: Log, settled: Settled, commitments: Sequence[Commitment],
     offered = log.offered_root(settled.round) if root is not None else None
     if root is not None and (offered is None or offered.digest != root.digest("root")):
         raise ProofRejected(f"round {settled.round}: the settled points of the root update are not those of the offer")
+
+
+def scores_by_loss(terms: Terms, settled: Settled) -> tuple[int, ...]:
+    """What the losses of a round are worth that the log has; 0 while they are proven, and where they were not in time.
+
+    Raises ProofRejected: the contract paid by losses that are not all there.
+    """
+    if not settled.scored or settled.scoring_failed:
+        return (0,) * len(settled.trainers)
+    kind = METHODS[terms.scoring.method].removeprefix("utility:")
+    try:
+        return tuple(loss_scores(kind, settled.mask, {slots: loss for slots, _, loss in settled.losses}))
+    except RuleError as error:
+        raise ProofRejected(f"round {settled.round}: {error}") from error
 
 
 def pay_of(terms: Terms, settled: Settled) -> tuple[int, ...]:

@@ -223,6 +223,19 @@ class ProjectView(Contract):
         references = self.references(manifest, round_number)
         return round_proof_of(base, decision, manifest, self.round_id(round_number), beta, trainers, references)
 
+    def loss_proofs(self, round_number: int) -> dict[int, tuple[int, int, bytes]]:
+        """Of every loss that was proven in a round, by its coalition's slots as bits: correct predictions, loss, and
+        the proof's bytes, for whoever has the compiled model to verify them again.
+
+        Raises PassedOn: another contract passed a proof on.
+        """
+        found = {}
+        for event in self._of_round("UtilityProven", round_number):
+            (given,) = self._calldata(event, "proveUtility")
+            coalition, *_, correct, loss, proof = given
+            found[coalition] = correct, loss, bytes(proof)
+        return found
+
     def _proven_base(self, round_number: int, seed: bytes) -> Sequence[Any]:
         """`BaseProof` of Types.sol as `prove_base` sent it. PassedOn if nobody sent it in a transaction of its own."""
         for event in self._of_round("BaseProven", round_number):

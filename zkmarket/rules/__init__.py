@@ -33,10 +33,13 @@ from .filters import (
     three_sigma,
 )
 from .floor import pay
+from .losses import BY_LOSS, LARGEST_LOSS, due_losses, loss_scores
 from .rates import FINEST, MOST_THETA_BITS, RATE_UNIT, longest_step, theta_bits_for, weight
 from .scores import GAMES, SCORES, check_score, raw_scores, reference_slots, shares
 
 __all__ = [
+    "BY_LOSS",
+    "LARGEST_LOSS",
     "DIGITS_LIMIT",
     "Domain",
     "FINEST",
@@ -60,9 +63,11 @@ __all__ = [
     "accepted",
     "check_score",
     "distances",
+    "due_losses",
     "krum_scores",
     "largest_beta",
     "longest_step",
+    "loss_scores",
     "median_squared_norm",
     "most_attackers",
     "multi_krum",

@@ -48,6 +48,7 @@ from math import factorial
 
 from ..crypto import digest_int, hash_words
 from ..errors import RuleError
+from ..rules import LARGEST_LOSS
 
 PREFIX = "utility:"
 MAX_EXACT = 5
@@ -55,9 +56,6 @@ MAX_EXACT = 5
 
 MAX_ORDERS = 1000
 MAX_EPSILON = 1 << 64
-
-LARGEST_LOSS = 1 << 56
-"""A loss beyond counts as this: whoever makes one terrible must not make a score that does not fit a word's part."""
 
 Members = tuple[int, ...]
 """Players, in ascending order."""
