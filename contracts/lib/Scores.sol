@@ -51,7 +51,7 @@ library Scores {
 
     // ------------------------------------------------------------ creation
 
-    /// @notice Refuse a method that a project of these terms could not be paid by.
+    /// @notice Refuse a method that a project of these terms could not be paid by: for `Limits`.
     /// @param least seconds of a window.
     /// @param attempts T + V: rounds that may be proven, each of them twice.
     function check(
@@ -61,7 +61,7 @@ library Scores {
         uint256 trainers,
         uint256 salts,
         uint256 chunks
-    ) external pure {
+    ) internal pure {
         uint256 method = scoring.method;
         _within("score method", method, LEAVE_ONE_OUT, SHAPLEY);
         bool loo = method == LEAVE_ONE_OUT;

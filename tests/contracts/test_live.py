@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.world import ETHER, Scene
-from zkmarket.chain import Phase
+from zkmarket.chain import LIBRARIES, Phase
 from zkmarket.live import LivePage, app, snapshot
 
 pytestmark = pytest.mark.chain
@@ -57,8 +57,4 @@ def test_a_settled_round_and_the_page_of_it(scene: Scene, monkeypatch: pytest.Mo
     assert got[0] == "200 OK"
     replay = json.loads(body)
     recording = json.loads(zlib.decompress(base64.b64decode(replay["recording"])))
-    assert recording["project"] == scene.project.address and set(replay["known"]["code"]) == {
-        "Factory",
-        "Proofs",
-        "Scores",
-    }
+    assert recording["project"] == scene.project.address and set(replay["known"]["code"]) == {"Factory", *LIBRARIES}

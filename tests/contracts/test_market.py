@@ -13,7 +13,7 @@ from eth_account import Account
 from tests.contracts.conftest import PARAMS
 from tests.contracts.world import CID, ETHER, PENALTY, Scene
 from zkmarket.build import Build
-from zkmarket.chain import MAX_CODE, NOBODY, Chain, Phase, Wallet, compile_contracts, compiled_code
+from zkmarket.chain import LIBRARIES, MAX_CODE, NOBODY, Chain, Phase, Wallet, compile_contracts, compiled_code
 from zkmarket.errors import ArtifactError, ChainError, InputError, TransactionReverted
 from zkmarket.market import Market, Offer, Project, Terms, Verifiers, check_builds, read_struct, terms_of
 from zkmarket.processes import SOURCE_TREE
@@ -25,7 +25,7 @@ MOST_PROJECT, MOST_CREATION = 21_000, 49_152
 """Bytes: of Project, so that states can be added; and EIP-3860's, of what creates the factory with all its code."""
 
 
-@pytest.mark.parametrize("name", ["Factory", "Project", "Extension", "Proofs", "Scores"])
+@pytest.mark.parametrize("name", ["Factory", "Project", "Extension", *LIBRARIES])
 def test_every_contract_can_be_deployed(name: str) -> None:
     """EIP-170. Verifiers are checked when they are compiled."""
     size = len(compiled_code(name))

@@ -24,7 +24,7 @@ from eth_account import Account
 
 from tests.contracts import doubles
 from tests.contracts.world import Scene
-from zkmarket.chain import Chain, Phase, encoded
+from zkmarket.chain import LIBRARIES, Chain, Phase, encoded
 from zkmarket.errors import ChainError, InputError
 from zkmarket.market import record
 
@@ -63,8 +63,7 @@ def test_code_and_credits(settled: Scene, chain: Chain) -> None:
     recording = record(settled.project)
     terms = settled.project.terms()
     assert set(recording["code"]) == {
-        "Proofs",
-        "Scores",
+        *LIBRARIES,
         "base verifier",
         *(f"settlement verifier, N={n}" for n in range(terms.min_trainers, terms.max_trainers + 1)),
     }

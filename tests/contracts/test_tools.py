@@ -106,7 +106,8 @@ def answered(builds: list[dict[str, Any]]) -> dict[str, Any]:
     contracts: dict[str, Any] = {}
     for build in builds:
         evm = {
-            code: {"object": re.sub(r"__(Proofs|Scores)_{32}", "__$" + "a" * 34 + "$__", build[code])} for code in CODES
+            code: {"object": re.sub(r"__(Proofs|Scores|Limits)_{32}", "__$" + "a" * 34 + "$__", build[code])}
+            for code in CODES
         }
         contracts.setdefault(build["sourcePath"], {})[build["contractName"]] = {"evm": evm}
     return {"contracts": contracts}

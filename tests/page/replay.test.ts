@@ -19,6 +19,7 @@ test("the honest market comes out as the chain said", () => {
   expect(honest.code.map((one) => [one.name, one.known])).toEqual([
     ["Proofs", true],
     ["Scores", true],
+    ["Limits", true],
     ["base verifier", true],
     ["settlement verifier, N=3", true],
     ["Factory", true],

@@ -24,7 +24,7 @@ from zkmarket.build import Columns, Spec, choose_logrows
 from zkmarket.build.statements import value_bound
 from zkmarket.chain import NOBODY
 from zkmarket.errors import InputError
-from zkmarket.market import Windows
+from zkmarket.market import NO_SCORING, Windows
 from zkmarket.posting import (
     RoundShape,
     estimate_cost,
@@ -145,6 +145,7 @@ def test_an_offer_is_what_the_file_says(tmp_path: Path):
         "beta_min": 2410,
         "beta_max": 2410 * value_bound(13) ** 2,
         "theta_bits": 10,  # 2^10 · 0.5/8 = 64
+        "scoring": dataclasses.asdict(NO_SCORING),
         "theta": THETA,
         "kappa": 4000,
         "rates": (10**9, 5 * 10**8),

@@ -16,7 +16,7 @@ MIN_LOGROWS, MAX_LOGROWS = 10, 20
 """Below 2^10 rows a column does not hold what the masks need; above 2^20 keys do not fit a machine."""
 
 ROWS = {10: 29, 11: 30, 12: 61, 13: 62, 14: 125, 15: 126, 16: 253, 17: 254, 18: 509, 19: 510, 20: 1021}
-"""ℓ1 by K: the largest for which the base circuit fits three blocks of columns. As in contracts/Factory.sol."""
+"""ℓ1 by K: the largest for which the base circuit fits three blocks of columns. As in contracts/lib/Limits.sol."""
 
 
 @dataclass(frozen=True)

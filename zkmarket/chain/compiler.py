@@ -30,7 +30,7 @@ MAX_CODE = 24_576
 """EIP-170: the most bytes of code that a contract may have."""
 COMPILE_SECONDS = 300
 
-LIBRARIES = ("Proofs", "Scores")
+LIBRARIES = ("Proofs", "Scores", "Limits")
 """What our contracts link to: deployed before the factory, which holds the code of all of them."""
 
 VERIFIER_SETTINGS = {

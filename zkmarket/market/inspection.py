@@ -122,7 +122,7 @@ def inspect_factory(chain: Chain, address: str) -> Inspection:
     found = Inspection(address)
     found.expect(
         made_by_our_code(chain, address),
-        "it was created by Factory.sol, Project.sol, Proofs.sol and Scores.sol",
+        "it was created by Factory.sol, Project.sol and their libraries",
         "it is no factory that was created by the sources here: it can keep whatever is paid to it",
     )
     return found
@@ -155,7 +155,7 @@ def _inspect_code(chain: Chain, address: str, found: Inspection) -> bool:
         factory = NOBODY
     if not found.expect(
         made_by_our_code(chain, factory),
-        "it comes from a factory that was created by Factory.sol, Project.sol, Proofs.sol and Scores.sol",
+        "it comes from a factory that was created by Factory.sol, Project.sol and their libraries",
         "it does not come from a factory that was created by the sources here: nothing in it can be relied on",
     ):
         return False

@@ -36,7 +36,7 @@ class Work:
 
 
 def settlement_work(trainers: int, params: int, logrows: int, references: int) -> Work:
-    """Of a round of so many trainers. The numbers are those of Factory.sol.
+    """Of a round of so many trainers. The numbers are those of Limits.sol.
 
     Args:
         references: bits of `Plan.references`.

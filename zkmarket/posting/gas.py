@@ -20,20 +20,20 @@ SHORT_ROWS, SHORT_WIDTH = 64, 128
 # ---------------------------------------------------------------- measured
 
 GAS: Mapping[str, int] = {
-    "deploy.factory+project": 9_914_129,
-    "deploy.libraries": 3_740_443,
+    "deploy.factory+project": 9_358_004,
+    "deploy.libraries": 6_807_738,
     "deploy.base": 3_545_045,
     "deploy.settlement": 2_862_140,
-    "create": 730_985,
-    "accept": 44_123,
+    "create": 749_469,
+    "accept": 44_211,
     "join": 58_943,
-    "start": 44_189,
+    "start": 44_270,
     "submit.first": 95_303,
     "submit.later": 61_103,
-    "admit": 169_523,
-    "lock": 79_525,
-    "next": 74_827,
-    "withdraw": 45_959,
+    "admit": 169_559,
+    "lock": 79_628,
+    "next": 79_149,
+    "withdraw": 45_981,
 }
 """Of N = 8 trainers and m = 1 chunk where it matters; `admit` has all receipts. The first round's submissions take the
 storage of a seat."""

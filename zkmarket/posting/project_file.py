@@ -2,7 +2,7 @@
 
 Reading goes in steps, and each reports all that it finds, one line of the file a complaint: the syntax (tomllib); the
 schema; the values (amounts, durations, addresses), which are exact, never floats; the rules among them, which are
-those by which Factory.sol refuses terms. What depends on the model or the chain is checked once they are known:
+those by which Limits.sol refuses terms. What depends on the model or the chain is checked once they are known:
 `specs` and `offer`. PROJECT.example.toml explains every key.
 """
 

@@ -235,7 +235,7 @@ def _ratio(value: int | Decimal | str) -> Fraction | None:
 
 
 def _check_rules(project: ProjectFile, complaints: Complaints) -> None:
-    """What Factory.sol demands of terms, of whatever model and chain."""
+    """What Limits.sol demands of terms, of whatever model and chain."""
 
     def within(key: str, have: int, least: int, most: int, lower: str = "", upper: str = "") -> None:
         if not least <= have <= most:

@@ -33,7 +33,7 @@ VALUE_BITS = 13
 """Of an update's value, where a project says nothing else."""
 
 MAX_VALUE_BITS = 19
-"""As in contracts/Factory.sol."""
+"""As in contracts/lib/Limits.sol."""
 
 
 def value_bound(value_bits: int) -> int:
