@@ -178,12 +178,17 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 def add_lessons(parser: argparse.ArgumentParser) -> None:
     """How to train, whatever model."""
     parser.add_argument("--epochs", metavar="COUNT", help="local epochs of a round (5)")
-    parser.add_argument("--batch", metavar="COUNT", help="samples of a batch (32)")
+    parser.add_argument("--batch", metavar="COUNT", help="samples of a batch (32); a torch DataLoader decides itself")
     parser.add_argument("--optimiser", choices=("sgd", "adam"), help="local optimiser (sgd)")
     parser.add_argument("--rate", metavar="X", help="local learning rate (0.2)")
     parser.add_argument("--momentum", metavar="X", help="momentum of sgd (0.5)")
     parser.add_argument("--loss", choices=("auto", "cross-entropy", "mse"), help="loss (auto: by the targets)")
     parser.add_argument("--seed", metavar="INT", help="seed of batches and dropout (0)")
+    parser.add_argument(
+        "--device",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="where to train; auto is a GPU where torch has one, else the CPU (auto)",
+    )
 
 
 def add_keyring(parser: argparse.ArgumentParser) -> None:

@@ -29,6 +29,9 @@ from .cast import ETHER, FEE_SHARE, FUNDS, LOGROWS, MODEL, PASSWORD, PHASES, PRO
 if TYPE_CHECKING:
     from ..market import Project
 
+ON_CPU = ("--device", "cpu")
+"""Ten processes that train small models would share one GPU."""
+
 
 @dataclass
 class Timer:
@@ -222,9 +225,19 @@ class Stage:
             membership = self.memberships[self.addresses[name]]
             words = ["--join", "--membership", membership, "--model", MODEL, "--data", self.cast.data(i)]
             self.start(
-                name, "trainer", "run", *at, *words, "--seed", str(i), "--withdraw", attacker=self.cast.is_attacker(i)
+                name,
+                "trainer",
+                "run",
+                *at,
+                *words,
+                "--seed",
+                str(i),
+                *ON_CPU,
+                "--withdraw",
+                attacker=self.cast.is_attacker(i),
             )
-        root = ["--root-data", self.cast.data(self.cast.trainers), "--model", MODEL] if self.cast.rooted else []
+        own = ["--root-data", self.cast.data(self.cast.trainers), "--model", MODEL, *ON_CPU]
+        root = own if self.cast.rooted else []
         self.start("owner", "owner", "receive", *root, "--withdraw")
         self.start("auditor", "auditor", "watch", *at)
         self.progress(f"{len(self.programs)} programs started, logs in {self.folder / 'logs'}")

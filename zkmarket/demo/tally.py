@@ -192,7 +192,7 @@ class Tally:
             updates = [learn(plain, one.round, last) for learn in learners]
             last = np.mean(updates, axis=0)
             plain = plain + last
-            training = learning.Training(seed=self.cast.seed)
+            training = learning.Training(seed=self.cast.seed, device="cpu")
             central = central + learning.train(model, layout, central, together, training, one.round)
             rows.append(
                 {
@@ -223,7 +223,7 @@ class Tally:
         data: Dataset = learning.load_dataset(self.cast.data(0 if attack == "copy" else i))
         data = wrong_labels(data) if attack == "label-flip" else data
         model, layout = learning.load_model(MODEL), self.history.prospectus.layout
-        training = learning.Training(seed=0 if attack == "copy" else i)
+        training = learning.Training(seed=0 if attack == "copy" else i, device="cpu")
 
         def honest(lesson: Lesson) -> np.ndarray:
             return learning.train(model, layout, lesson.theta, data, training, lesson.round)

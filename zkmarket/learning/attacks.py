@@ -11,6 +11,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .datasets import Dataset
     from .lesson import Learn, Lesson
+    from .streams import Stream
 
 
 ATTACKS = {
@@ -44,12 +45,12 @@ def poisoned(attack: str, honest: np.ndarray, last: np.ndarray | None, rng: np.r
     return honest  # poisoned are a label-flipper's data, a copied digest, an opened value, identities: not the update
 
 
-def wrong_labels(data: Dataset) -> Dataset:
+def wrong_labels(data: Dataset | Stream) -> Dataset:
     """The same inputs with the classes in reverse order."""
     from .datasets import Dataset
 
-    if data.targets.dtype.kind != "i":
-        raise InputError("label-flip needs class labels")
+    if not isinstance(data, Dataset) or not data.labelled:
+        raise InputError("label-flip needs class labels of rows in memory")
     return Dataset(data.inputs, data.targets.max() - data.targets)
 
 

@@ -48,7 +48,7 @@ class Dataset:
     @classmethod
     def of(cls, inputs: Any, targets: Any) -> Dataset:
         """From arrays or tensors of any real dtype: integers and truth values as targets are class labels."""
-        x, y = _array(inputs), _array(targets)
+        x, y = as_array(inputs), as_array(targets)
         for name, array in (("inputs", x), ("targets", y)):
             if array.dtype.kind not in "fiub":
                 raise InputError(f"{name} are real numbers: got dtype {array.dtype}")
@@ -68,25 +68,30 @@ def load_dataset(text: str) -> Dataset:
     """`FILE.npz` with arrays x and y (pickles are refused), or what `package.module:callable[,key=value…]` returns.
 
     That is a Dataset, a pair of arrays, or a torch Dataset: anything with a length whose items are (input, target).
-    A torch Dataset is read once, so random augmentation is frozen.
+    A torch Dataset is read once, so random augmentation is frozen. What does not fit memory: `streams.load_source`.
     """
-    if text.endswith(".npz"):
-        tensors = load_tensors(Path(text))
-        if set(tensors) != {"x", "y"}:
-            raise InputError(f"{text} holds {sorted(tensors)}: wanted x, the inputs, and y, the targets")
-        value: Any = (tensors["x"], tensors["y"])
-    elif ":" in text:
-        value = load_callable(text)()
-    else:
-        raise InputError(f"data are FILE.npz or package.module:callable[,key=value…]: got {text!r}")
+    value = made_by(text)
     try:
         with current_folder(), blamed_on("not a data set"):
-            return _dataset(value)
+            return read_dataset(value)
     except InputError as error:
         raise InputError(f"{text}: {error}") from error
 
 
-def _dataset(made: Any) -> Dataset:
+def made_by(text: str) -> Any:
+    """What a text names: a pair of arrays of a file, or whatever a callable returns."""
+    if text.endswith(".npz"):
+        tensors = load_tensors(Path(text))
+        if set(tensors) != {"x", "y"}:
+            raise InputError(f"{text} holds {sorted(tensors)}: wanted x, the inputs, and y, the targets")
+        return tensors["x"], tensors["y"]
+    if ":" in text:
+        return load_callable(text)()
+    raise InputError(f"data are FILE.npz or package.module:callable[,key=value…]: got {text!r}")
+
+
+def read_dataset(made: Any) -> Dataset:
+    """Rows in memory, of whatever a factory returned."""
     if isinstance(made, Dataset):
         return made
     if isinstance(made, (tuple, list)) and len(made) == 2:
@@ -99,8 +104,8 @@ def _dataset(made: Any) -> Dataset:
     for i, row in enumerate(rows):
         if not isinstance(row, (tuple, list)) or len(row) != 2:
             raise InputError(f"item {i} is a {type(row).__name__}: wanted a pair (input, target)")
-    return Dataset.of(*(np.stack([_array(value) for value in column]) for column in zip(*rows, strict=True)))
+    return Dataset.of(*(np.stack([as_array(value) for value in column]) for column in zip(*rows, strict=True)))
 
 
-def _array(value: Any) -> np.ndarray:
+def as_array(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from .checks import check_choice, check_integer, is_real
 from .datasets import Dataset
 from .loading import initial
-from .training import check_choice, check_integer, is_real
 
 if TYPE_CHECKING:
     import torch

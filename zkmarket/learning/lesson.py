@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-TRAINING = ("epochs", "batch", "optimiser", "rate", "momentum", "loss", "seed")
+TRAINING = ("epochs", "batch", "optimiser", "rate", "momentum", "loss", "seed", "device")
 """Fields of `Training` that a trainer chooses, as its settings and options name them."""
 
 
@@ -18,11 +19,13 @@ class Lesson:
     Attributes:
         theta: (D,) float64, the global model.
         last: (D,) float64, mean update of the last round that moved the model; None before there is one.
+        folder: of this round and this update alone, where what training has come to may be kept; None: nowhere.
     """
 
     round: int
     theta: np.ndarray
     last: np.ndarray | None
+    folder: Path | None = None
 
 
 Learn = Callable[[Lesson], np.ndarray]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from ..errors import InputError, SealError
 from ..files import atomic_write
 from ..learning import (
     TRAINING,
+    Checkpoint,
     Dataset,
     Learn,
     Lesson,
+    Stream,
     Training,
     evaluate,
-    load_dataset,
     load_model,
+    load_source,
     train,
     try_out,
 )
@@ -30,6 +33,8 @@ from ..updates import LAYOUT_RULES
 from .desk import Desk
 
 UPDATE_FILE = "update.npy"
+CHECKPOINT_FILE = "training.checkpoint"
+"""What an update's training has come to, until it is committed to."""
 HAND_OVER_AGAIN = 60.0
 """Seconds after which a sealed update without a receipt is put into the store again."""
 
@@ -61,13 +66,17 @@ def commit_once(
         bound: on the squared norm, to which a longer update is clipped; None: of any length.
     """
     build = next(iter(desk.builds.values()))  # commitments are the same for every number of trainers
+    checkpoint = folder / CHECKPOINT_FILE
+    for old in set((desk.folder / "rounds").glob(f"**/{CHECKPOINT_FILE}")) - {checkpoint}:
+        old.unlink(missing_ok=True)  # of a round that was over before its training was
     if (folder / COMMITMENT_FILE).exists():
+        checkpoint.unlink(missing_ok=True)
         return Commitment.load(folder / COMMITMENT_FILE, build.manifest)
     path = folder / UPDATE_FILE
     if not path.exists():
-        keep_update(folder, learn(lesson()))
+        keep_update(folder, learn(replace(lesson(), folder=folder)))
     update = np.load(path, allow_pickle=False)
-    return commit_update(
+    commitment = commit_update(
         build,
         update,
         folder,
@@ -77,6 +86,8 @@ def commit_once(
         saturate=True,
         progress=desk.progress,
     ).commitment
+    checkpoint.unlink(missing_ok=True)
+    return commitment
 
 
 def keep_update(folder: Path, update: np.ndarray) -> None:
@@ -101,13 +112,29 @@ def seal_for_round(opening: Opening, commitment: Commitment, started: Started) -
 class Learner:
     """Local training, and what a model is worth on the same data: both happen here, and the data stay."""
 
-    def __init__(self, desk: Desk, model: Any, data: Dataset, training: Training):
-        self.desk, self.model, self.data, self.training = desk, model, data, training
+    def __init__(
+        self, desk: Desk, model: Any, data: Dataset | Stream, training: Training, names: dict[str, str] | None = None
+    ):
+        self.desk, self.model, self.data, self.training, self.names = desk, model, data, training, names or {}
         self._told: set[bytes] = set()
 
     def __call__(self, lesson: Lesson) -> np.ndarray:
         self.evaluate(f"round {lesson.round}: the model before it", lesson.theta)
-        update = train(self.model, self.desk.prospectus.layout, lesson.theta, self.data, self.training, lesson.round)
+
+        def say(text: str) -> None:
+            self.desk.progress(f"round {lesson.round}: {text}")
+
+        path = lesson.folder / CHECKPOINT_FILE if lesson.folder else None
+        update = train(
+            self.model,
+            self.desk.prospectus.layout,
+            lesson.theta,
+            self.data,
+            self.training,
+            lesson.round,
+            say,
+            Checkpoint(path, self.names, progress=say) if path else None,
+        )
         self.evaluate(f"round {lesson.round}: after local training it", lesson.theta + update)
         return update
 
@@ -118,12 +145,20 @@ class Learner:
             return
         self._told.add(digest)
         try:
-            found = evaluate(self.model, self.desk.prospectus.layout, theta, self.data, self.training.loss)
+            found = evaluate(
+                self.model,
+                self.desk.prospectus.layout,
+                theta,
+                self.data,
+                self.training.loss,
+                device=self.training.device,
+            )
         except InputError as error:  # training says so, too, and decides what follows
             self.desk.progress(f"{which} cannot be evaluated: {error}")
             return
         accuracy = "" if found.accuracy is None else f", accuracy {100 * found.accuracy:.1f} %"
-        self.desk.progress(f"{which} has loss {found.loss:.4f}{accuracy} on the {len(self.data)} rows here")
+        first = "first " if isinstance(self.data, Stream) else ""
+        self.desk.progress(f"{which} has loss {found.loss:.4f}{accuracy} on the {first}{found.rows} rows here")
 
 
 def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = "data") -> Learner:
@@ -133,7 +168,7 @@ def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = 
     money moves, and is not remembered.
     """
     text = desk.settings["model"]
-    model, own = load_model(text), load_dataset(desk.settings[data])
+    model, own = load_model(text), load_source(desk.settings[data])
     own = change(own) if change else own
     given = {name: desk.settings.get(name) for name in TRAINING}
     training = Training(**{name: _number(name, value) for name, value in given.items() if value is not None})
@@ -141,7 +176,7 @@ def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = 
     def fits() -> None:
         project = desk.prospectus
         try:
-            try_out(model, project.layout, project.theta, own, training.loss)
+            try_out(model, project.layout, project.theta, own, training.loss, training.device)
         except InputError as error:
             option = data.replace("_", "-")
             held = f"; updates of this project hold {LAYOUT_RULES[project.rule]}"
@@ -149,7 +184,7 @@ def learner(desk: Desk, change: Callable[[Any], Any] | None = None, data: str = 
         desk.settings.accept()
 
     desk.checks.append(fits)
-    return Learner(desk, model, own, training)
+    return Learner(desk, model, own, training, {"model": text, "data": desk.settings[data]})
 
 
 def _number(name: str, text: str) -> Any:

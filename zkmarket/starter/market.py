@@ -19,7 +19,7 @@ from ..backend import srs
 from ..chain import anvil_node, give_coins
 from ..errors import InputError
 from ..files import locked
-from ..learning import Evaluation, Training, calibrate, evaluate, initial_parameters, load_dataset, load_model, try_out
+from ..learning import Evaluation, Training, calibrate, evaluate, initial_parameters, load_model, load_source, try_out
 from ..posting import ProjectFile, load_project_file
 from ..progress import Progress
 from ..units import COIN
@@ -56,7 +56,7 @@ def bring_up(
     file = load_project_file(folder / "PROJECT.toml")
     names = trainer_names(file.most)
     shares = {name: f"{data},part={part},of={len(names)}" for part, name in enumerate(names)}
-    _try_out(file, [*shares.values(), *([test] if test else [])], training.get("loss", "auto"))
+    _try_out(file, [*shares.values(), *([test] if test else [])], training)
     with _alone(folder), contextlib.ExitStack() as stack:
         log = stack.enter_context(contextlib.closing(Log(folder / RUN / LOG, progress)))
         market = _Market(folder, file, log)
@@ -79,14 +79,14 @@ def bring_down(folder: Path) -> bool:
         return True
 
 
-def _try_out(file: ProjectFile, sources: list[str], loss: str) -> None:
+def _try_out(file: ProjectFile, sources: list[str], training: Mapping[str, str]) -> None:
     """Say what does not fit before anything is started: keys take a while."""
-    Training(loss=loss)
+    asked = Training(loss=training.get("loss", "auto"), device=training.get("device", "auto"))
     layout, theta = initial_parameters(file.model)
     model = load_model(file.model)
     for source in sources:
         try:
-            try_out(model, layout, theta, load_dataset(source), loss)
+            try_out(model, layout, theta, load_source(source), asked.loss, asked.device)
         except InputError as error:
             raise InputError(f"model {file.model}, data {source}: {error}") from error
 
@@ -219,7 +219,7 @@ class _Market:
         What is local comes from a share: no other data are those of a trainer.
         """
         layout, theta = initial_parameters(self.file.model)
-        model, data, own = load_model(self.file.model), load_dataset(test), load_dataset(share)
+        model, data, own = load_model(self.file.model), load_source(test), load_source(share)
         calibrate(model, layout, theta, own)
         before = evaluate(model, layout, theta, data)
         after, _ = load_model_file(place, layout)
