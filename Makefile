@@ -11,7 +11,7 @@ PYTEST = $(BIN)/pytest -n 2 --dist worksteal
 # In one go: pip and npm wait for their registries, mypy and the Solidity compiler take a core each.
 AT_ONCE = @+$(MAKE) --no-print-directory -j2
 
-.PHONY: demo test test-all quick lint bench wheel page clean setup check compiled page-tests
+.PHONY: demo test test-all test-flower quick lint bench wheel page clean setup check compiled page-tests
 
 demo: setup
 	$(BIN)/zkmarket demo $(ARGS)
@@ -22,6 +22,11 @@ test: setup
 
 test-all: setup
 	ZKMARKET_TESTS=all $(PYTEST) $(ARGS)
+
+# With the extra `flower`, whose absence fails.
+test-flower: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[flower]"
+	$(BIN)/pytest -m flower tests/flower $(ARGS)
 
 setup:
 	$(AT_ONCE) $(SETUP)

@@ -34,7 +34,11 @@ tiers.load_profile()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is exhaustive is left to `make test-all`, and to who asks for it by its marker."""
+    """`make test-all` has what is exhaustive, `make test-flower` what needs Flower; so has who asks by the marker."""
+    if "flower" not in config.option.markexpr:
+        needs = [item for item in items if item.get_closest_marker("flower")]
+        config.hook.pytest_deselected(items=needs)
+        items[:] = [item for item in items if not item.get_closest_marker("flower")]
     if not tiers.ALL and "exhaustive" not in config.option.markexpr:
         left_out = tiers.left_out(items)
         config.hook.pytest_deselected(items=left_out)

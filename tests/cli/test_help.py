@@ -103,7 +103,18 @@ def test_letters_are_those_of_the_program() -> None:
 
 def test_help_loads_nothing_that_only_running_needs():
     """It comes at once: what talks to chains and stores is loaded by the verb that does."""
-    heavy = ("brownie", "eth_utils", "ezkl", "nacl", "requests", "rich", "torch", "zkmarket.market", "zkmarket.roles")
+    heavy = (
+        "brownie",
+        "eth_utils",
+        "ezkl",
+        "flwr",
+        "nacl",
+        "requests",
+        "rich",
+        "torch",
+        "zkmarket.market",
+        "zkmarket.roles",
+    )
     code = (
         "import sys\nfrom zkmarket.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"

@@ -31,7 +31,7 @@ REMEMBERED = (
     "factory",
     "confirmations",
 )
-LEARNING = ("model", "data", "root_data", *TRAINING)
+LEARNING = ("model", "data", "root_data", "flower", "node_config", "run_config", *TRAINING)
 """Remembered, too, once model and data have been found to fit the project."""
 
 PASSWORD_VARIABLE = "ZKMARKET_PASSWORD"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
+from ..errors import InputError
+from ..learning import Learn
 from ..progress import Progress
 from ..units import amount_text
 from .account import add_withdraw_verb
@@ -11,6 +14,9 @@ from .desk import add_desk, add_keyring, add_loop, add_training, add_withdraw, i
 from .output import Answer
 from .standing import trainer_text
 from .verbs import Verbs
+
+if TYPE_CHECKING:
+    from ..roles import Desk
 
 
 def add(verbs: Verbs) -> None:
@@ -43,6 +49,7 @@ def add(verbs: Verbs) -> None:
         help="your data, x and y; they stay here; remembered",
     )
     add_training(parser)
+    _add_flower(parser)
     parser.add_argument(
         "--join",
         action="store_true",
@@ -68,6 +75,23 @@ def add(verbs: Verbs) -> None:
     add_withdraw_verb(kinds, "trainer")
 
 
+def _add_flower(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--flower",
+        metavar="package.module:app",
+        help="train with this Flower ClientApp, its mods and its data, in the place of --data and local options;"
+        " remembered",
+    )
+    parser.add_argument(
+        "--node-config", metavar="PAIRS", help="of the ClientApp, as `flower-supernode` takes it; remembered"
+    )
+    parser.add_argument(
+        "--run-config",
+        metavar="PAIRS",
+        help="of the ClientApp, as `flwr run` takes it, over what ./pyproject.toml says; remembered",
+    )
+
+
 def trainer_join(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..roles import trainer
 
@@ -83,10 +107,30 @@ def trainer_run(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from ..roles import learner, trainer
 
     with open_desk(arguments, progress) as desk:
-        learn = learner(desk)
+        learn = _flower(arguments, desk) if desk.settings.get("flower") else learner(desk)
         import_keyring(arguments, desk)
         result = trainer.Trainer(desk, learn, arguments.join, arguments.withdraw).run()
     return result, trainer_text(result)
+
+
+def _flower(arguments: argparse.Namespace, desk: Desk) -> Learn:
+    """The ClientApp that the settings name. What does not fit ends the program, before any money moves."""
+    from ..flower import LOCAL, flower_learner
+
+    given = [f"--{name}" for name in LOCAL if getattr(arguments, name, None) is not None]
+    if given:
+        raise InputError(
+            f"a Flower ClientApp has its own data and its own way of training: got --flower {desk.settings['flower']}"
+            f" and {', '.join(given)}; set the app's with --node-config and --run-config"
+        )
+    learn = flower_learner(desk.settings["project"], desk.me, desk.settings.value, desk.progress)
+
+    def fits() -> None:
+        learn.fit(desk.prospectus.layout)
+        desk.settings.accept()
+
+    desk.checks.append(fits)
+    return learn
 
 
 def trainer_status(arguments: argparse.Namespace, progress: Progress) -> Answer:
