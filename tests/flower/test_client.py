@@ -47,6 +47,7 @@ def doubled(message, context, call_next):
 
 
 def trains(message: Message, context: Context, net=True) -> Message:
+    print("the app prints")
     model = Net()
     state = message.content["arrays"].to_torch_state_dict()
     model.load_state_dict(state)
@@ -126,7 +127,7 @@ def test_the_app_is_given_model_round_and_rate_and_its_change_is_the_update(past
     desk, learn = learn_of(past, place, model="mine_flower:Net")
     assert np.array_equal(learn(lesson(1)), np.full(40, 0.5 * 2 + 1))
     assert np.array_equal(learn(lesson(3)), np.full(40, 0.5 * 2 + 3))
-    assert heard(desk, "round 3: the ClientApp says num-examples 7, rounds 2, steps 2"), "state and buffers are kept"
+    assert heard(desk, "round 3: the ClientApp says num-examples 7, rounds 2, steps 2.0"), "state and buffers are kept"
     assert desk.settings.unproven == {}
 
 
@@ -137,6 +138,13 @@ def test_a_config_of_the_command_line_comes_before_pyproject(
     _, learn = learn_of(past, place, model="mine_flower:Net", **given)
     assert np.array_equal(learn(lesson()), np.full(40, rate * 2 + 1))
     assert learn.run_config["local.epochs"] == 3
+
+
+def test_what_the_app_prints_is_no_result(past: Past, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, learn = learn_of(past, place, model="mine_flower:Net")
+    learn(lesson())
+    said = capsys.readouterr()
+    assert said.out == "" and "the app prints" in said.err
 
 
 def test_mods_of_the_app_run(past: Past, place: Path) -> None:

@@ -9,9 +9,11 @@ flwr is imported by the functions that need it: it is an extra, and takes a seco
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 import tomllib
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,8 +78,7 @@ class FlowerLearner:
 
     Attributes:
         app: of Flower, with its mods.
-        run, node: numbers that the app sees of itself.
-        run_config, node_config: what `Context` holds.
+        run, node, run_config, node_config: what `Context` holds.
         model: whose state dict the app is given, buffers such as batch normalisation's too; None: the layout's tensors.
     """
 
@@ -101,7 +102,7 @@ class FlowerLearner:
     def __call__(self, lesson: Lesson) -> np.ndarray:
         """The update (D,) float64 that the app's training makes. InputError if its reply is no model of the project."""
         before = self._tensors(lesson.theta)
-        with current_folder(), blamed_on("the ClientApp fails"):
+        with current_folder(), blamed_on("the ClientApp fails"), redirect_stdout(sys.stderr):  # stdout has results
             reply = self.app(self._message(lesson.round, before), self._kept())
         after = self._read(reply, before)
         self._local = {name: array for name, array in after.items() if name not in self.layout.names}
@@ -109,8 +110,7 @@ class FlowerLearner:
         if not np.isfinite(update).all():
             raise InputError("the ClientApp's reply holds NaN or infinite values: lower the learning rate")
         for metrics in reply.content.metric_records.values():
-            numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-            text = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+            text = ", ".join(f"{name} {value}" for name, value in metrics.items())
             self.progress(f"round {lesson.round}: the ClientApp says {text}")
         return np.asarray(update)
 
