@@ -11,7 +11,7 @@ PYTEST = $(BIN)/pytest -n 2 --dist worksteal
 # In one go: pip and npm wait for their registries, mypy and the Solidity compiler take a core each.
 AT_ONCE = @+$(MAKE) --no-print-directory -j2
 
-.PHONY: demo test test-all test-flower quick lint bench wheel page clean setup check compiled page-tests
+.PHONY: demo test test-all test-flower test-extras quick lint bench wheel page clean setup check compiled page-tests
 
 demo: setup
 	$(BIN)/zkmarket demo $(ARGS)
@@ -27,6 +27,11 @@ test-all: setup
 test-flower: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[flower]"
 	$(BIN)/pytest -m flower tests/flower $(ARGS)
+
+# What needs the extra `lora`: peft and what it brings, 160 MB and seconds of imports, which `make test` does without.
+test-extras: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lora]"
+	$(BIN)/pytest -m extras tests/learning/test_lora.py $(ARGS)
 
 setup:
 	$(AT_ONCE) $(SETUP)

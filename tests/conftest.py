@@ -34,11 +34,14 @@ tiers.load_profile()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make test-all` has what is exhaustive, `make test-flower` what needs Flower; so has who asks by the marker."""
-    if "flower" not in config.option.markexpr:
-        needs = [item for item in items if item.get_closest_marker("flower")]
+    """`make test-all` has what is exhaustive, `make test-flower` and `make test-extras` what needs libraries of extras; so
+    has who asks by the marker."""
+    for marker in ("flower", "extras"):
+        if marker in config.option.markexpr:
+            continue
+        needs = [item for item in items if item.get_closest_marker(marker)]
         config.hook.pytest_deselected(items=needs)
-        items[:] = [item for item in items if not item.get_closest_marker("flower")]
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
     if not tiers.ALL and "exhaustive" not in config.option.markexpr:
         left_out = tiers.left_out(items)
         config.hook.pytest_deselected(items=left_out)

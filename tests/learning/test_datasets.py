@@ -52,7 +52,7 @@ def test_wrong_arrays_are_refused(x: Any, y: Any, reason: str):
 
 
 def test_a_data_set_itself_takes_its_own_dtypes_only():
-    with pytest.raises(InputError, match="float32 inputs and float32 or int64 targets: got float64, int64"):
+    with pytest.raises(InputError, match="inputs and targets of a data set are float32 or int64: got float64, int64"):
         Dataset(np.ones((1, 1)), np.zeros(1, np.int64))
     with pytest.raises(InputError, match="got float32, int32"):
         Dataset(np.ones((1, 1), np.float32), np.zeros(1, np.int32))

@@ -21,7 +21,7 @@ class Dataset:
     """Rows to train on or to test with. `Dataset.of` makes one from arrays of other dtypes.
 
     Attributes:
-        inputs: (n, …) float32, finite.
+        inputs: (n, …) float32, finite; or int64, such as token ids, which reach the model as they are.
         targets: (n,) int64 class labels from 0, or (n, …) float32, finite.
     """
 
@@ -30,8 +30,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         x, y = self.inputs, self.targets
-        if x.dtype != np.float32 or y.dtype not in (np.float32, np.int64):
-            raise InputError(f"a data set has float32 inputs and float32 or int64 targets: got {x.dtype}, {y.dtype}")
+        if x.dtype not in (np.float32, np.int64) or y.dtype not in (np.float32, np.int64):
+            raise InputError(f"inputs and targets of a data set are float32 or int64: got {x.dtype}, {y.dtype}")
         if not x.ndim or not y.ndim or len(x) != len(y):
             raise InputError(f"inputs and targets have one row each a sample: got shapes {x.shape} and {y.shape}")
         if not x.size or not y.size:
@@ -47,7 +47,8 @@ class Dataset:
 
     @classmethod
     def of(cls, inputs: Any, targets: Any) -> Dataset:
-        """From arrays or tensors of any real dtype: integers and truth values as targets are class labels."""
+        """From arrays or tensors of any real dtype: inputs become floats; integers and truth values as targets are
+        class labels."""
         x, y = as_array(inputs), as_array(targets)
         for name, array in (("inputs", x), ("targets", y)):
             if array.dtype.kind not in "fiub":

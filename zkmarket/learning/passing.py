@@ -69,11 +69,11 @@ class Rows:
         self.shape = f"({', '.join(['n', *map(str, inputs)])})"
 
     def _tensors(self, data: Dataset) -> Pair:
-        """The data as torch wants them: floats in the model's own dtype, labels as int64."""
+        """The data as torch wants them: floats in the model's own dtype, integers and labels as int64."""
         import torch
 
         x, y = (torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (data.inputs, data.targets))
-        return x.to(self.dtype), y if self.labelled else y.to(self.dtype)
+        return x.to(self.dtype) if x.is_floating_point() else x, y if self.labelled else y.to(self.dtype)
 
     def epoch(self, size: int, shuffled: bool = True) -> Iterator[Pair]:
         """Batches to train with: rows in memory in a random order, those of a stream in its own."""
