@@ -34,8 +34,8 @@ tiers.load_profile()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make test-all` has what is exhaustive, `make test-flower` and `make test-extras` what needs libraries of extras; so
-    has who asks by the marker."""
+    """`make test-all` has what is exhaustive, `make test-flower` and `make test-extras` what needs libraries of extras;
+    so has who asks by the marker."""
     for marker in ("flower", "extras"):
         if marker in config.option.markexpr:
             continue
