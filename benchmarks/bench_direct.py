@@ -28,7 +28,7 @@ from zkmarket import backend
 from zkmarket.backend import proofs, srs
 from zkmarket.build import MAX_LOGROWS, ROWS, Build, Columns, Spec, make_build
 from zkmarket.build.statements import VALUE_BITS, table_bound
-from zkmarket.errors import BackendError, DomainError, ZkmarketError
+from zkmarket.errors import BackendError, BackendTimeout, DomainError, ZkmarketError
 from zkmarket.progress import quiet
 from zkmarket.round import (
     Commitment,
@@ -225,7 +225,7 @@ class Watch:
         if self.over:
             raise BackendError(f"stopped at {self.over / 1e9:.1f} GB")
         if took.seconds > self.limit:
-            raise BackendError(f"took {took.seconds:.0f} s, wanted at most {self.limit:.0f}")
+            raise BackendTimeout(f"took {took.seconds:.0f} s, wanted at most {self.limit:.0f}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from zkmarket.build import Build
 from zkmarket.crypto import P, encode_point
 from zkmarket.errors import DomainError, InputError, OpeningMismatch, ProofRejected, RuleError, StatementFalse
 from zkmarket.round import Aggregate, Outcome, Submission, direct, prove_round, verify_round
-from zkmarket.round.direct import Direct, Rule, aggregation_keys, check_result, prove, round_keys, statements
+from zkmarket.round.direct import Direct, Rule, aggregation_keys, check_result, prove, round_keys
 from zkmarket.rules import MultiKrum
 
 pytestmark = pytest.mark.proof
@@ -168,9 +168,9 @@ def played(round_build: Build, noises: list[list[int]]) -> Proven:
     assert made.circuit.numbers["pad"] > 0
     submissions = [submit(round_build, u, 0x3000 + i) for i, u in enumerate(updates(3, PARAMS))]
     openings, commitments = [s.opening for s in submissions], [s.commitment for s in submissions]
-    honest = direct.noise
+    honest = prove.noise
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statements, "noise", lambda circuit: noises.append(honest(circuit)) or noises[-1])
+        patch.setattr(prove, "noise", lambda circuit: noises.append(honest(circuit)) or noises[-1])
         return Proven(made, submissions, *direct.prove_direct_round(made, openings, commitments))
 
 
