@@ -154,7 +154,7 @@ class Watcher:
                 if session in sessions:
                     words, environment = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
                     self.arguments.add(words)
-                    if words != Path(f"/proc/{session}/cmdline").read_bytes():
+                    if environment and words != Path(f"/proc/{session}/cmdline").read_bytes():  # none: it is ending
                         self.environments.add(environment)
 
     def watch(self) -> None:
