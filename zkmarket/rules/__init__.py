@@ -33,7 +33,7 @@ from .filters import (
     three_sigma,
 )
 from .floor import pay
-from .losses import BY_LOSS, LARGEST_LOSS, due_losses, loss_scores
+from .losses import BY_LOSS, LARGEST_LOSS, due_losses, loss_scores, loss_values
 from .rates import FINEST, MOST_THETA_BITS, RATE_UNIT, longest_step, theta_bits_for, weight
 from .scores import GAMES, SCORES, check_score, raw_scores, reference_slots, shares
 
@@ -68,6 +68,7 @@ __all__ = [
     "largest_beta",
     "longest_step",
     "loss_scores",
+    "loss_values",
     "median_squared_norm",
     "most_attackers",
     "multi_krum",

@@ -28,7 +28,12 @@ def due_losses(kind: str, mask: Sequence[int]) -> list[int]:
 
 
 def loss_scores(kind: str, mask: Sequence[int], losses: Mapping[int, int]) -> list[int]:
-    """What each slot's update takes off the loss, times n! for Shapley values; what is negative is 0.
+    """What each slot is paid by: its value, or 0 where that is negative. Arguments and errors as of `loss_values`."""
+    return [max(0, value) for value in loss_values(kind, mask, losses)]
+
+
+def loss_values(kind: str, mask: Sequence[int], losses: Mapping[int, int]) -> list[int]:
+    """What each slot's update takes off the loss, times n! for Shapley values; 0 for who was not accepted.
 
     Args:
         losses: of coalitions, in units.
@@ -53,4 +58,4 @@ def loss_scores(kind: str, mask: Sequence[int], losses: Mapping[int, int]) -> li
                 total += count * (known[coalition] - known[coalition | own])
         return total
 
-    return [max(0, value(1 << slot)) if bit else 0 for slot, bit in enumerate(mask)]
+    return [value(1 << slot) if bit else 0 for slot, bit in enumerate(mask)]

@@ -43,12 +43,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import combinations
 from math import factorial
 
 from ..crypto import digest_int, hash_words
 from ..errors import RuleError
-from ..rules import LARGEST_LOSS
+from ..rules import LARGEST_LOSS, due_losses, loss_values
 
 PREFIX = "utility:"
 MAX_EXACT = 5
@@ -151,11 +150,10 @@ def play(method: Method, players: Sequence[int], seed: bytes, losses: Mapping[Me
     table = _Losses(losses)
     if not players:
         raw, denominator = {}, 1
-    elif method.kind == "loo":
-        raw, denominator = _leave_one_out(players, table), 1
-    elif method.kind == "shapley":
+    elif method.exact:
         method.check(len(players))
-        raw, denominator = _shapley(players, table), factorial(len(players))
+        raw = _exact(method.kind, players, table)
+        denominator = factorial(len(players)) if method.kind == "shapley" else 1
     else:
         orders = [order_of(players, seed, index) for index in range(method.orders)]
         raw, denominator = _sampled(orders, method.epsilon, table), method.orders
@@ -183,20 +181,15 @@ class _Losses:
         return 0 if left is None or right is None else left - right
 
 
-def _leave_one_out(players: Sequence[int], table: _Losses) -> dict[int, int]:
-    return {i: table.marginal([j for j in players if j != i], players) for i in players}
-
-
-def _shapley(players: Sequence[int], table: _Losses) -> dict[int, int]:
-    n = len(players)
-    raw = dict.fromkeys(players, 0)
-    for i in players:
-        others = [j for j in players if j != i]
-        for size in range(n):
-            weight = factorial(size) * factorial(n - 1 - size)
-            for rest in combinations(others, size):
-                raw[i] += weight * table.marginal(rest, (*rest, i))
-    return raw
+def _exact(kind: str, players: Sequence[int], table: _Losses) -> dict[int, int]:
+    """The rule that a contract pays by; nothing while a loss is not known. All that are due are asked for."""
+    everybody = [1] * len(players)
+    known = {
+        coalition: table.loss([player for place, player in enumerate(players) if coalition >> place & 1])
+        for coalition in due_losses(kind, everybody)
+    }
+    losses = {coalition: loss for coalition, loss in known.items() if loss is not None}
+    return dict(zip(players, loss_values(kind, everybody, losses), strict=True)) if len(losses) == len(known) else {}
 
 
 def _sampled(orders: Sequence[Sequence[int]], epsilon: int, table: _Losses) -> dict[int, int]:
