@@ -22,3 +22,8 @@ class Phase(IntEnum):
     SETTLED = 6
     VACANT = 7
     ENDED = 8
+
+    @property
+    def in_round(self) -> bool:
+        """Whether a round is under way, or settled and not closed."""
+        return Phase.SUBMIT <= self <= Phase.SETTLED

@@ -11,12 +11,12 @@ Status = dict[str, Any]
 
 def project_lines(result: Status) -> list[str]:
     """Of every role's status: phase and deadline."""
-    from ..chain import PHASES  # Brownie takes a second to import
+    from ..chain import PHASES, Phase  # Brownie takes a second to import
     from ..market import until_text
 
     if result["phase"] == "ENDED":
         return [f"project {result['project']} has ended after round {result['round']}"]
-    at = f"round {result['round']}, " if result["phase"] in ("SUBMIT", "ADMIT", "PROVE", "SCORE", "SETTLED") else ""
+    at = f"round {result['round']}, " if Phase[result["phase"]].in_round else ""
     return [
         f"project {result['project']}: {at}phase {result['phase']}: {PHASES[result['phase']]},"
         f" {until_text(result['deadline'], result['now'])}"

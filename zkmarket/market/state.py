@@ -46,11 +46,7 @@ class State:
 
 def phase_text(state: State) -> str:
     """Phase and round in words."""
-    at = (
-        f"round {state.round}"
-        if state.phase in (Phase.SUBMIT, Phase.ADMIT, Phase.PROVE, Phase.SCORE, Phase.SETTLED)
-        else "project"
-    )
+    at = f"round {state.round}" if state.phase.in_round else "project"
     return f"{at} is {state.phase.name}"
 
 
