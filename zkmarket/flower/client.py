@@ -126,14 +126,16 @@ class FlowerLearner:
         """The message of a round. Outside a run a Message is given its metadata: nobody else would know them."""
         from flwr.app import DEFAULT_TTL, Array, ArrayRecord, ConfigRecord, Message, Metadata, RecordDict
 
-        arrays = ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in tensors.items()})
-        config: dict[str, Any] = {} if self._old() else {"server-round": number}
-        rate = self.run_config.get("learning-rate", self.run_config.get("lr"))
-        config |= {} if rate is None else {"lr": rate}
         if self._old():
-            config["server_round"] = number
+            names, number_key = ("fitins.parameters", "fitins.config"), "server_round"
             arrays = ArrayRecord([np.asarray(array) for array in tensors.values()])
-        names = ("fitins.parameters", "fitins.config") if self._old() else ("arrays", "config")
+        else:
+            names, number_key = ("arrays", "config"), "server-round"
+            arrays = ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in tensors.items()})
+        config: dict[str, Any] = {number_key: number}
+        rate = self.run_config.get("learning-rate", self.run_config.get("lr"))
+        if rate is not None:
+            config["lr"] = rate
         content = RecordDict({names[0]: arrays, names[1]: ConfigRecord(config)})
         place = (f"round-{number}", 1, self.node, "", str(number))
         metadata = Metadata(self.run, *place, time.time(), DEFAULT_TTL, "train")
@@ -190,10 +192,3 @@ def _config(option: str, text: str | None) -> dict[str, Any]:
 
     with blamed_on(f"{option} is 'key=value key=\"text\" …': got {text!r}"):
         return dict(parse_config_args([text] if text else None))
-
-
-def _rate(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"--rate is a number: got {text!r}") from None
