@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.bench_utility import BATCHES, MODELS, trained
 from benchmarks.measure import Rows, machine, measured, say
 from tests.contracts.real_losses import compiled, opened, proven
-from zkmarket.chain import development_chain
-from zkmarket.progress import quiet
+from zkmarket.chain import Chain, development_chain
+from zkmarket.progress import Progress, quiet
 from zkmarket.utility import Method, OnChain
 
 
@@ -37,14 +37,13 @@ def main() -> None:
         bench(arguments, Path(name), chain, tell)
 
 
-def bench(arguments: argparse.Namespace, folder: Path, chain: object, tell: object) -> None:
+def bench(arguments: argparse.Namespace, folder: Path, chain: Chain, tell: Progress) -> None:
     n, batch = arguments.trainers, arguments.batch or BATCHES[arguments.model]
     _, data = trained(arguments.model, folder)
-    say_ = tell if callable(tell) else quiet
-    say_("compiling the model")
+    tell("compiling the model")
     own = compiled(folder, n, MODELS[arguments.model], str(data), batch, logrows=arguments.logrows)
     steps = [np.random.default_rng(i).integers(-40, 41, own.build.manifest.params) for i in range(n)]
-    project = opened(chain, own, steps)  # type: ignore[arg-type]
+    project = opened(chain, own, steps)
     rows = Rows({"model": arguments.model, "batch": batch, "trainers": n} | machine())
     submissions = project.to_prove()
     submit = project.receipts["submit"].gas
@@ -53,7 +52,7 @@ def bench(arguments: argparse.Namespace, folder: Path, chain: object, tell: obje
     settle = project.settle(proof).gas
     before = {name: project.receipts[name].gas for name in ("start", "admit", "lock")}
     rows.add("round", [run], len(proof.settlement.data), submit=submit, settle=settle, **before)
-    say_("proving the losses")
+    tell("proving the losses")
     with measured() as run:
         losses = proven(project, submissions, proof)
     gas = [losses.send(coalition).gas for coalition in losses.proofs]

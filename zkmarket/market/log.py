@@ -125,6 +125,10 @@ class Log:
         closed = {event.arguments["round"]: event.arguments for event in self.of("Closed")}
         paid = {event.arguments["round"]: event.arguments for event in self.of("Scored")}
         failed = {event.arguments["round"] for event in self.of("ScoringFailed")}
+        losses: dict[int, list[tuple[int, int, int]]] = {}
+        for event in self.of("UtilityProven"):
+            said = event.arguments
+            losses.setdefault(said["round"], []).append((said["coalition"], said["correct"], said["loss"]))
         found = []
         for event in self.of("Settled"):
             number, settlement = event.arguments["round"], settlement_of(event)
@@ -147,16 +151,12 @@ class Log:
                     event.transaction,
                     end.get("skipped"),
                     end.get("theta"),
-                    self._losses(number),
+                    tuple(losses.get(number, ())),
                     bool(scored),
                     number in failed,
                 )
             )
         return found
-
-    def _losses(self, number: int) -> tuple[tuple[int, int, int], ...]:
-        proven = [event.arguments for event in self.of("UtilityProven") if event.arguments["round"] == number]
-        return tuple((said["coalition"], said["correct"], said["loss"]) for said in proven)
 
     def last_settled(self, number: int) -> Settled:
         """A round that the state says is settled; ChainError if the log does not have it yet."""
